@@ -1,0 +1,143 @@
+//! The AWS clients: one TLS stack, one region provider chain, and a clock that learns from every answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+
+use crate::clock::{BootTime, CloudClock};
+
+/// Where the queues and tables are, when not where the environment says.
+#[derive(Clone, Debug, Default)]
+pub struct Location {
+    pub region: Option<String>,
+    pub endpoint_url: Option<String>,
+}
+
+/// Credentials and region of the environment (variables, profile files, a credential process), checked on first use only.
+pub async fn sdk_config(location: Location) -> SdkConfig {
+    let http_client = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        // A long poll takes 20 s by itself.
+        .read_timeout(Duration::from_secs(25))
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(3));
+    if let Some(region) = location.region {
+        loader = loader.region(Region::new(region));
+    }
+    if let Some(endpoint_url) = location.endpoint_url {
+        loader = loader.endpoint_url(endpoint_url);
+    }
+    loader.load().await
+}
+
+pub fn sqs(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_sqs::Client {
+    let config = aws_sdk_sqs::config::Builder::from(config).interceptor(ClockTeacher(clock.clone())).build();
+    aws_sdk_sqs::Client::from_conf(config)
+}
+
+pub fn dynamodb(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(config).interceptor(ClockTeacher(clock.clone())).build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SentAt(BootTime);
+
+impl Storable for SentAt {
+    type Storer = StoreReplace<Self>;
+}
+
+/// Teaches the clock by every answer of a client.
+#[derive(Clone, Debug)]
+struct ClockTeacher(CloudClock);
+
+#[dyn_dispatch_hint]
+impl Intercept for ClockTeacher {
+    fn name(&self) -> &'static str {
+        "ClockTeacher"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        bag.interceptor_state().store_put(SentAt(BootTime::now()));
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let (Some(SentAt(sent)), Some(date)) = (bag.load::<SentAt>(), date_of(context)) {
+            self.0.learn(*sent, BootTime::now(), date);
+        }
+        Ok(())
+    }
+}
+
+/// Remembers the `Date` of one operation's answer, for who must know when it took effect.
+#[derive(Clone, Debug, Default)]
+pub struct DateOfAnswer(Arc<Mutex<Option<Timestamp>>>);
+
+impl DateOfAnswer {
+    pub fn get(&self) -> Option<Timestamp> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for DateOfAnswer {
+    fn name(&self) -> &'static str {
+        "DateOfAnswer"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date_of(context);
+        Ok(())
+    }
+}
+
+fn date_of(context: &BeforeDeserializationInterceptorContextRef<'_>) -> Option<Timestamp> {
+    let date = context.response().headers().get("date")?;
+    Some(rfc2822::parse(date).ok()?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_dates_are_understood() {
+        let date = rfc2822::parse("Fri, 16 Sep 2022 11:57:43 GMT").expect("a date").timestamp();
+        assert_eq!(date.to_string(), "2022-09-16T11:57:43Z");
+    }
+}

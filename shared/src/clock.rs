@@ -1,0 +1,172 @@
+//! The cloud's clock, learnt from the `Date` header of AWS answers.
+//!
+//! A comms-room clock may be minutes off, and two agents must stamp the same event alike. Each answer bounds the offset
+//! between the cloud and this machine's boot-time clock: `Date` was true at some moment between sending and receiving, up
+//! to a second early because it is cut to whole seconds. The bounds of many answers meet in a narrow window; its middle is
+//! the estimate. The boot-time clock runs on through suspend and is never set, so a corrected wall clock changes nothing.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+
+/// How far a quartz may drift, generously; the window widens by it between answers.
+const DRIFT_PPM: i128 = 200;
+const SECOND: i128 = 1_000_000_000;
+
+/// Time since boot, suspend included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BootTime(Duration);
+
+impl BootTime {
+    pub fn now() -> Self {
+        let time = clock_gettime(ClockId::Boottime);
+        Self(Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0)))
+    }
+
+    pub fn elapsed(self) -> Duration {
+        Self::now().0.saturating_sub(self.0)
+    }
+
+    fn nanos(self) -> i128 {
+        i128::try_from(self.0.as_nanos()).unwrap_or(i128::MAX)
+    }
+}
+
+/// Bounds on (cloud time − boot time) in nanoseconds, as true at `as_of`.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    low: i128,
+    high: i128,
+    as_of: i128,
+}
+
+impl Window {
+    fn widened(self, now: i128) -> Self {
+        let drift = (now - self.as_of).max(0) * DRIFT_PPM / 1_000_000;
+        Self { low: self.low - drift, high: self.high + drift, as_of: now }
+    }
+
+    fn middle(self) -> i128 {
+        self.low + (self.high - self.low) / 2
+    }
+}
+
+/// Shared by all AWS clients of a process, which teach it, and by whoever stamps a time.
+#[derive(Clone)]
+pub struct CloudClock {
+    /// Until the first answer the machine's own clock has to do.
+    fallback: i128,
+    window: Arc<Mutex<Option<Window>>>,
+}
+
+impl CloudClock {
+    pub fn new() -> Self {
+        Self::starting_at(Timestamp::now(), BootTime::now())
+    }
+
+    fn starting_at(wall: Timestamp, boot: BootTime) -> Self {
+        Self { fallback: wall.as_nanosecond() - boot.nanos(), window: Arc::default() }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.at(BootTime::now())
+    }
+
+    /// The cloud's time at a moment of this machine.
+    pub fn at(&self, boot: BootTime) -> Timestamp {
+        let offset = self.window().map_or(self.fallback, Window::middle);
+        Timestamp::from_nanosecond(boot.nanos() + offset).unwrap_or(Timestamp::MAX)
+    }
+
+    /// How far the machine's wall clock is from the cloud's; `None` before the first answer.
+    pub fn wall_offset(&self) -> Option<SignedDuration> {
+        self.window().map(|_| self.now().duration_since(Timestamp::now()))
+    }
+
+    /// Learns from an answer whose `Date` header said `date`.
+    pub fn learn(&self, sent: BootTime, received: BootTime, date: Timestamp) {
+        let date = date.as_nanosecond();
+        let (low, high) = (date - received.nanos(), date + SECOND - sent.nanos());
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = window.map(|window| window.widened(received.nanos()));
+        *window = Some(match known {
+            Some(known) if known.low.max(low) < known.high.min(high) => {
+                Window { low: known.low.max(low), high: known.high.min(high), as_of: received.nanos() }
+            }
+            // The answers contradict each other, so one side's clock was set: begin anew.
+            _ => Window { low, high, as_of: received.nanos() },
+        });
+    }
+
+    fn window(&self) -> Option<Window> {
+        *self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for CloudClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for CloudClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CloudClock({})", self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot(millis: u64) -> BootTime {
+        BootTime(Duration::from_millis(millis))
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(millis).expect("a time")
+    }
+
+    fn off_by(clock: &CloudClock, boot_millis: u64, truth: i64) -> i64 {
+        (clock.at(boot(boot_millis)).as_millisecond() - truth).abs()
+    }
+
+    /// The cloud is at 1,000,000 ms when this machine has run for 0 ms, and cuts `Date` to whole seconds.
+    fn answer(clock: &CloudClock, sent: u64, received: u64) {
+        let truth = 1_000_000 + i64::try_from(u64::midpoint(sent, received)).expect("small");
+        clock.learn(boot(sent), boot(received), at(truth / 1000 * 1000));
+    }
+
+    #[test]
+    fn many_answers_narrow_the_window() {
+        let clock = CloudClock::starting_at(at(1_090_000), boot(0)); // This machine's clock is 90 s ahead.
+        assert_eq!(off_by(&clock, 0, 1_000_000), 90_000);
+        answer(&clock, 100, 120);
+        assert!(off_by(&clock, 120, 1_000_120) <= 510);
+        for n in 1..40 {
+            answer(&clock, n * 270, n * 270 + 20);
+        }
+        assert!(off_by(&clock, 11_000, 1_011_000) <= 30);
+    }
+
+    #[test]
+    fn a_long_poll_teaches_little_but_never_wrong() {
+        let clock = CloudClock::starting_at(at(0), boot(0));
+        for n in 1..40 {
+            answer(&clock, n * 270, n * 270 + 20);
+        }
+        clock.learn(boot(11_000), boot(31_000), at(1_031_000));
+        assert!(off_by(&clock, 31_000, 1_031_000) <= 40);
+    }
+
+    #[test]
+    fn a_contradiction_begins_anew() {
+        let clock = CloudClock::starting_at(at(0), boot(0));
+        answer(&clock, 0, 10);
+        clock.learn(boot(2_000), boot(2_010), at(5_002_000));
+        assert!(off_by(&clock, 2_010, 5_002_010) <= 1_000);
+    }
+}

@@ -1,0 +1,162 @@
+//! The one table of error codes: what an answer's `code` can be, its HTTP status, whether trying again can help, and how.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What the public contract says about one code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    pub status: u16,
+    pub retryable: bool,
+    pub message: &'static str,
+    pub hint: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $text:literal, $status:literal, $retryable:literal, $message:literal, $hint:literal;)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($name,)*
+            /// Also stands for a code that a newer agent knows and this program does not.
+            Refused,
+        }
+
+        impl Code {
+            pub const ALL: &'static [Self] = &[$(Self::$name,)* Self::Refused];
+
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                    Self::Refused => "pbx_refused",
+                }
+            }
+
+            pub fn meaning(self) -> Meaning {
+                match self {
+                    $(Self::$name => Meaning { status: $status, retryable: $retryable, message: $message, hint: $hint },)*
+                    Self::Refused => Meaning {
+                        status: 422,
+                        retryable: false,
+                        message: "The PBX refused the operation.",
+                        hint: "Look at the cause in the message; try the same by hand at a phone.",
+                    },
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    // The request itself.
+    InvalidRequest = "invalid_request", 400, false, "The request is not valid.",
+        "Correct the named field and send the request again.";
+    MissingKey = "missing_key", 401, false, "No API key was given.",
+        "Pass the key as query parameter `apikey`, as header `X-API-Key` or as `Authorization: Bearer`.";
+    InvalidKey = "invalid_key", 401, false, "The API key is not valid.",
+        "Check for missing characters; if the key was revoked or has expired, create a new one.";
+    MissingScope = "missing_scope", 403, false, "The API key may not do this.",
+        "Use a key with the scope that the message names.";
+    NotFound = "not_found", 404, false, "There is no such resource.",
+        "Compare the path with the API description at /swagger/.";
+    MethodNotAllowed = "method_not_allowed", 405, false, "The resource does not know this HTTP method.",
+        "Compare the method with the API description at /swagger/.";
+    CommandNotFound = "command_not_found", 404, false, "There is no command with this id.",
+        "Commands are kept for 24 hours; use the commandId of an answer.";
+    CallNotFound = "call_not_found", 404, false, "No live call has this CallId.",
+        "The call may have ended; list the live calls with GET /rcc/calls.";
+    NotMonitored = "not_monitored", 404, false, "No monitored user or queue has this extension.",
+        "Add the user or queue to the PBX group in which the EasyConnect app is an active member.";
+    IdempotencyConflict = "idempotency_conflict", 409, false, "This idempotency key was used with another request.",
+        "Use a new key for a new request; repeat a request unchanged.";
+    // Nobody can act.
+    AgentOffline = "agent_offline", 409, false, "No EasyConnect agent is online.",
+        "Start the agent beside the PBX; nothing was dialled and nothing will be.";
+    PbxOffline = "pbx_offline", 409, false, "The agent has no connection to the PBX.",
+        "See GET /status and the agent's log; nothing was dialled and nothing will be.";
+    AgentNoAnswer = "agent_no_answer", 409, false, "No agent took the command in time; it has expired and will not be carried out.",
+        "See GET /status; send the request again with a new idempotency key when the agent is back.";
+    // The PBX or the network said no.
+    InvalidNumber = "invalid_number", 422, false, "The number cannot be dialled.",
+        "Use an extension, or an outside number such as +32 472 59 16 87.";
+    UnallocatedNumber = "unallocated_number", 422, false, "Nobody has this number.",
+        "Check the number and the prefix for outside lines.";
+    UserBusy = "user_busy", 422, true, "The called party is busy.",
+        "Try again later.";
+    NoAnswer = "no_answer", 422, true, "The called party did not answer.",
+        "Try again later.";
+    CallRejected = "call_rejected", 422, false, "The call was rejected.",
+        "The called party or the network turned the call down.";
+    DestinationOutOfOrder = "destination_out_of_order", 422, true, "The destination is not registered or out of order.",
+        "Check that the phone is connected, then try again.";
+    NetworkUnavailable = "network_unavailable", 422, true, "The telephone network has no way or no free line.",
+        "Try again in a moment; if it lasts, check the trunk.";
+    NotAnswerable = "not_answerable", 422, false, "The call is not ringing at a phone that can be answered from here.",
+        "Only a ringing incoming call can be answered, on a phone that supports it.";
+    NotTransferable = "not_transferable", 422, false, "The two calls cannot be joined.",
+        "Both must be live calls of one user or queue.";
+    PbxTimeout = "pbx_timeout", 422, true, "The PBX accepted the operation but nothing happened in time.",
+        "Look at the live calls before you try again.";
+    Interrupted = "interrupted", 422, false, "The connection to the PBX was lost while the operation ran.",
+        "Look at the live calls before you try again.";
+    // Ours.
+    Internal = "internal_error", 500, false, "EasyConnect failed to handle the request.",
+        "Nothing was sent to the PBX. The function's log has the cause.";
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(Self::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Self::Refused))
+    }
+}
+
+impl Code {
+    /// The code for a Q.850 cause with which the PBX or the network refused or ended a call attempt.
+    pub fn of_cause(cause: u16) -> Self {
+        match cause {
+            1 | 3 | 22 | 28 => Self::UnallocatedNumber,
+            17 => Self::UserBusy,
+            18 | 19 | 102 => Self::NoAnswer,
+            21 => Self::CallRejected,
+            20 | 27 => Self::DestinationOutOfOrder,
+            34 | 38 | 41 | 42 | 44 | 47 => Self::NetworkUnavailable,
+            _ => Self::Refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_stable_snake_case_and_unique() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in Code::ALL {
+            let text = code.as_str();
+            assert!(seen.insert(text), "`{text}` stands twice");
+            assert!(text.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{text}");
+            assert_eq!(serde_json::to_value(code).expect("json"), text);
+            assert!((400..600).contains(&code.meaning().status));
+        }
+        insta::assert_debug_snapshot!(seen);
+    }
+
+    #[test]
+    fn only_our_own_fault_is_a_server_error() {
+        for code in Code::ALL {
+            assert_eq!(code.meaning().status >= 500, *code == Code::Internal, "{}", code.as_str());
+        }
+    }
+
+    #[test]
+    fn a_code_from_a_newer_agent_is_still_a_refusal() {
+        let code: Code = serde_json::from_str(r#""something_new""#).expect("a code");
+        assert_eq!(code, Code::Refused);
+    }
+}

@@ -1,0 +1,64 @@
+//! Versioned envelopes for everything that waits in a queue: `{"v":1,…}`.
+//!
+//! A queue may hold yesterday's messages during a deploy, and tomorrow's after a roll-back. What this version cannot read
+//! is an error that names the version, so that the caller keeps the message aside instead of dropping it.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub const VERSION: u64 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnvelopeError {
+    #[error("the message is of version {0}, this program reads version {VERSION}")]
+    UnknownVersion(u64),
+    #[error("the message is not a version {VERSION} envelope")]
+    Malformed(#[from] serde_json::Error),
+}
+
+#[derive(Serialize)]
+struct Outgoing<'a, T> {
+    v: u64,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Probe {
+    v: u64,
+}
+
+pub fn seal<T: Serialize>(body: &T) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Outgoing { v: VERSION, body })
+}
+
+pub fn open<T: DeserializeOwned>(text: &str) -> Result<T, EnvelopeError> {
+    let Probe { v } = serde_json::from_str(text)?;
+    if v != VERSION {
+        return Err(EnvelopeError::UnknownVersion(v));
+    }
+    Ok(serde_json::from_str(text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::CallEvent;
+    use crate::event::tests::sample;
+
+    #[test]
+    fn an_event_survives_the_queue() {
+        let text = seal(&sample()).expect("json");
+        assert!(text.starts_with(r#"{"v":1,"#), "{text}");
+        let back: CallEvent = open(&text).expect("an event");
+        assert_eq!(back.event_id, sample().event_id);
+        assert_eq!(back.web_hook_event.start_time.to_text(), sample().web_hook_event.start_time.to_text());
+    }
+
+    #[test]
+    fn unknown_versions_and_garbage_are_told_apart() {
+        assert!(matches!(open::<CallEvent>(r#"{"v":2,"event":{}}"#), Err(EnvelopeError::UnknownVersion(2))));
+        assert!(matches!(open::<CallEvent>("{"), Err(EnvelopeError::Malformed(_))));
+        assert!(matches!(open::<CallEvent>("{}"), Err(EnvelopeError::Malformed(_))));
+    }
+}

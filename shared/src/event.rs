@@ -1,0 +1,230 @@
+//! Call events: what a webhook receives, and what travels with it between the agent and the functions.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CallId, EventId};
+use crate::time::PublishedTime;
+
+/// The three things that happen to a call, in their only order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Ringing,
+    Connected,
+    Disconnected,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ringing => "ringing",
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+        }
+    }
+
+    /// The place of the status in the call's life; a later event supersedes what comes before it.
+    pub fn sequence(self) -> u8 {
+        match self {
+            Self::Ringing => 1,
+            Self::Connected => 2,
+            Self::Disconnected => 3,
+        }
+    }
+}
+
+/// Seen from the monitored user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Incoming,
+    Outgoing,
+}
+
+impl Direction {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Incoming => "incoming",
+            Self::Outgoing => "outgoing",
+        }
+    }
+}
+
+/// What became of a call besides its three statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConferenceEventKind {
+    Diverted,
+    Redirected,
+    Transferred,
+    Held,
+    Retrieved,
+    Parked,
+    Picked,
+}
+
+/// One flat entry of `conferenceEvents`. For a redirect or a transfer, `from` and `to` are the parties *before* it, so that
+/// the original caller stays visible; for a diversion `from` is who diverted, for the rest it is who acted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConferenceEvent {
+    #[serde(rename = "type")]
+    pub kind: ConferenceEventKind,
+    pub time: PublishedTime,
+    pub from: Option<String>,
+    pub from_name: Option<String>,
+    pub to: Option<String>,
+    pub to_name: Option<String>,
+    pub cause: Option<u16>,
+}
+
+/// The published object: names, order and the misspelt `monitioredUser` are a contract with existing receivers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebHookEvent {
+    #[serde(rename = "CallId")]
+    pub call_id: CallId,
+    pub conference_events: Vec<ConferenceEvent>,
+    pub conference_id: String,
+    pub connected: bool,
+    /// Whole seconds; −1 without a conversation.
+    pub conversation_time: i64,
+    pub end_time: Option<PublishedTime>,
+    pub from: String,
+    pub from_name: String,
+    pub monitored_extension: String,
+    pub monitiored_user: String,
+    pub monitored_user: String,
+    pub outgoing: bool,
+    pub pickup_time: Option<PublishedTime>,
+    pub start_time: PublishedTime,
+    pub status: Status,
+    pub to: String,
+    pub to_name: String,
+    /// Whole seconds; −1 until the call has ended.
+    pub total_time: i64,
+}
+
+impl WebHookEvent {
+    /// The same names and order as the JSON object, in the form that a GET webhook appends to its query string.
+    pub fn query_pairs(&self) -> Vec<(&'static str, String)> {
+        let yes_no = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
+        let time = |time: Option<PublishedTime>| time.map(PublishedTime::to_text).unwrap_or_default();
+        let conference_events = serde_json::to_string(&self.conference_events).unwrap_or_default();
+        vec![
+            ("CallId", self.call_id.to_string()),
+            ("conferenceEvents", conference_events),
+            ("conferenceId", self.conference_id.clone()),
+            ("connected", yes_no(self.connected)),
+            ("conversationTime", self.conversation_time.to_string()),
+            ("endTime", time(self.end_time)),
+            ("from", self.from.clone()),
+            ("fromName", self.from_name.clone()),
+            ("monitoredExtension", self.monitored_extension.clone()),
+            ("monitioredUser", self.monitiored_user.clone()),
+            ("monitoredUser", self.monitored_user.clone()),
+            ("outgoing", yes_no(self.outgoing)),
+            ("pickupTime", time(self.pickup_time)),
+            ("startTime", self.start_time.to_text()),
+            ("status", self.status.as_str().to_owned()),
+            ("to", self.to.clone()),
+            ("toName", self.to_name.clone()),
+            ("totalTime", self.total_time.to_string()),
+        ]
+    }
+}
+
+/// One event on its way: the published object and what the functions need beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallEvent {
+    pub event_id: EventId,
+    /// When it happened at the PBX, on the cloud's clock.
+    pub occurred_at: Timestamp,
+    pub pbx_id: String,
+    /// The agent that saw it; another agent's copy of the event differs in this field only.
+    pub agent_id: String,
+    pub user_guid: String,
+    /// The PBX never said so: the end was concluded after a lost connection.
+    pub inferred: bool,
+    /// Q.850 cause of the end, when the PBX named one.
+    pub cause: Option<u16>,
+    pub from_e164: Option<String>,
+    pub to_e164: Option<String>,
+    pub web_hook_event: WebHookEvent,
+}
+
+impl CallEvent {
+    pub fn call_id(&self) -> CallId {
+        self.web_hook_event.call_id
+    }
+
+    pub fn status(&self) -> Status {
+        self.web_hook_event.status
+    }
+
+    pub fn sequence(&self) -> u8 {
+        self.status().sequence()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::ids::EventId;
+
+    pub(crate) fn sample() -> CallEvent {
+        let call_id: CallId = "1ea84350-ef40-49c4-a3cd-b1d59c821b47".parse().expect("an id");
+        let start: Timestamp = "2022-09-16T11:57:43.250Z".parse().expect("a time");
+        CallEvent {
+            event_id: EventId::new(call_id, Status::Ringing),
+            occurred_at: start,
+            pbx_id: "master".to_owned(),
+            agent_id: "rack/1".to_owned(),
+            user_guid: "3954ae7854c96301c9dd009033400109".to_owned(),
+            inferred: false,
+            cause: None,
+            from_e164: Some("+32472591687".to_owned()),
+            to_e164: None,
+            web_hook_event: WebHookEvent {
+                call_id,
+                conference_events: Vec::new(),
+                conference_id: "577193ccf44465016826009033600110".to_owned(),
+                connected: false,
+                conversation_time: -1,
+                end_time: None,
+                from: "00472591687".to_owned(),
+                from_name: String::new(),
+                monitored_extension: "42".to_owned(),
+                monitiored_user: "Thomas De Wilde".to_owned(),
+                monitored_user: "Thomas De Wilde".to_owned(),
+                outgoing: false,
+                pickup_time: None,
+                start_time: PublishedTime(start),
+                status: Status::Ringing,
+                to: "42".to_owned(),
+                to_name: "Thomas De Wilde".to_owned(),
+                total_time: -1,
+            },
+        }
+    }
+
+    #[test]
+    fn json_has_the_published_names_in_the_published_order() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&sample().web_hook_event).expect("json"));
+    }
+
+    #[test]
+    fn query_has_the_same_names_in_the_same_order() {
+        let event = sample().web_hook_event;
+        let json = serde_json::to_string(&event).expect("json");
+        let mut rest = json.as_str();
+        for (name, _) in event.query_pairs() {
+            let at =
+                rest.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("`{name}` is missing or out of order"));
+            rest = &rest[at + 1..];
+        }
+        insta::assert_debug_snapshot!(event.query_pairs());
+    }
+}

@@ -1,0 +1,164 @@
+//! Identities. Everything that two agents or a repeated attempt must name alike is derived (UUIDv5), the rest is random.
+//!
+//! The encodings are frozen: a changed byte would make the copies of two agents differ, so golden vectors fix them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::event::{Direction, Status};
+
+/// The namespace of every derived identity of EasyConnect.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6c1f_5f0e_2f7b_4d5e_9a0b_7d3c_54a1_e0c1);
+
+/// Hashes the parts with their lengths, so that no two lists of parts can meet in one encoding.
+fn derive(kind: &str, parts: &[&str]) -> Uuid {
+    let mut name = String::from(kind);
+    for part in parts {
+        name.push_str(&format!("|{}:{part}", part.len()));
+    }
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            pub const fn as_uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    };
+}
+
+id! {
+    /// One call of one monitored user, whatever happens to its conference on the way.
+    CallId
+}
+id! {
+    /// One status of one call; each status happens once.
+    EventId
+}
+id! {
+    /// One event for one subscription; it stays the same over attempts and replays and is sent as `webhook-id`.
+    DeliveryId
+}
+id! {
+    /// One request to act on the PBX or to read from the agent's memory.
+    CommandId
+}
+id! {
+    /// One registered webhook.
+    SubscriptionId
+}
+
+impl CallId {
+    /// Names the n-th call of a user in a conference: `n` earlier calls of this user, conference and direction have ended.
+    pub fn of_conference(pbx: &str, user_guid: &str, conference: &str, direction: Direction, n: u32) -> Self {
+        Self(derive("call", &[pbx, user_guid, conference, direction.as_str(), &n.to_string()]))
+    }
+
+    /// Names a call whose conference never became known. Only the agent that saw the handle can derive this name.
+    pub fn of_handle(boot_id: Uuid, user_handle: u64, call_handle: u64, session: u64) -> Self {
+        let boot = boot_id.to_string();
+        Self(derive("leg", &[&boot, &session.to_string(), &user_handle.to_string(), &call_handle.to_string()]))
+    }
+}
+
+impl EventId {
+    pub fn new(call: CallId, status: Status) -> Self {
+        Self(derive("event", &[&call.to_string(), status.as_str()]))
+    }
+}
+
+impl DeliveryId {
+    pub fn new(event: EventId, subscription: SubscriptionId) -> Self {
+        Self(derive("delivery", &[&event.to_string(), &subscription.to_string()]))
+    }
+}
+
+impl CommandId {
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The same idempotency key of the same API key always names the same command.
+    pub fn of_idempotency_key(key_id: &str, idempotency_key: &str) -> Self {
+        Self(derive("command", &[key_id, idempotency_key]))
+    }
+}
+
+impl SubscriptionId {
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Golden vectors: these values are on receivers' disks and in other agents' memories.
+    #[test]
+    fn derived_ids_never_change() {
+        let call = CallId::of_conference(
+            "master",
+            "3954ae7854c96301c9dd009033400109",
+            "e89277f0e909d31192e80090331032dd",
+            Direction::Incoming,
+            0,
+        );
+        let event = EventId::new(call, Status::Ringing);
+        let subscription = SubscriptionId::from_uuid(Uuid::nil());
+        insta::assert_snapshot!(format!(
+            "{call}\n{event}\n{}\n{}\n{}",
+            DeliveryId::new(event, subscription),
+            CommandId::of_idempotency_key("key", "order-17"),
+            CallId::of_handle(Uuid::nil(), 1, 2, 3),
+        ));
+    }
+
+    #[test]
+    fn parts_cannot_run_into_each_other() {
+        let name = |user, conf| CallId::of_conference("p", user, conf, Direction::Incoming, 0);
+        assert_ne!(name("ab", "c"), name("a", "bc"));
+        assert_ne!(
+            CallId::of_conference("p", "u", "c", Direction::Incoming, 0),
+            CallId::of_conference("p", "u", "c", Direction::Outgoing, 0)
+        );
+        assert_ne!(
+            CallId::of_conference("p", "u", "c", Direction::Incoming, 0),
+            CallId::of_conference("p", "u", "c", Direction::Incoming, 1)
+        );
+    }
+}

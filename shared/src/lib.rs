@@ -1,0 +1,22 @@
+//! The language that the agent and the cloud functions both speak.
+//!
+//! Identities, events, commands and their envelopes; the queues and the two tables; numbers, keys, time and configuration
+//! as values. No PBX frame and no Lambda type is known here, and nothing here decides when something happens.
+
+pub mod agent_status;
+pub mod apikey;
+pub mod aws;
+pub mod clock;
+pub mod codes;
+pub mod command;
+pub mod config;
+pub mod delivery;
+pub mod envelope;
+pub mod event;
+pub mod ids;
+pub mod number;
+pub mod queue;
+pub mod subscription;
+pub mod tables;
+pub mod telemetry;
+pub mod time;

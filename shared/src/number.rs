@@ -1,0 +1,103 @@
+//! Telephone numbers as people type them, and as the PBX wants them dialled.
+
+use serde::{Deserialize, Serialize};
+
+/// What the PBX asks to be dialled in front of numbers, as `UserInitializeResult` reports it (trunk prefix included).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DialPrefixes {
+    #[serde(default)]
+    pub international: String,
+    #[serde(default)]
+    pub national: String,
+    #[serde(default)]
+    pub subscriber: String,
+    #[serde(default)]
+    pub area: String,
+    #[serde(default)]
+    pub country: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NumberError {
+    #[error("is empty")]
+    Empty,
+    #[error("contains `{0}`; use digits, `*`, `#`, an optional leading `+` and the separators space - . / ( )")]
+    Character(char),
+    #[error("has `+` in the middle; it may only lead")]
+    MisplacedPlus,
+    #[error("has more than 32 digits")]
+    TooLong,
+}
+
+/// A number without its separators: an optional `+`, then digits, `*` and `#`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialString(String);
+
+impl DialString {
+    /// Accepts what people type and paste. `+32 (0)472` loses the `(0)`, which is only dialled inside the country.
+    pub fn parse(typed: &str) -> Result<Self, NumberError> {
+        let trimmed = typed.trim();
+        let international = trimmed.starts_with('+');
+        let cleaned = if international { trimmed.replace("(0)", "") } else { trimmed.to_owned() };
+        let mut text = String::with_capacity(cleaned.len());
+        for character in cleaned.chars() {
+            match character {
+                '0'..='9' | '*' | '#' => text.push(character),
+                '+' if text.is_empty() => text.push('+'),
+                '+' => return Err(NumberError::MisplacedPlus),
+                ' ' | '\u{a0}' | '-' | '.' | '/' | '(' | ')' => {}
+                other => return Err(NumberError::Character(other)),
+            }
+        }
+        match text.trim_start_matches('+').len() {
+            0 => Err(NumberError::Empty),
+            33.. => Err(NumberError::TooLong),
+            _ => Ok(Self(text)),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What to dial on this PBX. A number with `+` needs the PBX's international prefix; `None` when it has told none.
+    pub fn to_dial(&self, prefixes: &DialPrefixes) -> Option<String> {
+        match self.0.strip_prefix('+') {
+            None => Some(self.0.clone()),
+            Some(_) if prefixes.international.is_empty() => None,
+            Some(digits) => Some(format!("{}{digits}", prefixes.international)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(typed: &str, dialled: Result<&str, NumberError>) {
+        let prefixes = DialPrefixes { international: "000".to_owned(), ..DialPrefixes::default() };
+        let result = DialString::parse(typed).map(|number| number.to_dial(&prefixes).expect("a prefix"));
+        assert_eq!(result, dialled.map(str::to_owned), "{typed}");
+    }
+
+    #[test]
+    fn numbers_as_people_type_them() {
+        check("+32 472 59 16 87", Ok("00032472591687"));
+        check("+32 (0)472/59.16.87", Ok("00032472591687"));
+        check(" 50 ", Ok("50"));
+        check("0472-591687", Ok("0472591687"));
+        check("*21*43#", Ok("*21*43#"));
+        check("", Err(NumberError::Empty));
+        check("+", Err(NumberError::Empty));
+        check("32+472", Err(NumberError::MisplacedPlus));
+        check("Thomas", Err(NumberError::Character('T')));
+        check(&"1".repeat(33), Err(NumberError::TooLong));
+    }
+
+    #[test]
+    fn a_plus_needs_the_prefix_of_the_pbx() {
+        let number = DialString::parse("+32472591687").expect("a number");
+        assert_eq!(number.to_dial(&DialPrefixes::default()), None);
+    }
+}

@@ -1,0 +1,346 @@
+//! The exchange table: commands, agents and the names of calls that several agents share.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Item, TableError, item, key, number, text, value};
+use crate::agent_status::{AgentStatus, STALE_AFTER};
+use crate::aws::DateOfAnswer;
+use crate::command::{Command, CommandState, Outcome};
+use crate::event::Direction;
+use crate::ids::{CallId, CommandId};
+
+const AGENTS: &str = "AGENT";
+const PBX: &str = "PBX";
+const COMMAND: &str = "command";
+
+fn command_key(id: CommandId) -> Item {
+    key(format!("COMMAND#{id}"), COMMAND)
+}
+
+/// Whether a command was written, or which one stood there already.
+#[derive(Debug)]
+pub enum Placed {
+    New,
+    Existing(Box<Command>),
+}
+
+/// What came of a claim.
+#[derive(Debug)]
+pub enum Claim {
+    /// The command is this agent's. `date` is the cloud's time of the claim, when its answer was heard.
+    Won { command: Box<Command>, date: Option<Timestamp> },
+    /// Somebody else has it, or it has expired.
+    Lost,
+}
+
+/// What agents remember together about one user's calls in one conference and direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LegItem {
+    pub conference: String,
+    pub direction: Direction,
+    /// How many calls under this conference have ended.
+    pub ended: u32,
+    /// The live call that has this conference as an alias, when it was named under another one.
+    #[serde(default)]
+    pub live: Option<CallId>,
+    /// The call that ended last; an agent that still remembers it forgets it silently.
+    #[serde(default)]
+    pub last_ended: Option<CallId>,
+    pub expires_at: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    client: Client,
+    table: String,
+}
+
+impl Exchange {
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Writes a new command, unless one with this id exists.
+    pub async fn place(&self, command: &Command) -> Result<Placed, TableError> {
+        let written = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item(command_key(command.command_id), command)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match written.map_err(aws_sdk_dynamodb::error::SdkError::into_service_error) {
+            Ok(_) => Ok(Placed::New),
+            Err(aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(mut error)) => {
+                match error.item.take() {
+                    Some(existing) => Ok(Placed::Existing(Box::new(value(existing)?))),
+                    // It was there a moment ago and its answer lacks it: read it.
+                    None => Ok(self
+                        .command(command.command_id)
+                        .await?
+                        .map_or(Placed::New, |c| Placed::Existing(Box::new(c)))),
+                }
+            }
+            Err(error) => Err(TableError::request("place the command", error)),
+        }
+    }
+
+    pub async fn command(&self, id: CommandId) -> Result<Option<Command>, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(command_key(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::request("read the command", error.into_service_error()))?;
+        answer.item.map(value).transpose()
+    }
+
+    /// Turns a command that is still queued into `expired`, which proves that nothing happened and nothing will.
+    pub async fn expire(&self, id: CommandId, now: Timestamp) -> Result<Command, TableError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(command_key(id)))
+            .update_expression("SET #state = :expired, updatedAt = :now")
+            .condition_expression("#state = :queued")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":expired", text("expired"))
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":now", number(now.as_millisecond()));
+        conditional(update, "expire the command").await.map(|(_, command)| command)
+    }
+
+    /// Takes a queued command. An answer that was lost on the way is recognised by the token.
+    pub async fn claim(&self, id: CommandId, token: &str, agent_id: &str, now: Timestamp) -> Result<Claim, TableError> {
+        let date = DateOfAnswer::default();
+        let claimed = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(command_key(id)))
+            .update_expression("SET #state = :running, #token = :token, #owner = :owner, updatedAt = :now")
+            .condition_expression("#state = :queued")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":running", text("running"))
+            .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":owner", text(agent_id))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .customize()
+            .interceptor(date.clone())
+            .send()
+            .await;
+        match claimed.map_err(aws_sdk_dynamodb::error::SdkError::into_service_error) {
+            Ok(answer) => match answer.attributes {
+                Some(command) => Ok(Claim::Won { command: Box::new(value(command)?), date: date.get() }),
+                None => Ok(Claim::Lost),
+            },
+            Err(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
+                mut error,
+            )) => {
+                let command: Option<Command> = error.item.take().map(value).transpose()?;
+                Ok(match command {
+                    Some(command) if command.token.as_deref() == Some(token) => {
+                        Claim::Won { command: Box::new(command), date: date.get() }
+                    }
+                    _ => Claim::Lost,
+                })
+            }
+            Err(error) => Err(TableError::request("claim the command", error)),
+        }
+    }
+
+    /// Writes how a claimed command ended. Returns whether it was still this claim's to write.
+    pub async fn finish(&self, id: CommandId, token: &str, end: &Finish, now: Timestamp) -> Result<bool, TableError> {
+        let (state, result, refusal) = match end {
+            Finish::Expired => (CommandState::Expired, None, None),
+            Finish::Done(Ok(result)) => (CommandState::Succeeded, Some(result.to_string()), None),
+            Finish::Done(Err(refusal)) => (CommandState::Failed, None, Some(refusal)),
+        };
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(command_key(id)))
+            .condition_expression("#token = :token AND #state = :running")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":running", text("running"))
+            .expression_attribute_values(":state", serde_dynamo::to_attribute_value(state)?)
+            .expression_attribute_values(":now", number(now.as_millisecond()));
+        let mut expression = "SET #state = :state, updatedAt = :now".to_owned();
+        if let Some(result) = result {
+            expression.push_str(", #result = :result");
+            update = update
+                .expression_attribute_names("#result", "result")
+                .expression_attribute_values(":result", text(result));
+        }
+        if let Some(refusal) = refusal {
+            expression.push_str(", refusal = :refusal");
+            update = update.expression_attribute_values(":refusal", serde_dynamo::to_attribute_value(refusal)?);
+        }
+        let update = update.update_expression(expression);
+        let (written, _): (bool, Command) = conditional(update, "write the result").await?;
+        Ok(written)
+    }
+
+    /// Notes that this agent does not know a call of the command; returns the command as it is now.
+    pub async fn decline(&self, id: CommandId, agent_id: &str) -> Result<Command, TableError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(command_key(id)))
+            .update_expression("ADD declined :agent")
+            .condition_expression("#state = :queued")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":agent", AttributeValue::Ss(vec![agent_id.to_owned()]));
+        conditional(update, "note the refusal").await.map(|(_, command)| command)
+    }
+
+    pub async fn beat(&self, status: &AgentStatus) -> Result<(), TableError> {
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item(key(AGENTS, &status.agent_id), status)?))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| TableError::request("take the heartbeat", error.into_service_error()))
+    }
+
+    /// Takes leave: an agent that was stopped in order is not offline, it is gone.
+    pub async fn leave(&self, agent_id: &str) -> Result<(), TableError> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key(AGENTS, agent_id)))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| TableError::request("take the leave", error.into_service_error()))
+    }
+
+    /// All agents whose heartbeat is fresh.
+    pub async fn agents(&self, now: Timestamp) -> Result<Vec<AgentStatus>, TableError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :agents")
+            .expression_attribute_values(":agents", text(AGENTS))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::request("list the agents", error.into_service_error()))?;
+        let mut agents =
+            answer.items.unwrap_or_default().into_iter().map(value).collect::<Result<Vec<AgentStatus>, _>>()?;
+        agents.retain(|agent| agent.is_fresh(now));
+        Ok(agents)
+    }
+
+    /// Registers the one PBX of this stack, or confirms it. Returns the other PBX that holds the place, if one does.
+    pub async fn register_pbx(&self, pbx_id: &str, now: Timestamp) -> Result<Option<String>, TableError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(PBX, PBX)))
+            .update_expression("SET pbxId = :pbx, updatedAt = :now")
+            .condition_expression("attribute_not_exists(pk) OR pbxId = :pbx OR updatedAt < :stale")
+            .expression_attribute_values(":pbx", text(pbx_id))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .expression_attribute_values(":stale", number(now.as_millisecond() - STALE_AFTER.as_millis() as i64));
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Registered {
+            pbx_id: String,
+        }
+        let (written, registered): (bool, Registered) = conditional(update, "register the PBX").await?;
+        Ok((!written).then_some(registered.pbx_id))
+    }
+
+    /// What agents remember about the calls of one user, by conference and direction.
+    pub async fn legs(&self, pbx_id: &str, user_guid: &str, now: Timestamp) -> Result<Vec<LegItem>, TableError> {
+        let mut legs = Vec::new();
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :legs")
+            .expression_attribute_values(":legs", text(format!("LEG#{pbx_id}#{user_guid}")))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| TableError::request("list the legs", error.into_service_error()))?;
+            legs.push(value::<LegItem>(item)?);
+        }
+        legs.retain(|leg| leg.expires_at > now.as_second());
+        Ok(legs)
+    }
+
+    /// Writes what is known about a leg. Counts only grow, so of two agents' writes the one that knows more stays.
+    pub async fn remember_leg(&self, pbx_id: &str, user_guid: &str, leg: &LegItem) -> Result<(), TableError> {
+        let sort = format!("{}#{}", leg.conference, leg.direction.as_str());
+        let written = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item(key(format!("LEG#{pbx_id}#{user_guid}"), sort), leg)?))
+            .condition_expression("attribute_not_exists(pk) OR ended <= :ended")
+            .expression_attribute_values(":ended", number(leg.ended.into()))
+            .send()
+            .await;
+        match written.map_err(aws_sdk_dynamodb::error::SdkError::into_service_error) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_conditional_check_failed_exception() => Ok(()),
+            Err(error) => Err(TableError::request("remember the leg", error)),
+        }
+    }
+}
+
+/// How a claimed command ended.
+#[derive(Debug)]
+pub enum Finish {
+    /// Claimed too late to act; nothing was sent to the PBX.
+    Expired,
+    Done(Outcome),
+}
+
+/// Sends a conditional update and returns whether the condition held, with the item as it is afterwards either way.
+async fn conditional<T: serde::de::DeserializeOwned>(
+    update: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder,
+    verb: &'static str,
+) -> Result<(bool, T), TableError> {
+    let answer = update
+        .return_values(ReturnValue::AllNew)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .send()
+        .await
+        .map_err(aws_sdk_dynamodb::error::SdkError::into_service_error);
+    match answer {
+        Ok(answer) => Ok((true, value(answer.attributes.unwrap_or_default())?)),
+        Err(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(mut error)) => {
+            Ok((false, value(error.item.take().unwrap_or_default())?))
+        }
+        Err(error) => Err(TableError::request(verb, error)),
+    }
+}

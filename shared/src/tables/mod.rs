@@ -1,0 +1,60 @@
+//! The two tables. Only this module knows their keys and attributes.
+//!
+//! `exchange` is all that an agent may touch; `state` is the cloud's own. Both have the keys `pk` and `sk` and the TTL
+//! attribute `expiresAt`; the TTL deletes late, so every reader that cares compares the time itself.
+
+mod exchange;
+mod state;
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
+pub use state::{ReceiverView, Recorded, StateTable};
+
+type Item = HashMap<String, AttributeValue>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    #[error("the table did not {verb} ({code}): {cause}")]
+    Request { verb: &'static str, code: String, cause: String },
+    #[error("an item of the table cannot be read")]
+    Item(#[from] serde_dynamo::Error),
+}
+
+impl TableError {
+    fn request<E>(verb: &'static str, error: E) -> Self
+    where
+        E: std::error::Error + ProvideErrorMetadata,
+    {
+        let code = error.code().unwrap_or("no answer").to_owned();
+        Self::Request { verb, code, cause: DisplayErrorContext(error).to_string() }
+    }
+}
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
+    Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+/// The item of a value: its attributes beside its key.
+fn item<T: Serialize>(key: Item, value: &T) -> Result<Item, TableError> {
+    let mut item: Item = serde_dynamo::to_item(value)?;
+    item.extend(key);
+    Ok(item)
+}
+
+fn value<T: DeserializeOwned>(item: Item) -> Result<T, TableError> {
+    Ok(serde_dynamo::from_item(item)?)
+}

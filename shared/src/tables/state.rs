@@ -1,0 +1,241 @@
+//! The state table: keys, webhooks, recorded events, the feed and the delivery log.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem, Update};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Item, TableError, item, key, number, text, value};
+use crate::apikey::{ApiKey, KeyHash};
+use crate::delivery::{DeliveryLog, LogKey};
+use crate::event::CallEvent;
+use crate::ids::{CallId, EventId, SubscriptionId};
+use crate::subscription::Subscription;
+use crate::time::iso_millis;
+
+const API_KEYS: &str = "APIKEY";
+const WEBHOOKS: &str = "WEBHOOK";
+const FEED: &str = "FEED";
+const FEED_HEAD: &str = "head";
+/// Entries of the feed per partition.
+const FEED_PARTITION: u64 = 10_000;
+const DAY: i64 = 24 * 60 * 60;
+const KEEP_EVENTS_DAYS: i64 = 30;
+
+/// What came of recording a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Recorded {
+    All,
+    /// Somebody else moved the feed counter in between; try again.
+    FeedMoved,
+    /// The transaction was refused for a reason that lies in one of its events, or cannot be told.
+    Refused,
+}
+
+/// What `deliver` has to know before it sends, as of one moment.
+#[derive(Debug)]
+pub struct ReceiverView {
+    pub subscription: Option<Subscription>,
+    pub log: Option<DeliveryLog>,
+}
+
+/// The recorded event, once under its call and once in the feed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventItem {
+    event_id: EventId,
+    occurred_at: String,
+    /// JSON text, as it came from the queue.
+    event: String,
+    expires_at: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct StateTable {
+    client: Client,
+    table: String,
+}
+
+impl StateTable {
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// The key with this hash, unless it has expired.
+    pub async fn api_key(&self, hash: &KeyHash, now: Timestamp) -> Result<Option<ApiKey>, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(API_KEYS, hash.as_str())))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::request("read the API key", error.into_service_error()))?;
+        let key: Option<ApiKey> = answer.item.map(value).transpose()?;
+        Ok(key.filter(|key| key.expires_at.is_none_or(|at| at > now.as_second())))
+    }
+
+    pub async fn put_subscription(&self, subscription: &Subscription) -> Result<(), TableError> {
+        self.put(item(key(WEBHOOKS, subscription.id.to_string()), subscription)?, "store the webhook").await
+    }
+
+    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, TableError> {
+        let mut subscriptions = Vec::new();
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :webhooks")
+            .expression_attribute_values(":webhooks", text(WEBHOOKS))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| TableError::request("list the webhooks", error.into_service_error()))?;
+            subscriptions.push(value(item)?);
+        }
+        Ok(subscriptions)
+    }
+
+    /// The highest sequence recorded for a call, 0 when it is new.
+    pub async fn recorded_sequence(&self, call: CallId) -> Result<u8, TableError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :call")
+            .expression_attribute_values(":call", text(call_pk(call)))
+            .projection_expression("sk")
+            .scan_index_forward(false)
+            .limit(1)
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::request("read the call's events", error.into_service_error()))?;
+        let sequence = answer.items().first().and_then(|item| item.get("sk")?.as_s().ok()?.parse().ok());
+        Ok(sequence.unwrap_or(0))
+    }
+
+    /// How many events the feed has.
+    pub async fn feed_length(&self) -> Result<u64, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(FEED, FEED_HEAD)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::request("read the feed counter", error.into_service_error()))?;
+        let length = answer.item.as_ref().and_then(|item| item.get("n")?.as_n().ok()?.parse().ok());
+        Ok(length.unwrap_or(0))
+    }
+
+    /// Records events and appends them to the feed, all or none. `feed_length` is what the counter was read as.
+    pub async fn record(&self, events: &[&CallEvent], feed_length: u64) -> Result<Recorded, TableError> {
+        let advance = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(FEED, FEED_HEAD)))
+            .update_expression("SET n = :next")
+            .condition_expression(if feed_length == 0 { "attribute_not_exists(pk)" } else { "n = :seen" })
+            .expression_attribute_values(":next", number((feed_length + events.len() as u64) as i64));
+        let advance = if feed_length == 0 {
+            advance
+        } else {
+            advance.expression_attribute_values(":seen", number(feed_length as i64))
+        };
+        let mut writes = vec![TransactWriteItem::builder().update(advance.build().expect("complete")).build()];
+        for (event, n) in events.iter().zip(feed_length + 1..) {
+            let recorded = EventItem {
+                event_id: event.event_id,
+                occurred_at: iso_millis(event.occurred_at),
+                event: serde_json::to_string(event).unwrap_or_default(),
+                expires_at: event.occurred_at.as_second() + KEEP_EVENTS_DAYS * DAY,
+            };
+            let call = item(key(call_pk(event.call_id()), event.sequence().to_string()), &recorded)?;
+            let feed = item(key(format!("{FEED}#{}", n / FEED_PARTITION), format!("{n:020}")), &recorded)?;
+            for new in [call, feed] {
+                let put = Put::builder()
+                    .table_name(&self.table)
+                    .set_item(Some(new))
+                    .condition_expression("attribute_not_exists(pk)");
+                writes.push(TransactWriteItem::builder().put(put.build().expect("complete")).build());
+            }
+        }
+        let written = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
+        match written.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(Recorded::All),
+            Err(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                let reasons = cancelled.cancellation_reasons();
+                let refused = |code: Option<&str>| !matches!(code, None | Some("None"));
+                let transient = |code: Option<&str>| matches!(code, Some("TransactionConflict"));
+                let others = reasons.iter().skip(1).any(|reason| refused(reason.code()) && !transient(reason.code()));
+                Ok(if others { Recorded::Refused } else { Recorded::FeedMoved })
+            }
+            Err(error) => Err(TableError::request("record the events", error)),
+        }
+    }
+
+    /// The subscription and the delivery's log item in one consistent read.
+    pub async fn receiver_view(&self, log: &LogKey) -> Result<ReceiverView, TableError> {
+        let subscription_key = key(WEBHOOKS, log.subscription_id.to_string());
+        let log_key = delivery_key(log);
+        let mut wanted = vec![subscription_key.clone(), log_key.clone()];
+        let mut found: Vec<Item> = Vec::new();
+        // DynamoDB may answer a part of the keys under load; the rest is asked for again.
+        while !wanted.is_empty() {
+            let keys =
+                KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build().expect("complete");
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.table, keys)
+                .send()
+                .await
+                .map_err(|error| TableError::request("read the delivery", error.into_service_error()))?;
+            found.extend(answer.responses.unwrap_or_default().into_values().flatten());
+            let mut rest: HashMap<String, KeysAndAttributes> = answer.unprocessed_keys.unwrap_or_default();
+            wanted = rest.remove(&self.table).map(|keys| keys.keys).unwrap_or_default();
+        }
+        let mut take = |wanted: &Item| -> Option<Item> {
+            let at = found.iter().position(|item| wanted.iter().all(|(name, value)| item.get(name) == Some(value)))?;
+            Some(found.swap_remove(at))
+        };
+        Ok(ReceiverView {
+            subscription: take(&subscription_key).map(value).transpose()?,
+            log: take(&log_key).map(value).transpose()?,
+        })
+    }
+
+    pub async fn put_delivery_log(&self, at: &LogKey, log: &DeliveryLog) -> Result<(), TableError> {
+        let mut item = item(delivery_key(at), log)?;
+        let expires_at = log.updated_at.as_second() + KEEP_EVENTS_DAYS * DAY;
+        item.insert("expiresAt".to_owned(), number(expires_at));
+        self.put(item, "store the delivery log").await
+    }
+
+    pub async fn delivery_log(&self, at: &LogKey) -> Result<Option<DeliveryLog>, TableError> {
+        Ok(self.receiver_view(at).await?.log)
+    }
+
+    async fn put(&self, item: HashMap<String, AttributeValue>, verb: &'static str) -> Result<(), TableError> {
+        let written = self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await;
+        written.map(drop).map_err(|error: SdkError<PutItemError>| TableError::request(verb, error.into_service_error()))
+    }
+}
+
+fn call_pk(call: CallId) -> String {
+    format!("CALL#{call}")
+}
+
+fn delivery_key(at: &LogKey) -> Item {
+    let subscription: SubscriptionId = at.subscription_id;
+    key(format!("DELIVERY#{subscription}"), at.sort.as_str())
+}
