@@ -1,0 +1,52 @@
+//! How long to wait before the PBX is tried again: one second, doubling to 32, with jitter.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(32);
+
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Backoff {
+    pub fn new() -> Self {
+        Self { next: FIRST }
+    }
+
+    /// The next pause: between half and all of its step, so that two agents do not come back in step.
+    pub fn pause(&mut self) -> Duration {
+        let step = self.next;
+        self.next = (step * 2).min(LONGEST);
+        step.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+
+    pub fn reset(&mut self) {
+        self.next = FIRST;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_limit() {
+        let mut backoff = Backoff::new();
+        for step in [1u64, 2, 4, 8, 16, 32, 32, 32] {
+            let pause = backoff.pause();
+            assert!(pause >= Duration::from_millis(step * 500) && pause <= Duration::from_secs(step), "{pause:?}");
+        }
+        backoff.reset();
+        assert!(backoff.pause() <= Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,230 @@
+//! One call of one monitored user, and the event that shows it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, Direction, Status, WebHookEvent};
+use shared::ids::{CallId, EventId};
+use shared::time::PublishedTime;
+
+use super::leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
+
+/// Who a monitored user is, as last told by the PBX.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub extension: String,
+    pub name: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Call {
+    pub id: CallId,
+    pub user: UserGuid,
+    pub direction: Direction,
+    /// Every conference id that its legs have had, the one it was named from first.
+    pub conferences: Vec<Arc<str>>,
+    /// The conference id that is valid now.
+    pub conference: Option<Arc<str>>,
+    pub legs: Vec<LegId>,
+    pub rung: bool,
+    pub start: Timestamp,
+    /// The last moment that anything was reported of; a call's time never runs backwards.
+    pub latest: Timestamp,
+    pub pickup: Option<Timestamp>,
+    pub peer: Party,
+    pub history: Vec<ConferenceEvent>,
+    pub held: bool,
+    pub held_by_peer: bool,
+    pub phase: Phase,
+    pub cause: Option<u16>,
+    /// The last leg was parked then, and the call waits for the leg that holds it in the park.
+    pub parked_at: Option<Timestamp>,
+    /// The PBX session was lost while the call lived, and the call has not been seen since.
+    pub missing_since: Option<Timestamp>,
+}
+
+impl Call {
+    pub(super) fn new(id: CallId, user: UserGuid, direction: Direction, start: Timestamp) -> Self {
+        Self {
+            id,
+            user,
+            direction,
+            conferences: Vec::new(),
+            conference: None,
+            legs: Vec::new(),
+            rung: false,
+            start,
+            latest: start,
+            pickup: None,
+            peer: Party::default(),
+            history: Vec::new(),
+            held: false,
+            held_by_peer: false,
+            phase: Phase::Init,
+            cause: None,
+            parked_at: None,
+            missing_since: None,
+        }
+    }
+
+    /// Takes over who the peer is and what became of the call; statuses are the caller's business.
+    pub(super) fn follow(&mut self, report: &LegReport, user: &Identity, at: Timestamp) {
+        self.follow_relations(report, user, at);
+        self.follow_peer(report, user, at);
+        if let Some(state) = report.state.filter(|_| !report.ends_leg()) {
+            self.follow_hold(state, user, at);
+            if state.phase == Phase::Parked && self.phase != Phase::Parked {
+                let (from, to) = self.parties(user);
+                self.note(ConferenceEventKind::Parked, at, Some(&from), Some(&to), None);
+            }
+            self.phase = state.phase;
+        }
+    }
+
+    fn follow_relations(&mut self, report: &LegReport, user: &Identity, at: Timestamp) {
+        let own = own_party(user);
+        for (relation, party) in &report.related {
+            let kind = match relation {
+                Relation::Diverting | Relation::FirstDiverting => ConferenceEventKind::Diverted,
+                Relation::Picking => ConferenceEventKind::Picked,
+                // A transfer that reaches this user as a new call; one of a call that goes on is told by its new peer.
+                Relation::Transferring if self.peer.is_empty() && report.relates(Relation::Picking).is_none() => {
+                    ConferenceEventKind::Transferred
+                }
+                Relation::Transferring | Relation::ForwardingTo | Relation::ParkedTo => continue,
+            };
+            let from = match relation {
+                Relation::Picking => report.relates(Relation::Transferring).unwrap_or(party),
+                _ => party,
+            };
+            let known =
+                |event: &ConferenceEvent| event.kind == kind && event.from.as_deref() == Some(from.number.as_str());
+            if !self.history.iter().any(known) {
+                self.note(kind, at, Some(from), Some(&own), None);
+            }
+        }
+    }
+
+    fn follow_peer(&mut self, report: &LegReport, user: &Identity, at: Timestamp) {
+        let Some(peer) = report.peer.as_ref().filter(|peer| !peer.is_empty()) else { return };
+        let same = if peer.number.is_empty() { peer.name == self.peer.name } else { peer.number == self.peer.number };
+        if same {
+            // The same party with more detail.
+            if !peer.name.is_empty() {
+                self.peer.name.clone_from(&peer.name);
+            }
+            if peer.e164.is_some() {
+                self.peer.e164.clone_from(&peer.e164);
+            }
+            return;
+        }
+        let transferred = report.peer_changed || report.relates(Relation::Transferring).is_some();
+        let forwarded = report.relates(Relation::ForwardingTo).is_some();
+        // Before the answer a changing peer is overlap dialling or the connected number, unless the PBX says otherwise.
+        if !self.peer.is_empty() && (transferred || forwarded || self.pickup.is_some()) {
+            let kind = if transferred { ConferenceEventKind::Transferred } else { ConferenceEventKind::Redirected };
+            let (from, to) = self.parties(user);
+            self.note(kind, at, Some(&from), Some(&to), report.cause);
+        }
+        self.peer = peer.clone();
+    }
+
+    fn follow_hold(&mut self, state: LegState, user: &Identity, at: Timestamp) {
+        let (own, peer) = (own_party(user), self.peer.clone());
+        let held_or_retrieved =
+            |held: bool| if held { ConferenceEventKind::Held } else { ConferenceEventKind::Retrieved };
+        if state.held_by_user != self.held {
+            self.held = state.held_by_user;
+            self.note(held_or_retrieved(self.held), at, Some(&own), Some(&peer), None);
+        }
+        if state.held_by_peer != self.held_by_peer {
+            self.held_by_peer = state.held_by_peer;
+            self.note(held_or_retrieved(self.held_by_peer), at, Some(&peer), Some(&own), None);
+        }
+    }
+
+    fn note(
+        &mut self,
+        kind: ConferenceEventKind,
+        at: Timestamp,
+        from: Option<&Party>,
+        to: Option<&Party>,
+        cause: Option<u16>,
+    ) {
+        self.history.push(ConferenceEvent {
+            kind,
+            time: PublishedTime(at),
+            from: from.map(|party| party.number.clone()),
+            from_name: from.map(|party| party.name.clone()),
+            to: to.map(|party| party.number.clone()),
+            to_name: to.map(|party| party.name.clone()),
+            cause,
+        });
+    }
+
+    /// (from, to) as the call stands now.
+    pub(super) fn parties(&self, user: &Identity) -> (Party, Party) {
+        match self.direction {
+            Direction::Incoming => (self.peer.clone(), own_party(user)),
+            Direction::Outgoing => (own_party(user), self.peer.clone()),
+        }
+    }
+
+    pub(super) fn conference_text(&self) -> String {
+        self.conference.as_deref().unwrap_or_default().to_owned()
+    }
+
+    /// The event of a status that the call has just reached.
+    pub(super) fn event(&self, status: Status, at: Timestamp, user: &Identity, origin: &Origin, inferred: bool) -> CallEvent {
+        let (from, to) = self.parties(user);
+        let ended = status == Status::Disconnected;
+        let seconds_since = |begin: Timestamp| at.duration_since(begin).as_secs().max(0);
+        let conversation_time = match (status, self.pickup) {
+            (Status::Disconnected, Some(pickup)) => seconds_since(pickup),
+            (Status::Connected, _) => 0,
+            _ => -1,
+        };
+        CallEvent {
+            event_id: EventId::new(self.id, status),
+            occurred_at: at,
+            pbx_id: origin.pbx_id.to_string(),
+            agent_id: origin.agent_id.to_string(),
+            user_guid: self.user.to_string(),
+            inferred,
+            cause: self.cause.filter(|_| ended),
+            from_e164: from.e164,
+            to_e164: to.e164,
+            web_hook_event: WebHookEvent {
+                call_id: self.id,
+                conference_events: self.history.clone(),
+                conference_id: self.conference_text(),
+                connected: self.pickup.is_some(),
+                conversation_time,
+                end_time: ended.then_some(PublishedTime(at)),
+                from: from.number,
+                from_name: from.name,
+                monitored_extension: user.extension.clone(),
+                monitiored_user: user.name.clone(),
+                monitored_user: user.name.clone(),
+                outgoing: self.direction == Direction::Outgoing,
+                pickup_time: self.pickup.map(PublishedTime),
+                start_time: PublishedTime(self.start),
+                status,
+                to: to.number,
+                to_name: to.name,
+                total_time: if ended { seconds_since(self.start) } else { -1 },
+            },
+        }
+    }
+}
+
+/// Which PBX and which agent an event comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub pbx_id: Arc<str>,
+    pub agent_id: Arc<str>,
+}
+
+fn own_party(user: &Identity) -> Party {
+    Party { number: user.extension.clone(), name: user.name.clone(), e164: None }
+}

@@ -1,0 +1,225 @@
+//! What the PBX says about one leg, in the words of this program.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use shared::event::Direction;
+use shared::ids::CallId;
+
+use super::names::Spot;
+
+/// The PBX's stable object id of a user or queue.
+pub type UserGuid = Arc<str>;
+
+/// One call handle of one PBX session. Handles die with their session and may be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId {
+    pub session: u64,
+    pub user: u64,
+    pub call: u64,
+}
+
+/// The low four bits of the PBX's `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Init,
+    Setup,
+    SetupAck,
+    Proceeding,
+    Alerting,
+    Connected,
+    /// The PBX cleared the leg towards the user.
+    DisconnectSent,
+    /// The user cleared the leg.
+    DisconnectReceived,
+    Parked,
+}
+
+impl Phase {
+    pub fn from_state(state: u32) -> Option<Self> {
+        Some(match state & 0x0f {
+            0 => Self::Init,
+            1 => Self::Setup,
+            2 => Self::SetupAck,
+            3 => Self::Proceeding,
+            4 => Self::Alerting,
+            5 => Self::Connected,
+            6 => Self::DisconnectSent,
+            7 => Self::DisconnectReceived,
+            8 => Self::Parked,
+            _ => return None,
+        })
+    }
+
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::DisconnectSent | Self::DisconnectReceived)
+    }
+
+    /// A phase that only a living call can be in; on a handle whose call has ended it begins the next call.
+    fn revives(self) -> bool {
+        matches!(self, Self::Alerting | Self::Connected | Self::Parked)
+    }
+}
+
+/// The bits of `state` beside the phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegState {
+    pub phase: Phase,
+    pub direction: Direction,
+    pub held_by_user: bool,
+    pub held_by_peer: bool,
+}
+
+/// A party as the PBX names it. Each part may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Party {
+    pub number: String,
+    pub name: String,
+    /// The number in international form, when the PBX knows it.
+    pub e164: Option<String>,
+}
+
+impl Party {
+    pub fn is_empty(&self) -> bool {
+        self.number.is_empty() && self.name.is_empty()
+    }
+}
+
+/// Why another party is named in a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// Who diverted the call last.
+    Diverting,
+    /// Who diverted it first, when there were several.
+    FirstDiverting,
+    /// The call is being forwarded onwards; sent to the calling end.
+    ForwardingTo,
+    /// Who transferred the call.
+    Transferring,
+    ParkedTo,
+    Picking,
+}
+
+/// One report about one leg. Everything the PBX left out is `None`, and then the last known value holds.
+#[derive(Clone, Debug)]
+pub struct LegReport {
+    pub leg: LegId,
+    pub state: Option<LegState>,
+    pub conference: Option<Arc<str>>,
+    pub peer: Option<Party>,
+    pub related: Vec<(Relation, Party)>,
+    /// The user was told that the peer changed.
+    pub peer_changed: bool,
+    pub cause: Option<u16>,
+    /// Seconds since the start of the call.
+    pub running_for: Option<u64>,
+    /// The PBX forgets the handle with this report.
+    pub last: bool,
+}
+
+impl LegReport {
+    pub fn ends_leg(&self) -> bool {
+        self.last || self.state.is_some_and(|state| state.phase.is_over())
+    }
+
+    pub fn revives(&self) -> bool {
+        !self.last && self.state.is_some_and(|state| state.phase.revives())
+    }
+
+    pub fn relates(&self, relation: Relation) -> Option<&Party> {
+        self.related.iter().find(|(kind, _)| *kind == relation).map(|(_, party)| party)
+    }
+}
+
+/// A leg and where it stands.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub user: UserGuid,
+    /// The last conference id, state and peer that the PBX named; it does not repeat them.
+    pub conference: Option<Arc<str>>,
+    pub state: Option<LegState>,
+    pub peer: Party,
+    pub place: Place,
+}
+
+impl Leg {
+    pub(super) fn new(user: UserGuid, since: Timestamp) -> Self {
+        let waiting = Waiting { since, continues: false, reports: Vec::new(), asked: false };
+        Self { user, conference: None, state: None, peer: Party::default(), place: Place::Waiting(waiting) }
+    }
+
+    /// The handle's call has ended and another one begins on it.
+    pub(super) fn wait(&mut self, since: Timestamp) {
+        self.place = Place::Waiting(Waiting { since, continues: true, reports: Vec::new(), asked: false });
+    }
+
+    /// Where the leg belongs, once its conference is known.
+    pub(super) fn spot(&self, waiting: &Waiting) -> Option<Spot> {
+        let conference =
+            waiting.life().find_map(|report| report.conference.clone()).or_else(|| self.conference.clone())?;
+        Some(Spot { user: self.user.clone(), conference, direction: waiting.direction()? })
+    }
+}
+
+/// Which call a leg belongs to, once that can be told.
+#[derive(Debug)]
+pub(super) enum Place {
+    Waiting(Waiting),
+    Live(CallId),
+    /// The leg has ended. Its handle stays until the PBX deletes it, because it may come back to life.
+    Ended,
+}
+
+/// A leg that has no call yet: what was reported waits here with its time.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub since: Timestamp,
+    /// The handle has had a call before.
+    pub continues: bool,
+    pub reports: Vec<(LegReport, Timestamp)>,
+    /// Other agents' memory is being asked; its answer places the leg.
+    pub asked: bool,
+}
+
+impl Waiting {
+    /// The reports of this leg's life; a handle may already be used again behind its end.
+    fn life(&self) -> impl Iterator<Item = &LegReport> {
+        let end = self.reports.iter().position(|(report, _)| report.last).map_or(self.reports.len(), |last| last + 1);
+        self.reports[..end].iter().map(|(report, _)| report)
+    }
+
+    fn first_state(&self) -> Option<LegState> {
+        self.life().find_map(|report| report.state)
+    }
+
+    pub(super) fn direction(&self) -> Option<Direction> {
+        Some(self.first_state()?.direction)
+    }
+
+    pub(super) fn saw_beginning(&self) -> bool {
+        self.first_state().is_some_and(|state| matches!(state.phase, Phase::Init | Phase::Setup))
+    }
+
+    pub(super) fn begins_ended(&self) -> bool {
+        self.first_state().is_some_and(|state| state.phase.is_over())
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.life().any(LegReport::ends_leg)
+    }
+
+    pub(super) fn has_last(&self) -> bool {
+        self.life().any(|report| report.last)
+    }
+
+    /// When the call began: at first sight, or, for a call found in progress, when the PBX says.
+    pub(super) fn start(&self) -> Timestamp {
+        let Some((first, seen)) = self.reports.first() else { return self.since };
+        match first.running_for {
+            Some(seconds) if !self.saw_beginning() => {
+                seen.checked_sub(SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(0))).unwrap_or(*seen)
+            }
+            _ => *seen,
+        }
+    }
+}

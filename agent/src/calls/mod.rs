@@ -1,0 +1,499 @@
+//! The call core: reports about legs in, events and names of calls out.
+//!
+//! It is pure. It has no clock of its own (every input carries its time, on the cloud's clock), does no I/O (what it wants
+//! looked up or remembered it says in its output), and knows no frame.
+//!
+//! Promises, each a property test: a status happens once per call; no `ringing` after `connected`; `disconnected` comes
+//! last and comes for every call that was ever reported; no duration is negative.
+
+mod call;
+mod leg;
+mod names;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use shared::event::{CallEvent, Direction, Status};
+use shared::ids::CallId;
+use shared::tables::LegItem;
+use shared::time::iso_millis;
+use uuid::Uuid;
+
+pub use call::{Identity, Origin};
+pub use leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
+
+use call::Call;
+use leg::{Leg, Place, Waiting};
+use names::{Names, Spot};
+
+/// A leg that has no conference id for this long gets a name of its own.
+const NAME_WITHOUT_CONFERENCE_AFTER: SignedDuration = SignedDuration::from_secs(2);
+/// A call whose leg was parked waits this long for the leg that holds it in the park.
+const PARK_GRACE: SignedDuration = SignedDuration::from_secs(2);
+/// In this time after the start of a PBX session, another agent may know more about any call than this one.
+const ASK_FOR_EVERY_NAME: SignedDuration = SignedDuration::from_hours(1);
+
+/// What the core wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this event.
+    Event(Box<CallEvent>),
+    /// Write this down for other agents. When it stands before an event, begin it before sending the event.
+    Remember(UserGuid, LegItem),
+    /// Find out what agents remember about this user's calls and answer with [`Calls::learn`].
+    Ask(LegId, UserGuid),
+}
+
+#[derive(Debug)]
+pub struct Calls {
+    origin: Origin,
+    boot_id: Uuid,
+    /// Everybody who is or was monitored and may still have calls.
+    users: HashMap<UserGuid, Arc<Identity>>,
+    legs: HashMap<LegId, Leg>,
+    calls: HashMap<CallId, Call>,
+    names: Names,
+    session_since: Timestamp,
+    /// How many calls had to be named without a conference; it tells the lives of one handle apart.
+    nameless: u64,
+    /// Legs whose own park was asked for: their end is not the end of the call.
+    parking: HashSet<LegId>,
+    last_cleaning: Timestamp,
+}
+
+impl Calls {
+    pub fn new(origin: Origin, boot_id: Uuid) -> Self {
+        Self {
+            origin,
+            boot_id,
+            users: HashMap::new(),
+            legs: HashMap::new(),
+            calls: HashMap::new(),
+            names: Names::default(),
+            session_since: Timestamp::MIN,
+            nameless: 0,
+            parking: HashSet::new(),
+            last_cleaning: Timestamp::MIN,
+        }
+    }
+
+    pub fn user_is(&mut self, guid: UserGuid, identity: Identity) {
+        self.users.insert(guid, Arc::new(identity));
+    }
+
+    pub fn session_started(&mut self, now: Timestamp) {
+        self.session_since = now;
+    }
+
+    /// The PBX session is gone and its handles with it. Calls go on in the PBX; they are missing until they come back.
+    pub fn session_lost(&mut self, now: Timestamp) -> Vec<Output> {
+        let mut out = Vec::new();
+        let waiting: Vec<LegId> = self.waiting_legs().map(|(id, _)| id).collect();
+        for id in waiting {
+            self.place(id, now, &mut out);
+        }
+        self.legs.clear();
+        self.parking.clear();
+        for call in self.calls.values_mut() {
+            call.legs.clear();
+            call.parked_at = None;
+            call.missing_since.get_or_insert(now);
+        }
+        out
+    }
+
+    /// Takes a report about a leg of a monitored user.
+    pub fn report(&mut self, user: &UserGuid, report: LegReport, now: Timestamp) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.take(user, report, now, &mut out);
+        out
+    }
+
+    fn take(&mut self, user: &UserGuid, report: LegReport, now: Timestamp, out: &mut Vec<Output>) {
+        let id = report.leg;
+        if report.last && !self.legs.contains_key(&id) {
+            return; // The last word on a leg that was never heard of, or was heard twice.
+        }
+        let leg = self.legs.entry(id).or_insert_with(|| Leg::new(user.clone(), now));
+        if matches!(leg.place, Place::Ended) && report.revives() {
+            leg.wait(now);
+        }
+        leg.state = report.state.or(leg.state);
+        if let Some(peer) = report.peer.as_ref().filter(|peer| !peer.is_empty()) {
+            leg.peer.clone_from(peer);
+        }
+        match &mut leg.place {
+            Place::Waiting(waiting) => {
+                waiting.reports.push((report, now));
+                self.place_if_known(id, now, out);
+            }
+            Place::Live(call) => {
+                let call = *call;
+                self.apply(id, call, &report, now, out);
+                if report.last {
+                    self.legs.remove(&id);
+                }
+            }
+            Place::Ended if report.last => {
+                self.legs.remove(&id);
+            }
+            Place::Ended => {}
+        }
+    }
+
+    /// The answer to [`Output::Ask`]; `None` when the table was out of reach, so that what is known here has to do.
+    pub fn learn(&mut self, id: LegId, items: Option<&[LegItem]>, now: Timestamp) -> Vec<Output> {
+        let mut out = Vec::new();
+        let Some(leg) = self.legs.get(&id) else { return out };
+        let user = leg.user.clone();
+        for item in items.unwrap_or_default() {
+            self.names.learn(&user, item, now);
+        }
+        self.place(id, now, &mut out);
+        out
+    }
+
+    /// A park of this leg was asked for, so its end will not be the end of its call.
+    pub fn will_park(&mut self, id: LegId) {
+        self.parking.insert(id);
+    }
+
+    /// Lets time pass: names legs that wait too long for a conference, ends calls that did not reach the park.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Output> {
+        let mut out = Vec::new();
+        let overdue =
+            |waiting: &Waiting| !waiting.asked && now.duration_since(waiting.since) >= NAME_WITHOUT_CONFERENCE_AFTER;
+        let overdue: Vec<LegId> =
+            self.waiting_legs().filter(|(_, waiting)| overdue(waiting)).map(|(id, _)| id).collect();
+        for id in overdue {
+            self.place(id, now, &mut out);
+        }
+        let unparked =
+            |call: &Call| Some((call.id, call.parked_at.filter(|at| now.duration_since(*at) >= PARK_GRACE)?));
+        let unparked: Vec<(CallId, Timestamp)> = self.calls.values().filter_map(unparked).collect();
+        for (call, parked_at) in unparked {
+            self.end(call, parked_at, false, &mut out);
+        }
+        if now.duration_since(self.last_cleaning) > SignedDuration::from_mins(5) {
+            self.last_cleaning = now;
+            self.names.forget_old(now);
+        }
+        out
+    }
+
+    /// Users who have calls that were alive when the session was lost and have not been seen since.
+    pub fn users_with_missing_calls(&self) -> Vec<UserGuid> {
+        let users = self.calls.values().filter(|call| call.missing_since.is_some()).map(|call| call.user.clone());
+        users.collect::<HashSet<_>>().into_iter().collect()
+    }
+
+    /// Closes the calls of a user that did not come back after a lost session.
+    ///
+    /// `channels` is how many calls the PBX says the user has, `others_since` the earliest start of another agent's present
+    /// session, which would have seen the end, and `items` what agents wrote down about the user's calls.
+    pub fn settle(
+        &mut self,
+        user: &UserGuid,
+        channels: Option<u32>,
+        others_since: Option<Timestamp>,
+        items: &[LegItem],
+        now: Timestamp,
+    ) -> Vec<Output> {
+        let mut out = Vec::new();
+        for item in items {
+            self.names.learn(user, item, now);
+        }
+        let ended: HashSet<CallId> = items.iter().filter_map(|item| item.last_ended).collect();
+        let seen = self.calls.values().filter(|call| call.user == *user && call.missing_since.is_none()).count();
+        let gone = channels.is_none_or(|channels| u64::from(channels) <= seen as u64);
+        let missing: BTreeMap<CallId, Timestamp> = self
+            .calls
+            .values()
+            .filter(|call| call.user == *user)
+            .filter_map(|call| Some((call.id, call.missing_since?)))
+            .collect();
+        for (id, since) in missing {
+            if ended.contains(&id) {
+                self.forget(id, now);
+            } else if gone && others_since.is_none_or(|others| others >= since) {
+                self.end(id, now, true, &mut out);
+            }
+        }
+        out
+    }
+
+    pub fn knows(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call)
+    }
+
+    pub fn live_calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub fn has_calls(&self, user: &UserGuid) -> bool {
+        self.calls.values().any(|call| call.user == *user)
+    }
+
+    /// The call of a leg, once it has a name.
+    pub fn call_of(&self, leg: LegId) -> Option<CallId> {
+        match self.legs.get(&leg)?.place {
+            Place::Live(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    pub fn conference_of(&self, call: CallId) -> Option<String> {
+        self.calls.get(&call).map(Call::conference_text)
+    }
+
+    /// Whether a live call is answered.
+    pub fn is_connected(&self, call: CallId) -> Option<bool> {
+        self.calls.get(&call).map(|call| call.pickup.is_some())
+    }
+
+    /// The live legs of a call with their states, in a stable order.
+    pub fn legs_of(&self, call: CallId) -> Vec<(LegId, LegState)> {
+        let Some(call) = self.calls.get(&call) else { return Vec::new() };
+        call.legs.iter().filter_map(|id| Some((*id, self.legs.get(id)?.state?))).collect()
+    }
+
+    pub fn user_of(&self, call: CallId) -> Option<&UserGuid> {
+        self.calls.get(&call).map(|call| &call.user)
+    }
+
+    /// A live call as the API shows it.
+    pub fn describe(&self, call: CallId) -> Option<Value> {
+        let call = self.calls.get(&call)?;
+        let user = self.users.get(&call.user).cloned().unwrap_or_default();
+        let (from, to) = call.parties(&user);
+        let state = match (call.pickup, call.direction, call.phase) {
+            (_, _, Phase::Parked) => "parked",
+            (Some(_), _, _) => "connected",
+            (None, Direction::Outgoing, Phase::Alerting) | (None, Direction::Incoming, _) => "ringing",
+            (None, Direction::Outgoing, _) => "dialling",
+        };
+        Some(json!({
+            "CallId": call.id,
+            "conferenceId": call.conference_text(),
+            "extension": user.extension,
+            "user": user.name,
+            "from": from.number,
+            "fromName": from.name,
+            "to": to.number,
+            "toName": to.name,
+            "outgoing": call.direction == Direction::Outgoing,
+            "state": state,
+            "held": call.held,
+            "heldByPeer": call.held_by_peer,
+            "startTime": iso_millis(call.start),
+            "pickupTime": call.pickup.map(iso_millis),
+        }))
+    }
+
+    /// All live calls, oldest first.
+    pub fn describe_all(&self) -> Vec<Value> {
+        let mut calls: Vec<&Call> = self.calls.values().collect();
+        calls.sort_by_key(|call| (call.start, call.id));
+        calls.into_iter().filter_map(|call| self.describe(call.id)).collect()
+    }
+
+    fn waiting_legs(&self) -> impl Iterator<Item = (LegId, &Waiting)> {
+        self.legs.iter().filter_map(|(id, leg)| match &leg.place {
+            Place::Waiting(waiting) => Some((*id, waiting)),
+            _ => None,
+        })
+    }
+
+    /// Places a waiting leg if its call can be told, or finds out what is missing.
+    fn place_if_known(&mut self, id: LegId, now: Timestamp, out: &mut Vec<Output>) {
+        let Some(leg) = self.legs.get(&id) else { return };
+        let Place::Waiting(waiting) = &leg.place else { return };
+        if waiting.asked {
+            return;
+        }
+        let Some(spot) = leg.spot(waiting) else {
+            if waiting.has_ended() {
+                self.place(id, now, out);
+            }
+            return;
+        };
+        let young_session = now.duration_since(self.session_since) < ASK_FOR_EVERY_NAME;
+        if (young_session || !waiting.saw_beginning()) && self.live_call(&spot, leg_is_parked(leg)).is_none() {
+            self.ask(id, out);
+        } else {
+            self.place(id, now, out);
+        }
+    }
+
+    fn ask(&mut self, id: LegId, out: &mut Vec<Output>) {
+        if let Some(Leg { user, place: Place::Waiting(waiting), .. }) = self.legs.get_mut(&id) {
+            waiting.asked = true;
+            out.push(Output::Ask(id, user.clone()));
+        }
+    }
+
+    /// The live call that a leg at this spot belongs to. A parked leg may look the other way than the leg that was parked.
+    fn live_call(&self, spot: &Spot, parked: bool) -> Option<CallId> {
+        self.names.live(spot).or_else(|| {
+            let turned = match spot.direction {
+                Direction::Incoming => Direction::Outgoing,
+                Direction::Outgoing => Direction::Incoming,
+            };
+            parked.then(|| self.names.live(&Spot { direction: turned, ..spot.clone() })).flatten()
+        })
+    }
+
+    /// Gives a waiting leg its call and lets everything that was reported meanwhile happen, at its own time.
+    fn place(&mut self, id: LegId, now: Timestamp, out: &mut Vec<Output>) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if !matches!(leg.place, Place::Waiting(_)) {
+            return;
+        }
+        let parked = leg_is_parked(leg);
+        let Place::Waiting(waiting) = std::mem::replace(&mut leg.place, Place::Ended) else { return };
+        let user = leg.user.clone();
+        let Some(direction) = waiting.direction() else {
+            self.legs.remove(&id); // The PBX never said which way it goes; without that there is nothing to tell.
+            return;
+        };
+        let spot = leg.spot(&waiting);
+        let peer = leg.peer.clone();
+        leg.conference = spot.as_ref().map(|spot| spot.conference.clone());
+        let live = spot.as_ref().and_then(|spot| self.live_call(spot, parked));
+        if live.is_none() && waiting.begins_ended() && spot.as_ref().is_some_and(|spot| self.names.ended(spot) > 0) {
+            if waiting.has_last() {
+                self.legs.remove(&id);
+            }
+            return; // The tail of a call whose end is known: nothing new.
+        }
+        let name = live.unwrap_or_else(|| match &spot {
+            Some(spot) => self.names.next_name(&self.origin.pbx_id, spot),
+            None => {
+                self.nameless += 1;
+                CallId::of_handle(self.boot_id, id.user, id.call, self.nameless)
+            }
+        });
+        let is_new = !self.calls.contains_key(&name);
+        let start = waiting.start();
+        let call = self.calls.entry(name).or_insert_with(|| Call::new(name, user.clone(), direction, start));
+        if waiting.continues && is_new {
+            call.peer = peer; // The PBX does not repeat what it said about the handle before.
+        }
+        call.missing_since = None;
+        call.parked_at = None;
+        if !call.legs.contains(&id) {
+            call.legs.push(id);
+        }
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.place = Place::Live(name);
+        }
+        if let Some(spot) = spot {
+            self.enter(name, &spot, is_new, now, out);
+        }
+        for (report, at) in waiting.reports {
+            self.take(&user, report, at, out);
+        }
+    }
+
+    /// The call is at this spot from now on; other agents hear of it when they could not derive it.
+    fn enter(&mut self, id: CallId, spot: &Spot, is_new: bool, now: Timestamp, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.conference = Some(spot.conference.clone());
+        if call.conferences.contains(&spot.conference) {
+            return;
+        }
+        call.conferences.push(spot.conference.clone());
+        self.names.enter(spot.clone(), id, now);
+        if !is_new || self.names.ended(spot) > 0 {
+            out.push(Output::Remember(spot.user.clone(), self.names.item(spot, now)));
+        }
+    }
+
+    fn apply(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let user = self.users.get(&call.user).cloned().unwrap_or_default();
+        let direction = call.direction;
+        // A leg that waited for its call tells of moments before what the call's other legs have told already.
+        let at = at.max(call.latest);
+        call.latest = at;
+        if let (Some(conference), Some(leg)) = (&report.conference, self.legs.get_mut(&leg_id))
+            && leg.conference.as_ref() != Some(conference)
+        {
+            leg.conference = Some(conference.clone());
+            let spot = Spot { user: call.user.clone(), conference: conference.clone(), direction };
+            self.enter(id, &spot, false, at, out);
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.follow(report, &user, at);
+        if let Some(cause) = report.cause.filter(|_| report.ends_leg()) {
+            call.cause = Some(cause);
+        }
+        if report.ends_leg() {
+            self.end_leg(leg_id, id, report, at, out);
+            return;
+        }
+        let Some(state) = report.state else { return };
+        match state.phase {
+            Phase::Alerting if direction == Direction::Incoming && !call.rung && call.pickup.is_none() => {
+                call.rung = true;
+                out.push(Output::Event(Box::new(call.event(Status::Ringing, at, &user, &self.origin, false))));
+            }
+            Phase::Connected if call.pickup.is_none() => {
+                call.pickup = Some(at);
+                out.push(Output::Event(Box::new(call.event(Status::Connected, at, &user, &self.origin, false))));
+            }
+            _ => {}
+        }
+    }
+
+    fn end_leg(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
+        if let Some(leg) = self.legs.get_mut(&leg_id) {
+            leg.place = Place::Ended;
+        }
+        let parked = self.parking.remove(&leg_id) || report.relates(Relation::ParkedTo).is_some();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.legs.retain(|leg| *leg != leg_id);
+        if !call.legs.is_empty() {
+            return;
+        }
+        if parked {
+            call.parked_at = Some(at);
+        } else {
+            self.end(id, at, false, out);
+        }
+    }
+
+    fn end(&mut self, id: CallId, at: Timestamp, inferred: bool, out: &mut Vec<Output>) {
+        let Some(call) = self.forget(id, at) else { return };
+        for spot in spots(&call) {
+            out.push(Output::Remember(spot.user.clone(), self.names.item(&spot, at)));
+        }
+        let user = self.users.get(&call.user).cloned().unwrap_or_default();
+        out.push(Output::Event(Box::new(call.event(Status::Disconnected, at, &user, &self.origin, inferred))));
+    }
+
+    fn forget(&mut self, id: CallId, at: Timestamp) -> Option<Call> {
+        let call = self.calls.remove(&id)?;
+        for spot in spots(&call) {
+            self.names.leave(&spot, id, at);
+        }
+        Some(call)
+    }
+}
+
+fn leg_is_parked(leg: &Leg) -> bool {
+    leg.state.is_some_and(|state| state.phase == Phase::Parked)
+}
+
+fn spots(call: &Call) -> Vec<Spot> {
+    let spot = |conference: &Arc<str>| Spot {
+        user: call.user.clone(),
+        conference: conference.clone(),
+        direction: call.direction,
+    };
+    call.conferences.iter().map(spot).collect()
+}

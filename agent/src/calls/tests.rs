@@ -1,0 +1,175 @@
+//! Every sequence of calls that the PBX is known to produce, and the laws that hold for those it is not.
+
+mod laws;
+mod sequences;
+mod two_agents;
+
+use std::fmt::Write as _;
+
+use super::*;
+
+pub(super) const PHONE: &str = "00000000000000000000000000000042";
+pub(super) const OTHER: &str = "00000000000000000000000000000043";
+
+pub(super) fn at(seconds: f64) -> Timestamp {
+    let base: Timestamp = "2022-09-16T11:57:43Z".parse().expect("a time");
+    base + SignedDuration::from_secs_f64(seconds)
+}
+
+pub(super) fn guid(text: &str) -> UserGuid {
+    Arc::from(text)
+}
+
+pub(super) fn core() -> Calls {
+    let origin = Origin { pbx_id: Arc::from("master"), agent_id: Arc::from("rack/1") };
+    let mut calls = Calls::new(origin, Uuid::nil());
+    calls.user_is(guid(PHONE), Identity { extension: "42".to_owned(), name: "Thomas De Wilde".to_owned() });
+    calls.user_is(guid(OTHER), Identity { extension: "43".to_owned(), name: "Reception".to_owned() });
+    calls.session_started(at(0.0));
+    calls
+}
+
+pub(super) fn state(bits: u32) -> LegState {
+    LegState {
+        phase: Phase::from_state(bits).expect("a phase"),
+        direction: if bits & 0x80 == 0 { Direction::Outgoing } else { Direction::Incoming },
+        held_by_user: bits & 0x100 != 0,
+        held_by_peer: bits & 0x200 != 0,
+    }
+}
+
+pub(super) fn party(number: &str) -> Party {
+    Party { number: number.to_owned(), name: format!("Name of {number}"), e164: None }
+}
+
+/// A report in the making; `call` is the handle, `bits` the PBX's state.
+pub(super) fn leg(call: u64, bits: u32) -> LegReport {
+    LegReport {
+        leg: LegId { session: 1, user: 1, call },
+        state: Some(state(bits)),
+        conference: None,
+        peer: None,
+        related: Vec::new(),
+        peer_changed: false,
+        cause: None,
+        running_for: None,
+        last: false,
+    }
+}
+
+impl LegReport {
+    pub(super) fn conf(mut self, conference: &str) -> Self {
+        self.conference = Some(Arc::from(conference));
+        self
+    }
+
+    pub(super) fn peer(mut self, number: &str) -> Self {
+        self.peer = Some(party(number));
+        self
+    }
+
+    pub(super) fn cause(mut self, cause: u16) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    pub(super) fn related(mut self, relation: Relation, number: &str) -> Self {
+        self.related.push((relation, party(number)));
+        self
+    }
+
+    pub(super) fn told(mut self) -> Self {
+        self.peer_changed = true;
+        self
+    }
+
+    pub(super) fn user_handle(mut self, user: u64) -> Self {
+        self.leg.user = user;
+        self
+    }
+
+    pub(super) fn session(mut self, session: u64) -> Self {
+        self.leg.session = session;
+        self
+    }
+
+    pub(super) fn running(mut self, seconds: u64) -> Self {
+        self.running_for = Some(seconds);
+        self
+    }
+
+    pub(super) fn del(mut self) -> Self {
+        self.last = true;
+        self
+    }
+}
+
+/// Answers every question with "nothing is known", as a fresh table would.
+pub(super) fn settle_questions(calls: &mut Calls, outputs: Vec<Output>, now: Timestamp) -> Vec<Output> {
+    let mut out = Vec::new();
+    for output in outputs {
+        match output {
+            Output::Ask(leg, _) => out.extend(calls.learn(leg, Some(&[]), now)),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Feeds reports of user 42, half a second apart, and returns the outputs.
+pub(super) fn play(calls: &mut Calls, start: f64, reports: Vec<LegReport>) -> Vec<Output> {
+    let mut out = Vec::new();
+    for (n, report) in reports.into_iter().enumerate() {
+        let now = at(start + n as f64 / 2.0);
+        let outputs = calls.report(&guid(PHONE), report, now);
+        out.extend(settle_questions(calls, outputs, now));
+    }
+    out
+}
+
+pub(super) fn events(outputs: &[Output]) -> Vec<&CallEvent> {
+    outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Event(event) => Some(&**event),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The events in a form that a person can check against the sequence.
+pub(super) fn show(outputs: &[Output]) -> String {
+    let mut text = String::new();
+    for event in events(outputs) {
+        let e = &event.web_hook_event;
+        let clock =
+            |time: Option<shared::time::PublishedTime>| time.map_or("-".to_owned(), |t| t.to_text()[11..19].to_owned());
+        let _ = writeln!(
+            text,
+            "{:12} {} {}->{} connected={} talk={} total={} start={} pickup={} end={} conf={} cause={:?}{}",
+            e.status.as_str(),
+            &e.call_id.to_string()[..8],
+            e.from,
+            e.to,
+            e.connected,
+            e.conversation_time,
+            e.total_time,
+            clock(Some(e.start_time)),
+            clock(e.pickup_time),
+            clock(e.end_time),
+            e.conference_id,
+            event.cause,
+            if event.inferred { " inferred" } else { "" },
+        );
+        for c in &e.conference_events {
+            let _ = writeln!(
+                text,
+                "    {:?} from {} to {}",
+                c.kind,
+                c.from.as_deref().unwrap_or("-"),
+                c.to.as_deref().unwrap_or("-")
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,149 @@
+//! Laws that hold whatever the PBX sends.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Report {
+        user: bool,
+        call: u64,
+        bits: u32,
+        conf: Option<u8>,
+        peer: Option<u8>,
+        cause: Option<u16>,
+        parked: bool,
+        del: bool,
+    },
+    Tick,
+    Lose,
+    Settle,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let bits = prop_oneof![
+        8 => prop::sample::select(vec![129u32, 131, 132, 133, 134, 135, 1, 3, 4, 5, 6, 7]),
+        2 => prop::sample::select(vec![0u32, 8, 136, 261, 389, 517, 645, 263, 1156]),
+        1 => 0u32..2048,
+    ];
+    let report = (any::<bool>(), 0u64..4, bits, prop::option::of(0u8..3), prop::option::of(0u8..3))
+        .prop_flat_map(|(user, call, bits, conf, peer)| {
+            (
+                Just((user, call, bits, conf, peer)),
+                prop::option::of(0u16..128),
+                prop::bool::weighted(0.1),
+                prop::bool::weighted(0.2),
+            )
+        })
+        .prop_map(|((user, call, bits, conf, peer), cause, parked, del)| Step::Report {
+            user,
+            call,
+            bits,
+            conf,
+            peer,
+            cause,
+            parked,
+            del,
+        });
+    prop_oneof![20 => report, 3 => Just(Step::Tick), 1 => Just(Step::Lose), 1 => Just(Step::Settle)]
+}
+
+/// Plays the steps and then lets everything end, as it would after the PBX had gone away for good.
+fn run(steps: &[Step]) -> Vec<Output> {
+    let mut calls = core();
+    let mut session = 1;
+    let mut out = Vec::new();
+    let mut now = at(0.0);
+    for (n, step) in steps.iter().enumerate() {
+        now = at(n as f64 * 0.7);
+        let outputs = match step {
+            Step::Report { user, call, bits, conf, peer, cause, parked, del } => {
+                let mut report = leg(*call, 0).session(session).user_handle(u64::from(*user));
+                report.state = Phase::from_state(*bits).map(|_| state(*bits));
+                report.conference = conf.map(|conf| Arc::from(format!("c{conf}")));
+                report.peer = peer.map(|peer| party(&peer.to_string()));
+                report.cause = *cause;
+                report.last = *del;
+                if *parked {
+                    report = report.related(Relation::ParkedTo, "77");
+                }
+                calls.report(&guid(if *user { PHONE } else { OTHER }), report, now)
+            }
+            Step::Tick => calls.tick(now),
+            Step::Lose => {
+                session += 1;
+                let out = calls.session_lost(now);
+                calls.session_started(now);
+                out
+            }
+            Step::Settle => calls
+                .users_with_missing_calls()
+                .iter()
+                .flat_map(|user| calls.settle(user, None, None, &[], now))
+                .collect(),
+        };
+        out.extend(settle_questions(&mut calls, outputs, now));
+    }
+    let end = now + SignedDuration::from_secs(10);
+    let outputs = calls.session_lost(end);
+    out.extend(settle_questions(&mut calls, outputs, end));
+    for user in calls.users_with_missing_calls() {
+        out.extend(calls.settle(&user, None, None, &[], end));
+    }
+    assert_eq!(calls.live_calls(), 0, "a call without an end");
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn each_call_has_each_status_once_and_in_order(steps in prop::collection::vec(step(), 0..60)) {
+        let mut told: HashMap<CallId, Vec<Status>> = HashMap::new();
+        let out = run(&steps);
+        for event in events(&out) {
+            let before = told.entry(event.call_id()).or_default();
+            prop_assert!(before.iter().all(|status| *status < event.status()), "{before:?} then {:?}\n{}", event.status(), show(&out));
+            before.push(event.status());
+        }
+        for (call, statuses) in told {
+            prop_assert_eq!(statuses.last(), Some(&Status::Disconnected), "{} has no end\n{}", call, show(&out));
+        }
+    }
+
+    #[test]
+    fn durations_and_flags_agree(steps in prop::collection::vec(step(), 0..60)) {
+        for event in events(&run(&steps)) {
+            let e = &event.web_hook_event;
+            prop_assert_eq!(e.connected, e.pickup_time.is_some());
+            match e.status {
+                Status::Ringing => prop_assert!(!e.connected && !e.outgoing && e.conversation_time == -1 && e.total_time == -1),
+                Status::Connected => prop_assert!(e.connected && e.conversation_time == 0 && e.total_time == -1),
+                Status::Disconnected => {
+                    prop_assert!(e.end_time.is_some() && e.total_time >= 0);
+                    prop_assert_eq!(e.conversation_time >= 0, e.connected);
+                    prop_assert!(e.conversation_time <= e.total_time);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_begins_before_the_end_is_told(steps in prop::collection::vec(step(), 0..60)) {
+        let out = run(&steps);
+        for (n, output) in out.iter().enumerate() {
+            if let Output::Event(event) = output
+                && event.status() == Status::Disconnected
+                && !event.web_hook_event.conference_id.is_empty()
+            {
+                let written = out[..n].iter().any(
+                    |output| matches!(output, Output::Remember(_, item) if item.last_ended == Some(event.call_id())),
+                );
+                prop_assert!(written, "{}", show(&out));
+            }
+        }
+    }
+}

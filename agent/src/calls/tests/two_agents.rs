@@ -1,0 +1,109 @@
+//! Two agents on one PBX name alike without talking to each other, but for what they write down.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// The table between two agents: the last item of each leg.
+#[derive(Default)]
+struct Table(Vec<LegItem>);
+
+impl Table {
+    fn keep(&mut self, outputs: &[Output]) {
+        for output in outputs {
+            if let Output::Remember(_, item) = output {
+                self.0.retain(|old| {
+                    (&old.conference, old.direction) != (&item.conference, item.direction) || old.ended > item.ended
+                });
+                self.0.push(item.clone());
+            }
+        }
+    }
+
+    fn play(&mut self, calls: &mut Calls, start: f64, reports: Vec<LegReport>) -> Vec<Output> {
+        let mut out = Vec::new();
+        for (n, report) in reports.into_iter().enumerate() {
+            let now = at(start + n as f64 / 10.0);
+            for output in calls.report(&guid(PHONE), report, now) {
+                match output {
+                    Output::Ask(leg, _) => out.extend(calls.learn(leg, Some(&self.0), now)),
+                    other => out.push(other),
+                }
+            }
+            self.keep(&out);
+        }
+        out
+    }
+}
+
+fn ids(outputs: &[Output]) -> BTreeSet<String> {
+    events(outputs).iter().map(|event| format!("{} {}", event.event_id, event.status().as_str())).collect()
+}
+
+#[test]
+fn both_name_a_call_that_both_saw_begin() {
+    let calls = || vec![leg(1, 129).conf("c1"), leg(1, 132), leg(1, 133), leg(1, 134).del()];
+    let mut table = Table::default();
+    let first = table.play(&mut core(), 0.0, calls());
+    let second = Table::default().play(&mut core(), 0.0, calls());
+    assert_eq!(ids(&first), ids(&second));
+}
+
+#[test]
+fn agent_started_after_a_transfer_finds_the_call_by_its_alias() {
+    let mut table = Table::default();
+    let (mut old, mut young) = (core(), core());
+    let mut first = table.play(&mut old, 0.0, vec![leg(1, 129).conf("c2"), leg(1, 133), leg(1, 133).conf("c1")]);
+    let second = table.play(&mut young, 5.0, vec![leg(9, 133).conf("c1").running(5), leg(9, 134).del()]);
+    first.extend(table.play(&mut old, 5.1, vec![leg(1, 134).del()]));
+    assert!(ids(&second).is_subset(&ids(&first)), "{}\n{}", show(&first), show(&second));
+}
+
+#[test]
+fn agent_started_between_two_offers_counts_them() {
+    let mut table = Table::default();
+    let (mut old, mut young) = (core(), core());
+    table.play(&mut old, 0.0, vec![leg(1, 129).conf("c1"), leg(1, 132), leg(1, 134).del()]);
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let again = [leg(2, 129).conf("c1"), leg(2, 132), leg(2, 133), leg(2, 134).del()];
+    for (n, report) in (0u8..).zip(again) {
+        second.extend(table.play(&mut young, 5.0 + f64::from(n), vec![report.clone()]));
+        first.extend(table.play(&mut old, 5.1 + f64::from(n), vec![report]));
+    }
+    assert_eq!(ids(&first), ids(&second));
+    assert_eq!(first.len(), second.len());
+}
+
+#[test]
+fn call_that_returns_to_a_user_is_a_new_one_for_both() {
+    let mut table = Table::default();
+    let (mut old, mut young) = (core(), core());
+    let out = table.play(&mut old, 0.0, vec![leg(1, 129).conf("c1"), leg(1, 133), leg(1, 134).cause(26).del()]);
+    let back = || vec![leg(2, 129).conf("c1"), leg(2, 132), leg(2, 133)];
+    let first = table.play(&mut old, 5.0, back());
+    let second = table.play(&mut young, 5.1, back());
+    assert_eq!(ids(&first), ids(&second));
+    assert!(ids(&out).is_disjoint(&ids(&first)));
+}
+
+#[test]
+fn end_that_another_agent_wrote_down_is_not_told_again() {
+    let mut table = Table::default();
+    let (mut deaf, mut other) = (core(), core());
+    table.play(&mut deaf, 0.0, vec![leg(1, 129).conf("c1"), leg(1, 133)]);
+    assert!(events(&deaf.session_lost(at(1.0))).is_empty());
+    table.play(&mut other, 0.0, vec![leg(1, 129).conf("c1"), leg(1, 133), leg(1, 134).del()]);
+    deaf.session_started(at(3.0));
+    let out = deaf.settle(&guid(PHONE), Some(0), None, &table.0, at(8.0));
+    assert!(events(&out).is_empty(), "{}", show(&out));
+    assert_eq!(deaf.live_calls(), 0);
+}
+
+#[test]
+fn tone_after_an_end_that_another_agent_saw_is_no_new_call() {
+    let mut table = Table::default();
+    let (mut old, mut young) = (core(), core());
+    table.play(&mut old, 0.0, vec![leg(1, 1).conf("c1"), leg(1, 3), leg(1, 6).cause(17)]);
+    let out = table.play(&mut young, 1.0, vec![leg(4, 6).conf("c1").running(1), leg(4, 6).del()]);
+    assert!(out.is_empty(), "{}", show(&out));
+}

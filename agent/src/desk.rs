@@ -1,0 +1,525 @@
+//! The desk: one task that holds the PBX session and the call core, and through which everything about calls passes.
+//!
+//! It wakes for a frame, a request, an answer of the shared memory or the passing of time, asks the pure parts what follows
+//! from it, and does that. Nothing else writes to the PBX.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shared::agent_status::PbxLink;
+use shared::clock::CloudClock;
+use shared::codes::Code;
+use shared::command::Operation;
+use shared::ids::CallId;
+use shared::number::DialPrefixes;
+use shared::tables::Exchange;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use crate::backoff::Backoff;
+use crate::calls::{Calls, Origin, Output};
+use crate::config::Monitor;
+use crate::jobs::{Guard, Jobs, Outgoing, Reply};
+use crate::memory::{Memory, Recollection};
+use crate::operations::{self, Plan, plan};
+use crate::pbx::frames::{CallInfo, Frame, UserInfo};
+use crate::pbx::link::{Dialer, Link};
+use crate::pbx::rcc;
+use crate::pbx::session::Session;
+use crate::uplink::UplinkSender;
+
+/// Portions of new monitors, naming time-outs and waiting jobs are looked at this often.
+const TICK: Duration = Duration::from_millis(20);
+/// After a session began, its users' calls have this long to come back.
+const FIRST_SETTLING: Duration = Duration::from_secs(5);
+const NEXT_SETTLING: Duration = Duration::from_secs(10);
+
+/// What others ask of the desk.
+#[derive(Debug)]
+pub enum Request {
+    Act {
+        operation: Operation,
+        guard: Guard,
+        reply: oneshot::Sender<Reply>,
+    },
+    /// Whether all of these calls are known.
+    Knows {
+        calls: Vec<CallId>,
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+/// How the desk is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeskStatus {
+    pub link: PbxLink,
+    pub pbx_id: Option<Arc<str>>,
+    pub session_since: Option<Timestamp>,
+    pub visible_users: u32,
+    pub live_calls: u32,
+    pub prefixes: DialPrefixes,
+    pub problem: Option<String>,
+}
+
+impl DeskStatus {
+    pub fn starting() -> Self {
+        Self {
+            link: PbxLink::Down,
+            pbx_id: None,
+            session_since: None,
+            visible_users: 0,
+            live_calls: 0,
+            prefixes: DialPrefixes::default(),
+            problem: Some("starting".to_owned()),
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.link == PbxLink::Up
+    }
+}
+
+/// What no retry can mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    #[error(
+        "cannot tell which PBX this is: its visible users name {0}. Set `pbx.id` in the configuration to one short name, \
+         the same for all agents of this PBX"
+    )]
+    PbxId(String),
+}
+
+/// Why a session ended.
+enum End {
+    Stopped,
+    Lost(anyhow::Error),
+    Fatal(Fatal),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for End {
+    fn from(error: E) -> Self {
+        Self::Lost(error.into())
+    }
+}
+
+#[derive(Debug)]
+pub struct Desk {
+    pub dialer: Dialer,
+    pub monitor: Monitor,
+    pub configured_pbx_id: Option<String>,
+    pub agent_id: Arc<str>,
+    pub boot_id: Uuid,
+    pub clock: CloudClock,
+    pub exchange: Exchange,
+    pub memory: Memory,
+    pub recollections: mpsc::UnboundedReceiver<Recollection>,
+    pub requests: mpsc::Receiver<Request>,
+    pub uplink: UplinkSender,
+    pub status: watch::Sender<DeskStatus>,
+}
+
+impl Desk {
+    /// Holds a session with the PBX until stopped, and gets a new one whenever it is lost.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Fatal> {
+        let Self { dialer, monitor, configured_pbx_id, agent_id, boot_id, clock, exchange, memory, .. } = self;
+        let mut shift = Shift {
+            monitor,
+            configured_pbx_id,
+            agent_id,
+            boot_id,
+            clock,
+            exchange,
+            memory,
+            uplink: self.uplink,
+            status: self.status,
+            calls: None,
+            pbx_id: None,
+            session: Session::new(0),
+            jobs: Jobs::default(),
+            outgoing: VecDeque::new(),
+            settle_at: None,
+        };
+        let (mut requests, mut recollections) = (self.requests, self.recollections);
+        let mut backoff = Backoff::new();
+        let end = loop {
+            let end = tokio::select! {
+                link = dialer.connect() => match link {
+                    Ok(link) => {
+                        backoff.reset();
+                        shift.serve(link, &mut requests, &mut recollections, &stop).await
+                    }
+                    Err(error) => End::Lost(error),
+                },
+                () = stop.cancelled() => End::Stopped,
+            };
+            shift.close_session();
+            let reason = match end {
+                End::Stopped => break Ok(()),
+                End::Fatal(fatal) => break Err(fatal),
+                End::Lost(reason) => reason,
+            };
+            let pause = backoff.pause();
+            warn!(retry_in_ms = pause.as_millis(), "No PBX session: {reason:#}");
+            shift.tell(|status| status.problem = Some(format!("{reason:#}")));
+            if !shift.wait(pause, &mut requests, &mut recollections, &stop).await {
+                break Ok(());
+            }
+        };
+        shift.memory.finish().await;
+        end
+    }
+}
+
+/// Everything that the desk keeps between one event and the next.
+struct Shift {
+    monitor: Monitor,
+    configured_pbx_id: Option<String>,
+    agent_id: Arc<str>,
+    boot_id: Uuid,
+    clock: CloudClock,
+    exchange: Exchange,
+    memory: Memory,
+    uplink: UplinkSender,
+    status: watch::Sender<DeskStatus>,
+    /// The call core, from the moment on when the PBX is known by its id.
+    calls: Option<Calls>,
+    pbx_id: Option<Arc<str>>,
+    session: Session,
+    jobs: Jobs,
+    /// Frames to be written before anything else happens.
+    outgoing: VecDeque<Outgoing>,
+    /// When to look again after calls that did not come back.
+    settle_at: Option<Instant>,
+}
+
+impl Shift {
+    async fn serve(
+        &mut self,
+        mut link: Link,
+        requests: &mut mpsc::Receiver<Request>,
+        recollections: &mut mpsc::UnboundedReceiver<Recollection>,
+        stop: &CancellationToken,
+    ) -> End {
+        info!("Logged in to the PBX");
+        self.session = Session::new(self.session.number + 1);
+        self.send(rcc::initialize(self.monitor.by_group()));
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if let Err(error) = self.flush(&mut link).await {
+                return error.into();
+            }
+            let woken = tokio::select! {
+                frame = link.next() => match frame {
+                    Ok(frame) => self.on_frame(frame).await,
+                    Err(error) => Err(error.into()),
+                },
+                Some(request) = requests.recv() => {
+                    self.on_request(request);
+                    Ok(())
+                }
+                Some(recollection) = recollections.recv() => {
+                    self.on_recollection(&recollection);
+                    Ok(())
+                }
+                _ = tick.tick() => {
+                    self.on_tick();
+                    Ok(())
+                }
+                () = stop.cancelled() => Err(End::Stopped),
+            };
+            if let Err(end) = woken {
+                if matches!(end, End::Stopped) {
+                    link.close().await;
+                }
+                return end;
+            }
+            if let Some(calls) = &self.calls {
+                let mut frames = Vec::new();
+                self.jobs.review(calls, &mut frames);
+                self.outgoing.extend(frames);
+            }
+        }
+    }
+
+    /// Lets time pass without a session. Returns false when told to stop.
+    async fn wait(
+        &mut self,
+        pause: Duration,
+        requests: &mut mpsc::Receiver<Request>,
+        recollections: &mut mpsc::UnboundedReceiver<Recollection>,
+        stop: &CancellationToken,
+    ) -> bool {
+        let until = Instant::now() + pause;
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return true,
+                () = stop.cancelled() => return false,
+                Some(request) = requests.recv() => self.on_request(request),
+                Some(recollection) = recollections.recv() => self.on_recollection(&recollection),
+            }
+        }
+    }
+
+    fn send(&mut self, text: String) {
+        self.outgoing.push_back(text.into());
+    }
+
+    /// Writes what is to be written. A guard is asked as the very last thing before its frame goes out.
+    async fn flush(&mut self, link: &mut Link) -> anyhow::Result<()> {
+        while let Some(Outgoing { text, guard }) = self.outgoing.pop_front() {
+            match guard {
+                Some((job, guard)) if !guard.is_open() => {
+                    warn!("A command came too late and was not carried out");
+                    self.jobs.too_late(job);
+                }
+                _ => link.send(text).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_frame(&mut self, frame: Frame) -> Result<(), End> {
+        match frame {
+            Frame::CallInfo(call_info) => self.on_call_info(call_info),
+            Frame::User(user_info) => self.on_user_info(user_info),
+            Frame::InitializeResult => self.on_listed().await?,
+            Frame::UserInitializeResult { src, handle, prefixes } => {
+                self.session.monitored(src.as_deref(), handle, prefixes);
+                self.announce_if_complete();
+            }
+            Frame::Result(result) => {
+                let mut frames = Vec::new();
+                let user = result.src.as_deref().and_then(operations::user_of_src);
+                self.jobs.on_result(&result, self.session.number, user, &mut frames);
+                self.outgoing.extend(frames);
+            }
+            Frame::Other(kind) => debug!(kind, "Frame without meaning for the agent"),
+            Frame::Challenge(_) | Frame::LoginResult { .. } => debug!("Login frame after the login"),
+        }
+        Ok(())
+    }
+
+    fn on_call_info(&mut self, call_info: CallInfo) {
+        let Some(user) = self.session.user_of_handle(call_info.user).cloned() else {
+            debug!(handle = call_info.user, "CallInfo for a handle that is not monitored");
+            return;
+        };
+        let Some(calls) = &mut self.calls else { return };
+        let report = call_info.into_report(self.session.number);
+        let outputs = calls.report(&user, report.clone(), self.clock.now());
+        let mut frames = Vec::new();
+        self.jobs.on_report(&report, &mut frames);
+        self.outgoing.extend(frames);
+        self.perform(outputs);
+        if report.last {
+            self.release_users();
+        }
+    }
+
+    fn on_user_info(&mut self, user_info: UserInfo) {
+        if let Some((guid, identity)) = self.session.user_info(user_info, &self.monitor)
+            && let Some(calls) = &mut self.calls
+        {
+            calls.user_is(guid, identity);
+        }
+        if self.session.listed {
+            self.release_users();
+            self.tell_users();
+        }
+    }
+
+    fn release_users(&mut self) {
+        let calls = self.calls.as_ref();
+        for frame in self.session.release(|guid| calls.is_some_and(|calls| calls.has_calls(guid))) {
+            self.send(frame);
+        }
+    }
+
+    /// The list of users is complete: now it is certain which PBX this is, and monitoring can begin.
+    async fn on_listed(&mut self) -> Result<(), End> {
+        self.session.listed = true;
+        let pbx_id = self.identify().map_err(End::Fatal)?;
+        let registered = timeout(Duration::from_secs(2), self.exchange.register_pbx(&pbx_id, self.clock.now())).await;
+        match registered {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(other))) => {
+                return Err(End::Lost(anyhow::anyhow!(
+                    "this stack belongs to PBX `{other}`, whose agent is online; PBX `{pbx_id}` needs a stack of its own"
+                )));
+            }
+            Ok(Err(error)) => warn!("The PBX could not be registered: {error}"),
+            Err(_) => warn!("The PBX could not be registered: the table does not answer"),
+        }
+        let now = self.clock.now();
+        let calls = self.calls.get_or_insert_with(|| {
+            Calls::new(Origin { pbx_id: pbx_id.clone(), agent_id: self.agent_id.clone() }, self.boot_id)
+        });
+        calls.session_started(now);
+        for (guid, identity) in self.session.identities() {
+            calls.user_is(guid, identity);
+        }
+        self.pbx_id = Some(pbx_id);
+        self.announce_if_complete();
+        Ok(())
+    }
+
+    fn identify(&self) -> Result<Arc<str>, Fatal> {
+        if let Some(pbx_id) = &self.pbx_id {
+            return Ok(pbx_id.clone());
+        }
+        if let Some(id) = &self.configured_pbx_id {
+            return Ok(Arc::from(id.as_str()));
+        }
+        let mut names: Vec<&str> = self.session.pbx_names().into_iter().collect();
+        names.sort_unstable();
+        match names.as_slice() {
+            [name] => Ok(Arc::from(*name)),
+            [] => Err(Fatal::PbxId("none".to_owned())),
+            several => Err(Fatal::PbxId(several.join(", "))),
+        }
+    }
+
+    /// Once everybody is monitored, the agent can act, and says so.
+    fn announce_if_complete(&mut self) {
+        if !self.session.is_complete() || self.status.borrow().is_up() {
+            return;
+        }
+        let now = self.clock.now();
+        info!(users = self.session.visible().count(), pbx = self.pbx_id.as_deref(), "Monitoring");
+        self.settle_at = Some(Instant::now() + FIRST_SETTLING);
+        let (pbx_id, prefixes) = (self.pbx_id.clone(), self.session.prefixes.clone());
+        let visible_users = count(self.session.visible().count());
+        self.tell(|status| {
+            status.link = PbxLink::Up;
+            status.pbx_id = pbx_id;
+            status.session_since = Some(now);
+            status.prefixes = prefixes;
+            status.visible_users = visible_users;
+            status.problem = None;
+        });
+    }
+
+    fn close_session(&mut self) {
+        self.outgoing.clear();
+        self.jobs.interrupt_all();
+        self.session = Session::new(self.session.number);
+        self.settle_at = None;
+        if let Some(calls) = &mut self.calls {
+            let outputs = calls.session_lost(self.clock.now());
+            self.perform(outputs);
+        }
+        self.tell(|status| {
+            status.link = PbxLink::Down;
+            status.session_since = None;
+        });
+    }
+
+    fn on_tick(&mut self) {
+        if self.session.listed {
+            for frame in self.session.monitor_next() {
+                self.send(frame);
+            }
+            self.announce_if_complete();
+        }
+        let Some(calls) = &mut self.calls else { return };
+        let outputs = calls.tick(self.clock.now());
+        let missing = calls.users_with_missing_calls();
+        if let (Some(at), Some(pbx_id)) = (self.settle_at, &self.pbx_id)
+            && Instant::now() >= at
+        {
+            self.settle_at = (!missing.is_empty()).then(|| Instant::now() + NEXT_SETTLING);
+            if !missing.is_empty() {
+                self.memory.ask_about_missing(pbx_id.clone(), missing);
+            }
+        }
+        self.perform(outputs);
+        let live_calls = self.calls.as_ref().map_or(0, |calls| count(calls.live_calls()));
+        // Not worth a heartbeat of its own; the next one takes it along.
+        self.status.send_if_modified(|status| {
+            status.live_calls = live_calls;
+            false
+        });
+    }
+
+    fn on_recollection(&mut self, recollection: &Recollection) {
+        let Some(calls) = &mut self.calls else { return };
+        let now = self.clock.now();
+        let outputs = match recollection {
+            Recollection::Legs { leg, items } => calls.learn(*leg, items.as_deref(), now),
+            Recollection::Missing { user, items, others_since } if self.settle_at.is_some() => {
+                calls.settle(user, self.session.channels(user), *others_since, items, now)
+            }
+            Recollection::Missing { .. } => return, // The session was lost again meanwhile.
+        };
+        self.perform(outputs);
+    }
+
+    fn perform(&self, outputs: Vec<Output>) {
+        let Some(pbx_id) = &self.pbx_id else { return };
+        for output in outputs {
+            match output {
+                Output::Event(event) => {
+                    debug!(call.id = %event.call_id(), status = event.status().as_str(), "Event");
+                    self.uplink.send(*event);
+                }
+                Output::Remember(user, item) => self.memory.remember(pbx_id.clone(), user, item),
+                Output::Ask(leg, user) => self.memory.ask(pbx_id.clone(), leg, user),
+            }
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Knows { calls, reply } => {
+                let known = self.calls.as_ref().is_some_and(|core| calls.iter().all(|call| core.knows(*call)));
+                let _ = reply.send(known);
+            }
+            Request::Act { operation, guard, reply } => self.act(&operation, guard, reply),
+        }
+    }
+
+    fn act(&mut self, operation: &Operation, guard: Guard, reply: oneshot::Sender<Reply>) {
+        let up = self.status.borrow().is_up();
+        let plan = match &self.calls {
+            Some(calls) if up => plan(operation, calls, &mut self.session),
+            _ => Err(Code::PbxOffline.into()),
+        };
+        let (job, frames) = match plan {
+            Ok(Plan::Answer(result)) => {
+                let _ = reply.send(Reply::Done(Ok(result)));
+                return;
+            }
+            Err(refusal) => {
+                let _ = reply.send(Reply::Done(Err(refusal)));
+                return;
+            }
+            Ok(Plan::Act { src, wants, frames }) => (self.jobs.begin(src, wants, reply), frames),
+        };
+        for (n, text) in frames.into_iter().enumerate() {
+            self.outgoing.push_back(Outgoing { text, guard: (n == 0).then_some((job, guard)) });
+        }
+    }
+
+    fn tell_users(&mut self) {
+        let visible_users = count(self.session.visible().count());
+        self.tell(|status| status.visible_users = visible_users);
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut DeskStatus)) {
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            change(status);
+            *status != before
+        });
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,187 @@
+//! Commands from the cloud: hear the doorbell, claim, hand to the desk, write what came of it.
+//!
+//! A command acts at most once, because only one claim wins, and never late, because its guard is asked again as the last
+//! thing before the frame is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use shared::clock::{BootTime, CloudClock};
+use shared::codes::Code;
+use shared::command::{Command, CommandState, Doorbell};
+use shared::queue::{Queue, Received};
+use shared::tables::{Claim, Exchange, Finish, TableError};
+use shared::time::from_millis;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::desk::{DeskStatus, Request};
+use crate::jobs::{Guard, Reply};
+
+/// Long polls that may be open at once. While the answer of one is handled, the other listens.
+pub const RECEIVERS: usize = 2;
+const LONG_POLL: Duration = Duration::from_secs(20);
+const DOORBELLS: usize = 10;
+
+#[derive(Clone, Debug)]
+pub struct Downlink {
+    pub queue: Queue,
+    pub exchange: Exchange,
+    pub clock: CloudClock,
+    pub agent_id: Arc<str>,
+    pub desk: mpsc::Sender<Request>,
+    pub status: watch::Receiver<DeskStatus>,
+    pub tasks: TaskTracker,
+}
+
+impl Downlink {
+    /// Listens while the PBX session is up.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut pause = Duration::ZERO;
+        loop {
+            let up = async {
+                let up = self.status.wait_for(DeskStatus::is_up).await.is_ok();
+                sleep(pause).await;
+                up
+            };
+            tokio::select! {
+                up = up => if !up { return },
+                () = stop.cancelled() => return,
+            }
+            let mut status = self.status.clone();
+            let received = tokio::select! {
+                received = self.queue.receive(DOORBELLS, LONG_POLL) => received,
+                _ = status.wait_for(|status| !status.is_up()) => continue,
+                () = stop.cancelled() => return,
+            };
+            match received {
+                Ok(messages) => {
+                    pause = Duration::ZERO;
+                    for message in messages {
+                        let downlink = self.clone();
+                        self.tasks.spawn(async move { downlink.hear(message).await });
+                    }
+                }
+                Err(error) => {
+                    pause = (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(10));
+                    warn!("Commands cannot be heard: {error}");
+                }
+            }
+        }
+    }
+
+    async fn hear(&self, message: Received) {
+        let doorbell: Doorbell = match shared::envelope::open(&message.body) {
+            Ok(doorbell) => doorbell,
+            Err(error) => {
+                warn!("A message that is no command was dropped: {error}");
+                self.drop_message(&message).await;
+                return;
+            }
+        };
+        if let Err(error) = self.handle(&doorbell, &message).await {
+            warn!(command.id = %doorbell.command_id, "The command was not handled: {error}");
+        }
+    }
+
+    async fn handle(&self, doorbell: &Doorbell, message: &Received) -> Result<(), TableError> {
+        let knows = self.knows(doorbell).await;
+        if !knows && !self.nobody_knows(doorbell).await? {
+            // Another agent may know the call; its turn comes at once.
+            if let Err(error) = self.queue.set_visibility(&[(message.receipt.clone(), Duration::ZERO)]).await {
+                warn!("A command for another agent waits longer than it should: {error}");
+            }
+            // Not to take the same message again before the other one has seen it.
+            sleep(Duration::from_millis(300)).await;
+            return Ok(());
+        }
+        let token = Uuid::new_v4().to_string();
+        let claim_sent = BootTime::now();
+        let claim = self.exchange.claim(doorbell.command_id, &token, &self.agent_id, self.clock.now());
+        // The doorbell has done its work whoever wins, and the deletion is not waited for.
+        let (claim, ()) = tokio::join!(claim, async {
+            let (queue, receipt) = (self.queue.clone(), message.receipt.clone());
+            self.tasks.spawn(async move {
+                if let Err(error) = queue.delete(&receipt).await {
+                    warn!("A heard command rings again: {error}");
+                }
+            });
+        });
+        let Claim::Won { command, date } = claim? else { return Ok(()) };
+        let age_at_claim = command.age(date.unwrap_or_else(|| self.clock.at(claim_sent)));
+        let guard = Guard { claim_sent, age_at_claim };
+        let end = self.carry_out(&command, guard, knows).await;
+        self.finish(&command, &token, &end).await
+    }
+
+    async fn carry_out(&self, command: &Command, guard: Guard, knows: bool) -> Finish {
+        if !guard.is_open() {
+            return Finish::Expired;
+        }
+        if !knows {
+            return Finish::Done(Err(Code::CallNotFound.into()));
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Act { operation: command.operation.clone(), guard, reply };
+        if self.desk.send(request).await.is_err() {
+            return Finish::Done(Err(Code::PbxOffline.into()));
+        }
+        match answer.await {
+            Ok(Reply::Done(outcome)) => Finish::Done(outcome),
+            Ok(Reply::TooLate) => Finish::Expired,
+            Err(_) => Finish::Done(Err(Code::Interrupted.into())),
+        }
+    }
+
+    async fn finish(&self, command: &Command, token: &str, end: &Finish) -> Result<(), TableError> {
+        let write = || self.exchange.finish(command.command_id, token, end, self.clock.now());
+        let written = write.retry(ExponentialBuilder::default().with_jitter().with_max_times(8)).await?;
+        let (state, code) = match end {
+            Finish::Expired => ("expired", None),
+            Finish::Done(Ok(_)) => ("succeeded", None),
+            Finish::Done(Err(refusal)) => ("failed", Some(refusal.code.as_str())),
+        };
+        let age_ms = self.clock.now().duration_since(from_millis(command.created_at)).as_millis();
+        info!(
+            command.id = %command.command_id,
+            operation = command.operation.name(),
+            state,
+            code,
+            age_ms,
+            written,
+            "Command ended"
+        );
+        Ok(())
+    }
+
+    async fn knows(&self, doorbell: &Doorbell) -> bool {
+        if doorbell.call_ids.is_empty() {
+            return true;
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Knows { calls: doorbell.call_ids.clone(), reply };
+        self.desk.send(request).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Adds this agent to those that do not know a call, and tells whether all that are there have declined.
+    async fn nobody_knows(&self, doorbell: &Doorbell) -> Result<bool, TableError> {
+        let command = self.exchange.decline(doorbell.command_id, &self.agent_id).await?;
+        if command.state != CommandState::Queued {
+            return Ok(true); // Its claim will be lost, and its doorbell deleted.
+        }
+        let now = self.clock.now();
+        let agents = self.exchange.agents(now).await?;
+        Ok(agents.iter().filter(|agent| agent.can_act(now)).all(|agent| command.declined.contains(&agent.agent_id)))
+    }
+
+    async fn drop_message(&self, message: &Received) {
+        if let Err(error) = self.queue.delete(&message.receipt).await {
+            warn!("The message comes again: {error}");
+        }
+    }
+}
