@@ -15,7 +15,7 @@ use shared::ids::CallId;
 use shared::queue::{BATCH, Outgoing, Queue};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, warn};
 
 /// Batches that may be on their way at once.
@@ -53,7 +53,9 @@ pub struct Uplink {
     backlog: VecDeque<CallEvent>,
     /// Calls with an event on its way.
     on_the_way: HashSet<CallId>,
-    pause: Duration,
+    backoff: Duration,
+    /// After a refusal nothing is sent before this moment.
+    resume_at: Option<Instant>,
 }
 
 type Sent = (Vec<CallEvent>, Result<Vec<bool>, shared::queue::QueueError>);
@@ -68,7 +70,8 @@ impl Uplink {
             waiting: waiting.clone(),
             backlog: VecDeque::new(),
             on_the_way: HashSet::new(),
-            pause: Duration::ZERO,
+            backoff: Duration::ZERO,
+            resume_at: None,
         };
         (UplinkSender { events: sender, waiting }, uplink)
     }
@@ -78,7 +81,7 @@ impl Uplink {
         let mut batches: JoinSet<Sent> = JoinSet::new();
         let mut open = true;
         while open || !self.backlog.is_empty() || !batches.is_empty() {
-            while batches.len() < BATCHES && self.pause.is_zero() {
+            while batches.len() < BATCHES && self.resume_at.is_none() {
                 let batch = self.next_batch();
                 if batch.is_empty() {
                     break;
@@ -98,7 +101,9 @@ impl Uplink {
                     Ok((batch, result)) => self.settle(batch, result),
                     Err(error) => error!("A batch was lost: {error}"),
                 },
-                () = sleep(self.pause), if !self.pause.is_zero() => self.pause = Duration::ZERO,
+                () = async { sleep_until(self.resume_at.unwrap_or_else(Instant::now)).await }, if self.resume_at.is_some() => {
+                    self.resume_at = None;
+                }
             }
             while let Ok(event) = self.events.try_recv() {
                 self.backlog.push_back(event);
@@ -140,15 +145,15 @@ impl Uplink {
         let refused: Vec<CallEvent> =
             batch.into_iter().zip(accepted).filter(|(_, accepted)| !accepted).map(|(event, _)| event).collect();
         if refused.is_empty() {
-            self.pause = Duration::ZERO;
+            self.backoff = Duration::ZERO;
             return;
         }
         // Back to the front: later events of these calls stand behind them.
         for event in refused.into_iter().rev() {
             self.backlog.push_front(event);
         }
-        let longer = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        self.pause = longer.mul_f64(rand::rng().random_range(0.5..1.0));
+        self.backoff = (self.backoff * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.resume_at = Some(Instant::now() + self.backoff.mul_f64(rand::rng().random_range(0.5..1.0)));
     }
 }
 

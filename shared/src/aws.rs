@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
@@ -57,6 +58,23 @@ pub fn sqs(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_sqs::Client {
 pub fn dynamodb(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config).interceptor(ClockTeacher(clock.clone())).build();
     aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+/// An SDK error in two short texts: AWS's code and its message, or what kept the answer away.
+pub(crate) fn explain<E: std::error::Error + ProvideErrorMetadata>(error: &E) -> (String, String) {
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => (code.to_owned(), message.to_owned()),
+        (code, _) => {
+            let mut causes = vec![error.to_string()];
+            let mut source = error.source();
+            while let Some(cause) = source {
+                causes.push(cause.to_string());
+                source = cause.source();
+            }
+            causes.dedup();
+            (code.unwrap_or("no answer").to_owned(), causes.join(": "))
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

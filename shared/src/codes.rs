@@ -74,6 +74,8 @@ codes! {
         "See GET /status and the agent's log; nothing was dialled and nothing will be.";
     AgentNoAnswer = "agent_no_answer", 409, false, "No agent took the command in time; it has expired and will not be carried out.",
         "See GET /status; send the request again with a new idempotency key when the agent is back.";
+    Unavailable = "unavailable", 409, true, "EasyConnect's cloud side cannot handle the request at the moment.",
+        "This request sent nothing to the PBX and will not; try again in a moment.";
     // The PBX or the network said no.
     InvalidNumber = "invalid_number", 422, false, "The number cannot be dialled.",
         "Use an extension, or an outside number such as +32 472 59 16 87.";

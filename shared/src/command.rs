@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::codes::Code;
 use crate::ids::{CallId, CommandId};
@@ -78,6 +79,12 @@ impl Operation {
             Self::TransferCall { call_id_a, call_id_b } => vec![*call_id_a, *call_id_b],
             Self::MakeCall { .. } | Self::GetUsers | Self::GetCalls => Vec::new(),
         }
+    }
+
+    /// Tells this operation with these parameters from every other one.
+    pub fn fingerprint(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        hex::encode(Sha256::digest(text.as_bytes()))
     }
 
     /// Reads are answered from the agent's memory and change nothing.
@@ -232,5 +239,13 @@ mod tests {
         assert!(!running.is_overdue(from_millis(9_000)));
         assert_eq!(running.shown_state(from_millis(61_000)), CommandState::Running);
         assert_eq!(running.shown_state(from_millis(61_001)), CommandState::Unknown);
+    }
+    #[test]
+    fn fingerprints_differ_when_anything_does() {
+        let call = |from: &str, to: &str| Operation::MakeCall { from: from.to_owned(), to: to.to_owned() };
+        assert_eq!(call("42", "50").fingerprint(), call("42", "50").fingerprint());
+        assert_ne!(call("42", "50").fingerprint(), call("425", "0").fingerprint());
+        assert_ne!(Operation::GetUsers.fingerprint(), Operation::GetCalls.fingerprint());
+        assert_eq!(Operation::GetUsers.fingerprint().len(), 64);
     }
 }

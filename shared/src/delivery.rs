@@ -72,6 +72,17 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retrying => "retrying",
+            Self::Parked => "parked",
+            Self::Delivered => "delivered",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Nothing more is to be sent in this round.
     pub fn is_settled(self) -> bool {
         self != Self::Retrying
@@ -88,6 +99,9 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// What happened in plain words, without the receiver's secrets.
     pub outcome: String,
+    /// The beginning of the receiver's answer, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
 }
 
 /// The log item of a delivery.
@@ -103,4 +117,34 @@ pub struct DeliveryLog {
     pub last_attempt: Option<Attempt>,
     pub next_attempt_at: Option<Timestamp>,
     pub updated_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_has_one_name() {
+        for state in [DeliveryState::Retrying, DeliveryState::Parked, DeliveryState::Cancelled] {
+            assert_eq!(serde_json::to_value(state).expect("json"), state.as_str());
+        }
+    }
+
+    #[test]
+    fn an_attempt_without_an_answer_reads_as_one() {
+        let text = r#"{"at":"2022-09-16T11:57:43Z","durationMs":7,"status":200,"outcome":"answered 200"}"#;
+        let attempt: Attempt = serde_json::from_str(text).expect("an attempt");
+        assert_eq!(attempt.answer, None);
+        assert_eq!(serde_json::to_string(&attempt).expect("json"), text);
+    }
+
+    #[test]
+    fn a_repeat_passes_the_queue_and_keeps_its_id() {
+        let event = crate::event::tests::sample();
+        let first = Delivery::new(event.clone(), SubscriptionId::from_uuid(uuid::Uuid::nil()));
+        let repeat = Delivery { round: 1, ..first.clone() };
+        assert_eq!(first.id(), repeat.id());
+        assert_ne!(first.dedup(), repeat.dedup());
+        assert_eq!(first.group(), repeat.group());
+    }
 }

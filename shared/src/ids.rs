@@ -88,10 +88,11 @@ impl CallId {
         Self(derive("call", &[pbx, user_guid, conference, direction.as_str(), &n.to_string()]))
     }
 
-    /// Names a call whose conference never became known. Only the agent that saw the handle can derive this name.
-    pub fn of_handle(boot_id: Uuid, user_handle: u64, call_handle: u64, session: u64) -> Self {
+    /// Names a call whose conference never became known. Only the agent that saw the handle can derive this name; `n` is how
+    /// many calls it has named so, because handles are used again.
+    pub fn of_handle(boot_id: Uuid, user_handle: u64, call_handle: u64, n: u64) -> Self {
         let boot = boot_id.to_string();
-        Self(derive("leg", &[&boot, &session.to_string(), &user_handle.to_string(), &call_handle.to_string()]))
+        Self(derive("leg", &[&boot, &user_handle.to_string(), &call_handle.to_string(), &n.to_string()]))
     }
 }
 

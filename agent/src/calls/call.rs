@@ -175,7 +175,14 @@ impl Call {
     }
 
     /// The event of a status that the call has just reached.
-    pub(super) fn event(&self, status: Status, at: Timestamp, user: &Identity, origin: &Origin, inferred: bool) -> CallEvent {
+    pub(super) fn event(
+        &self,
+        status: Status,
+        at: Timestamp,
+        user: &Identity,
+        origin: &Origin,
+        inferred: bool,
+    ) -> CallEvent {
         let (from, to) = self.parties(user);
         let ended = status == Status::Disconnected;
         let seconds_since = |begin: Timestamp| at.duration_since(begin).as_secs().max(0);

@@ -8,10 +8,12 @@ mod state;
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::aws;
 
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
 pub use state::{ReceiverView, Recorded, StateTable};
@@ -31,8 +33,8 @@ impl TableError {
     where
         E: std::error::Error + ProvideErrorMetadata,
     {
-        let code = error.code().unwrap_or("no answer").to_owned();
-        Self::Request { verb, code, cause: DisplayErrorContext(error).to_string() }
+        let (code, cause) = aws::explain(&error);
+        Self::Request { verb, code, cause }
     }
 }
 

@@ -20,12 +20,17 @@ use crate::time::iso_millis;
 
 const API_KEYS: &str = "APIKEY";
 const WEBHOOKS: &str = "WEBHOOK";
+const CALL: &str = "CALL#";
 const FEED: &str = "FEED";
 const FEED_HEAD: &str = "head";
 /// Entries of the feed per partition.
 const FEED_PARTITION: u64 = 10_000;
 const DAY: i64 = 24 * 60 * 60;
 const KEEP_EVENTS_DAYS: i64 = 30;
+/// DynamoDB reads at most this many items at once.
+const GET_AT_ONCE: usize = 100;
+/// A call has no event after this one.
+const LAST_SEQUENCE: u8 = 3;
 
 /// What came of recording a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,23 +109,19 @@ impl StateTable {
         Ok(subscriptions)
     }
 
-    /// The highest sequence recorded for a call, 0 when it is new.
-    pub async fn recorded_sequence(&self, call: CallId) -> Result<u8, TableError> {
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("pk = :call")
-            .expression_attribute_values(":call", text(call_pk(call)))
-            .projection_expression("sk")
-            .scan_index_forward(false)
-            .limit(1)
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| TableError::request("read the call's events", error.into_service_error()))?;
-        let sequence = answer.items().first().and_then(|item| item.get("sk")?.as_s().ok()?.parse().ok());
-        Ok(sequence.unwrap_or(0))
+    /// The highest sequence recorded for each call; a call without an event is left out.
+    pub async fn recorded_sequences(&self, calls: &[CallId]) -> Result<HashMap<CallId, u8>, TableError> {
+        let mut recorded = HashMap::new();
+        for calls in calls.chunks(GET_AT_ONCE / usize::from(LAST_SEQUENCE)) {
+            let sequences = |call| (1..=LAST_SEQUENCE).map(move |sequence| call_key(call, sequence));
+            let wanted = calls.iter().copied().flat_map(sequences).collect();
+            let found = self.get_all(wanted, Some("pk, sk"), "read the calls' events").await?;
+            for (call, sequence) in found.iter().filter_map(parse_call_key) {
+                let highest = recorded.entry(call).or_insert(sequence);
+                *highest = sequence.max(*highest);
+            }
+        }
+        Ok(recorded)
     }
 
     /// How many events the feed has.
@@ -159,7 +160,7 @@ impl StateTable {
                 event: serde_json::to_string(event).unwrap_or_default(),
                 expires_at: event.occurred_at.as_second() + KEEP_EVENTS_DAYS * DAY,
             };
-            let call = item(key(call_pk(event.call_id()), event.sequence().to_string()), &recorded)?;
+            let call = item(call_key(event.call_id(), event.sequence()), &recorded)?;
             let feed = item(key(format!("{FEED}#{}", n / FEED_PARTITION), format!("{n:020}")), &recorded)?;
             for new in [call, feed] {
                 let put = Put::builder()
@@ -187,23 +188,8 @@ impl StateTable {
     pub async fn receiver_view(&self, log: &LogKey) -> Result<ReceiverView, TableError> {
         let subscription_key = key(WEBHOOKS, log.subscription_id.to_string());
         let log_key = delivery_key(log);
-        let mut wanted = vec![subscription_key.clone(), log_key.clone()];
-        let mut found: Vec<Item> = Vec::new();
-        // DynamoDB may answer a part of the keys under load; the rest is asked for again.
-        while !wanted.is_empty() {
-            let keys =
-                KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build().expect("complete");
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, keys)
-                .send()
-                .await
-                .map_err(|error| TableError::request("read the delivery", error.into_service_error()))?;
-            found.extend(answer.responses.unwrap_or_default().into_values().flatten());
-            let mut rest: HashMap<String, KeysAndAttributes> = answer.unprocessed_keys.unwrap_or_default();
-            wanted = rest.remove(&self.table).map(|keys| keys.keys).unwrap_or_default();
-        }
+        let wanted = vec![subscription_key.clone(), log_key.clone()];
+        let mut found = self.get_all(wanted, None, "read the delivery").await?;
         let mut take = |wanted: &Item| -> Option<Item> {
             let at = found.iter().position(|item| wanted.iter().all(|(name, value)| item.get(name) == Some(value)))?;
             Some(found.swap_remove(at))
@@ -225,17 +211,67 @@ impl StateTable {
         Ok(self.receiver_view(at).await?.log)
     }
 
+    /// Reads all these items consistently; those that do not exist are left out.
+    async fn get_all(
+        &self,
+        mut wanted: Vec<Item>,
+        projection: Option<&str>,
+        verb: &'static str,
+    ) -> Result<Vec<Item>, TableError> {
+        let mut found = Vec::new();
+        // DynamoDB may answer a part of the keys under load; the rest is asked for again.
+        while !wanted.is_empty() {
+            let keys = KeysAndAttributes::builder()
+                .set_keys(Some(wanted))
+                .consistent_read(true)
+                .set_projection_expression(projection.map(str::to_owned));
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.table, keys.build().expect("complete"))
+                .send()
+                .await
+                .map_err(|error| TableError::request(verb, error.into_service_error()))?;
+            found.extend(answer.responses.unwrap_or_default().into_values().flatten());
+            let mut rest: HashMap<String, KeysAndAttributes> = answer.unprocessed_keys.unwrap_or_default();
+            wanted = rest.remove(&self.table).map(|keys| keys.keys).unwrap_or_default();
+        }
+        Ok(found)
+    }
+
     async fn put(&self, item: HashMap<String, AttributeValue>, verb: &'static str) -> Result<(), TableError> {
         let written = self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await;
         written.map(drop).map_err(|error: SdkError<PutItemError>| TableError::request(verb, error.into_service_error()))
     }
 }
 
-fn call_pk(call: CallId) -> String {
-    format!("CALL#{call}")
+fn call_key(call: CallId, sequence: u8) -> Item {
+    key(format!("{CALL}{call}"), sequence.to_string())
+}
+
+fn parse_call_key(item: &Item) -> Option<(CallId, u8)> {
+    let call = item.get("pk")?.as_s().ok()?.strip_prefix(CALL)?.parse().ok()?;
+    Some((call, item.get("sk")?.as_s().ok()?.parse().ok()?))
 }
 
 fn delivery_key(at: &LogKey) -> Item {
     let subscription: SubscriptionId = at.subscription_id;
     key(format!("DELIVERY#{subscription}"), at.sort.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_key_is_read_back() {
+        let call: CallId = "1ea84350-ef40-49c4-a3cd-b1d59c821b47".parse().expect("an id");
+        assert_eq!(parse_call_key(&call_key(call, 3)), Some((call, 3)));
+        assert_eq!(parse_call_key(&key(FEED, FEED_HEAD)), None);
+    }
+
+    #[test]
+    fn no_status_lies_beyond_the_last_sequence() {
+        assert_eq!(crate::event::Status::Disconnected.sequence(), LAST_SEQUENCE);
+    }
 }

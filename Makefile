@@ -1,0 +1,62 @@
+# `make` alone lists what can be done. Everything stays inside this folder: tools in .venv, the local stack in .local.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help up call down test bench package key build clean
+# The steps of a target depend on each other; cargo uses all cores by itself.
+.NOTPARALLEL:
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+STACK := python3 infra/local/stack.py
+
+# One build for everything that runs outside of tests, so that the AWS SDK is compiled once. The glibc version is that of Debian 11, the
+# oldest system the agent is made for; the functions run on a newer one. Optimisations are those of Cargo.toml: cargo-lambda's own would
+# also ask for a processor that small machines beside a PBX may not have.
+CRATES := api fanout deliver easyconnect-agent pbx-sim easyconnect-tests
+TARGET := $(shell uname -m)-unknown-linux-gnu.2.31
+BUILD := cargo lambda build --release --disable-optimizations --skip-target-check --target $(TARGET) --lambda-dir target/lambda \
+	$(if $(CI),--locked) $(addprefix -p ,$(CRATES)) --bins
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+up: build ## start the whole product on this machine, or bring it up to date
+	@echo "== stack"
+	@.venv/bin/python infra/local/stack.py up
+
+call: ## a call that nobody answers; shows the webhooks it causes
+	@$(STACK) call
+
+down: ## end and remove what `make up` started
+	@$(STACK) down
+
+test: .venv/test-tools.stamp ## everything CI runs
+	@BUILD='$(BUILD)' infra/test.sh
+
+bench: build ## measure speed, each figure beside its floor
+	@target/lambda/bench/bootstrap
+
+package: build ## Lambda zips and the agent's tarball, in dist/
+	@.venv/bin/python infra/package.py --arch $(shell uname -m)
+
+key: ## make an API key and its hash
+	@$(STACK) key
+
+build: .venv/tools.stamp ## build everything that `make up` runs
+	@echo "== build (the first one takes some minutes)"
+	@$(BUILD)
+
+clean: down ## remove everything that was built; ends the stack first
+	@rm -rf target dist .venv .aws-sam
+
+# Tools. The stamps make a second run work without a network.
+.venv/tools.stamp: infra/local/requirements.txt
+	@infra/check-prerequisites.sh
+	@echo "== tools"
+	@python3 -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.venv/test-tools.stamp: infra/local/requirements-test.txt .venv/tools.stamp
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@

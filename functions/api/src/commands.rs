@@ -1,0 +1,170 @@
+//! The life of a command as `api` sees it: placed in the table, rung for, waited for within bounds.
+//!
+//! Before the doorbell rings, nothing can have happened and every failure is an error. Afterwards an error is given only
+//! when the table proves that nothing happened, or tells what did; else the answer is 202. So no platform ever repeats,
+//! because of a 5xx, a command that may have reached the PBX.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shared::agent_status::AgentStatus;
+use shared::apikey::Scope;
+use shared::codes::Code;
+use shared::command::{Command, CommandState, Operation};
+use shared::envelope;
+use shared::ids::CommandId;
+use shared::tables::{Exchange, Placed, TableError};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::warn;
+
+use crate::answers::{self, Answer};
+use crate::auth;
+use crate::context::Context;
+use crate::errors::{ApiError, in_time};
+use crate::request::Incoming;
+
+const FIRST_LOOK: Duration = Duration::from_millis(8);
+const SLOWEST_LOOK: Duration = Duration::from_millis(100);
+/// A look that hangs must not carry the longest wait beyond the function's own limit.
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Carries out an operation that changes something.
+pub(crate) async fn act(
+    context: &Context,
+    request: &Incoming,
+    operation: Result<Operation, ApiError>,
+) -> Result<Answer, ApiError> {
+    carry_out(context, request, Scope::CallsWrite, operation).await
+}
+
+/// Carries out an operation that only reads.
+pub(crate) async fn read(
+    context: &Context,
+    request: &Incoming,
+    operation: Result<Operation, ApiError>,
+) -> Result<Answer, ApiError> {
+    carry_out(context, request, Scope::CallsRead, operation).await.map_err(ApiError::for_read)
+}
+
+async fn carry_out(
+    context: &Context,
+    request: &Incoming,
+    scope: Scope,
+    operation: Result<Operation, ApiError>,
+) -> Result<Answer, ApiError> {
+    let order = operation.and_then(|operation| {
+        request.only_params(&["wait"])?;
+        Ok((operation, request.wait()?))
+    });
+    let agents = async {
+        match &order {
+            Ok(_) => in_time(context.exchange.agents(Timestamp::now())).await,
+            Err(_) => Ok(Vec::new()), // The request ends before they matter.
+        }
+    };
+    let (key, agents) = tokio::join!(context.keys.check(&request.key), agents);
+    let key = key?;
+    auth::require(&key, &[scope])?;
+    let (operation, wait) = order?;
+    somebody_can_act(&agents?, Timestamp::now())?;
+
+    let fingerprint = operation.fingerprint();
+    let command = Command::queued(CommandId::random(), operation, &key.id, fingerprint, Timestamp::now());
+    match in_time(context.exchange.place(&command)).await? {
+        // With a random id, a command that exists is this one: the answer to the first attempt was lost.
+        Placed::New | Placed::Existing(_) => {}
+    }
+    let command = ring(context, request, command).await?;
+    let command = follow(&context.exchange, command, request.started + wait).await;
+    answers::answer(&command, Timestamp::now())
+}
+
+fn somebody_can_act(agents: &[AgentStatus], now: Timestamp) -> Result<(), ApiError> {
+    if agents.iter().any(|agent| agent.can_act(now)) {
+        return Ok(());
+    }
+    let here = agents.iter().any(|agent| agent.is_fresh(now));
+    Err(ApiError::new(if here { Code::PbxOffline } else { Code::AgentOffline }))
+}
+
+/// Tells the agents. When the bell did not ring for sure, the command is withdrawn at once, so that a message that was
+/// accepted all the same makes no phone ring after the asker was told that it failed.
+async fn ring(context: &Context, request: &Incoming, command: Command) -> Result<Command, ApiError> {
+    let id = command.command_id;
+    let Ok(message) = envelope::seal(&command.doorbell()) else { return Err(ApiError::new(Code::Internal).of(id)) };
+    request.notes.command(id);
+    let Err(failure) = in_time(context.doorbell.send(message)).await else { return Ok(command) };
+    match in_time(context.exchange.expire(id, Timestamp::now())).await {
+        Ok(withdrawn) if withdrawn.state == CommandState::Expired => Err(failure.of(id)),
+        Ok(taken) => Ok(taken),
+        Err(_) => Ok(command),
+    }
+}
+
+/// The command as the table has it, after nobody can take it any more if it is overdue.
+pub(crate) async fn look(exchange: &Exchange, id: CommandId) -> Result<Option<Command>, TableError> {
+    let now = Timestamp::now();
+    match exchange.command(id).await? {
+        Some(command) if command.is_overdue(now) => exchange.expire(id, now).await.map(Some),
+        command => Ok(command),
+    }
+}
+
+/// Looks at a command until it is over or the time is. What cannot be read stays as it was last seen.
+async fn follow(exchange: &Exchange, mut command: Command, until: Instant) -> Command {
+    let id = command.command_id;
+    let rung = Instant::now();
+    let mut now = rung;
+    while now < until && !command.state.is_final() {
+        sleep_until(until.min(now + pause(now - rung))).await;
+        match timeout(LOOK_PATIENCE, look(exchange, id)).await {
+            Ok(Ok(Some(latest))) => command = latest,
+            Ok(Ok(None)) => warn!("Command {id} is no longer in the table"),
+            Ok(Err(err)) => warn!("Cannot look at command {id}: {:#}", anyhow::Error::from(err)),
+            Err(_) => warn!("A look at command {id} took longer than {LOOK_PATIENCE:?}"),
+        }
+        now = Instant::now();
+    }
+    command
+}
+
+/// The pause before the next look: quick answers are seen quickly, and no look comes later than a quarter of the time
+/// that the answer took anyway.
+fn pause(elapsed: Duration) -> Duration {
+    (elapsed / 4).clamp(FIRST_LOOK, SLOWEST_LOOK)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::agent_status::PbxLink;
+    use shared::time::from_millis;
+
+    use super::*;
+    use crate::tests::agent;
+
+    #[test]
+    fn looks_begin_dense_and_stay_few() {
+        let looks = |wait: Duration| {
+            let mut elapsed = Duration::ZERO;
+            std::iter::repeat_with(move || {
+                elapsed += pause(elapsed);
+                elapsed.as_millis()
+            })
+            .take_while(move |at| *at < wait.as_millis())
+        };
+        assert_eq!(looks(Duration::from_millis(80)).collect::<Vec<_>>(), [8, 16, 24, 32, 40, 50, 62, 78]);
+        assert!(looks(Duration::from_secs(8)).count() <= 100);
+        assert!(looks(Duration::from_secs(25)).count() <= 270);
+    }
+
+    #[test]
+    fn who_is_away_is_named() {
+        let code = |agents: &[AgentStatus], now| somebody_can_act(agents, from_millis(now)).err().map(|e| e.code);
+        let fresh = 1_700_000_030_000;
+        let (up, down) = (agent("a", PbxLink::Up), agent("b", PbxLink::Down));
+        assert_eq!(code(&[up.clone(), down.clone()], fresh), None);
+        assert_eq!(code(&[up.clone(), down.clone()], fresh + 1), Some(Code::AgentOffline));
+        assert_eq!(code(&[down], fresh), Some(Code::PbxOffline));
+        assert_eq!(code(&[], fresh), Some(Code::AgentOffline));
+    }
+}

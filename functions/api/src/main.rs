@@ -1,0 +1,46 @@
+//! The REST API: call control for apps that speak plain HTTP.
+//!
+//! Stateless; what it knows is in the tables. It never speaks to the PBX: it writes a command, rings for an agent, waits a
+//! bounded time and tells what came of it. It never logs a key, a query string or a phone number.
+
+mod answers;
+mod auth;
+mod commands;
+mod context;
+mod errors;
+mod observe;
+mod request;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::process::ExitCode;
+
+use shared::config::Env;
+use shared::telemetry;
+use tracing::error;
+
+use crate::context::Context;
+
+/// `EX_CONFIG` of sysexits.h.
+const BAD_CONFIGURATION: u8 = 64;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    telemetry::init();
+    let context = match Context::from_vars(&Env).await {
+        Ok(context) => context,
+        Err(err) => {
+            error!("Invalid configuration: {:#}", anyhow::Error::from(err));
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    match lambda_http::run(routes::router(context)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            error!("The runtime ended: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}

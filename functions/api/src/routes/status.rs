@@ -1,0 +1,102 @@
+//! Who is there: the agents, and whether they have the PBX.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::agent_status::{AgentStatus, PbxLink};
+use shared::time::{from_millis, iso_millis};
+
+use super::Ctx;
+use crate::context::Context;
+use crate::errors::{ApiError, in_time, json};
+use crate::request::Incoming;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Reach {
+    Online,
+    PbxOffline,
+    AgentOffline,
+}
+
+#[derive(Debug, Serialize)]
+struct Status<'a> {
+    state: Reach,
+    agents: Vec<Agent<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Agent<'a> {
+    agent_id: &'a str,
+    name: &'a str,
+    version: &'a str,
+    pbx_id: Option<&'a str>,
+    pbx: PbxLink,
+    session_since: Option<String>,
+    last_seen: String,
+    visible_users: u32,
+    live_calls: u32,
+    waiting_events: u32,
+    problem: Option<&'a str>,
+}
+
+pub(crate) async fn status(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
+    report(&context, &request).await.map_err(ApiError::for_read)
+}
+
+async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
+    request.only_params(&[])?;
+    let now = Timestamp::now();
+    let (key, agents) = tokio::join!(context.keys.check(&request.key), in_time(context.exchange.agents(now)));
+    key?;
+    Ok(json(StatusCode::OK, &overview(&agents?, now)))
+}
+
+/// The fresh agents, and the best that one of them can do.
+fn overview(agents: &[AgentStatus], now: Timestamp) -> Status<'_> {
+    let state = match agents {
+        [] => Reach::AgentOffline,
+        agents if agents.iter().any(|agent| agent.can_act(now)) => Reach::Online,
+        _ => Reach::PbxOffline,
+    };
+    Status { state, agents: agents.iter().map(Agent::from).collect() }
+}
+
+impl<'a> From<&'a AgentStatus> for Agent<'a> {
+    fn from(status: &'a AgentStatus) -> Self {
+        let iso = |millis| iso_millis(from_millis(millis));
+        Self {
+            agent_id: &status.agent_id,
+            name: &status.name,
+            version: &status.version,
+            pbx_id: status.pbx_id.as_deref(),
+            pbx: status.pbx,
+            session_since: status.session_since.map(iso),
+            last_seen: iso(status.updated_at),
+            visible_users: status.visible_users,
+            live_calls: status.live_calls,
+            waiting_events: status.waiting_events,
+            problem: status.problem.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::agent;
+
+    #[test]
+    fn the_state_is_the_best_of_all_agents() {
+        let now = from_millis(1_700_000_005_000);
+        let (up, down) = (agent("a", PbxLink::Up), agent("b", PbxLink::Down));
+        let state = |agents: &[AgentStatus]| serde_json::to_value(overview(agents, now).state).expect("json");
+        assert_eq!(state(&[]), "agent_offline");
+        assert_eq!(state(std::slice::from_ref(&down)), "pbx_offline");
+        assert_eq!(state(&[down.clone(), up.clone()]), "online");
+        insta::assert_json_snapshot!(overview(&[up, down], now));
+    }
+}

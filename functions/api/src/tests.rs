@@ -1,0 +1,220 @@
+//! The router as an app sees it, for everything that needs no table; and what the unit tests share.
+
+use std::collections::HashMap;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+use shared::agent_status::{AgentStatus, PbxLink};
+use shared::apikey::KeyHash;
+use shared::aws::Location;
+use shared::command::{Command, Operation};
+use shared::ids::CommandId;
+use shared::number::DialPrefixes;
+use shared::time::from_millis;
+use tower::ServiceExt;
+
+use crate::context::Context;
+use crate::routes::router;
+
+/// Named by its hash in `ADMIN_KEY_HASHES`, so that its check needs no table.
+pub(crate) const KEY: &str = "ec_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefa77cac63";
+pub(crate) const OTHER_KEY: &str = "ec_fedcba9876543210fedcba9876543210fedcba9876543210fedcba987654321026748970";
+pub(crate) const CALL_ID: &str = "6f1d0b0e-3c55-5a0f-9a5e-1f3f0a6f2b11";
+const OTHER_CALL_ID: &str = "6f1d0b0e-3c55-5a0f-9a5e-1f3f0a6f2b12";
+
+/// A context whose tables and queue do not exist: whatever asks them fails at once.
+pub(crate) async fn context() -> Context {
+    let hash = KeyHash::of(KEY).expect("a key");
+    let vars = HashMap::from([
+        ("EXCHANGE_TABLE", "exchange"),
+        ("STATE_TABLE", "state"),
+        ("COMMANDS_QUEUE_URL", "http://127.0.0.1:1/commands"),
+        ("ADMIN_KEY_HASHES", hash.as_str()),
+    ]);
+    let nowhere =
+        Location { region: Some("eu-west-1".to_owned()), endpoint_url: Some("http://127.0.0.1:1".to_owned()) };
+    Context::located(&vars, nowhere).await.expect("a context")
+}
+
+pub(crate) fn agent(id: &str, pbx: PbxLink) -> AgentStatus {
+    AgentStatus {
+        agent_id: id.to_owned(),
+        name: "comms-room".to_owned(),
+        version: "0.1.0".to_owned(),
+        pbx_id: (pbx == PbxLink::Up).then(|| "master".to_owned()),
+        pbx,
+        session_since: (pbx == PbxLink::Up).then_some(1_699_999_000_000),
+        started_at: 1_699_999_000_000,
+        updated_at: 1_700_000_000_000,
+        visible_users: 3,
+        live_calls: 1,
+        waiting_events: 0,
+        prefixes: DialPrefixes::default(),
+        problem: (pbx == PbxLink::Down).then(|| "the PBX does not answer".to_owned()),
+        expires_at: 0,
+    }
+}
+
+pub(crate) fn command(operation: Operation) -> Command {
+    let id: CommandId = "0b6a2f5e-8f0f-4b55-9d0c-6b7a4b1f7a55".parse().expect("an id");
+    let fingerprint = operation.fingerprint();
+    Command::queued(id, operation, "key", fingerprint, from_millis(1_700_000_000_000))
+}
+
+struct Answer {
+    status: u16,
+    headers: axum::http::HeaderMap,
+    body: Value,
+}
+
+async fn answer(request: Request<Body>) -> Answer {
+    let router: Router = router(context().await);
+    let response: Response<Body> = router.oneshot(request).await.expect("an answer");
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.expect("a body");
+    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
+    assert_eq!(parts.headers["cache-control"], "no-store");
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+async fn post(path: &str, body: impl Into<Body>) -> Answer {
+    let request =
+        Request::post(path).header("x-api-key", KEY).header("content-type", "application/json; charset=utf-8");
+    answer(request.body(body.into()).expect("a request")).await
+}
+
+async fn get(path: &str) -> Answer {
+    answer(Request::get(path).header("x-api-key", KEY).body(Body::empty()).expect("a request")).await
+}
+
+fn refused(answer: &Answer, status: StatusCode, code: &str, message: &str) {
+    assert_eq!(answer.status, status.as_u16(), "{}", answer.body);
+    assert_eq!(answer.headers["content-type"], "application/json");
+    let names: Vec<_> = answer.body.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(names, ["code", "commandId", "hint", "message", "retryable"]);
+    assert_eq!((&answer.body["code"], &answer.body["message"]), (&json!(code), &json!(message)));
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_told() {
+    let request = |path: &str| Request::get(path).body(Body::empty()).expect("a request");
+    let missing = answer(request("/rcc/calls?nonsense=1")).await;
+    refused(&missing, StatusCode::UNAUTHORIZED, "missing_key", "No API key was given.");
+    assert_eq!(missing.headers["www-authenticate"], "Bearer");
+    let malformed = answer(request("/status?apikey=ec_12")).await;
+    assert_eq!((malformed.status, &malformed.body["code"]), (401, &json!("invalid_key")));
+    let conflict = Request::get(format!("/status?apikey={OTHER_KEY}")).header("x-api-key", KEY);
+    let conflict = answer(conflict.body(Body::empty()).expect("a request")).await;
+    refused(
+        &conflict,
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        "`apikey` and `X-API-Key` carry different API keys; give one key, or the same one.",
+    );
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_told_apart() {
+    refused(&get("/rcc/nothing").await, StatusCode::NOT_FOUND, "not_found", "There is no such resource.");
+    let wrong = get("/rcc/makecall").await;
+    let message = "The resource does not know this HTTP method.";
+    refused(&wrong, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    assert_eq!(wrong.headers["allow"], "POST");
+    assert_eq!(post("/rcc/calls", "{}").await.headers["allow"], "GET,HEAD");
+}
+
+#[tokio::test]
+async fn bad_bodies_are_refused_by_name() {
+    let bad = async |path: &str, body: String, message: &str| {
+        refused(&post(path, body).await, StatusCode::BAD_REQUEST, "invalid_request", message);
+    };
+    let unknown = "Field `too` is unknown; this operation takes `from`, `to`.";
+    bad("/rcc/makecall", r#"{"from":"42","too":"50"}"#.to_owned(), unknown).await;
+    bad("/rcc/answer", "{}".to_owned(), "Field `CallId` is missing.").await;
+    let expected = "Field `CallId` is a number; it takes text with a UUID.";
+    bad("/rcc/disconnect", r#"{"CallId":1}"#.to_owned(), expected).await;
+    let same = "Fields `CallIdA` and `CallIdB` name the same call; a transfer joins two.";
+    bad("/rcc/transfer", format!(r#"{{"CallIdA":"{CALL_ID}","CallIdB":"{CALL_ID}"}}"#), same).await;
+    let long = "The body could not be read, or has more than 65536 bytes.";
+    bad("/rcc/makecall", " ".repeat(65_537), long).await;
+    bad(
+        "/rcc/makecall",
+        "[".repeat(60_000),
+        "The body is not valid JSON: recursion limit exceeded at line 1 column 128.",
+    )
+    .await;
+
+    let form = Request::post("/rcc/makecall").header("x-api-key", KEY).header("content-type", "text/xml");
+    let form = answer(form.body(Body::from("<a/>")).expect("a request")).await;
+    let message = "Header `Content-Type` must be `application/json`.";
+    refused(&form, StatusCode::BAD_REQUEST, "invalid_request", message);
+}
+
+#[tokio::test]
+async fn bad_parameters_are_refused_by_name() {
+    let bad = async |path: &str, message: &str| {
+        refused(&get(path).await, StatusCode::BAD_REQUEST, "invalid_request", message);
+    };
+    bad("/rcc/calls?wiat=3", "Query parameter `wiat` is unknown; this operation takes `apikey`, `wait`.").await;
+    bad("/status?wait=3", "Query parameter `wait` is unknown; this operation takes `apikey`.").await;
+    bad("/rcc/calls?wait=3&wait=4", "Query parameter `wait` stands twice.").await;
+    let range = "Query parameter `wait` takes whole seconds from 0 to 25; without it the wait is 8 s.";
+    bad("/rcc/users?wait=26", range).await;
+    bad("/rcc/users?wait=", range).await;
+    bad("/rcc/calls/42", "`CallId` in the path must be a UUID, as an answer gave it.").await;
+    bad("/rcc/calls/%ff", "The path is not valid UTF-8.").await;
+    bad("/rcc/commands/42", "`CommandId` in the path must be a UUID, as an answer gave it.").await;
+}
+
+/// Nothing was placed by then, and yet an acting command must not invite a repeat.
+#[tokio::test(start_paused = true)]
+async fn without_tables_acting_and_reading_fail_apart() {
+    let message = "EasyConnect's cloud side cannot handle the request at the moment.";
+    let body = format!(r#"{{"CallIdA":"{CALL_ID}","CallIdB":"{OTHER_CALL_ID}"}}"#);
+    let acting = post("/rcc/transfer", body).await;
+    refused(&acting, StatusCode::CONFLICT, "unavailable", message);
+    assert_eq!(acting.body["commandId"], Value::Null);
+    for path in ["/rcc/users", "/rcc/calls", &format!("/rcc/calls/{CALL_ID}"), "/status"] {
+        refused(&get(path).await, StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+    }
+    let path = format!("/rcc/commands/{CALL_ID}?apikey={OTHER_KEY}");
+    let request = Request::get(path).body(Body::empty()).expect("a request");
+    refused(&answer(request).await, StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+}
+
+/// What API Gateway sends is what the router gets: encoded keys and ids, base64 bodies.
+#[tokio::test]
+async fn events_of_the_gateway_are_understood() {
+    let event = |method: &str, path: &str, query: &str, body: Value| {
+        json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
+            "headers": {"host": "abc.execute-api.eu-west-1.amazonaws.com", "content-type": "application/json"},
+            "requestContext": {
+                "accountId": "1", "apiId": "abc", "domainName": "abc.execute-api.eu-west-1.amazonaws.com",
+                "domainPrefix": "abc", "requestId": "r", "routeKey": "$default", "stage": "$default",
+                "time": "12/Mar/2024:19:03:58 +0000", "timeEpoch": 1710270238000_i64,
+                "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "a"}
+            },
+            "isBase64Encoded": body.is_string(), "body": body
+        })
+    };
+    let send = async |event: Value| {
+        let request = lambda_http::request::from_str(&event.to_string()).expect("a request");
+        let response = router(context().await).oneshot(request).await.expect("an answer");
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        serde_json::from_slice::<Value>(&bytes).expect("JSON")["message"].clone()
+    };
+    let encoded_key = KEY.replace('_', "%5F");
+    // {"from":"42","to":"x"}
+    let body = json!("eyJmcm9tIjoiNDIiLCJ0byI6IngifQ==");
+    assert!(
+        send(event("POST", "/rcc/makecall", &format!("apikey={encoded_key}&wait=1"), body))
+            .await
+            .as_str()
+            .is_some_and(|message| message.starts_with("Field `to` contains `x`"))
+    );
+    let message = send(event("GET", "/rcc/calls/4%32", &format!("apikey={encoded_key}"), Value::Null)).await;
+    assert_eq!(message, "`CallId` in the path must be a UUID, as an answer gave it.");
+}

@@ -1,0 +1,177 @@
+//! The HTTP client that talks to strangers. It defends itself: addresses are filtered in the resolver, redirects are not
+//! followed, one time limit covers everything from the look-up to the last byte, and no answer is read without end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Response, redirect};
+use rustls::{ClientConfig, RootCertStore};
+use tracing::warn;
+
+use crate::boundary::Boundary;
+use crate::failure::Failure;
+use crate::prepared::{Content, Prepared};
+
+/// How much of an answer is kept, and read at all.
+pub(crate) const ANSWER_BYTES: usize = 4096;
+const USER_AGENT: &str = concat!("EasyConnect/", env!("CARGO_PKG_VERSION"));
+/// Many receivers close an idle connection after a few seconds more; using one at that moment would cost an attempt.
+const KEEP_IDLE: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connect: Duration,
+    /// Over all, connecting included.
+    pub(crate) total: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), total: Duration::from_secs(10) }
+    }
+}
+
+/// One for the life of the environment, so that connections stay warm.
+#[derive(Clone, Debug)]
+pub(crate) struct Webhooks {
+    client: Client,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    #[error("the TLS library does not offer what it should")]
+    Tls(#[from] rustls::Error),
+    #[error("the HTTP client cannot be built")]
+    Client(#[from] reqwest::Error),
+}
+
+/// What came of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) at: Timestamp,
+    pub(crate) took: Duration,
+    pub(crate) result: Result<Answer, Failure>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// How long the receiver asks to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+    /// The beginning of the body.
+    pub(crate) text: String,
+}
+
+impl Webhooks {
+    pub(crate) fn new(boundary: &Arc<Boundary>, limits: Limits) -> Result<Self, BuildError> {
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls()?)
+            .dns_resolver(Resolver { boundary: Arc::clone(boundary) })
+            .https_only(!boundary.http)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent(USER_AGENT)
+            .connect_timeout(limits.connect)
+            .timeout(limits.total)
+            .pool_idle_timeout(KEEP_IDLE)
+            .build()?;
+        Ok(Self { client })
+    }
+}
+
+impl Prepared {
+    pub(crate) async fn send(self, webhooks: &Webhooks, at: Timestamp) -> Outcome {
+        let started = Instant::now();
+        let request = match self.content {
+            Content::Json(body) => webhooks.client.post(self.url).header(CONTENT_TYPE, "application/json").body(body),
+            Content::Query => webhooks.client.get(self.url),
+        };
+        let sent = request
+            .header("webhook-id", self.id.to_string())
+            .header("webhook-timestamp", self.timestamp)
+            .header("webhook-signature", self.signature)
+            .send()
+            .await;
+        let result = match sent {
+            Ok(response) => Ok(Answer::read(response, at).await),
+            Err(error) => Err(Failure::of(&error)),
+        };
+        Outcome { at, took: started.elapsed(), result }
+    }
+}
+
+impl Answer {
+    /// The status decides, so a body that breaks off or does not end changes nothing.
+    async fn read(mut response: Response, now: Timestamp) -> Self {
+        let status = response.status().as_u16();
+        let retry_after = retry_after(response.headers(), now);
+        let mut body = Vec::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = ANSWER_BYTES - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() >= room {
+                break;
+            }
+        }
+        let mut text = String::from_utf8_lossy(&body).into_owned();
+        text.truncate(text.floor_char_boundary(ANSWER_BYTES)); // Replacement characters are longer than what they replace.
+        Self { status, retry_after, text }
+    }
+}
+
+/// Seconds, or an HTTP date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = rfc2822::parse(text).ok()?.timestamp();
+    Duration::try_from(date.duration_since(now)).ok()
+}
+
+fn tls() -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        warn!("No root certificates on this system: https webhooks cannot be verified");
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Answers only with addresses inside the boundary; what is connected to is what was checked.
+#[derive(Clone, Debug)]
+struct Resolver {
+    boundary: Arc<Boundary>,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let boundary = Arc::clone(&self.boundary);
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| Failure::Unresolved)?;
+            let mut found = found.peekable();
+            if found.peek().is_none() {
+                return Err(Failure::Unresolved.into());
+            }
+            let permitted: Vec<SocketAddr> = found.filter(|address| boundary.permits(address.ip())).collect();
+            if permitted.is_empty() {
+                return Err(Failure::Forbidden.into());
+            }
+            Ok(Box::new(permitted.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! One batch: read, fan out step by step, record, and say what goes back.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use rand::random_range;
+use shared::queue::{FifoRecord, Outgoing, Queue};
+use shared::subscription::Subscription;
+use shared::tables::TableError;
+use tracing::{error, info, warn};
+
+use crate::context::Context;
+use crate::plan::{Batch, chunks, deliveries};
+use crate::record::record;
+
+/// Requests to the deliveries queue at a time.
+const SENDS_AT_ONCE: usize = 8;
+
+/// Never fails as a whole: what could not be done goes back record by record.
+pub(crate) async fn handle(context: &Context, event: SqsEvent, now: Timestamp) -> SqsBatchResponse {
+    let started = Instant::now();
+    let mut batch = Batch::read(event.records.into_iter().map(|message| {
+        let record = FifoRecord::new(message.message_id, message.receipt_handle, &message.attributes);
+        (record, message.body.unwrap_or_default())
+    }));
+    let mut tally = Tally::default();
+    if let Err(error) = fan_out(context, &mut batch, &mut tally).await {
+        error!(cause = %error, "A batch cannot be fanned out now");
+    }
+
+    let back = batch.going_back(now, || random_range(-1.0..=1.0));
+    if let Err(error) = context.events.set_visibility(back.visibility()).await {
+        warn!(cause = %error, "Records go back after the queue's own time-out");
+    }
+    info!(
+        records = batch.len(),
+        deliveries = tally.deliveries,
+        recorded = tally.recorded,
+        copies = tally.copies,
+        superseded = tally.superseded,
+        set_aside = tally.set_aside,
+        returned = back.ids().len(),
+        duration_ms = started.elapsed().as_millis() as u64,
+        "Batch fanned out"
+    );
+    let mut response = SqsBatchResponse::default();
+    response.set_failures(back.ids());
+    response
+}
+
+/// What a batch came to, for its log line.
+#[derive(Debug, Default)]
+struct Tally {
+    deliveries: usize,
+    recorded: usize,
+    copies: usize,
+    superseded: usize,
+    set_aside: usize,
+}
+
+async fn fan_out(context: &Context, batch: &mut Batch, tally: &mut Tally) -> Result<(), TableError> {
+    let calls = batch.calls();
+    let subscriptions = if calls.is_empty() {
+        Default::default()
+    } else {
+        let (recorded, subscriptions) =
+            futures_util::try_join!(context.state.recorded_sequences(&calls), context.subscriptions())?;
+        let repeats = batch.settle_repeats(&recorded);
+        (tally.copies, tally.superseded) = (repeats.copies, repeats.superseded);
+        subscriptions
+    };
+    loop {
+        let step = batch.next_step();
+        if step.is_empty() {
+            break;
+        }
+        take_step(context, batch, &step, &subscriptions, tally).await;
+    }
+    tally.recorded = record(&context.state, batch).await;
+    Ok(())
+}
+
+/// Sends the deliveries of events that do not depend on each other, and sets aside what cannot be read.
+async fn take_step(
+    context: &Context,
+    batch: &mut Batch,
+    step: &[usize],
+    subscriptions: &[Subscription],
+    tally: &mut Tally,
+) {
+    let mut messages: Vec<Outgoing> = Vec::new();
+    let mut owners: Vec<usize> = Vec::new();
+    let mut failed: Vec<usize> = Vec::new();
+    for &at in step {
+        let entry = batch.entry(at);
+        match &entry.event {
+            Ok(event) => match deliveries(event, subscriptions) {
+                Ok(more) => {
+                    owners.resize(owners.len() + more.len(), at);
+                    messages.extend(more);
+                }
+                Err(error) => {
+                    error!(cause = %error, event.id = %event.event_id, "Deliveries cannot be written");
+                    failed.push(at);
+                }
+            },
+            Err(reason) => {
+                let message_id = &entry.record.id;
+                error!(cause = %reason, message.id = message_id, "A message that cannot be read is set aside");
+                if set_aside(&context.events_dlq, &entry.record, &entry.body).await {
+                    tally.set_aside += 1;
+                } else {
+                    failed.push(at);
+                }
+            }
+        }
+    }
+    let accepted = send(&context.deliveries, &messages).await;
+    tally.deliveries += accepted.iter().filter(|accepted| **accepted).count();
+    failed.extend(owners.iter().zip(&accepted).filter(|(_, accepted)| !**accepted).map(|(at, _)| *at));
+    for &at in step.iter().filter(|at| !failed.contains(at)) {
+        if batch.entry(at).event.is_ok() { batch.fanned_out(at) } else { batch.done(at) }
+    }
+    for at in failed {
+        batch.fail(at);
+    }
+}
+
+/// Sends messages of which no two are of one group, and returns in their order which were accepted.
+async fn send(queue: &Queue, messages: &[Outgoing]) -> Vec<bool> {
+    let send_chunk = async |chunk: Range<usize>| {
+        let size = chunk.len();
+        queue.send_fifo(&messages[chunk]).await.unwrap_or_else(|error| {
+            warn!(cause = %error, deliveries = size, "Deliveries were not accepted");
+            vec![false; size]
+        })
+    };
+    let answers: Vec<Vec<bool>> =
+        stream::iter(chunks(messages)).map(send_chunk).buffered(SENDS_AT_ONCE).collect().await;
+    answers.concat()
+}
+
+/// Moves a message that cannot be read to the dead-letter queue; returns whether it is there.
+async fn set_aside(dlq: &Queue, record: &FifoRecord, body: &str) -> bool {
+    match dlq.send_fifo(&[record.set_aside(body)]).await {
+        Ok(accepted) => accepted == [true],
+        Err(error) => {
+            error!(cause = %error, message.id = record.id, "The dead-letter queue did not take a message");
+            false
+        }
+    }
+}

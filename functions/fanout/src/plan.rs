@@ -1,0 +1,198 @@
+//! What a batch comes to: which records are fanned out, in which order, what is recorded and what goes back. No I/O.
+//!
+//! Two orders bind. A *group* is the queue's: it stops at its first failure. A *call* is ours: its next event waits until
+//! all deliveries of the previous one were accepted. They are the same thing for what an agent sends, but a record that
+//! somebody put in by hand must not break either.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shared::delivery::Delivery;
+use shared::envelope::{self, EnvelopeError};
+use shared::event::CallEvent;
+use shared::ids::CallId;
+use shared::queue::{BATCH, FifoRecord, GoingBack, Outgoing, backoff};
+use shared::subscription::Subscription;
+
+/// A ringing phone is stale after 30 s; a longer wait here would only add to what the receiver waits for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The queue takes 256 KiB at once, attributes and all.
+const BATCH_BYTES: usize = 240 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) record: FifoRecord,
+    /// As it came; what cannot be read is set aside in this form.
+    pub(crate) body: String,
+    pub(crate) event: Result<Box<CallEvent>, EnvelopeError>,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nothing has happened to it yet.
+    Open,
+    /// All its deliveries are in their queue; it still has to be recorded.
+    FannedOut,
+    /// To be acknowledged.
+    Done,
+    /// Goes back, by its own failure or behind another one's.
+    Failed,
+}
+
+/// How many of the batch's events needed nothing any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Repeats {
+    /// The same event more than once in the batch.
+    pub(crate) copies: usize,
+    /// Events at or below what is recorded, or was before them in the batch.
+    pub(crate) superseded: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Batch {
+    entries: Vec<Entry>,
+}
+
+impl Batch {
+    /// Reads the messages, each by itself.
+    pub(crate) fn read(messages: impl IntoIterator<Item = (FifoRecord, String)>) -> Self {
+        let entry = |(record, body): (FifoRecord, String)| Entry {
+            event: envelope::open(&body).map(Box::new),
+            record,
+            body,
+            fate: Fate::Open,
+        };
+        Self { entries: messages.into_iter().map(entry).collect() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn entry(&self, at: usize) -> &Entry {
+        &self.entries[at]
+    }
+
+    /// The calls of the batch, each once.
+    pub(crate) fn calls(&self) -> Vec<CallId> {
+        let mut seen = HashSet::new();
+        self.entries.iter().filter_map(Entry::call).filter(|call| seen.insert(*call)).collect()
+    }
+
+    /// Settles what needs no delivery: copies, and events at or below the highest sequence of their call.
+    pub(crate) fn settle_repeats(&mut self, recorded: &HashMap<CallId, u8>) -> Repeats {
+        let mut repeats = Repeats::default();
+        let mut highest = recorded.clone();
+        let mut seen = HashSet::new();
+        for entry in &mut self.entries {
+            let Ok(event) = &entry.event else { continue };
+            let highest = highest.entry(event.call_id()).or_default();
+            let count = if !seen.insert(event.event_id) {
+                &mut repeats.copies
+            } else if event.sequence() <= *highest {
+                &mut repeats.superseded
+            } else {
+                *highest = event.sequence();
+                continue;
+            };
+            *count += 1;
+            entry.fate = Fate::Done;
+        }
+        repeats
+    }
+
+    /// What may be dealt with now, together: the first open record of each group and call.
+    pub(crate) fn next_step(&self) -> Vec<usize> {
+        let (mut groups, mut calls) = (HashSet::new(), HashSet::new());
+        let open = self.entries.iter().enumerate().filter(|(_, entry)| entry.fate == Fate::Open);
+        open.filter(|(_, entry)| {
+            let first_of_group = groups.insert(entry.record.group.as_str());
+            let first_of_call = entry.call().is_none_or(|call| calls.insert(call));
+            first_of_group && first_of_call
+        })
+        .map(|(at, _)| at)
+        .collect()
+    }
+
+    pub(crate) fn fanned_out(&mut self, at: usize) {
+        self.entries[at].fate = Fate::FannedOut;
+    }
+
+    pub(crate) fn done(&mut self, at: usize) {
+        self.entries[at].fate = Fate::Done;
+    }
+
+    /// Fails a record and everything behind it, in its group and in its call.
+    pub(crate) fn fail(&mut self, at: usize) {
+        self.entries[at].fate = Fate::Failed;
+        let failed = &self.entries[at];
+        let mut groups = HashSet::from([failed.record.group.clone()]);
+        let mut calls: HashSet<CallId> = failed.call().into_iter().collect();
+        for entry in &mut self.entries[at + 1..] {
+            if groups.contains(&entry.record.group) || entry.call().is_some_and(|call| calls.contains(&call)) {
+                entry.fate = Fate::Failed;
+                groups.insert(entry.record.group.clone());
+                calls.extend(entry.call());
+            }
+        }
+    }
+
+    /// The events to be recorded, in the batch's order.
+    pub(crate) fn to_record(&self) -> Vec<usize> {
+        (0..self.entries.len()).filter(|at| self.entries[*at].fate == Fate::FannedOut).collect()
+    }
+
+    pub(crate) fn events<'a>(&'a self, at: &'a [usize]) -> impl Iterator<Item = (usize, &'a CallEvent)> {
+        at.iter().filter_map(|at| Some((*at, self.entries[*at].event.as_deref().ok()?)))
+    }
+
+    /// What goes back. What was neither finished nor failed goes back too, so that nothing is lost by an oversight.
+    pub(crate) fn going_back(&self, now: Timestamp, mut jitter: impl FnMut() -> f64) -> GoingBack {
+        let mut back = GoingBack::default();
+        for Entry { record, .. } in self.entries.iter().filter(|entry| entry.fate != Fate::Done) {
+            back.push(record, backoff(record.waited(now), LONGEST_WAIT, jitter()));
+        }
+        back
+    }
+}
+
+impl Entry {
+    fn call(&self) -> Option<CallId> {
+        self.event.as_ref().ok().map(|event| event.call_id())
+    }
+}
+
+/// The message of each delivery of an event.
+pub(crate) fn deliveries(
+    event: &CallEvent,
+    subscriptions: &[Subscription],
+) -> Result<Vec<Outgoing>, serde_json::Error> {
+    let message = |subscription: &Subscription| {
+        let delivery = Delivery::new(event.clone(), subscription.id);
+        Ok(Outgoing { group: delivery.group(), dedup: delivery.dedup(), body: envelope::seal(&delivery)? })
+    };
+    subscriptions.iter().map(message).collect()
+}
+
+/// Cuts messages into what the queue takes at once.
+pub(crate) fn chunks(messages: &[Outgoing]) -> Vec<Range<usize>> {
+    let mut chunks: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (at, message) in messages.iter().enumerate() {
+        bytes += message.body.len();
+        match chunks.last_mut().filter(|chunk| chunk.len() < BATCH && bytes <= BATCH_BYTES) {
+            Some(chunk) => chunk.end = at + 1,
+            None => {
+                chunks.push(at..at + 1);
+                bytes = message.body.len();
+            }
+        }
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests;

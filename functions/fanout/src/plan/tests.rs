@@ -1,0 +1,288 @@
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use shared::event::{Status, WebHookEvent};
+use shared::ids::{DeliveryId, EventId, SubscriptionId};
+use shared::subscription::{Method, Secret};
+use shared::time::PublishedTime;
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2022-09-16T11:57:50Z".parse().expect("a time")
+}
+
+fn call_id(call: u8) -> CallId {
+    format!("00000000-0000-4000-8000-0000000000{call:02x}").parse().expect("an id")
+}
+
+fn event(call: u8, status: Status) -> CallEvent {
+    let call_id = call_id(call);
+    CallEvent {
+        event_id: EventId::new(call_id, status),
+        occurred_at: now(),
+        pbx_id: "master".to_owned(),
+        agent_id: "rack/1".to_owned(),
+        user_guid: "guid".to_owned(),
+        inferred: false,
+        cause: None,
+        from_e164: None,
+        to_e164: None,
+        web_hook_event: WebHookEvent {
+            call_id,
+            conference_events: Vec::new(),
+            conference_id: "conference".to_owned(),
+            connected: false,
+            conversation_time: -1,
+            end_time: None,
+            from: "00472591687".to_owned(),
+            from_name: String::new(),
+            monitored_extension: "42".to_owned(),
+            monitiored_user: "Thomas De Wilde".to_owned(),
+            monitored_user: "Thomas De Wilde".to_owned(),
+            outgoing: false,
+            pickup_time: None,
+            start_time: PublishedTime(now()),
+            status,
+            to: "42".to_owned(),
+            to_name: "Thomas De Wilde".to_owned(),
+            total_time: -1,
+        },
+    }
+}
+
+fn record(id: &str, group: &str) -> FifoRecord {
+    let sent_at = Some(now() - SignedDuration::from_secs(4));
+    FifoRecord { id: id.to_owned(), receipt: format!("receipt-{id}"), group: group.to_owned(), sent_at }
+}
+
+/// What an agent sends: the group is the call.
+fn sent(id: &str, call: u8, status: Status) -> (FifoRecord, String) {
+    let event = event(call, status);
+    (record(id, &event.call_id().to_string()), envelope::seal(&event).expect("json"))
+}
+
+fn poison(id: &str, call: u8) -> (FifoRecord, String) {
+    (record(id, &call_id(call).to_string()), r#"{"v":99}"#.to_owned())
+}
+
+fn nothing_recorded() -> HashMap<CallId, u8> {
+    HashMap::new()
+}
+
+fn subscription(n: u128) -> Subscription {
+    Subscription {
+        id: format!("{n:032x}").parse::<SubscriptionId>().expect("an id"),
+        url: "https://example.com/hook".to_owned(),
+        method: Method::Post,
+        description: String::new(),
+        secret: Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
+    }
+}
+
+/// Takes steps until none is left; `refuse` names the records whose deliveries are not accepted.
+fn run(batch: &mut Batch, refuse: &[usize]) -> Vec<Vec<usize>> {
+    let mut steps = Vec::new();
+    loop {
+        let step = batch.next_step();
+        if step.is_empty() {
+            return steps;
+        }
+        for at in &step {
+            match (refuse.contains(at), batch.entry(*at).event.is_ok()) {
+                (true, _) => batch.fail(*at),
+                (false, true) => batch.fanned_out(*at),
+                (false, false) => batch.done(*at),
+            }
+        }
+        steps.push(step);
+    }
+}
+
+fn record_all(batch: &mut Batch) {
+    for at in batch.to_record() {
+        batch.done(at);
+    }
+}
+
+fn returned(batch: &Batch) -> Vec<(String, u64)> {
+    let back = batch.going_back(now(), || 0.0);
+    back.ids().iter().cloned().zip(back.visibility().iter().map(|(_, delay)| delay.as_secs())).collect()
+}
+
+#[test]
+fn calls_go_together_and_each_in_order() {
+    let mut batch = Batch::read([
+        sent("1", 1, Status::Ringing),
+        sent("2", 2, Status::Ringing),
+        sent("3", 1, Status::Connected),
+        sent("4", 1, Status::Disconnected),
+        sent("5", 2, Status::Disconnected),
+    ]);
+    assert_eq!(batch.calls(), [call_id(1), call_id(2)]);
+    assert_eq!(batch.settle_repeats(&nothing_recorded()), Repeats::default());
+    assert_eq!(run(&mut batch, &[]), [vec![0, 1], vec![2, 4], vec![3]]);
+    assert_eq!(batch.to_record(), [0, 1, 2, 3, 4]);
+    record_all(&mut batch);
+    assert!(batch.going_back(now(), || 0.0).is_empty());
+}
+
+#[test]
+fn copies_and_superseded_events_are_acknowledged_without_a_delivery() {
+    let mut batch = Batch::read([
+        sent("1", 1, Status::Connected),
+        sent("copy", 1, Status::Connected),
+        sent("late", 1, Status::Ringing),
+        sent("known", 2, Status::Connected),
+        sent("older", 2, Status::Ringing),
+        sent("new", 2, Status::Disconnected),
+    ]);
+    let repeats = batch.settle_repeats(&HashMap::from([(call_id(2), 2)]));
+    assert_eq!(repeats, Repeats { copies: 1, superseded: 3 });
+    assert_eq!(run(&mut batch, &[]), [[0, 5]]);
+    record_all(&mut batch);
+    assert_eq!(returned(&batch), []);
+}
+
+#[test]
+fn a_repeat_of_a_whole_batch_has_nothing_to_do() {
+    let messages = || [sent("1", 1, Status::Ringing), sent("2", 1, Status::Connected), sent("3", 2, Status::Ringing)];
+    let mut batch = Batch::read(messages());
+    let recorded = HashMap::from([(call_id(1), 2), (call_id(2), 1)]);
+    assert_eq!(batch.settle_repeats(&recorded), Repeats { copies: 0, superseded: 3 });
+    assert!(batch.next_step().is_empty() && batch.to_record().is_empty());
+    assert_eq!(returned(&batch), []);
+}
+
+#[test]
+fn a_failure_in_the_middle_stops_its_call_only() {
+    let mut batch = Batch::read([
+        sent("1", 1, Status::Ringing),
+        sent("2", 2, Status::Ringing),
+        sent("3", 1, Status::Connected),
+        sent("4", 2, Status::Connected),
+        sent("5", 1, Status::Disconnected),
+    ]);
+    batch.settle_repeats(&nothing_recorded());
+    assert_eq!(run(&mut batch, &[2]), [vec![0, 1], vec![2, 3]]);
+    assert_eq!(batch.to_record(), [0, 1, 3], "neither the failed event nor the one behind it");
+    record_all(&mut batch);
+    // Sent 4 s ago, so it waits for another 4 s, and its follower appears right behind it.
+    assert_eq!(returned(&batch), [("3".to_owned(), 4), ("5".to_owned(), 0)]);
+}
+
+#[test]
+fn an_event_that_was_not_recorded_takes_the_rest_of_its_call_along() {
+    let mut batch = Batch::read([
+        sent("1", 1, Status::Ringing),
+        sent("2", 1, Status::Connected),
+        sent("3", 2, Status::Ringing),
+        sent("copy", 1, Status::Connected),
+    ]);
+    batch.settle_repeats(&nothing_recorded());
+    run(&mut batch, &[]);
+    batch.fail(0);
+    assert_eq!(batch.to_record(), [2]);
+    batch.done(2);
+    assert_eq!(returned(&batch), [("1".to_owned(), 4), ("2".to_owned(), 0), ("copy".to_owned(), 0)]);
+}
+
+#[test]
+fn what_cannot_be_read_is_a_step_of_its_own() {
+    let messages = || [sent("1", 1, Status::Ringing), poison("2", 1), sent("3", 1, Status::Connected), poison("4", 2)];
+    let mut batch = Batch::read(messages());
+    batch.settle_repeats(&nothing_recorded());
+    assert!(matches!(batch.entry(1).event, Err(EnvelopeError::UnknownVersion(99))));
+    assert_eq!(run(&mut batch, &[]), [vec![0, 3], vec![1], vec![2]]);
+    assert_eq!(batch.to_record(), [0, 2]);
+    record_all(&mut batch);
+    assert_eq!(returned(&batch), []);
+
+    // The dead-letter queue does not take it: the group stops there, like at any failure.
+    let mut batch = Batch::read(messages());
+    batch.settle_repeats(&nothing_recorded());
+    run(&mut batch, &[1]);
+    record_all(&mut batch);
+    assert_eq!(returned(&batch), [("2".to_owned(), 4), ("3".to_owned(), 0)]);
+}
+
+#[test]
+fn an_untouched_batch_goes_back_whole() {
+    let batch = Batch::read([sent("1", 1, Status::Ringing), sent("2", 1, Status::Connected), poison("3", 2)]);
+    assert_eq!(returned(&batch), [("1".to_owned(), 4), ("2".to_owned(), 0), ("3".to_owned(), 4)]);
+}
+
+#[test]
+fn a_call_that_somebody_spread_over_groups_keeps_its_order() {
+    let other = |id, status| (record(id, id), envelope::seal(&event(1, status)).expect("json"));
+    let mut batch = Batch::read([other("1", Status::Ringing), other("2", Status::Connected)]);
+    batch.settle_repeats(&nothing_recorded());
+    assert_eq!(batch.next_step(), [0]);
+    assert_eq!(run(&mut batch, &[0]), [[0]]);
+    assert_eq!(returned(&batch), [("1".to_owned(), 4), ("2".to_owned(), 4)]);
+}
+
+#[test]
+fn each_subscription_gets_its_own_message() {
+    let subscriptions = [subscription(1), subscription(2)];
+    let event = event(1, Status::Ringing);
+    let messages = deliveries(&event, &subscriptions).expect("messages");
+    for (message, subscription) in messages.iter().zip(&subscriptions) {
+        let delivery: Delivery = envelope::open(&message.body).expect("a delivery");
+        assert_eq!(delivery, Delivery::new(event.clone(), subscription.id));
+        assert_eq!(message.group, format!("{}.{}", subscription.id, event.call_id()));
+        assert_eq!(message.dedup, format!("{}#0", DeliveryId::new(event.event_id, subscription.id)));
+    }
+    assert_eq!(messages.len(), 2);
+    assert!(deliveries(&event, &[]).expect("none").is_empty());
+}
+
+#[test]
+fn chunks_respect_the_queue_s_limits() {
+    let message = |bytes| Outgoing { group: String::new(), dedup: String::new(), body: "x".repeat(bytes) };
+    assert!(chunks(&[]).is_empty());
+    assert_eq!(chunks(&vec![message(10); 23]), [0..10, 10..20, 20..23]);
+    assert_eq!(chunks(&[message(200_000), message(40_000), message(40_000)]), [0..2, 2..3]);
+    assert_eq!(chunks(&[message(9), message(300_000), message(9)]), [0..1, 1..2, 2..3]);
+}
+
+fn any_status() -> impl Strategy<Value = Status> {
+    prop_oneof![Just(Status::Ringing), Just(Status::Connected), Just(Status::Disconnected)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever arrives and whatever fails: each call's events go out in order, nothing is fanned out twice or behind a
+    /// failure, and every record is either finished or returned.
+    #[test]
+    fn order_holds_and_nothing_is_lost(
+        records in prop::collection::vec((0..4u8, any_status(), prop::bool::weighted(0.1)), 0..20),
+        refused in prop::collection::vec(0..20usize, 0..4),
+    ) {
+        let message = |(n, (call, status, bad)): (usize, &(u8, Status, bool))| {
+            let id = n.to_string();
+            if *bad { poison(&id, *call) } else { sent(&id, *call, *status) }
+        };
+        let mut batch = Batch::read(records.iter().enumerate().map(message));
+        batch.settle_repeats(&nothing_recorded());
+        let steps = run(&mut batch, &refused);
+        let order: Vec<usize> = steps.concat();
+        for call in 0..4u8 {
+            let of_call: Vec<usize> = order.iter().copied().filter(|at| records[*at].0 == call).collect();
+            prop_assert!(of_call.is_sorted());
+            let sequences: Vec<u8> =
+                of_call.iter().filter(|at| !records[**at].2).map(|at| records[*at].1.sequence()).collect();
+            prop_assert!(sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");
+            let first_failure = of_call.iter().position(|at| refused.contains(at));
+            prop_assert!(first_failure.is_none_or(|at| at == of_call.len() - 1));
+        }
+        let to_record = batch.to_record();
+        prop_assert!(to_record.iter().all(|at| order.contains(at) && !refused.contains(at)));
+        record_all(&mut batch);
+        let back = batch.going_back(now(), || 0.0);
+        for (n, (call, ..)) in records.iter().enumerate() {
+            let failed_before = order.iter().any(|at| *at <= n && records[*at].0 == *call && refused.contains(at));
+            prop_assert_eq!(back.ids().contains(&n.to_string()), failed_before);
+        }
+    }
+}

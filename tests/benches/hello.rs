@@ -1,0 +1,18 @@
+//! The floor of a cold start: a function that builds the same SDK clients as the product's and does nothing with them.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use shared::aws::{self, Location};
+use shared::clock::CloudClock;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let config = aws::sdk_config(Location::default()).await;
+    let clock = CloudClock::new();
+    let clients = (aws::sqs(&config, &clock), aws::dynamodb(&config, &clock));
+    lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| {
+        std::hint::black_box(&clients);
+        Ok::<_, Error>(Value::Null)
+    }))
+    .await
+}

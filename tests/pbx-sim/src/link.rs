@@ -1,0 +1,138 @@
+//! One WebSocket connection: frames in, frames out, and faults on the wire.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::fault::Fault;
+use crate::hub::Hub;
+use crate::session::Outgoing;
+
+/// The path of the normal PBX; another module name would be a dynamic PBX.
+pub(crate) const PATH: &str = "/PBX0/APPS/websocket";
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A client that reads nothing for so long is given up.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// A byte stream whose TCP socket can be reached, so that it can be reset.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "the WebSocket library's callback has this signature")]
+fn check_path(request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+    if request.uri().path() == PATH {
+        return Ok(response);
+    }
+    let mut refusal = ErrorResponse::new(Some(format!("the PBX listens on {PATH}")));
+    *refusal.status_mut() = StatusCode::NOT_FOUND;
+    Err(refusal)
+}
+
+/// Serves one client until either side ends the connection, or the simulator stops.
+pub(crate) async fn serve(
+    hub: Arc<Hub>,
+    stream: impl Transport,
+    remote: SocketAddr,
+    tls: bool,
+    stop: CancellationToken,
+) {
+    let handshake = timeout(HANDSHAKE, accept_hdr_async(stream, check_path));
+    let socket = match stop.run_until_cancelled(handshake).await {
+        Some(Ok(Ok(socket))) => socket,
+        Some(Ok(Err(err))) => return debug!(%remote, "No WebSocket: {err}"),
+        Some(Err(_)) => return debug!(%remote, "No WebSocket within the time limit"),
+        None => return,
+    };
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let Some(index) = hub.connected(remote, tls, sender) else { return };
+    info!(connection = index, %remote, tls, "Connected");
+    stop.run_until_cancelled(converse(&hub, index, socket, receiver)).await;
+    hub.disconnected(index);
+    info!(connection = index, "Disconnected");
+}
+
+async fn converse<S: Transport>(
+    hub: &Hub,
+    index: u32,
+    mut socket: WebSocketStream<S>,
+    mut outgoing: UnboundedReceiver<Outgoing>,
+) {
+    loop {
+        tokio::select! {
+            next = outgoing.recv() => match next {
+                Some(Outgoing::Text(text) | Outgoing::Fault(Fault::Garbage(text))) => {
+                    if !matches!(timeout(WRITE, socket.send(Message::text(text))).await, Ok(Ok(()))) {
+                        return;
+                    }
+                }
+                Some(Outgoing::Fault(Fault::Drop)) => return,
+                Some(Outgoing::Fault(Fault::Silent)) => return fall_silent(socket, outgoing).await,
+                Some(Outgoing::Fault(Fault::CutMidFrame)) => return cut(socket).await,
+                Some(Outgoing::Close) | None => {
+                    let _already_gone = timeout(WRITE, socket.close(None)).await;
+                    return;
+                }
+            },
+            // The library answers pings and puts fragments together.
+            message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) => hub.received(index, &text),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return,
+            },
+        }
+    }
+}
+
+/// Reads and forgets, so that the client sees an open socket on which nothing ever comes back. A later fault that
+/// ends the connection still does.
+async fn fall_silent<S: Transport>(mut socket: WebSocketStream<S>, mut outgoing: UnboundedReceiver<Outgoing>) {
+    let mut waste = [0; 4096];
+    loop {
+        tokio::select! {
+            read = socket.get_mut().read(&mut waste) => if !matches!(read, Ok(1..)) { return },
+            next = outgoing.recv() => match next {
+                Some(Outgoing::Fault(Fault::Drop)) | None => return,
+                Some(Outgoing::Fault(Fault::CutMidFrame)) => return cut(socket).await,
+                Some(_) => {}
+            },
+        }
+    }
+}
+
+/// Announces 256 bytes of text, sends half of them and resets the connection.
+async fn cut<S: Transport>(mut socket: WebSocketStream<S>) {
+    let mut half = vec![0x81, 126, 1, 0];
+    half.extend(br#"{"api":"RCC","mt":"CallInfo","user":1,"call":1,"state":129,"msg":"#);
+    half.resize(4 + 128, b' ');
+    let stream = socket.get_mut();
+    let _already_gone = stream.write_all(&half).await;
+    let _already_gone = stream.flush().await;
+    let _already_gone = stream.tcp().set_zero_linger();
+}

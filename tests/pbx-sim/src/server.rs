@@ -1,0 +1,258 @@
+//! A running simulator: listeners, certificate, start and shutdown.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::control::{self, Refused};
+use crate::hub::Hub;
+use crate::link;
+use crate::world::World;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    world: World,
+    listen: SocketAddr,
+    tls_listen: SocketAddr,
+    control: SocketAddr,
+    seed: Option<u64>,
+}
+
+/// A running simulator. Dropping it stops it.
+#[derive(Debug)]
+pub struct Sim {
+    hub: Arc<Hub>,
+    ws: SocketAddr,
+    wss: SocketAddr,
+    control: SocketAddr,
+    app: String,
+    certificate: Certificate,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug, Clone)]
+struct Certificate {
+    pem: String,
+    sha256: String,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { world: World::default(), listen: any, tls_listen: any, control: any, seed: None }
+    }
+}
+
+impl Builder {
+    /// What exists in the PBX.
+    #[must_use]
+    pub fn world(mut self, world: World) -> Self {
+        self.world = world;
+        self
+    }
+
+    /// Address for `ws`; the default is a free port.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Address for `wss`; the default is a free port.
+    #[must_use]
+    pub fn tls_listen(mut self, address: SocketAddr) -> Self {
+        self.tls_listen = address;
+        self
+    }
+
+    /// Address of the control API; the default is a free port.
+    #[must_use]
+    pub fn control(mut self, address: SocketAddr) -> Self {
+        self.control = address;
+        self
+    }
+
+    /// Makes conference ids the same in every run.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Opens the sockets and starts serving.
+    pub async fn start(self) -> Result<Sim> {
+        for address in [self.listen, self.tls_listen, self.control] {
+            // The control API obeys everybody, and the passwords are test passwords.
+            ensure!(address.ip().is_loopback(), "{address} is not a loopback address");
+        }
+        self.world.check().map_err(anyhow::Error::msg).context("this world cannot exist")?;
+        let app = self.world.apps.first().map(|app| app.name.clone()).unwrap_or_default();
+        let bind = async |address: SocketAddr| -> Result<(TcpListener, SocketAddr)> {
+            let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+            let bound = listener.local_addr()?;
+            Ok((listener, bound))
+        };
+        let (plain, ws) = bind(self.listen).await?;
+        let (secure, wss) = bind(self.tls_listen).await?;
+        let (http, control) = bind(self.control).await?;
+        let (acceptor, certificate) = tls()?;
+        let hub = Arc::new(Hub::new(self.world, self.seed.unwrap_or_else(rand::random)));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let driver = (hub.clone(), stop.clone());
+        tasks.spawn(async move { driver.0.drive(driver.1).await });
+        tasks.spawn(accept(hub.clone(), plain, None, stop.clone(), tasks.clone()));
+        tasks.spawn(accept(hub.clone(), secure, Some(acceptor), stop.clone(), tasks.clone()));
+        let router = crate::http::router(hub.clone(), certificate.pem.clone());
+        let stopping = stop.clone();
+        tasks.spawn(async move {
+            // A kept-alive control connection must not delay the end, so it is cut rather than drained.
+            let served = stopping.run_until_cancelled(axum::serve(http, router).into_future()).await;
+            if let Some(Err(err)) = served {
+                warn!("The control API ended: {err}");
+            }
+        });
+        Ok(Sim { hub, ws, wss, control, app, certificate, stop, tasks })
+    }
+}
+
+impl Sim {
+    /// A simulator with the default world on free ports.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// WebSocket address without TLS.
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}{}", self.ws, link::PATH)
+    }
+
+    /// WebSocket address with TLS.
+    pub fn wss_url(&self) -> String {
+        format!("wss://{}{}", self.wss, link::PATH)
+    }
+
+    /// Base address of the control API.
+    pub fn control_url(&self) -> String {
+        format!("http://{}", self.control)
+    }
+
+    /// The self-signed certificate of `wss`.
+    pub fn ca_pem(&self) -> &str {
+        &self.certificate.pem
+    }
+
+    /// SHA-256 of the certificate, in hex.
+    pub fn fingerprint(&self) -> &str {
+        &self.certificate.sha256
+    }
+
+    /// The line that the binary prints when it is ready.
+    pub fn ready(&self) -> Value {
+        json!({
+            "ws": self.ws_url(),
+            "wss": self.wss_url(),
+            "control": self.control_url(),
+            "app": self.app,
+            "certSha256": self.fingerprint(),
+        })
+    }
+
+    /// `POST` to the control API, without HTTP.
+    pub fn control(&self, path: &str, body: Value) -> Result<Value, Refused> {
+        control::post(&self.hub, path, body)
+    }
+
+    /// `GET /state`, without HTTP.
+    pub fn state(&self) -> Value {
+        control::state(&self.hub)
+    }
+
+    /// `GET /log`, without HTTP: the frames received from clients.
+    pub fn log(&self) -> Vec<Value> {
+        self.hub.run(|inner, _| inner.log.iter().cloned().collect())
+    }
+
+    /// Closes all connections and waits until every task has ended.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn tls() -> Result<(TlsAcceptor, Certificate)> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let made = rcgen::generate_simple_self_signed(names)?;
+    let der = made.cert.der().clone();
+    let certificate = Certificate { pem: made.cert.pem(), sha256: hex::encode(Sha256::digest(&der)) };
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![der], key)?;
+    Ok((TlsAcceptor::from(Arc::new(config)), certificate))
+}
+
+async fn accept(
+    hub: Arc<Hub>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(err) => {
+                // Typically out of file descriptors: waiting lets connections end.
+                warn!("Cannot accept: {err}");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if hub.is_down() {
+            let _already_gone = stream.set_zero_linger();
+            continue;
+        }
+        let _only_slower = stream.set_nodelay(true);
+        tasks.spawn(greet(hub.clone(), stream, remote, tls.clone(), stop.clone()));
+    }
+}
+
+async fn greet(
+    hub: Arc<Hub>,
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) {
+    let Some(acceptor) = tls else { return link::serve(hub, stream, remote, false, stop).await };
+    match stop.run_until_cancelled(acceptor.accept(stream)).await {
+        Some(Ok(stream)) => link::serve(hub, stream, remote, true, stop).await,
+        Some(Err(err)) => debug!(%remote, "No TLS: {err}"),
+        None => {}
+    }
+}

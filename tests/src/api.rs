@@ -1,0 +1,94 @@
+//! A caller of the public API.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+#[derive(Clone, Debug)]
+pub struct Api {
+    client: reqwest::Client,
+    pub base: String,
+    pub key: String,
+}
+
+/// What the API said.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The answer's text at a property, empty when it is not a text.
+    pub fn text(&self, name: &str) -> &str {
+        self.body[name].as_str().unwrap_or_default()
+    }
+
+    /// Panics unless the answer is a success.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 200, "{}", self.body);
+        self
+    }
+
+    /// Panics unless the answer is this error.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status, self.text("code")), (status, code), "{}", self.body);
+        for name in ["message", "hint"] {
+            assert!(!self.text(name).is_empty(), "`{name}` is empty: {}", self.body);
+        }
+        assert!(self.body["retryable"].is_boolean(), "{}", self.body);
+        assert!(self.body.as_object().is_some_and(|body| body.contains_key("commandId")), "{}", self.body);
+        self
+    }
+}
+
+/// The HTTP library asks for a crypto provider even where only `http` is spoken.
+pub fn install_crypto() {
+    // It fails only when one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// A plain HTTP client that waits longer than the API may ever take.
+pub fn http_client() -> reqwest::Client {
+    install_crypto();
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client")
+}
+
+impl Api {
+    pub fn new(base: &str, key: &str) -> Self {
+        Self { client: http_client(), base: base.to_owned(), key: key.to_owned() }
+    }
+
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.client.get(self.url(path))).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(self.client.post(self.url(path)).json(&body)).await
+    }
+
+    pub async fn make_call(&self, from: &str, to: &str) -> Answer {
+        self.post("/rcc/makecall", json!({"from": from, "to": to})).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        format!("{}{path}{separator}apikey={}", self.base, self.key)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.expect("the API answers");
+        let status = response.status().as_u16();
+        let text = response.text().await.expect("a whole answer");
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}, not JSON: {text}"));
+        Answer { status, body }
+    }
+}

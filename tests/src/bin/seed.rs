@@ -1,0 +1,69 @@
+//! Puts into a fresh stack what a demonstration needs, through the same code that the functions read it with.
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Parser, Subcommand, ValueEnum};
+use shared::aws;
+use shared::clock::CloudClock;
+use shared::config::{Env, Vars};
+use shared::ids::SubscriptionId;
+use shared::subscription::{Method, Secret, Subscription};
+use shared::tables::StateTable;
+use uuid::Uuid;
+
+/// Seeds the stack named by STATE_TABLE and the AWS_* variables.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// A webhook, unless one for this URL was seeded before. Prints its id.
+    Subscription {
+        #[arg(long)]
+        url: String,
+        #[arg(long, value_enum, ignore_case = true, default_value = "POST")]
+        method: MethodName,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "UPPER")]
+enum MethodName {
+    Post,
+    Get,
+}
+
+impl From<MethodName> for Method {
+    fn from(name: MethodName) -> Self {
+        match name {
+            MethodName::Post => Self::Post,
+            MethodName::Get => Self::Get,
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { what: What::Subscription { url, method } } = Arguments::parse();
+    let table = Env.required("STATE_TABLE")?;
+    let config = aws::sdk_config(aws::Location::default()).await;
+    let state = StateTable::new(aws::dynamodb(&config, &CloudClock::new()), table);
+    println!("{}", subscription(&state, url, method.into()).await?);
+    Ok(())
+}
+
+async fn subscription(state: &StateTable, url: String, method: Method) -> anyhow::Result<SubscriptionId> {
+    let id = SubscriptionId::from_uuid(Uuid::new_v5(&Uuid::NAMESPACE_URL, url.as_bytes()));
+    let known = state.subscriptions().await.context("cannot read the subscriptions")?;
+    if known.iter().all(|subscription| subscription.id != id) {
+        let key: [u8; 32] = rand::random();
+        let secret = Secret::new(format!("whsec_{}", STANDARD.encode(key)));
+        let subscription = Subscription { id, url, method, description: "Seeded".to_owned(), secret };
+        state.put_subscription(&subscription).await.context("cannot store the subscription")?;
+    }
+    Ok(id)
+}

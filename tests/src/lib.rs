@@ -1,0 +1,21 @@
+//! The harness of the end-to-end tests: a throw-away local stack with the real template and the real function binaries, the
+//! real agent, a simulated PBX, and receivers of webhooks.
+//!
+//! A test is a short story. It waits for states and says what was missing; what it started ends with it.
+
+pub mod agent;
+pub mod api;
+pub mod eventually;
+pub mod inbox;
+pub mod paths;
+pub mod pbx;
+pub mod proxy;
+pub mod stack;
+
+pub use agent::{Agent, AgentOptions};
+pub use api::{Answer, Api};
+pub use eventually::{eventually, eventually_within};
+pub use inbox::Inbox;
+pub use pbx::Pbx;
+pub use proxy::Proxy;
+pub use stack::Stack;

@@ -1,0 +1,21 @@
+//! Where the build leaves what the tests run.
+
+use std::path::{Path, PathBuf};
+
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository exists")
+}
+
+/// A program as `make build` makes it.
+pub fn binary(name: &str) -> PathBuf {
+    let path = repository().join("target/lambda").join(name).join("bootstrap");
+    assert!(path.is_file(), "{} is missing: run `make build` first", path.display());
+    path
+}
+
+/// The Python with the tools of the local stack.
+pub fn python() -> PathBuf {
+    let path = repository().join(".venv/bin/python");
+    assert!(path.is_file(), "{} is missing: run `make build` first", path.display());
+    path
+}

@@ -1,0 +1,88 @@
+//! The simulated PBX, in the words of a test.
+
+use pbx_sim::Sim;
+use serde_json::{Value, json};
+
+use crate::eventually;
+
+/// A PBX with the default world of the simulator.
+#[derive(Debug)]
+pub struct Pbx(pub Sim);
+
+impl Pbx {
+    pub async fn start() -> Self {
+        Self(Sim::builder().start().await.expect("the simulator starts"))
+    }
+
+    #[track_caller]
+    pub fn control(&self, path: &str, body: &Value) -> Value {
+        self.0.control(path, body.clone()).unwrap_or_else(|refused| panic!("{path} {body}: {refused:?}"))
+    }
+
+    /// Somebody calls somebody.
+    pub fn call(&self, from: &str, to: &str) {
+        self.control("/call", &json!({"from": from, "to": to}));
+    }
+
+    pub fn answer(&self, who: &str) {
+        self.control("/answer", &json!({"extension": who}));
+    }
+
+    pub fn hang_up(&self, who: &str) {
+        self.control("/hangup", &json!({"extension": who}));
+    }
+
+    pub fn behave(&self, who: &str, mode: &str) {
+        self.control("/behaviour", &json!({"extension": who, "mode": mode}));
+    }
+
+    pub fn fault(&self, fault: &Value) {
+        self.control("/fault", fault);
+    }
+
+    /// The state of somebody's legs, e.g. `["connected"]`; external numbers as `+digits`.
+    pub fn legs(&self, who: &str) -> Vec<String> {
+        self.each_leg(who, |leg| leg["state"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Whom somebody is connected to.
+    pub fn partners(&self, who: &str) -> Vec<String> {
+        self.each_leg(who, |leg| leg["connectedTo"].clone())
+            .into_iter()
+            .flat_map(|partners| partners.as_array().cloned().unwrap_or_default())
+            .filter_map(|partner| partner.as_str().map(str::to_owned))
+            .collect()
+    }
+
+    fn each_leg<T>(&self, who: &str, read: impl Fn(&Value) -> T) -> Vec<T> {
+        let state = self.0.state();
+        let calls = state["calls"].as_array().cloned().unwrap_or_default();
+        let legs = calls.iter().flat_map(|call| call["legs"].as_array().cloned().unwrap_or_default());
+        legs.filter(|leg| leg["extension"] == who || leg["number"] == who).map(|leg| read(&leg)).collect()
+    }
+
+    pub fn live_calls(&self) -> usize {
+        self.0.state()["calls"].as_array().map_or(0, Vec::len)
+    }
+
+    /// How many requests of a kind the PBX has heard.
+    pub fn heard(&self, mt: &str) -> usize {
+        self.0.log().iter().filter(|entry| entry["mt"] == mt).count()
+    }
+
+    pub async fn until_leg(&self, who: &str, state: &str) {
+        eventually(&format!("{who} is {state}"), async || {
+            let legs = self.legs(who);
+            if legs.iter().any(|leg| leg == state) { Ok(()) } else { Err(format!("legs: {legs:?}")) }
+        })
+        .await;
+    }
+
+    pub async fn until_idle(&self) {
+        eventually("no live calls in the PBX", async || match self.live_calls() {
+            0 => Ok(()),
+            _ => Err(self.0.state()["calls"].to_string()),
+        })
+        .await;
+    }
+}

@@ -1,0 +1,211 @@
+//! A throw-away cloud for one test: ministack with the real template and functions, IAM enforced.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rand::RngExt;
+use shared::aws::{self, Location};
+use shared::clock::CloudClock;
+use shared::event::CallEvent;
+use shared::ids::{CallId, SubscriptionId};
+use shared::queue::Queue;
+use shared::subscription::{Method, Secret, Subscription};
+use shared::tables::{Exchange, StateTable};
+use tokio::process::Command;
+
+use crate::api::http_client;
+use crate::{Api, Inbox, eventually, paths};
+
+#[derive(Debug)]
+pub struct Stack {
+    folder: PathBuf,
+    vars: HashMap<String, String>,
+    pub api: Api,
+    pub state: StateTable,
+    pub exchange: Exchange,
+    pub sdk: aws_config::SdkConfig,
+    pub clock: CloudClock,
+}
+
+impl Stack {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a stack with template parameters of its own, as `NAME=VALUE`.
+    pub async fn start_with(parameters: &[&str]) -> Self {
+        let number: u64 = rand::rng().random();
+        let folder = std::env::temp_dir().join(format!("easyconnect-test-{number:016x}"));
+        let mut up = Command::new(paths::python());
+        up.arg(paths::repository().join("infra/local/stack.py"))
+            .args(["up", "--cloud-only", "--dir"])
+            .arg(&folder)
+            .args(["--owner", &std::process::id().to_string()]);
+        for parameter in parameters {
+            up.args(["--param", parameter]);
+        }
+        let output = up.stdin(Stdio::null()).output().await.expect("the stack's script runs");
+        assert!(
+            output.status.success(),
+            "the stack does not start\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let env = std::fs::read_to_string(folder.join("stack.env")).expect("stack.env");
+        let vars: HashMap<String, String> = env
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+            .collect();
+        let var = |name: &str| vars.get(name).cloned().unwrap_or_else(|| panic!("stack.env lacks {name}"));
+        let location = Location { region: Some(var("AWS_REGION")), endpoint_url: Some(var("AWS_ENDPOINT_URL")) };
+        let credentials = aws_sdk_sqs::config::Credentials::new(
+            var("AWS_ACCESS_KEY_ID"),
+            var("AWS_SECRET_ACCESS_KEY"),
+            None,
+            None,
+            "test",
+        );
+        let sdk = aws::sdk_config(location).await.into_builder();
+        let sdk = sdk.credentials_provider(aws_sdk_sqs::config::SharedCredentialsProvider::new(credentials)).build();
+        let clock = CloudClock::new();
+        let dynamodb = aws::dynamodb(&sdk, &clock);
+        Self {
+            api: Api::new(&var("EASYCONNECT_URL"), &var("EASYCONNECT_APIKEY")),
+            state: StateTable::new(dynamodb.clone(), var("STATE_TABLE")),
+            exchange: Exchange::new(dynamodb, var("EXCHANGE_TABLE")),
+            sdk,
+            clock,
+            folder,
+            vars,
+        }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn var(&self, name: &str) -> &str {
+        self.vars.get(name).unwrap_or_else(|| panic!("stack.env lacks {name}"))
+    }
+
+    pub fn queue(&self, variable: &str) -> Queue {
+        Queue::new(aws::sqs(&self.sdk, &self.clock), self.var(variable).to_owned())
+    }
+
+    /// Registers a webhook that posts to this inbox.
+    pub async fn subscribe(&self, inbox: &Inbox) -> Subscription {
+        self.subscribe_with(&inbox.url("/hook"), Method::Post).await
+    }
+
+    pub async fn subscribe_with(&self, url: &str, method: Method) -> Subscription {
+        let subscription = Subscription {
+            id: SubscriptionId::random(),
+            url: url.to_owned(),
+            method,
+            description: String::new(),
+            secret: Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        };
+        self.state.put_subscription(&subscription).await.expect("the subscription is stored");
+        subscription
+    }
+
+    pub async fn until_agent_up(&self, name: &str) {
+        self.until_status(&format!("agent {name} is up"), |status| {
+            let agents = status["agents"].as_array().cloned().unwrap_or_default();
+            agents.iter().any(|agent| agent["name"] == name && agent["pbx"] == "up")
+        })
+        .await;
+    }
+
+    pub async fn until_state(&self, state: &str) {
+        self.until_status(state, |status| status["state"] == state).await;
+    }
+
+    pub async fn until_visible_users(&self, users: u64) {
+        self.until_status(&format!("{users} visible users"), |status| status["agents"][0]["visibleUsers"] == users)
+            .await;
+    }
+
+    async fn until_status(&self, what: &str, holds: impl Fn(&serde_json::Value) -> bool) {
+        eventually(what, async || {
+            let status = self.api.get("/status").await.ok().body;
+            if holds(&status) { Ok(()) } else { Err(status.to_string()) }
+        })
+        .await;
+    }
+
+    /// Invokes a function directly, as its event source mapping would, and returns its answer.
+    pub async fn invoke(&self, function: &str, payload: &serde_json::Value) -> serde_json::Value {
+        let client = http_client();
+        let url = format!("{}/2015-03-31/functions/{}/invocations", self.var("AWS_ENDPOINT_URL"), self.var(function));
+        let date = "20260101T000000Z";
+        let answer = client
+            .post(url)
+            // The local cloud takes this key as the account's root user and does not check its signature.
+            .header(
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0",
+            )
+            .header("x-amz-date", date)
+            .body(payload.to_string())
+            .send()
+            .await
+            .expect("the function answers");
+        answer.json().await.expect("JSON")
+    }
+
+    /// Waits until an event of a call is recorded.
+    pub async fn until_recorded(&self, call: CallId, sequence: u8) {
+        eventually("the event is recorded", async || {
+            let recorded = self.state.recorded_sequences(&[call]).await.map_err(|error| error.to_string())?;
+            match recorded.get(&call).copied().unwrap_or(0) {
+                found if found >= sequence => Ok(()),
+                found => Err(format!("recorded: {found}")),
+            }
+        })
+        .await;
+    }
+}
+
+/// A batch of the events queue as Lambda hands it over.
+pub fn sqs_event(events: &[CallEvent]) -> serde_json::Value {
+    let records: Vec<_> = events
+        .iter()
+        .enumerate()
+        .map(|(n, event)| {
+            serde_json::json!({
+                "messageId": format!("injected-{n}"),
+                "receiptHandle": format!("none-{n}"),
+                "body": shared::envelope::seal(event).expect("JSON"),
+                "attributes": {
+                    "MessageGroupId": event.call_id().to_string(),
+                    "SentTimestamp": "1700000000000",
+                    "ApproximateReceiveCount": "1",
+                },
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:injected",
+                "awsRegion": "us-east-1",
+            })
+        })
+        .collect();
+    serde_json::json!({"Records": records})
+}
+
+impl Drop for Stack {
+    #[expect(clippy::print_stderr, reason = "nobody else can tell that something was left running")]
+    fn drop(&mut self) {
+        // The script waits for every process to end, so that the next test finds the machine as this one did.
+        let down = std::process::Command::new(paths::python())
+            .arg(paths::repository().join("infra/local/stack.py"))
+            .args(["down", "--dir"])
+            .arg(&self.folder)
+            .stdin(Stdio::null())
+            .output();
+        if let Err(error) = down {
+            eprintln!("the stack in {} was not ended: {error}", self.folder.display());
+        }
+    }
+}
