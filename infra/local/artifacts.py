@@ -1,7 +1,9 @@
 """The zip of a function, byte for byte the same for the same binary."""
 
+import filecmp
 import io
 import platform
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -19,6 +21,16 @@ def find_binary(bin_dir: Path, name: str) -> Path:
         if candidate.is_file():
             return candidate
     raise StepFailed(f"{bin_dir / name / 'bootstrap'} is missing.", hint="make build")
+
+
+def private_copy(binary: Path, folder: Path, name: str) -> Path:
+    """A copy to run. A program that runs cannot be overwritten, and the next build has to write its own."""
+    copy = folder / name
+    if not (copy.exists() and filecmp.cmp(binary, copy, shallow=False)):
+        draft = copy.with_suffix(".new")
+        shutil.copy2(binary, draft)
+        draft.replace(copy)
+    return copy
 
 
 def function_zip(binary: bytes, level: int) -> bytes:

@@ -13,7 +13,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 import processes
-from artifacts import architecture, find_binary
+from artifacts import architecture, find_binary, private_copy
 from deploy import Cloud
 from keys import key_hash, new_key
 from steps import StepFailed, step
@@ -86,7 +86,8 @@ class _Up:
     def run(self, overrides: Mapping[str, str], cloud_only: bool) -> dict[str, str]:
         """All steps in order; returns what goes to stack.env."""
         programs = [] if cloud_only else ["easyconnect-agent", "pbx-sim", "seed"]
-        binaries = {name: find_binary(self._bin_dir, name) for name in programs}
+        copies = self._workspace.root / "bin"
+        binaries = {name: private_copy(find_binary(self._bin_dir, name), copies, name) for name in programs}
 
         with step("cloud") as current:
             endpoint = self._start_cloud()

@@ -2,7 +2,8 @@
 
     run/<name>.process.json   one record per background process, see processes.py
     run/memory.json           what a second `up` must find again: ports, the agent's access key
-    log/<name>.log    output of the background processes
+    log/<name>.log            output of the background processes
+    bin/                      the programs that run, so that a build can replace the ones it made
     agent/, agent.toml, demo.key, cloud/   what the processes themselves keep
     stack.env         variables for shells, tests and people; written last, so its presence means "ready"
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 # Everything `up` may create. `down` removes these and nothing else, so a wrong `--dir` costs no one their files.
-OWN_FOLDERS = ("agent", "cloud", "log", "run")
+OWN_FOLDERS = ("agent", "bin", "cloud", "log", "run")
 OWN_FILES = ("agent.toml", "demo.key", "stack.env", "lock")
 
 

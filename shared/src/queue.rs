@@ -25,11 +25,11 @@ pub struct QueueError {
 }
 
 impl QueueError {
-    fn new<E>(verb: &'static str, error: E) -> Self
+    fn new<E>(verb: &'static str, error: &E) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata,
     {
-        let (code, cause) = aws::explain(&error);
+        let (code, cause) = aws::explain(error);
         Self { verb, code, cause }
     }
 }
@@ -62,7 +62,7 @@ impl Queue {
     /// Sends one message to a standard queue.
     pub async fn send(&self, body: String) -> Result<(), QueueError> {
         let sent = self.client.send_message().queue_url(&self.url).message_body(body).send().await;
-        sent.map(drop).map_err(|error| QueueError::new("take the message", error.into_service_error()))
+        sent.map(drop).map_err(|error| QueueError::new("take the message", &error.into_service_error()))
     }
 
     /// Sends up to [`BATCH`] messages to a FIFO queue and returns, in their order, whether each was accepted.
@@ -84,7 +84,7 @@ impl Queue {
             .set_entries(Some(entries.collect()))
             .send()
             .await
-            .map_err(|error| QueueError::new("take the batch", error.into_service_error()))?;
+            .map_err(|error| QueueError::new("take the batch", &error.into_service_error()))?;
         let mut accepted = vec![false; messages.len()];
         for entry in answer.successful() {
             if let Some(slot) = entry.id().parse::<usize>().ok().and_then(|n| accepted.get_mut(n)) {
@@ -104,7 +104,7 @@ impl Queue {
             .wait_time_seconds(wait.as_secs() as i32)
             .send()
             .await
-            .map_err(|error| QueueError::new("hand out messages", error.into_service_error()))?;
+            .map_err(|error| QueueError::new("hand out messages", &error.into_service_error()))?;
         let messages = answer.messages.unwrap_or_default().into_iter();
         Ok(messages
             .filter_map(|message| Some(Received { body: message.body?, receipt: message.receipt_handle? }))
@@ -113,7 +113,7 @@ impl Queue {
 
     pub async fn delete(&self, receipt: &str) -> Result<(), QueueError> {
         let deleted = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
-        deleted.map(drop).map_err(|error| QueueError::new("delete the message", error.into_service_error()))
+        deleted.map(drop).map_err(|error| QueueError::new("delete the message", &error.into_service_error()))
     }
 
     /// Decides when each message appears again; best effort, for the queue's own time-out bounds a failure.
@@ -133,7 +133,7 @@ impl Queue {
                 .set_entries(Some(entries.collect()))
                 .send()
                 .await
-                .map_err(|error| QueueError::new("change the visibility", error.into_service_error()))?;
+                .map_err(|error| QueueError::new("change the visibility", &error.into_service_error()))?;
         }
         Ok(())
     }

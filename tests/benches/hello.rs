@@ -2,12 +2,13 @@
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
-use shared::aws::{self, Location};
+use shared::aws;
 use shared::clock::CloudClock;
+use shared::config::Env;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let config = aws::sdk_config(Location::default()).await;
+    let config = aws::function_config(&Env);
     let clock = CloudClock::new();
     let clients = (aws::sqs(&config, &clock), aws::dynamodb(&config, &clock));
     lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| {

@@ -174,7 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_are_remembered_for_four_seconds_and_never_beyond_their_end() {
-        let keys = context().await.keys;
+        let keys = context().keys;
         let (known, other) = (KeyHash::of(KEY).expect("a key"), KeyHash::of(OTHER_KEY).expect("a key"));
         assert_eq!(keys.known(&known, from_millis(0)).map(|key| key.scopes.len()), Some(4));
         assert_eq!(keys.known(&other, from_millis(0)), None);

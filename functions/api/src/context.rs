@@ -1,6 +1,6 @@
 //! What lives as long as the process: the clients, built once per cold start, and the cache of keys.
 
-use shared::aws::{self, Location};
+use shared::aws;
 use shared::clock::CloudClock;
 use shared::config::{ConfigError, Vars};
 use shared::queue::Queue;
@@ -16,17 +16,13 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) async fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
-        Self::located(vars, Location::default()).await
-    }
-
-    pub(crate) async fn located(vars: &impl Vars, location: Location) -> Result<Self, ConfigError> {
+    pub(crate) fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
         let exchange_table = vars.required("EXCHANGE_TABLE")?;
         let state_table = vars.required("STATE_TABLE")?;
         let queue_url = vars.required("COMMANDS_QUEUE_URL")?;
         let bootstrap = vars.list("ADMIN_KEY_HASHES")?;
 
-        let config = aws::sdk_config(location).await;
+        let config = aws::function_config(vars);
         let clock = CloudClock::new();
         let tables = aws::dynamodb(&config, &clock);
         Ok(Self {

@@ -29,7 +29,7 @@ const BAD_CONFIGURATION: u8 = 64;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     telemetry::init();
-    let context = match Context::from_vars(&Env).await {
+    let context = match Context::from_vars(&Env) {
         Ok(context) => context,
         Err(err) => {
             error!("Invalid configuration: {:#}", anyhow::Error::from(err));

@@ -32,7 +32,7 @@ pub(crate) enum ContextError {
 }
 
 impl Context {
-    pub(crate) async fn from_vars(vars: &impl Vars) -> Result<Self, ContextError> {
+    pub(crate) fn from_vars(vars: &impl Vars) -> Result<Self, ContextError> {
         let table = vars.required("STATE_TABLE")?;
         let deliveries = vars.required("DELIVERIES_QUEUE_URL")?;
         let deliveries_dlq = vars.required("DELIVERIES_DLQ_URL")?;
@@ -42,7 +42,7 @@ impl Context {
         });
         let freshness = Freshness::from_vars(vars)?;
         let limits = Limits::default();
-        let config = aws::sdk_config(aws::Location::default()).await;
+        let config = aws::function_config(vars);
         let clock = CloudClock::new();
         let sqs = aws::sqs(&config, &clock);
         Ok(Self {
@@ -63,8 +63,8 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn variables_become_rules() {
+    #[test]
+    fn variables_become_rules() {
         let mut vars = HashMap::from([
             ("STATE_TABLE", "state"),
             ("DELIVERIES_QUEUE_URL", "http://queue"),
@@ -72,12 +72,12 @@ mod tests {
             ("WEBHOOK_ALLOWED_CIDRS", "127.0.0.1/32, fd00::/8"),
             ("WEBHOOK_ALLOW_HTTP", "true"),
         ]);
-        let context = Context::from_vars(&vars).await.expect("a context");
+        let context = Context::from_vars(&vars).expect("a context");
         assert!(context.boundary.http);
         assert_eq!(context.boundary.allowed.len(), 2);
 
         vars.insert("WEBHOOK_ALLOWED_CIDRS", "10.0.0.0/33");
-        let error = Context::from_vars(&vars).await.expect_err("no range");
+        let error = Context::from_vars(&vars).expect_err("no range");
         assert!(error.to_string().starts_with("variable `WEBHOOK_ALLOWED_CIDRS` is `10.0.0.0/33`"), "{error}");
     }
 }

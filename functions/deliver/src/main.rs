@@ -27,7 +27,7 @@ use context::Context;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let context = Context::from_vars(&Env).await?;
+    let context = Context::from_vars(&Env)?;
     let handle = async |event: LambdaEvent<SqsEvent>| {
         let deadline = from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
         Ok::<_, Error>(handler::handle(&context, event.payload, deadline, Timestamp::now).await)

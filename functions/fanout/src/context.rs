@@ -31,12 +31,12 @@ struct Remembered {
 }
 
 impl Context {
-    pub(crate) async fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
+    pub(crate) fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
         let table = vars.required("STATE_TABLE")?;
         let events = vars.required("EVENTS_QUEUE_URL")?;
         let events_dlq = vars.required("EVENTS_DLQ_URL")?;
         let deliveries = vars.required("DELIVERIES_QUEUE_URL")?;
-        let config = aws::sdk_config(aws::Location::default()).await;
+        let config = aws::function_config(vars);
         let clock = CloudClock::new();
         let sqs = aws::sqs(&config, &clock);
         Ok(Self {
@@ -67,10 +67,10 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_missing_variable_is_named() {
+    #[test]
+    fn a_missing_variable_is_named() {
         let vars = HashMap::from([("STATE_TABLE", "state"), ("EVENTS_QUEUE_URL", "http://queue")]);
-        let error = Context::from_vars(&vars).await.expect_err("variables are missing");
+        let error = Context::from_vars(&vars).expect_err("variables are missing");
         assert_eq!(error.to_string(), "variable `EVENTS_DLQ_URL` is not set");
     }
 }

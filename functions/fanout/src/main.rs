@@ -19,7 +19,7 @@ use context::Context;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let context = Context::from_vars(&Env).await?;
+    let context = Context::from_vars(&Env)?;
     let handle = async |event: LambdaEvent<SqsEvent>| {
         Ok::<_, Error>(handler::handle(&context, event.payload, Timestamp::now()).await)
     };

@@ -87,7 +87,7 @@ impl Exchange {
                         .map_or(Placed::New, |c| Placed::Existing(Box::new(c)))),
                 }
             }
-            Err(error) => Err(TableError::request("place the command", error)),
+            Err(error) => Err(TableError::request("place the command", &error)),
         }
     }
 
@@ -100,7 +100,7 @@ impl Exchange {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| TableError::request("read the command", error.into_service_error()))?;
+            .map_err(|error| TableError::request("read the command", &error.into_service_error()))?;
         answer.item.map(value).transpose()
     }
 
@@ -160,7 +160,7 @@ impl Exchange {
                     _ => Claim::Lost,
                 })
             }
-            Err(error) => Err(TableError::request("claim the command", error)),
+            Err(error) => Err(TableError::request("claim the command", &error)),
         }
     }
 
@@ -222,7 +222,7 @@ impl Exchange {
             .send()
             .await
             .map(drop)
-            .map_err(|error| TableError::request("take the heartbeat", error.into_service_error()))
+            .map_err(|error| TableError::request("take the heartbeat", &error.into_service_error()))
     }
 
     /// Takes leave: an agent that was stopped in order is not offline, it is gone.
@@ -234,7 +234,7 @@ impl Exchange {
             .send()
             .await
             .map(drop)
-            .map_err(|error| TableError::request("take the leave", error.into_service_error()))
+            .map_err(|error| TableError::request("take the leave", &error.into_service_error()))
     }
 
     /// All agents whose heartbeat is fresh.
@@ -248,7 +248,7 @@ impl Exchange {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| TableError::request("list the agents", error.into_service_error()))?;
+            .map_err(|error| TableError::request("list the agents", &error.into_service_error()))?;
         let mut agents =
             answer.items.unwrap_or_default().into_iter().map(value).collect::<Result<Vec<AgentStatus>, _>>()?;
         agents.retain(|agent| agent.is_fresh(now));
@@ -290,7 +290,7 @@ impl Exchange {
             .items()
             .send();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| TableError::request("list the legs", error.into_service_error()))?;
+            let item = item.map_err(|error| TableError::request("list the legs", &error.into_service_error()))?;
             legs.push(value::<LegItem>(item)?);
         }
         legs.retain(|leg| leg.expires_at > now.as_second());
@@ -312,7 +312,7 @@ impl Exchange {
         match written.map_err(aws_sdk_dynamodb::error::SdkError::into_service_error) {
             Ok(_) => Ok(()),
             Err(error) if error.is_conditional_check_failed_exception() => Ok(()),
-            Err(error) => Err(TableError::request("remember the leg", error)),
+            Err(error) => Err(TableError::request("remember the leg", &error)),
         }
     }
 }
@@ -341,6 +341,6 @@ async fn conditional<T: serde::de::DeserializeOwned>(
         Err(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(mut error)) => {
             Ok((false, value(error.item.take().unwrap_or_default())?))
         }
-        Err(error) => Err(TableError::request(verb, error)),
+        Err(error) => Err(TableError::request(verb, &error)),
     }
 }

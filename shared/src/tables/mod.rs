@@ -29,11 +29,11 @@ pub enum TableError {
 }
 
 impl TableError {
-    fn request<E>(verb: &'static str, error: E) -> Self
+    fn request<E>(verb: &'static str, error: &E) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata,
     {
-        let (code, cause) = aws::explain(&error);
+        let (code, cause) = aws::explain(error);
         Self::Request { verb, code, cause }
     }
 }

@@ -81,7 +81,7 @@ impl StateTable {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| TableError::request("read the API key", error.into_service_error()))?;
+            .map_err(|error| TableError::request("read the API key", &error.into_service_error()))?;
         let key: Option<ApiKey> = answer.item.map(value).transpose()?;
         Ok(key.filter(|key| key.expires_at.is_none_or(|at| at > now.as_second())))
     }
@@ -103,7 +103,7 @@ impl StateTable {
             .items()
             .send();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| TableError::request("list the webhooks", error.into_service_error()))?;
+            let item = item.map_err(|error| TableError::request("list the webhooks", &error.into_service_error()))?;
             subscriptions.push(value(item)?);
         }
         Ok(subscriptions)
@@ -134,7 +134,7 @@ impl StateTable {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| TableError::request("read the feed counter", error.into_service_error()))?;
+            .map_err(|error| TableError::request("read the feed counter", &error.into_service_error()))?;
         let length = answer.item.as_ref().and_then(|item| item.get("n")?.as_n().ok()?.parse().ok());
         Ok(length.unwrap_or(0))
     }
@@ -180,7 +180,7 @@ impl StateTable {
                 let others = reasons.iter().skip(1).any(|reason| refused(reason.code()) && !transient(reason.code()));
                 Ok(if others { Recorded::Refused } else { Recorded::FeedMoved })
             }
-            Err(error) => Err(TableError::request("record the events", error)),
+            Err(error) => Err(TableError::request("record the events", &error)),
         }
     }
 
@@ -231,7 +231,7 @@ impl StateTable {
                 .request_items(&self.table, keys.build().expect("complete"))
                 .send()
                 .await
-                .map_err(|error| TableError::request(verb, error.into_service_error()))?;
+                .map_err(|error| TableError::request(verb, &error.into_service_error()))?;
             found.extend(answer.responses.unwrap_or_default().into_values().flatten());
             let mut rest: HashMap<String, KeysAndAttributes> = answer.unprocessed_keys.unwrap_or_default();
             wanted = rest.remove(&self.table).map(|keys| keys.keys).unwrap_or_default();
@@ -241,7 +241,9 @@ impl StateTable {
 
     async fn put(&self, item: HashMap<String, AttributeValue>, verb: &'static str) -> Result<(), TableError> {
         let written = self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await;
-        written.map(drop).map_err(|error: SdkError<PutItemError>| TableError::request(verb, error.into_service_error()))
+        written
+            .map(drop)
+            .map_err(|error: SdkError<PutItemError>| TableError::request(verb, &error.into_service_error()))
     }
 }
 

@@ -50,7 +50,7 @@ impl From<MethodName> for Method {
 async fn main() -> anyhow::Result<()> {
     let Arguments { what: What::Subscription { url, method } } = Arguments::parse();
     let table = Env.required("STATE_TABLE")?;
-    let config = aws::sdk_config(aws::Location::default()).await;
+    let config = aws::function_config(&Env);
     let state = StateTable::new(aws::dynamodb(&config, &CloudClock::new()), table);
     println!("{}", subscription(&state, url, method.into()).await?);
     Ok(())
