@@ -329,7 +329,7 @@ def _print_invitation(workspace: Workspace, variables: Mapping[str, str]) -> Non
 Try next
   make call                            a call to extension 42 that nobody answers
   {variables["WEBHOOK_INBOX"]}/              the webhooks as they arrive
-  {variables["EASYCONNECT_URL"]}/swagger/      the API; key: {variables["EASYCONNECT_APIKEY"]}
+  {variables["EASYCONNECT_URL"]}            the API; key: {variables["EASYCONNECT_APIKEY"]}
   set -a; . {shown}; set +a
   curl "$EASYCONNECT_URL/status?apikey=$EASYCONNECT_APIKEY"
   make down                            ends and removes all of it

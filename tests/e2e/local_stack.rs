@@ -72,6 +72,39 @@ async fn up_call_down() {
     drop(down);
 }
 
+/// The README's walk-throughs, as printed.
+#[test]
+fn readme_works_as_printed() {
+    let folder = std::env::temp_dir().join(format!("easyconnect-test-readme-{}", std::process::id()));
+    let _down = Down(&folder);
+    must(&stack(&folder, "up"));
+    let readme = std::fs::read_to_string(paths::repository().join("README.md")).expect("the README");
+    let (begin, end) = (readme.find("### A.").expect("walk-through A"), readme.find("## The API").expect("the API"));
+    let scripts: Vec<&str> = readme[begin..end]
+        .split("```sh\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap_or_default())
+        .collect();
+    assert_eq!(scripts.len(), 3, "walk-throughs A, B and C");
+    let run = |script: &str| {
+        let script = format!("set -eu -o pipefail\nset -a; . {}/stack.env; set +a\n{script}", folder.display());
+        must(&Command::new("bash").args(["-c", &script]).stdin(Stdio::null()).output().expect("bash runs"))
+    };
+
+    let missed = run(scripts[0]);
+    assert!(missed.contains(r#""status": "ringing""#) && missed.contains(r#""status": "disconnected""#), "{missed}");
+    let answered = run(scripts[1]);
+    for line in
+        ["ringing connected: False conversation: -1 s", "connected connected: True", "disconnected connected: True"]
+    {
+        assert!(answered.contains(line), "{answered}");
+    }
+    let joined = run(scripts[2]);
+    for line in ["50 connected with +32472591687", "+32472591687 connected with 50"] {
+        assert!(joined.contains(line), "{joined}");
+    }
+}
+
 /// Listening sockets of this stack's processes that are not bound to 127.0.0.1, as /proc shows them.
 fn foreign_listeners(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();

@@ -114,9 +114,10 @@ pub(crate) async fn look(exchange: &Exchange, id: CommandId) -> Result<Option<Co
 async fn follow(exchange: &Exchange, mut command: Command, until: Instant) -> Command {
     let id = command.command_id;
     let rung = Instant::now();
-    let mut now = rung;
+    let (mut now, mut last_look) = (rung, Duration::ZERO);
     while now < until && !command.state.is_final() {
-        sleep_until(until.min(now + pause(now - rung))).await;
+        sleep_until(until.min(now + pause(now - rung, last_look))).await;
+        let asked = Instant::now();
         match timeout(LOOK_PATIENCE, look(exchange, id)).await {
             Ok(Ok(Some(latest))) => command = latest,
             Ok(Ok(None)) => warn!("Command {id} is no longer in the table"),
@@ -124,14 +125,15 @@ async fn follow(exchange: &Exchange, mut command: Command, until: Instant) -> Co
             Err(_) => warn!("A look at command {id} took longer than {LOOK_PATIENCE:?}"),
         }
         now = Instant::now();
+        last_look = now - asked;
     }
     command
 }
 
-/// The pause before the next look: quick answers are seen quickly, and no look comes later than a quarter of the time
-/// that the answer took anyway.
-fn pause(elapsed: Duration) -> Duration {
-    (elapsed / 4).clamp(FIRST_LOOK, SLOWEST_LOOK)
+/// The pause before the next look: quick answers are seen quickly, no look comes later than a quarter of the time that the
+/// answer took anyway, and a table that is slow to answer is not asked the more often for it.
+fn pause(elapsed: Duration, last_look: Duration) -> Duration {
+    (elapsed / 4).max(last_look).clamp(FIRST_LOOK, SLOWEST_LOOK)
 }
 
 #[cfg(test)]
@@ -147,12 +149,13 @@ mod tests {
         let looks = |wait: Duration| {
             let mut elapsed = Duration::ZERO;
             std::iter::repeat_with(move || {
-                elapsed += pause(elapsed);
+                elapsed += pause(elapsed, Duration::ZERO);
                 elapsed.as_millis()
             })
             .take_while(move |at| *at < wait.as_millis())
         };
         assert_eq!(looks(Duration::from_millis(80)).collect::<Vec<_>>(), [8, 16, 24, 32, 40, 50, 62, 78]);
+        assert_eq!(pause(Duration::from_millis(40), Duration::from_millis(30)), Duration::from_millis(30));
         assert!(looks(Duration::from_secs(8)).count() <= 100);
         assert!(looks(Duration::from_secs(25)).count() <= 270);
     }

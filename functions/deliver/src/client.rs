@@ -2,16 +2,17 @@
 //! followed, one time limit covers everything from the look-up to the last byte, and no answer is read without end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
 use rustls::{ClientConfig, RootCertStore};
-use tracing::warn;
+use tracing::{error, warn};
+use url::Url;
 
 use crate::boundary::Boundary;
 use crate::failure::Failure;
@@ -37,10 +38,15 @@ impl Default for Limits {
 }
 
 /// One for the life of the environment, so that connections stay warm.
+///
+/// Reading the system's root certificates takes as long as the rest of a cold start, so a thread does it while the function
+/// already asks for its first work.
 #[derive(Clone, Debug)]
 pub(crate) struct Webhooks {
-    client: Client,
+    client: Arc<LazyLock<Result<Client, BuildError>, Build>>,
 }
+
+type Build = Box<dyn FnOnce() -> Result<Client, BuildError> + Send>;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
@@ -68,39 +74,61 @@ pub(crate) struct Answer {
 }
 
 impl Webhooks {
-    pub(crate) fn new(boundary: &Arc<Boundary>, limits: Limits) -> Result<Self, BuildError> {
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .dns_resolver(Resolver { boundary: Arc::clone(boundary) })
-            .https_only(!boundary.http)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .user_agent(USER_AGENT)
-            .connect_timeout(limits.connect)
-            .timeout(limits.total)
-            .pool_idle_timeout(KEEP_IDLE)
-            .build()?;
-        Ok(Self { client })
+    pub(crate) fn new(boundary: &Arc<Boundary>, limits: Limits) -> Self {
+        let boundary = Arc::clone(boundary);
+        let build: Build = Box::new(move || build(boundary, limits));
+        let client = Arc::new(LazyLock::new(build));
+        let early = Arc::clone(&client);
+        std::thread::spawn(move || LazyLock::force(&early).is_ok());
+        Self { client }
     }
+
+    fn client(&self) -> Result<&Client, Failure> {
+        LazyLock::force(&self.client).as_ref().map_err(|error| {
+            error!(cause = %error, "Webhooks cannot be sent");
+            Failure::NoClient
+        })
+    }
+
+    async fn send(&self, content: Content, url: Url, headers: HeaderMap) -> Result<Response, Failure> {
+        let client = self.client()?;
+        let request = match content {
+            Content::Json(body) => client.post(url).header(CONTENT_TYPE, "application/json").body(body),
+            Content::Query => client.get(url),
+        };
+        request.headers(headers).send().await.map_err(|error| Failure::of(&error))
+    }
+}
+
+fn build(boundary: Arc<Boundary>, limits: Limits) -> Result<Client, BuildError> {
+    let client = Client::builder()
+        .tls_backend_preconfigured(tls()?)
+        .https_only(!boundary.http)
+        .dns_resolver(Resolver { boundary })
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .user_agent(USER_AGENT)
+        .connect_timeout(limits.connect)
+        .timeout(limits.total)
+        .pool_idle_timeout(KEEP_IDLE)
+        .build()?;
+    Ok(client)
 }
 
 impl Prepared {
     pub(crate) async fn send(self, webhooks: &Webhooks, at: Timestamp) -> Outcome {
         let started = Instant::now();
-        let request = match self.content {
-            Content::Json(body) => webhooks.client.post(self.url).header(CONTENT_TYPE, "application/json").body(body),
-            Content::Query => webhooks.client.get(self.url),
-        };
-        let sent = request
-            .header("webhook-id", self.id.to_string())
-            .header("webhook-timestamp", self.timestamp)
-            .header("webhook-signature", self.signature)
-            .send()
-            .await;
-        let result = match sent {
+        let headers = [
+            ("webhook-id", self.id.to_string()),
+            ("webhook-timestamp", self.timestamp.to_string()),
+            ("webhook-signature", self.signature),
+        ];
+        let headers =
+            headers.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value.parse().ok()?)));
+        let result = match webhooks.send(self.content, self.url, headers.collect()).await {
             Ok(response) => Ok(Answer::read(response, at).await),
-            Err(error) => Err(Failure::of(&error)),
+            Err(failure) => Err(failure),
         };
         Outcome { at, took: started.elapsed(), result }
     }

@@ -9,7 +9,7 @@ use shared::queue::Queue;
 use shared::tables::StateTable;
 
 use crate::boundary::Boundary;
-use crate::client::{BuildError, Limits, Webhooks};
+use crate::client::{Limits, Webhooks};
 use crate::verdict::Freshness;
 
 #[derive(Debug)]
@@ -23,16 +23,8 @@ pub(crate) struct Context {
     pub(crate) freshness: Freshness,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ContextError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Client(#[from] BuildError),
-}
-
 impl Context {
-    pub(crate) fn from_vars(vars: &impl Vars) -> Result<Self, ContextError> {
+    pub(crate) fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
         let table = vars.required("STATE_TABLE")?;
         let deliveries = vars.required("DELIVERIES_QUEUE_URL")?;
         let deliveries_dlq = vars.required("DELIVERIES_DLQ_URL")?;
@@ -49,7 +41,7 @@ impl Context {
             state: StateTable::new(aws::dynamodb(&config, &clock), table),
             deliveries: Queue::new(sqs.clone(), deliveries),
             deliveries_dlq: Queue::new(sqs, deliveries_dlq),
-            webhooks: Webhooks::new(&boundary, limits)?,
+            webhooks: Webhooks::new(&boundary, limits),
             boundary,
             limits,
             freshness,

@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Forbidden,
     #[error("the host name cannot be resolved")]
     Unresolved,
+    #[error("no HTTP client; see the function's log")]
+    NoClient,
     #[error("the connection was refused")]
     ConnectionRefused,
     #[error("no connection")]

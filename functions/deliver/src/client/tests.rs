@@ -66,7 +66,7 @@ fn boundary() -> Arc<Boundary> {
 }
 
 fn webhooks(boundary: &Arc<Boundary>, total: Duration) -> Webhooks {
-    Webhooks::new(boundary, Limits { connect: total, total }).expect("a client")
+    Webhooks::new(boundary, Limits { connect: total, total })
 }
 
 async fn send(subscription: &Subscription, total: Duration) -> Result<Answer, Failure> {
