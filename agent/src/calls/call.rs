@@ -9,6 +9,9 @@ use shared::time::PublishedTime;
 
 use super::leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
 
+/// Entries of a call's history; the first ones hold the original caller, and an event has to fit into a message.
+const HISTORY: usize = 100;
+
 /// Who a monitored user is, as last told by the PBX.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -23,6 +26,8 @@ pub(super) struct Call {
     pub direction: Direction,
     /// Every conference id that its legs have had, the one it was named from first.
     pub conferences: Vec<Arc<str>>,
+    /// How many calls had ended under each of them when this one came.
+    pub counts: Vec<u32>,
     /// The conference id that is valid now.
     pub conference: Option<Arc<str>>,
     pub legs: Vec<LegId>,
@@ -50,6 +55,7 @@ impl Call {
             user,
             direction,
             conferences: Vec::new(),
+            counts: Vec::new(),
             conference: None,
             legs: Vec::new(),
             rung: false,
@@ -151,6 +157,9 @@ impl Call {
         to: Option<&Party>,
         cause: Option<u16>,
     ) {
+        if self.history.len() >= HISTORY {
+            return;
+        }
         self.history.push(ConferenceEvent {
             kind,
             time: PublishedTime(at),

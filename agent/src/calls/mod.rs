@@ -150,9 +150,7 @@ impl Calls {
         let mut out = Vec::new();
         let Some(leg) = self.legs.get(&id) else { return out };
         let user = leg.user.clone();
-        for item in items.unwrap_or_default() {
-            self.names.learn(&user, item, now);
-        }
+        self.learn_items(&user, items.unwrap_or_default(), now);
         self.place(id, now, &mut out);
         out
     }
@@ -204,10 +202,7 @@ impl Calls {
         now: Timestamp,
     ) -> Vec<Output> {
         let mut out = Vec::new();
-        for item in items {
-            self.names.learn(user, item, now);
-        }
-        let ended: HashSet<CallId> = items.iter().filter_map(|item| item.last_ended).collect();
+        self.learn_items(user, items, now);
         let seen = self.calls.values().filter(|call| call.user == *user && call.missing_since.is_none()).count();
         let gone = channels.is_none_or(|channels| u64::from(channels) <= seen as u64);
         let missing: BTreeMap<CallId, Timestamp> = self
@@ -217,13 +212,27 @@ impl Calls {
             .filter_map(|call| Some((call.id, call.missing_since?)))
             .collect();
         for (id, since) in missing {
-            if ended.contains(&id) {
-                self.forget(id, now);
-            } else if gone && others_since.is_none_or(|others| others >= since) {
+            // Nobody else can name a call that never had a conference, so nobody else will tell its end.
+            let ours_alone = self.calls.get(&id).is_some_and(|call| call.conferences.is_empty());
+            if gone && (ours_alone || others_since.is_none_or(|others| others >= since)) {
                 self.end(id, now, true, &mut out);
             }
         }
         out
+    }
+
+    /// Takes over what agents wrote down about a user's calls, and forgets silently the missing ones whose end is among it.
+    fn learn_items(&mut self, user: &UserGuid, items: &[LegItem], now: Timestamp) {
+        for item in items {
+            self.names.learn(user, item, now);
+            let name = |n| CallId::of_conference(&self.origin.pbx_id, user, &item.conference, item.direction, n);
+            let ended: HashSet<CallId> = (0..item.ended).map(name).chain(item.last_ended).collect();
+            for id in ended {
+                if self.calls.get(&id).is_some_and(|call| call.missing_since.is_some()) {
+                    self.forget(id, now);
+                }
+            }
+        }
     }
 
     pub fn knows(&self, call: CallId) -> bool {
@@ -234,8 +243,10 @@ impl Calls {
         self.calls.len()
     }
 
+    /// Whether a user has calls, or legs that will be calls.
     pub fn has_calls(&self, user: &UserGuid) -> bool {
-        self.calls.values().any(|call| call.user == *user)
+        let waits = |leg: &Leg| leg.user == *user && matches!(leg.place, Place::Waiting(_));
+        self.calls.values().any(|call| call.user == *user) || self.legs.values().any(waits)
     }
 
     /// The call of a leg, once it has a name.
@@ -322,7 +333,10 @@ impl Calls {
             return;
         };
         let young_session = now.duration_since(self.session_since) < ASK_FOR_EVERY_NAME;
-        if (young_session || !waiting.saw_beginning()) && self.live_call(&spot, leg_is_parked(leg)).is_none() {
+        // A call that was not seen since the session was lost may have ended, and this be the next one.
+        let joins = self.live_call(&spot, leg_is_parked(leg)).and_then(|call| self.calls.get(&call));
+        let joins = joins.is_some_and(|call| call.missing_since.is_none());
+        if !joins && (young_session || !waiting.saw_beginning()) {
             self.ask(id, out);
         } else {
             self.place(id, now, out);
@@ -407,6 +421,7 @@ impl Calls {
             return;
         }
         call.conferences.push(spot.conference.clone());
+        call.counts.push(self.names.ended(spot));
         self.names.enter(spot.clone(), id, now);
         if !is_new || self.names.ended(spot) > 0 {
             out.push(Output::Remember(spot.user.clone(), self.names.item(spot, now)));
@@ -429,9 +444,6 @@ impl Calls {
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.follow(report, &user, at);
-        if let Some(cause) = report.cause.filter(|_| report.ends_leg()) {
-            call.cause = Some(cause);
-        }
         if report.ends_leg() {
             self.end_leg(leg_id, id, report, at, out);
             return;
@@ -457,13 +469,32 @@ impl Calls {
         let parked = self.parking.remove(&leg_id) || report.relates(Relation::ParkedTo).is_some();
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.legs.retain(|leg| *leg != leg_id);
+        if call.legs.is_empty() {
+            self.join_waiting(id, at, out);
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
         if !call.legs.is_empty() {
             return;
         }
+        call.cause = report.cause.or(call.cause);
         if parked {
             call.parked_at = Some(at);
         } else {
             self.end(id, at, false, out);
+        }
+    }
+
+    /// Before a call ends with its last leg, the legs that only wait for its name join it: the user's other devices.
+    fn join_waiting(&mut self, id: CallId, at: Timestamp, out: &mut Vec<Output>) {
+        let belongs =
+            |leg: &Leg, waiting: &Waiting| leg.spot(waiting).is_some_and(|spot| self.names.live(&spot) == Some(id));
+        let joining: Vec<LegId> = self
+            .waiting_legs()
+            .filter(|(leg, waiting)| self.legs.get(leg).is_some_and(|leg| belongs(leg, waiting)))
+            .map(|(leg, _)| leg)
+            .collect();
+        for leg in joining {
+            self.place(leg, at, out);
         }
     }
 
@@ -478,8 +509,8 @@ impl Calls {
 
     fn forget(&mut self, id: CallId, at: Timestamp) -> Option<Call> {
         let call = self.calls.remove(&id)?;
-        for spot in spots(&call) {
-            self.names.leave(&spot, id, at);
+        for (spot, before) in spots(&call).iter().zip(&call.counts) {
+            self.names.leave(spot, id, before + 1, at);
         }
         Some(call)
     }

@@ -56,14 +56,14 @@ impl Names {
         known.touched = now;
     }
 
-    /// A call that had this spot has ended.
-    pub(super) fn leave(&mut self, spot: &Spot, call: CallId, now: Timestamp) {
+    /// A call that had this spot has ended, as the `count`-th. Others may have counted it, and more, already.
+    pub(super) fn leave(&mut self, spot: &Spot, call: CallId, count: u32, now: Timestamp) {
         let known = self.spots.entry(spot.clone()).or_default();
         if known.live == Some(call) {
             known.live = None;
         }
-        if known.last_ended != Some(call) {
-            known.ended += 1;
+        if count > known.ended {
+            known.ended = count;
             known.last_ended = Some(call);
         }
         known.touched = now;

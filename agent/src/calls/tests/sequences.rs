@@ -331,3 +331,26 @@ fn lost_session_and_vanished_call() {
     insta::assert_snapshot!(show(&out));
     assert!(calls.users_with_missing_calls().is_empty());
 }
+
+#[test]
+fn devices_whose_name_is_still_asked_for_are_one_call() {
+    let mut calls = core();
+    let mut out = Vec::new();
+    let reports = [
+        leg(1, 129).conf("c1").peer("50"),
+        leg(2, 129).conf("c1").peer("50"),
+        leg(1, 132),
+        leg(2, 132),
+        leg(2, 133),
+        leg(1, 134).cause(26).del(),
+    ];
+    for (n, report) in (0u8..).zip(reports) {
+        out.extend(calls.report(&guid(PHONE), report, at(f64::from(n) / 10.0)));
+    }
+    assert!(events(&out).is_empty(), "the table has not answered");
+    for call in [1, 2] {
+        out.extend(calls.learn(LegId { session: 1, user: 1, call }, Some(&[]), at(1.0)));
+    }
+    out.extend(play(&mut calls, 2.0, vec![leg(2, 134).cause(16), leg(2, 134).del()]));
+    insta::assert_snapshot!(show(&out));
+}

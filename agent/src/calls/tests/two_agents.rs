@@ -107,3 +107,25 @@ fn tone_after_an_end_that_another_agent_saw_is_no_new_call() {
     let out = table.play(&mut young, 1.0, vec![leg(4, 6).conf("c1").running(1), leg(4, 6).del()]);
     assert!(out.is_empty(), "{}", show(&out));
 }
+
+#[test]
+fn offer_that_came_while_the_session_was_lost_is_a_call_of_its_own() {
+    let mut table = Table::default();
+    let (mut deaf, mut other) = (core(), core());
+    let first = || vec![leg(1, 129).conf("c1"), leg(1, 132)];
+    table.play(&mut deaf, 0.0, first());
+    table.play(&mut other, 0.0, first());
+    deaf.session_lost(at(1.0));
+    table.play(&mut other, 2.0, vec![leg(1, 134).del()]);
+    let there = table.play(&mut other, 3.0, vec![leg(2, 129).conf("c1"), leg(2, 132)]);
+    deaf.session_started(at(4.0));
+    let here = table.play(&mut deaf, 4.0, vec![leg(5, 132).session(2).conf("c1").running(1)]);
+    assert_eq!(ids(&here), ids(&there), "{}\n{}", show(&here), show(&there));
+    assert!(deaf.users_with_missing_calls().is_empty(), "the first offer is over");
+
+    let ends = |call: u64| vec![leg(call, 134).del()];
+    let here = table.play(&mut deaf, 5.0, vec![leg(5, 134).session(2).del()]);
+    let there = table.play(&mut other, 5.0, ends(2));
+    assert_eq!(ids(&here), ids(&there));
+    assert_eq!(table.0.iter().map(|item| item.ended).max(), Some(2));
+}
