@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use shared::aws::{self, Location};
 use shared::clock::CloudClock;
 use shared::queue::Queue;
@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::info;
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -38,8 +38,6 @@ pub struct Agent {
 
 impl Agent {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&config.agent.state_dir)
-            .with_context(|| format!("cannot create `agent.state_dir` {}", config.agent.state_dir.display()))?;
         let location = Location { region: config.aws.region.clone(), endpoint_url: config.aws.endpoint_url.clone() };
         let sdk = aws::sdk_config(location).await;
         let clock = CloudClock::new();
@@ -48,7 +46,7 @@ impl Agent {
 
         let boot_id = Uuid::new_v4();
         let agent_id: Arc<str> = Arc::from(format!("{}/{boot_id}", config.agent.name));
-        let (uplink_sender, uplink) = Uplink::new(Queue::new(sqs.clone(), config.aws.events_queue_url));
+        let (uplink_sender, backlog, uplink) = Uplink::new(Queue::new(sqs.clone(), config.aws.events_queue_url));
         let (status, watch_status) = watch::channel(DeskStatus::starting());
         let (requests, requested) = mpsc::channel(64);
         let (answers, recollections) = mpsc::unbounded_channel();
@@ -70,7 +68,7 @@ impl Agent {
             memory: Memory::new(exchange.clone(), clock.clone(), agent_id.clone(), answers),
             recollections,
             requests: requested,
-            uplink: uplink_sender.clone(),
+            uplink: uplink_sender,
             status,
         };
         let downlink = Downlink {
@@ -78,7 +76,7 @@ impl Agent {
             exchange: exchange.clone(),
             clock: clock.clone(),
             agent_id: agent_id.clone(),
-            desk: requests,
+            desk: requests.clone(),
             status: watch_status.clone(),
             tasks: TaskTracker::new(),
         };
@@ -89,7 +87,8 @@ impl Agent {
             agent_id,
             name: config.agent.name,
             status: watch_status,
-            uplink: uplink_sender,
+            backlog,
+            desk: requests,
         };
         Ok(Self { desk, downlink, pulse, uplink })
     }
@@ -99,7 +98,7 @@ impl Agent {
         info!(version = env!("CARGO_PKG_VERSION"), agent = %self.pulse.agent_id, "Agent started");
         let (stop_commands, stop_desk, stop_pulse) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let commands = self.downlink.tasks.clone();
+        let (commands, backlog) = (self.downlink.tasks.clone(), self.pulse.backlog.clone());
         let mut receivers = JoinSet::new();
         for _ in 0..RECEIVERS {
             receivers.spawn(self.downlink.clone().run(stop_commands.clone()));
@@ -124,6 +123,8 @@ impl Agent {
                 Some(ended) => ended,
                 None => desk.await,
             };
+            // What the desk interrupted is written down before the agent takes leave.
+            let _ = timeout(Duration::from_secs(5), commands.wait()).await;
             stop_pulse.cancel();
             let _ = pulse.await;
             let _ = uplink.await;
@@ -131,10 +132,7 @@ impl Agent {
         });
         match drained.await {
             Ok(ended) => Ok(ended.context("the desk failed")??),
-            Err(_) => {
-                warn!("Stopped before everything was handed over");
-                Ok(())
-            }
+            Err(_) => bail!("stopped with {} events that the queue has not accepted", backlog.len()),
         }
     }
 }

@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
-use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use shared::subscription::Secret;
+use toml::{Table, Value};
+use tracing_subscriber::filter::Targets;
 use url::Url;
+
+use crate::pbx::tls;
 
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("there is no file `{}`", .0.display())]
-    NoFile(PathBuf),
     #[error("{0}")]
     Unreadable(String),
     #[error("`{key}`: {reason}")]
@@ -152,15 +152,37 @@ pub enum LogFormat {
 impl Config {
     /// Reads the file and the process's variables.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        if !file.is_file() {
-            return Err(ConfigError::NoFile(file.to_owned()));
-        }
-        Self::from_figment(&Figment::new().merge(Toml::file_exact(file)).merge(Env::prefixed(ENV_PREFIX).split("__")))
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| ConfigError::Unreadable(format!("cannot read `{}`: {error}", file.display())))?;
+        let config = Self::read(&text, std::env::vars())?;
+        config.check()?;
+        Ok(config)
     }
 
-    fn from_figment(figment: &Figment) -> Result<Self, ConfigError> {
-        let config: Self = figment.extract().map_err(|error| ConfigError::Unreadable(one_line(&error)))?;
-        config.check()?;
+    fn read(text: &str, vars: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+            // The library quotes the line, in which a secret may stand.
+            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+            ConfigError::Unreadable(format!("line {line}: {}", error.message()))
+        })?;
+        for (name, value) in vars {
+            let Some(path) = name.strip_prefix(ENV_PREFIX) else { continue };
+            let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+            let [section, key] = path.as_slice() else {
+                return Err(ConfigError::Unreadable(format!(
+                    "variable `{name}` is not of the form {ENV_PREFIX}TABLE__KEY"
+                )));
+            };
+            let section = table.entry(section).or_insert_with(|| Table::new().into());
+            let Some(section) = section.as_table_mut() else {
+                return Err(ConfigError::Unreadable(format!("variable `{name}`: there is no such table")));
+            };
+            section.insert(key.clone(), variable(&value));
+        }
+        let config = serde_path_to_error::deserialize(table).map_err(|error| {
+            let (path, error) = (error.path().to_string(), error.into_inner());
+            ConfigError::Unreadable(format!("`{path}`: {}", error.message()))
+        })?;
         Ok(config)
     }
 
@@ -181,6 +203,19 @@ impl Config {
         }
         if self.pbx.url.scheme() == "ws" && (self.pbx.ca_file.is_some() || self.pbx.fingerprint.is_some()) {
             return invalid("pbx.url", "is ws:// but a certificate to trust is given; did you mean wss://?");
+        }
+        if self.pbx.id.as_ref().is_some_and(|id| id.is_empty() || id.contains(['#', ' ', '/'])) {
+            return invalid("pbx.id", "is a short name without spaces, slashes and #");
+        }
+        if self.log.level.parse::<Targets>().is_err() {
+            return invalid("log.level", "is error, warn, info, debug or trace");
+        }
+        if let Err(error) = tls::client_config(&self.pbx) {
+            return Err(ConfigError::Invalid { key: "pbx", reason: format!("{error:#}") });
+        }
+        if let Err(error) = std::fs::create_dir_all(&self.agent.state_dir) {
+            let reason = format!("cannot create {}: {error}", self.agent.state_dir.display());
+            return Err(ConfigError::Invalid { key: "agent.state_dir", reason });
         }
         self.pbx.password().map(drop)
     }
@@ -203,13 +238,10 @@ impl Pbx {
     }
 }
 
-/// Figment reports a list with sources; an administrator wants the first thing to mend, in one line.
-fn one_line(error: &figment::Error) -> String {
-    let first = error.clone().into_iter().next().unwrap_or_else(|| error.clone());
-    let path = first.path.join(".");
-    let place = if path.is_empty() { String::new() } else { format!("`{path}`: ") };
-    let source = first.metadata.as_ref().map(|metadata| format!(" (in {})", metadata.name)).unwrap_or_default();
-    format!("{place}{}{source}", first.kind).replace('\n', " ")
+/// A variable is a text, whatever it looks like; only a list is written as in the file.
+fn variable(value: &str) -> Value {
+    let list = || format!("list = {value}").parse::<Table>().ok()?.remove("list").filter(Value::is_array);
+    list().unwrap_or_else(|| Value::String(value.to_owned()))
 }
 
 #[cfg(test)]
@@ -219,7 +251,7 @@ mod tests {
     const GOOD: &str = r#"
         [agent]
         name = "rack"
-        state_dir = "/var/lib/easyconnect-agent"
+        state_dir = "/tmp"
         [pbx]
         url = "wss://pbx.test/PBX0/APPS/websocket"
         app = "easyconnect"
@@ -231,7 +263,14 @@ mod tests {
     "#;
 
     fn read(text: &str) -> Result<Config, String> {
-        Config::from_figment(&Figment::new().merge(Toml::string(text))).map_err(|error| error.to_string())
+        read_with(text, &[])
+    }
+
+    fn read_with(text: &str, vars: &[(&str, &str)]) -> Result<Config, String> {
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = Config::read(text, vars).map_err(|error| error.to_string())?;
+        config.check().map_err(|error| error.to_string())?;
+        Ok(config)
     }
 
     fn check(from: &str, to: &str, error: &str) {
@@ -261,6 +300,28 @@ mod tests {
         check("exchange_table", "table", "table");
         check("app =", "fingerprint = \"12\"\napp =", "64 hexadecimal digits");
         check("wss://", "ws://u@[/", "pbx.url");
+    }
+
+    #[test]
+    fn no_error_shows_a_secret() {
+        for value in ["\"hush-hush", "471147114711", "[\"hush-hush\"]", "{ hush = 1 }"] {
+            let message = read(&GOOD.replace("\"hush-hush\"", value)).expect_err("invalid");
+            assert!(!message.contains("hush") && !message.contains("4711"), "{message}");
+        }
+    }
+
+    #[test]
+    fn variables_go_before_the_file_and_are_texts() {
+        let vars =
+            [("EASYCONNECT_AGENT__PBX__PASSWORD", "123456"), ("EASYCONNECT_AGENT__PBX__ID", "7"), ("OTHER", "x")];
+        let config = read_with(GOOD, &vars).expect("valid");
+        assert_eq!(config.pbx.password().expect("a password").expose(), "123456");
+        assert_eq!(config.pbx.id.as_deref(), Some("7"));
+        let list = [("EASYCONNECT_AGENT__PBX__MONITOR", "[\"Reception\"]")];
+        assert!(read_with(GOOD, &list).expect("valid").pbx.monitor.wants("Reception"));
+        let unknown = read_with(GOOD, &[("EASYCONNECT_AGENT__PBX__APPP", "x")]).expect_err("unknown");
+        assert!(unknown.contains("appp"), "{unknown}");
+        assert!(read_with(GOOD, &[("EASYCONNECT_AGENT__PBX", "x")]).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use jiff::Timestamp;
 use shared::agent_status::PbxLink;
 use shared::clock::CloudClock;
@@ -26,7 +27,7 @@ use crate::calls::{Calls, Origin, Output};
 use crate::config::Monitor;
 use crate::jobs::{Guard, Jobs, Outgoing, Reply};
 use crate::memory::{Memory, Recollection};
-use crate::operations::{self, Plan, plan};
+use crate::operations::{Plan, plan};
 use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
@@ -36,6 +37,8 @@ use crate::uplink::UplinkSender;
 /// Portions of new monitors, naming time-outs and waiting jobs are looked at this often.
 const TICK: Duration = Duration::from_millis(20);
 /// After a session began, its users' calls have this long to come back.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+const LIST_WITHIN: Duration = Duration::from_secs(15);
 const FIRST_SETTLING: Duration = Duration::from_secs(5);
 const NEXT_SETTLING: Duration = Duration::from_secs(10);
 
@@ -51,6 +54,10 @@ pub enum Request {
     Knows {
         calls: Vec<CallId>,
         reply: oneshot::Sender<bool>,
+    },
+    /// Another PBX holds this stack.
+    GiveWay {
+        to: String,
     },
 }
 
@@ -149,14 +156,14 @@ impl Desk {
         let end = loop {
             let end = tokio::select! {
                 link = dialer.connect() => match link {
-                    Ok(link) => {
-                        backoff.reset();
-                        shift.serve(link, &mut requests, &mut recollections, &stop).await
-                    }
+                    Ok(link) => shift.serve(link, &mut requests, &mut recollections, &stop).await,
                     Err(error) => End::Lost(error),
                 },
                 () = stop.cancelled() => End::Stopped,
             };
+            if shift.status.borrow().is_up() {
+                backoff.reset(); // It was a good session; one that ends before it is of use does not count.
+            }
             shift.close_session();
             let reason = match end {
                 End::Stopped => break Ok(()),
@@ -219,18 +226,12 @@ impl Shift {
                     Ok(frame) => self.on_frame(frame).await,
                     Err(error) => Err(error.into()),
                 },
-                Some(request) = requests.recv() => {
-                    self.on_request(request);
-                    Ok(())
-                }
+                Some(request) = requests.recv() => self.on_request(request),
                 Some(recollection) = recollections.recv() => {
                     self.on_recollection(&recollection);
                     Ok(())
                 }
-                _ = tick.tick() => {
-                    self.on_tick();
-                    Ok(())
-                }
+                _ = tick.tick() => self.on_tick(),
                 () = stop.cancelled() => Err(End::Stopped),
             };
             if let Err(end) = woken {
@@ -260,7 +261,8 @@ impl Shift {
             tokio::select! {
                 () = sleep_until(until) => return true,
                 () = stop.cancelled() => return false,
-                Some(request) = requests.recv() => self.on_request(request),
+                // Without a session there is nothing to end.
+                Some(request) = requests.recv() => drop(self.on_request(request)),
                 Some(recollection) = recollections.recv() => self.on_recollection(&recollection),
             }
         }
@@ -270,15 +272,19 @@ impl Shift {
         self.outgoing.push_back(text.into());
     }
 
-    /// Writes what is to be written. A guard is asked as the very last thing before its frame goes out.
+    /// Writes what is to be written. A guard is asked as the very last thing before its frames go out.
     async fn flush(&mut self, link: &mut Link) -> anyhow::Result<()> {
-        while let Some(Outgoing { text, guard }) = self.outgoing.pop_front() {
-            match guard {
-                Some((job, guard)) if !guard.is_open() => {
-                    warn!("A command came too late and was not carried out");
-                    self.jobs.too_late(job);
-                }
-                _ => link.send(text).await?,
+        while let Some(Outgoing { frames, guard }) = self.outgoing.pop_front() {
+            if let Some((job, guard)) = guard
+                && !guard.is_open()
+            {
+                warn!("A command came too late and was not carried out");
+                self.jobs.too_late(job);
+                continue;
+            }
+            for frame in frames {
+                // A PBX that reads nothing any more must not hold up what else the desk does.
+                timeout(WRITE_WITHIN, link.send(frame)).await.context("the PBX takes no data")??;
             }
         }
         Ok(())
@@ -291,12 +297,12 @@ impl Shift {
             Frame::InitializeResult => self.on_listed().await?,
             Frame::UserInitializeResult { src, handle, prefixes } => {
                 self.session.monitored(src.as_deref(), handle, prefixes);
+                self.release_users();
                 self.announce_if_complete();
             }
             Frame::Result(result) => {
                 let mut frames = Vec::new();
-                let user = result.src.as_deref().and_then(operations::user_of_src);
-                self.jobs.on_result(&result, self.session.number, user, &mut frames);
+                self.jobs.on_result(&result, self.session.number, &mut frames);
                 self.outgoing.extend(frames);
             }
             Frame::Other(kind) => debug!(kind, "Frame without meaning for the agent"),
@@ -345,14 +351,11 @@ impl Shift {
     async fn on_listed(&mut self) -> Result<(), End> {
         self.session.listed = true;
         let pbx_id = self.identify().map_err(End::Fatal)?;
+        self.pbx_id = Some(pbx_id.clone());
         let registered = timeout(Duration::from_secs(2), self.exchange.register_pbx(&pbx_id, self.clock.now())).await;
         match registered {
             Ok(Ok(None)) => {}
-            Ok(Ok(Some(other))) => {
-                return Err(End::Lost(anyhow::anyhow!(
-                    "this stack belongs to PBX `{other}`, whose agent is online; PBX `{pbx_id}` needs a stack of its own"
-                )));
-            }
+            Ok(Ok(Some(other))) => return Err(self.belongs_to(&other)),
             Ok(Err(error)) => warn!("The PBX could not be registered: {error}"),
             Err(_) => warn!("The PBX could not be registered: the table does not answer"),
         }
@@ -364,7 +367,6 @@ impl Shift {
         for (guid, identity) in self.session.identities() {
             calls.user_is(guid, identity);
         }
-        self.pbx_id = Some(pbx_id);
         self.announce_if_complete();
         Ok(())
     }
@@ -420,14 +422,19 @@ impl Shift {
         });
     }
 
-    fn on_tick(&mut self) {
+    fn on_tick(&mut self) -> Result<(), End> {
         if self.session.listed {
+            self.session.give_up_unanswered();
             for frame in self.session.monitor_next() {
                 self.send(frame);
             }
             self.announce_if_complete();
+        } else if self.session.begun.elapsed() > LIST_WITHIN {
+            return Err(End::Lost(anyhow::anyhow!(
+                "the PBX did not list its users; is the API check mark RCC set at the App object?"
+            )));
         }
-        let Some(calls) = &mut self.calls else { return };
+        let Some(calls) = &mut self.calls else { return Ok(()) };
         let outputs = calls.tick(self.clock.now());
         let missing = calls.users_with_missing_calls();
         if let (Some(at), Some(pbx_id)) = (self.settle_at, &self.pbx_id)
@@ -438,13 +445,17 @@ impl Shift {
                 self.memory.ask_about_missing(pbx_id.clone(), missing);
             }
         }
-        self.perform(outputs);
+        if !outputs.is_empty() {
+            self.perform(outputs);
+            self.release_users();
+        }
         let live_calls = self.calls.as_ref().map_or(0, |calls| count(calls.live_calls()));
         // Not worth a heartbeat of its own; the next one takes it along.
         self.status.send_if_modified(|status| {
             status.live_calls = live_calls;
             false
         });
+        Ok(())
     }
 
     fn on_recollection(&mut self, recollection: &Recollection) {
@@ -458,6 +469,7 @@ impl Shift {
             Recollection::Missing { .. } => return, // The session was lost again meanwhile.
         };
         self.perform(outputs);
+        self.release_users();
     }
 
     fn perform(&self, outputs: Vec<Output>) {
@@ -465,7 +477,7 @@ impl Shift {
         for output in outputs {
             match output {
                 Output::Event(event) => {
-                    debug!(call.id = %event.call_id(), status = event.status().as_str(), "Event");
+                    debug!(event.id = %event.event_id, call.id = %event.call_id(), status = event.status().as_str(), "Event");
                     self.uplink.send(*event);
                 }
                 Output::Remember(user, item) => self.memory.remember(pbx_id.clone(), user, item),
@@ -474,14 +486,23 @@ impl Shift {
         }
     }
 
-    fn on_request(&mut self, request: Request) {
+    fn on_request(&mut self, request: Request) -> Result<(), End> {
         match request {
             Request::Knows { calls, reply } => {
                 let known = self.calls.as_ref().is_some_and(|core| calls.iter().all(|call| core.knows(*call)));
                 let _ = reply.send(known);
             }
             Request::Act { operation, guard, reply } => self.act(&operation, guard, reply),
+            Request::GiveWay { to } => return Err(self.belongs_to(&to)),
         }
+        Ok(())
+    }
+
+    fn belongs_to(&self, other: &str) -> End {
+        let own = self.pbx_id.as_deref().unwrap_or("?");
+        End::Lost(anyhow::anyhow!(
+            "this stack belongs to PBX `{other}`, whose agent is online; PBX `{own}` needs a stack of its own"
+        ))
     }
 
     fn act(&mut self, operation: &Operation, guard: Guard, reply: oneshot::Sender<Reply>) {
@@ -499,11 +520,9 @@ impl Shift {
                 let _ = reply.send(Reply::Done(Err(refusal)));
                 return;
             }
-            Ok(Plan::Act { src, wants, frames }) => (self.jobs.begin(src, wants, reply), frames),
+            Ok(Plan::Act { request, wants, frames }) => (self.jobs.begin(request, wants, reply), frames),
         };
-        for (n, text) in frames.into_iter().enumerate() {
-            self.outgoing.push_back(Outgoing { text, guard: (n == 0).then_some((job, guard)) });
-        }
+        self.outgoing.push_back(Outgoing { frames, guard: Some((job, guard)) });
     }
 
     fn tell_users(&mut self) {

@@ -92,12 +92,11 @@ impl Downlink {
     async fn handle(&self, doorbell: &Doorbell, message: &Received) -> Result<(), TableError> {
         let knows = self.knows(doorbell).await;
         if !knows && !self.nobody_knows(doorbell).await? {
-            // Another agent may know the call; its turn comes at once.
+            // Another agent may know the call. It gets its turn soon, but this one does not ask again at once.
+            sleep(Duration::from_millis(300)).await;
             if let Err(error) = self.queue.set_visibility(&[(message.receipt.clone(), Duration::ZERO)]).await {
                 warn!("A command for another agent waits longer than it should: {error}");
             }
-            // Not to take the same message again before the other one has seen it.
-            sleep(Duration::from_millis(300)).await;
             return Ok(());
         }
         let token = Uuid::new_v4().to_string();

@@ -3,7 +3,6 @@
 //! A positive result of the PBX only means "accepted"; what came of it shows in later reports. So each job waits for the
 //! state that it wants, for the refusal, or for its time to run out. The jobs know no socket: they hand back frames.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -20,7 +19,8 @@ use crate::pbx::rcc;
 
 const RESULT_WITHIN: Duration = Duration::from_secs(10);
 /// An own phone that has to be lifted first may ring this long before the call gets anywhere.
-const PROGRESS_WITHIN: Duration = Duration::from_secs(60);
+/// After this and the wait for the result, the command is not yet `unknown` to who looks at it.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(45);
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
 /// A call that was set up and not refused for this long counts as made.
 const SETUP_IS_PROGRESS_AFTER: Duration = Duration::from_millis(500);
@@ -50,12 +50,27 @@ pub enum Reply {
 
 pub type JobId = u64;
 
+/// What names a request: the `src` that its result repeats, and the kind, where firmware leaves the `src` out.
+#[derive(Debug)]
+pub struct Request {
+    pub mt: &'static str,
+    pub src: String,
+    /// The user's handle, which the result of a new call does not repeat.
+    pub user: u64,
+}
+
+impl Request {
+    fn is_of(&self, result: &OperationResult) -> bool {
+        result.src.as_ref().map_or(self.mt == result.request, |src| *src == self.src)
+    }
+}
+
 #[derive(Debug)]
 struct Job {
     id: JobId,
     reply: oneshot::Sender<Reply>,
-    /// The `src` of its request, as long as its result is awaited.
-    src: Option<String>,
+    /// Its request, as long as the result is awaited.
+    request: Option<Request>,
     wants: Wants,
     deadline: Instant,
 }
@@ -81,16 +96,16 @@ impl Wants {
     }
 }
 
-/// A frame for the PBX, guarded when it is the first of a command.
+/// Frames for the PBX that belong together: those of a command are written all or, once its guard has closed, not at all.
 #[derive(Debug)]
 pub struct Outgoing {
-    pub text: String,
+    pub frames: Vec<String>,
     pub guard: Option<(JobId, Guard)>,
 }
 
 impl From<String> for Outgoing {
     fn from(text: String) -> Self {
-        Self { text, guard: None }
+        Self { frames: vec![text], guard: None }
     }
 }
 
@@ -99,15 +114,21 @@ pub struct Jobs {
     jobs: Vec<Job>,
     next_id: JobId,
     /// Requests for new calls that were given up before the PBX answered; a call that comes after all is cleared.
-    given_up: HashSet<String>,
+    given_up: Vec<Request>,
 }
 
 impl Jobs {
-    /// Waits for what a command wants; `src` is that of its frames.
-    pub fn begin(&mut self, src: String, wants: Wants, reply: oneshot::Sender<Reply>) -> JobId {
+    /// Waits for what a command wants; `request` is that of its frames.
+    pub fn begin(&mut self, request: Request, wants: Wants, reply: oneshot::Sender<Reply>) -> JobId {
         let within = if matches!(wants, Wants::NewCall { .. }) { RESULT_WITHIN } else { EFFECT_WITHIN };
         self.next_id += 1;
-        self.jobs.push(Job { id: self.next_id, reply, src: Some(src), wants, deadline: Instant::now() + within });
+        self.jobs.push(Job {
+            id: self.next_id,
+            reply,
+            request: Some(request),
+            wants,
+            deadline: Instant::now() + within,
+        });
         self.next_id
     }
 
@@ -118,25 +139,26 @@ impl Jobs {
         }
     }
 
-    /// The PBX answered a request; `user` is the handle that a new call was asked for.
-    pub fn on_result(&mut self, result: &OperationResult, session: u64, user: Option<u64>, out: &mut Vec<Outgoing>) {
-        let Some(src) = result.src.as_deref() else { return };
-        if self.given_up.remove(src) {
-            if let (Some(call @ 1..), Some(user)) = (result.call, user) {
-                out.push(rcc::clear(src, LegId { session, user, call }, NORMAL_CLEARING).into());
+    /// The PBX answered a request. A result without `src` belongs to the oldest request of its kind.
+    pub fn on_result(&mut self, result: &OperationResult, session: u64, out: &mut Vec<Outgoing>) {
+        if let Some(at) = self.given_up.iter().position(|request| request.is_of(result)) {
+            let Request { src, user, .. } = self.given_up.remove(at);
+            if let Some(call @ 1..) = result.call {
+                out.push(rcc::clear(&src, LegId { session, user, call }, NORMAL_CLEARING).into());
             }
             return;
         }
-        let Some(at) = self.jobs.iter().position(|job| job.src.as_deref() == Some(src)) else { return };
+        let awaits = |job: &Job| job.request.as_ref().is_some_and(|request| request.is_of(result));
+        let Some(at) = self.jobs.iter().position(awaits) else { return };
         let job = &mut self.jobs[at];
-        job.src = None;
+        let Some(Request { user, .. }) = job.request.take() else { return };
         let refused = |code: Code| match &result.error {
             Some(error) => Refusal::with_detail(code, format!("The PBX refused: {error}")),
             None => Refusal::new(code),
         };
         match &mut job.wants {
-            Wants::NewCall { leg, .. } => match (result.call, user) {
-                (Some(call @ 1..), Some(user)) => {
+            Wants::NewCall { leg, .. } => match result.call {
+                Some(call @ 1..) => {
                     *leg = Some(LegId { session, user, call });
                     job.deadline = Instant::now() + PROGRESS_WITHIN;
                 }
@@ -191,9 +213,9 @@ impl Jobs {
         while at < self.jobs.len() {
             match self.jobs[at].verdict(calls, now) {
                 Some(reply) => {
-                    let job = &self.jobs[at];
-                    if let (Wants::NewCall { leg: None, .. }, Some(src)) = (&job.wants, &job.src) {
-                        self.given_up.insert(src.clone());
+                    let job = &mut self.jobs[at];
+                    if matches!(job.wants, Wants::NewCall { leg: None, .. }) {
+                        self.given_up.extend(job.request.take());
                     }
                     if let (Wants::NewCall { leg: Some(leg), .. }, Reply::Done(Err(_))) = (&job.wants, &reply) {
                         out.push(rcc::clear("clear", *leg, NORMAL_CLEARING).into());
@@ -215,7 +237,7 @@ impl Jobs {
 
     fn answer_at(&mut self, at: usize, reply: Reply) {
         // Who asked may have given up; the job is over all the same.
-        let _ = self.jobs.swap_remove(at).reply.send(reply);
+        let _ = self.jobs.remove(at).reply.send(reply);
     }
 }
 

@@ -8,7 +8,7 @@ use shared::ids::CallId;
 use shared::number::DialString;
 
 use crate::calls::{Calls, LegId, LegState, Phase};
-use crate::jobs::Wants;
+use crate::jobs::{Request, Wants};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
 
@@ -19,8 +19,8 @@ const NORMAL_CLEARING: u16 = 16;
 pub enum Plan {
     /// The answer is known here.
     Answer(Value),
-    /// These frames, all with the same `src`, and then this state.
-    Act { src: String, wants: Wants, frames: Vec<String> },
+    /// These frames, all of one request, and then this state.
+    Act { request: Request, wants: Wants, frames: Vec<String> },
 }
 
 /// Finds out how to carry out an operation, or why it cannot be done.
@@ -40,9 +40,9 @@ pub fn plan(operation: &Operation, calls: &Calls, session: &mut Session) -> Resu
             let dialled = number.to_dial(&session.prefixes).ok_or_else(|| {
                 Refusal::with_detail(Code::InvalidNumber, "field `to`: the PBX has no prefix for numbers with `+`")
             })?;
-            let src = call_src(&session.new_src("call"), handle);
-            let frames = vec![rcc::call(&src, handle, &dialled)];
-            Ok(Plan::Act { src, wants: Wants::new_call(clear_when_refused), frames })
+            let request = Request { mt: "UserCall", src: session.new_src("c"), user: handle };
+            let frames = vec![rcc::call(&request.src, handle, &dialled)];
+            Ok(Plan::Act { request, wants: Wants::new_call(clear_when_refused), frames })
         }
         Operation::AnswerCall { call_id } => {
             let legs = live_legs(calls, *call_id)?;
@@ -50,25 +50,25 @@ pub fn plan(operation: &Operation, calls: &Calls, session: &mut Session) -> Resu
                 .iter()
                 .find(|(_, state)| state.phase == Phase::Alerting && state.direction == Direction::Incoming)
                 .ok_or(Code::NotAnswerable)?;
-            let src = session.new_src("c");
-            let frames = vec![rcc::connect(&src, ringing.0)];
-            Ok(Plan::Act { src, wants: Wants::Answered(*call_id), frames })
+            let request = Request { mt: "UserConnect", src: session.new_src("c"), user: ringing.0.user };
+            let frames = vec![rcc::connect(&request.src, ringing.0)];
+            Ok(Plan::Act { request, wants: Wants::Answered(*call_id), frames })
         }
         Operation::DisconnectCall { call_id } => {
             let legs: Vec<LegId> = live_legs(calls, *call_id)?.into_iter().map(|(leg, _)| leg).collect();
-            let src = session.new_src("c");
-            let frames = legs.into_iter().map(|leg| rcc::clear(&src, leg, NORMAL_CLEARING)).collect();
-            Ok(Plan::Act { src, wants: Wants::Ended(vec![*call_id], Code::Refused), frames })
+            let request = Request { mt: "UserClear", src: session.new_src("c"), user: legs[0].user };
+            let frames = legs.into_iter().map(|leg| rcc::clear(&request.src, leg, NORMAL_CLEARING)).collect();
+            Ok(Plan::Act { request, wants: Wants::Ended(vec![*call_id], Code::Refused), frames })
         }
         Operation::TransferCall { call_id_a, call_id_b } => {
             if calls.user_of(*call_id_a).is_some() && calls.user_of(*call_id_a) != calls.user_of(*call_id_b) {
                 return Err(Code::NotTransferable.into());
             }
             let (a, b) = (transfer_leg(calls, *call_id_a)?, transfer_leg(calls, *call_id_b)?);
-            let src = session.new_src("c");
-            let frames = vec![rcc::transfer(&src, a, b)];
+            let request = Request { mt: "UserTransfer", src: session.new_src("c"), user: a.user };
+            let frames = vec![rcc::transfer(&request.src, a, b)];
             let wants = Wants::Ended(vec![*call_id_a, *call_id_b], Code::NotTransferable);
-            Ok(Plan::Act { src, wants, frames })
+            Ok(Plan::Act { request, wants, frames })
         }
         Operation::GetUsers => Ok(Plan::Answer(json!({"users": session.describe()}))),
         Operation::GetCalls => Ok(Plan::Answer(json!({"calls": calls.describe_all()}))),
@@ -77,16 +77,6 @@ pub fn plan(operation: &Operation, calls: &Calls, session: &mut Session) -> Resu
             Ok(Plan::Answer(json!({"call": call})))
         }
     }
-}
-
-/// A new call's `src` carries the user's handle, because its result names the call's handle only.
-fn call_src(src: &str, user: u64) -> String {
-    format!("{src}.{user}")
-}
-
-/// The handle of the user for whom a call was asked for.
-pub fn user_of_src(src: &str) -> Option<u64> {
-    src.strip_prefix("call")?.split_once('.')?.1.parse().ok()
 }
 
 fn live_legs(calls: &Calls, call: CallId) -> Result<Vec<(LegId, LegState)>, Code> {

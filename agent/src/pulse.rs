@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use shared::agent_status::{AgentStatus, BEAT_EVERY};
 use shared::clock::CloudClock;
 use shared::tables::Exchange;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::desk::DeskStatus;
-use crate::uplink::UplinkSender;
+use crate::desk::{DeskStatus, Request};
+use crate::uplink::Backlog;
 
 /// Changes come in bursts; they share a beat.
 const GATHER: Duration = Duration::from_millis(50);
@@ -27,7 +27,8 @@ pub struct Pulse {
     pub name: String,
     pub started_at: Timestamp,
     pub status: watch::Receiver<DeskStatus>,
-    pub uplink: UplinkSender,
+    pub backlog: Backlog,
+    pub desk: mpsc::Sender<Request>,
 }
 
 impl Pulse {
@@ -67,7 +68,7 @@ impl Pulse {
             updated_at: now.as_millisecond(),
             visible_users: status.visible_users,
             live_calls: status.live_calls,
-            waiting_events: u32::try_from(self.uplink.waiting()).unwrap_or(u32::MAX),
+            waiting_events: u32::try_from(self.backlog.len()).unwrap_or(u32::MAX),
             prefixes: status.prefixes.clone(),
             problem: status.problem.clone(),
             expires_at: now.as_second() + KEEP_SECONDS,
@@ -75,10 +76,12 @@ impl Pulse {
         if let Err(error) = self.exchange.beat(&item).await {
             warn!("The heartbeat was not heard: {error}");
         }
-        if let (true, Some(pbx_id)) = (status.is_up(), &status.pbx_id)
-            && let Err(error) = self.exchange.register_pbx(pbx_id, now).await
-        {
-            warn!("The PBX's registration was not renewed: {error}");
+        let Some(pbx_id) = &status.pbx_id else { return };
+        match self.exchange.register_pbx(pbx_id, now).await {
+            Ok(None) => {}
+            // While this agent was out of reach, another PBX took its place.
+            Ok(Some(other)) => drop(self.desk.try_send(Request::GiveWay { to: other })),
+            Err(error) => warn!("The PBX's registration was not renewed: {error}"),
         }
     }
 }

@@ -12,7 +12,7 @@ use rand::RngExt;
 use shared::envelope;
 use shared::event::CallEvent;
 use shared::ids::CallId;
-use shared::queue::{BATCH, Outgoing, Queue};
+use shared::queue::{BATCH, Outgoing, Queue, QueueError, Taken};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -37,10 +37,19 @@ impl UplinkSender {
             error!("An event came after the uplink had ended");
         }
     }
+}
 
-    /// Events that the queue has not accepted yet.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+/// How many events the queue has not accepted yet.
+#[derive(Clone, Debug)]
+pub struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    pub fn len(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -58,10 +67,10 @@ pub struct Uplink {
     resume_at: Option<Instant>,
 }
 
-type Sent = (Vec<CallEvent>, Result<Vec<bool>, shared::queue::QueueError>);
+type Sent = (Vec<CallEvent>, Result<Vec<Taken>, QueueError>);
 
 impl Uplink {
-    pub fn new(queue: Queue) -> (UplinkSender, Self) {
+    pub fn new(queue: Queue) -> (UplinkSender, Backlog, Self) {
         let (sender, events) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let uplink = Self {
@@ -73,7 +82,7 @@ impl Uplink {
             backoff: Duration::ZERO,
             resume_at: None,
         };
-        (UplinkSender { events: sender, waiting }, uplink)
+        (UplinkSender { events: sender, waiting: waiting.clone() }, Backlog(waiting), uplink)
     }
 
     /// Sends until all senders are gone and everything is accepted.
@@ -128,28 +137,34 @@ impl Uplink {
         batch
     }
 
-    fn settle(&mut self, batch: Vec<CallEvent>, result: Result<Vec<bool>, shared::queue::QueueError>) {
-        for event in &batch {
+    fn settle(&mut self, batch: Vec<CallEvent>, result: Result<Vec<Taken>, QueueError>) {
+        let taken = result.unwrap_or_else(|error| {
+            warn!(waiting = self.waiting.load(Ordering::Relaxed), "Events wait: {error}");
+            vec![Taken::unanswered(); batch.len()]
+        });
+        let mut again = Vec::new();
+        for (event, taken) in batch.into_iter().zip(taken) {
             self.on_the_way.remove(&event.call_id());
-        }
-        let accepted = match result {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(waiting = self.waiting.load(Ordering::Relaxed), "Events wait: {error}");
-                vec![false; batch.len()]
+            match taken {
+                Taken::Yes => debug!(event.id = %event.event_id, "Event accepted"),
+                Taken::No { code, hopeless: true } => {
+                    error!(event.id = %event.event_id, call.id = %event.call_id(), code, "The queue will never take this event");
+                }
+                Taken::No { code, hopeless: false } => {
+                    debug!(event.id = %event.event_id, code, "Event refused for now");
+                    again.push(event);
+                    continue;
+                }
             }
-        };
-        let sent = accepted.iter().filter(|accepted| **accepted).count();
-        self.waiting.fetch_sub(sent, Ordering::Relaxed);
-        debug!(sent, "Events accepted");
-        let refused: Vec<CallEvent> =
-            batch.into_iter().zip(accepted).filter(|(_, accepted)| !accepted).map(|(event, _)| event).collect();
-        if refused.is_empty() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        if again.is_empty() {
             self.backoff = Duration::ZERO;
             return;
         }
+        warn!(events = again.len(), "Events go again");
         // Back to the front: later events of these calls stand behind them.
-        for event in refused.into_iter().rev() {
+        for event in again.into_iter().rev() {
             self.backlog.push_front(event);
         }
         self.backoff = (self.backoff * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
@@ -157,7 +172,7 @@ impl Uplink {
     }
 }
 
-async fn send(queue: &Queue, batch: &[CallEvent]) -> Result<Vec<bool>, shared::queue::QueueError> {
+async fn send(queue: &Queue, batch: &[CallEvent]) -> Result<Vec<Taken>, QueueError> {
     let messages: Vec<Outgoing> = batch
         .iter()
         .map(|event| Outgoing {

@@ -42,6 +42,28 @@ pub struct Outgoing {
     pub body: String,
 }
 
+/// Whether the queue took a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Yes,
+    No {
+        code: String,
+        /// The message itself is at fault; it would be refused again.
+        hopeless: bool,
+    },
+}
+
+impl Taken {
+    pub fn is_yes(&self) -> bool {
+        *self == Self::Yes
+    }
+
+    /// The queue's answer, or the whole answer, did not come.
+    pub fn unanswered() -> Self {
+        Self::No { code: "no answer".to_owned(), hopeless: false }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Received {
     pub body: String,
@@ -65,8 +87,8 @@ impl Queue {
         sent.map(drop).map_err(|error| QueueError::new("take the message", &error.into_service_error()))
     }
 
-    /// Sends up to [`BATCH`] messages to a FIFO queue and returns, in their order, whether each was accepted.
-    pub async fn send_fifo(&self, messages: &[Outgoing]) -> Result<Vec<bool>, QueueError> {
+    /// Sends up to [`BATCH`] messages to a FIFO queue and returns, in their order, whether each was taken.
+    pub async fn send_fifo(&self, messages: &[Outgoing]) -> Result<Vec<Taken>, QueueError> {
         debug_assert!(messages.len() <= BATCH);
         let entries = messages.iter().enumerate().map(|(n, message)| {
             SendMessageBatchRequestEntry::builder()
@@ -85,13 +107,18 @@ impl Queue {
             .send()
             .await
             .map_err(|error| QueueError::new("take the batch", &error.into_service_error()))?;
-        let mut accepted = vec![false; messages.len()];
-        for entry in answer.successful() {
-            if let Some(slot) = entry.id().parse::<usize>().ok().and_then(|n| accepted.get_mut(n)) {
-                *slot = true;
+        let mut taken = vec![Taken::unanswered(); messages.len()];
+        let accepted = answer.successful().iter().map(|entry| (entry.id(), Taken::Yes));
+        let refused = answer
+            .failed()
+            .iter()
+            .map(|entry| (entry.id(), Taken::No { code: entry.code().to_owned(), hopeless: entry.sender_fault() }));
+        for (id, how) in accepted.chain(refused) {
+            if let Some(slot) = id.parse::<usize>().ok().and_then(|n| taken.get_mut(n)) {
+                *slot = how;
             }
         }
-        Ok(accepted)
+        Ok(taken)
     }
 
     /// Waits up to `wait` for messages.

@@ -1,6 +1,6 @@
 //! A registered webhook.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::ids::SubscriptionId;
 
@@ -25,10 +25,16 @@ pub struct Subscription {
     pub secret: Secret,
 }
 
-/// A text that never shows itself in a log.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A text that never shows itself in a log, nor in the error about something else in its place.
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Secret(String);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self).map_err(|_| de::Error::custom("has to be a text in quotes"))
+    }
+}
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {

@@ -6,7 +6,8 @@ use serde_json::json;
 const CALLER: &str = "+32472591687";
 
 async fn other_agent(stack: &Stack, pbx: &Pbx) -> Agent {
-    let options = AgentOptions { pbx_host: Some("localhost".to_owned()), ..AgentOptions::default() };
+    let url = pbx.0.ws_url().replace("127.0.0.1", "localhost");
+    let options = AgentOptions { pbx_url: Some(url), ..AgentOptions::default() };
     Agent::start_with(stack, pbx, "two", &options).await
 }
 
@@ -14,7 +15,7 @@ async fn other_agent(stack: &Stack, pbx: &Pbx) -> Agent {
 async fn every_event_comes_once() {
     let (stack, pbx, inbox) = tokio::join!(Stack::start(), Pbx::start(), Inbox::start());
     stack.subscribe(&inbox).await;
-    let _one = Agent::start(&stack, &pbx, "one").await;
+    let one = Agent::start(&stack, &pbx, "one").await;
 
     // The second agent starts in the middle of a call.
     pbx.call(CALLER, "42");
@@ -22,7 +23,7 @@ async fn every_event_comes_once() {
     pbx.answer("42");
     let mut expected = vec!["42 ringing", "42 connected"];
     inbox.expect(&expected).await;
-    let _two = other_agent(&stack, &pbx).await;
+    let two = other_agent(&stack, &pbx).await;
 
     // 42 asks 50 and joins the two: the consulted call takes over the first one's conference.
     pbx.control("/hold", &json!({"extension": "42"}));
@@ -52,14 +53,18 @@ async fn every_event_comes_once() {
     let ids: std::collections::HashSet<String> =
         inbox.received().iter().map(|request| request.header("webhook-id").to_owned()).collect();
     assert_eq!(ids.len(), expected.len(), "a webhook came twice");
+    // It came once although both agents sent it: all that the second agent saw, it named like the first one.
+    let (by_one, by_two) = (one.sent_events(), two.sent_events());
+    assert!(by_two.is_subset(&by_one), "only the second agent sent {:?}", by_two.difference(&by_one));
+    assert_eq!(by_one.difference(&by_two).count(), 1, "the second agent missed nothing but the first `ringing`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queue_that_offers_a_call_again_is_told_once_each_time() {
     let (stack, pbx, inbox) = tokio::join!(Stack::start(), Pbx::start(), Inbox::start());
     stack.subscribe(&inbox).await;
-    let _one = Agent::start(&stack, &pbx, "one").await;
-    let _two = other_agent(&stack, &pbx).await;
+    let one = Agent::start(&stack, &pbx, "one").await;
+    let two = other_agent(&stack, &pbx).await;
 
     pbx.call(CALLER, "78");
     let offers = |statuses: &[String]| statuses.iter().filter(|status| *status == "42 ringing").count();
@@ -79,6 +84,7 @@ async fn queue_that_offers_a_call_again_is_told_once_each_time() {
     let ids: Vec<String> = inbox.received().iter().map(|request| request.header("webhook-id").to_owned()).collect();
     let different: std::collections::HashSet<&String> = ids.iter().collect();
     assert_eq!(different.len(), ids.len(), "a webhook came twice: {:?}", inbox.statuses());
+    assert_eq!(one.sent_events(), two.sent_events());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,10 +65,12 @@ async fn up_call_down() {
 
     let api = Api::new(vars["EASYCONNECT_URL"], vars["EASYCONNECT_APIKEY"]);
     assert_eq!(api.get("/status").await.ok().text("state"), "online");
+    assert!(processes_of(&folder).len() >= 5, "{:?}", processes_of(&folder));
     assert_eq!(foreign_listeners(&folder), Vec::<String>::new(), "something listens outside of 127.0.0.1");
 
     must(&stack(&folder, "down"));
     assert!(!folder.exists());
+    assert_eq!(processes_of(&folder), Vec::<String>::new(), "something still runs");
     drop(down);
 }
 

@@ -111,6 +111,11 @@ async fn copy_of_an_event_past_the_queue_reaches_nobody() {
 
     let copies: Vec<CallEvent> = told.iter().map(copy_of).collect();
     stack.until_recorded(copies[0].call_id(), 3).await;
+    // A receiver who has had nothing of it yet shows that `fanout` itself stops the copies. It knows new receivers when its
+    // list of them has aged.
+    let late = Inbox::start().await;
+    stack.subscribe(&late).await;
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     for copy in &copies {
         let answer = stack.invoke("FANOUT_FUNCTION", &sqs_event(std::slice::from_ref(copy))).await;
         assert_eq!(answer["batchItemFailures"], json!([]), "{answer}");
@@ -121,6 +126,7 @@ async fn copy_of_an_event_past_the_queue_reaches_nobody() {
     pbx.until_leg("50", "alerting").await;
     pbx.hang_up(CALLER);
     inbox.expect(&["42 ringing", "42 disconnected", "50 ringing", "50 disconnected"]).await;
+    late.expect(&["50 ringing", "50 disconnected"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +140,7 @@ async fn poison_message_is_set_aside_and_holds_nobody_up() {
         body: r#"{"v":99,"from":"tomorrow"}"#.to_owned(),
     };
     let accepted = stack.queue("EVENTS_QUEUE_URL").send_fifo(&[poison]).await.expect("the queue answers");
-    assert_eq!(accepted, [true]);
+    assert_eq!(accepted, [shared::queue::Taken::Yes]);
 
     pbx.call(CALLER, "42");
     pbx.until_leg("42", "alerting").await;

@@ -1,5 +1,6 @@
 //! The real agent, as a process that a test may stop, freeze and kill.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::PathBuf;
@@ -12,8 +13,10 @@ use crate::{Pbx, Stack, eventually, paths};
 /// What differs from an agent like any other.
 #[derive(Clone, Debug, Default)]
 pub struct AgentOptions {
-    /// Host name for the PBX, instead of 127.0.0.1.
-    pub pbx_host: Option<String>,
+    /// URL of the PBX, instead of its plain WebSocket.
+    pub pbx_url: Option<String>,
+    /// More lines for the configuration's table `pbx`.
+    pub pbx_lines: String,
     /// AWS endpoint, instead of the stack's own.
     pub aws_endpoint: Option<String>,
 }
@@ -42,17 +45,18 @@ impl Agent {
         let folder = stack.folder().join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let config = folder.join("agent.toml");
-        let url = pbx.0.ws_url().replace("127.0.0.1", options.pbx_host.as_deref().unwrap_or("127.0.0.1"));
+        let url = options.pbx_url.clone().unwrap_or_else(|| pbx.0.ws_url());
         let endpoint = options.aws_endpoint.as_deref().unwrap_or(stack.var("AWS_ENDPOINT_URL"));
         let mut text = String::new();
         let _ = write!(
             text,
             "[agent]\nname = {name:?}\nstate_dir = {:?}\n\
-             [pbx]\nurl = {url:?}\napp = \"easyconnect\"\npassword = {:?}\n\
+             [pbx]\nurl = {url:?}\napp = \"easyconnect\"\npassword = {:?}\n{}\n\
              [aws]\nregion = \"us-east-1\"\nendpoint_url = {endpoint:?}\nevents_queue_url = {:?}\n\
              commands_queue_url = {:?}\nexchange_table = {:?}\n",
             folder.join("state"),
             pbx_sim::world::DEFAULT_PASSWORD,
+            options.pbx_lines,
             stack.var("EVENTS_QUEUE_URL"),
             stack.var("COMMANDS_QUEUE_URL"),
             stack.var("EXCHANGE_TABLE"),
@@ -85,12 +89,27 @@ impl Agent {
         self.child.wait().expect("the agent is gone");
     }
 
+    /// Waits until the agent has logged this.
+    pub async fn until_log(&self, text: &str) {
+        eventually(&format!("agent {} logs {text:?}", self.name), async || {
+            if self.log().contains(text) { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+    }
+
     /// Waits for the process to end by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         eventually(&format!("agent {} ends", self.name), async || {
             self.child.try_wait().expect("a child").ok_or_else(|| "it still runs".to_owned())
         })
         .await
+    }
+
+    /// The ids of the events that this agent has sent, as its log has them.
+    pub fn sent_events(&self) -> HashSet<String> {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(" Event event.id="));
+        lines.filter_map(|line| Some(line.split_once("event.id=")?.1.split(' ').next()?.to_owned())).collect()
     }
 
     pub fn log(&self) -> String {

@@ -2,15 +2,19 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::number::DialPrefixes;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::frames::UserInfo;
 use super::rcc;
 use crate::calls::{Identity, UserGuid};
 use crate::config::Monitor;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A visible object and its monitor.
 #[derive(Debug)]
@@ -22,18 +26,27 @@ pub struct User {
     pub leaving: bool,
 }
 
+/// A request for a monitor that the PBX has not answered.
+#[derive(Debug)]
+struct Asked {
+    src: String,
+    user: UserGuid,
+    at: Instant,
+}
+
 #[derive(Debug)]
 pub struct Session {
     /// Tells this session's handles from those of earlier ones.
     pub number: u64,
+    pub begun: Instant,
     /// The list of users is complete.
     pub listed: bool,
     users: HashMap<UserGuid, User>,
     handles: HashMap<u64, UserGuid>,
     /// Who is to be monitored next; the PBX gets them in portions.
     to_monitor: VecDeque<UserGuid>,
-    /// Monitors asked for, in order, by the `src` of the request.
-    asked: VecDeque<(String, UserGuid)>,
+    /// Monitors asked for, in order.
+    asked: VecDeque<Asked>,
     next_src: u64,
     pub prefixes: DialPrefixes,
 }
@@ -42,6 +55,7 @@ impl Session {
     pub fn new(number: u64) -> Self {
         Self {
             number,
+            begun: Instant::now(),
             listed: false,
             users: HashMap::new(),
             handles: HashMap::new(),
@@ -75,6 +89,9 @@ impl Session {
             Some(user) => {
                 user.info = info;
                 user.leaving = false;
+                if user.handle.is_none() {
+                    self.to_monitor.push_back(guid.clone());
+                }
             }
             None => {
                 self.users.insert(guid.clone(), User { info, handle: None, leaving: false });
@@ -89,18 +106,19 @@ impl Session {
         let mut frames = Vec::new();
         for _ in 0..rcc::USERS_PER_TICK {
             let Some(guid) = self.to_monitor.pop_front() else { break };
-            let Some(cn) = self.users.get(&guid).map(|user| user.info.cn.clone()) else { continue };
+            let wanted = |user: &&User| !user.leaving && user.handle.is_none() && !self.is_asked_for(&guid);
+            let Some(cn) = self.users.get(&guid).filter(wanted).map(|user| user.info.cn.clone()) else { continue };
             let src = self.new_src("u");
             frames.push(rcc::user_initialize(&src, &cn));
-            self.asked.push_back((src, guid));
+            self.asked.push_back(Asked { src, user: guid, at: Instant::now() });
         }
         frames
     }
 
     /// The PBX gave a monitor its handle. An answer without `src` belongs to the oldest request.
     pub fn monitored(&mut self, src: Option<&str>, handle: u64, prefixes: DialPrefixes) {
-        let at = src.map_or(Some(0), |src| self.asked.iter().position(|(asked, _)| asked == src));
-        let Some((_, guid)) = at.and_then(|at| self.asked.remove(at)) else { return };
+        let at = src.map_or(Some(0), |src| self.asked.iter().position(|asked| asked.src == src));
+        let Some(Asked { user: guid, .. }) = at.and_then(|at| self.asked.remove(at)) else { return };
         if handle == 0 {
             warn!(user = %guid, "The PBX does not let this user be monitored");
             return;
@@ -114,14 +132,23 @@ impl Session {
         }
     }
 
+    fn is_asked_for(&self, guid: &UserGuid) -> bool {
+        self.asked.iter().any(|asked| asked.user == *guid)
+    }
+
+    /// Silence is how some PBXs say no. One user without a monitor must not keep the others waiting.
+    pub fn give_up_unanswered(&mut self) {
+        while let Some(Asked { user, .. }) = self.asked.pop_front_if(|asked| asked.at.elapsed() > ANSWER_WITHIN) {
+            warn!(%user, "The PBX does not answer whether this user may be monitored");
+        }
+    }
+
     /// Lets go of users who left and have no calls any more; returns the requests that end their monitors.
     pub fn release(&mut self, has_calls: impl Fn(&UserGuid) -> bool) -> Vec<String> {
-        let gone: Vec<UserGuid> = self
-            .users
-            .iter()
-            .filter(|(guid, user)| user.leaving && !has_calls(guid))
-            .map(|(guid, _)| guid.clone())
-            .collect();
+        // Who is just being asked for has a handle soon, and only with that can be let go.
+        let gone = |guid: &UserGuid, user: &User| user.leaving && !has_calls(guid) && !self.is_asked_for(guid);
+        let gone: Vec<UserGuid> =
+            self.users.iter().filter(|(guid, user)| gone(guid, user)).map(|(guid, _)| guid.clone()).collect();
         let mut frames = Vec::new();
         for guid in gone {
             if let Some(handle) = self.users.remove(&guid).and_then(|user| user.handle) {
@@ -226,6 +253,13 @@ mod tests {
         assert!(session.release(|_| true).is_empty());
         assert_eq!(session.release(|_| false).len(), 1);
         assert!(session.user_of_handle(7).is_none());
+
+        // Who leaves before the PBX has answered is let go as soon as it has.
+        session.user_info(UserInfo { gone: true, ..info("g5", "5") }, &Monitor::default());
+        assert!(session.release(|_| false).is_empty());
+        session.monitored(Some("u6"), 9, DialPrefixes::default());
+        assert_eq!(session.release(|_| false).len(), 1);
+        assert!(session.user_of_handle(9).is_none());
     }
 
     #[test]

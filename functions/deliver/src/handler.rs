@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::random_range;
 use shared::delivery::{Delivery, DeliveryLog};
 use shared::envelope;
-use shared::queue::{FifoRecord, GoingBack};
+use shared::queue::{FifoRecord, GoingBack, Taken};
 use shared::subscription::Subscription;
 use tracing::{error, info, warn};
 
@@ -133,7 +133,7 @@ async fn finish(
 /// Moves a message that cannot be read to the dead-letter queue.
 async fn set_aside(context: &Context, record: &FifoRecord, body: &str, now: Timestamp) -> Fate {
     match context.deliveries_dlq.send_fifo(&[record.set_aside(body)]).await {
-        Ok(accepted) if accepted == [true] => return Fate::Acknowledged,
+        Ok(taken) if taken.iter().all(Taken::is_yes) => return Fate::Acknowledged,
         Ok(_) => error!(message.id = record.id, "The dead-letter queue refused a message"),
         Err(error) => error!(cause = %error, message.id = record.id, "The dead-letter queue did not take a message"),
     }

@@ -7,7 +7,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use rand::random_range;
-use shared::queue::{FifoRecord, Outgoing, Queue};
+use shared::queue::{FifoRecord, Outgoing, Queue, Taken};
 use shared::subscription::Subscription;
 use shared::tables::TableError;
 use tracing::{error, info, warn};
@@ -133,10 +133,13 @@ async fn take_step(
 async fn send(queue: &Queue, messages: &[Outgoing]) -> Vec<bool> {
     let send_chunk = async |chunk: Range<usize>| {
         let size = chunk.len();
-        queue.send_fifo(&messages[chunk]).await.unwrap_or_else(|error| {
-            warn!(cause = %error, deliveries = size, "Deliveries were not accepted");
-            vec![false; size]
-        })
+        match queue.send_fifo(&messages[chunk]).await {
+            Ok(taken) => taken.iter().map(Taken::is_yes).collect(),
+            Err(error) => {
+                warn!(cause = %error, deliveries = size, "Deliveries were not accepted");
+                vec![false; size]
+            }
+        }
     };
     let answers: Vec<Vec<bool>> =
         stream::iter(chunks(messages)).map(send_chunk).buffered(SENDS_AT_ONCE).collect().await;
@@ -146,7 +149,7 @@ async fn send(queue: &Queue, messages: &[Outgoing]) -> Vec<bool> {
 /// Moves a message that cannot be read to the dead-letter queue; returns whether it is there.
 async fn set_aside(dlq: &Queue, record: &FifoRecord, body: &str) -> bool {
     match dlq.send_fifo(&[record.set_aside(body)]).await {
-        Ok(accepted) => accepted == [true],
+        Ok(taken) => taken.iter().all(Taken::is_yes),
         Err(error) => {
             error!(cause = %error, message.id = record.id, "The dead-letter queue did not take a message");
             false
