@@ -56,9 +56,9 @@ codes! {
     MissingScope = "missing_scope", 403, false, "The API key may not do this.",
         "Use a key with the scope that the message names.";
     NotFound = "not_found", 404, false, "There is no such resource.",
-        "Compare the path with the API description at /swagger/.";
+        "Compare the path with the list of requests in the documentation.";
     MethodNotAllowed = "method_not_allowed", 405, false, "The resource does not know this HTTP method.",
-        "Compare the method with the API description at /swagger/.";
+        "Compare the method with the list of requests in the documentation.";
     CommandNotFound = "command_not_found", 404, false, "There is no command with this id.",
         "Commands are kept for 24 hours; use the commandId of an answer.";
     CallNotFound = "call_not_found", 404, false, "No live call has this CallId.",

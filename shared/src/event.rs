@@ -156,6 +156,41 @@ pub struct CallEvent {
 }
 
 impl CallEvent {
+    /// The call of the published example, at a status that it reached just when it began: what a receiver can be tried with.
+    pub fn example(call_id: CallId, status: Status, at: Timestamp) -> Self {
+        Self {
+            event_id: EventId::new(call_id, status),
+            occurred_at: at,
+            pbx_id: "master".to_owned(),
+            agent_id: "rack/1".to_owned(),
+            user_guid: "3954ae7854c96301c9dd009033400109".to_owned(),
+            inferred: false,
+            cause: None,
+            from_e164: None,
+            to_e164: None,
+            web_hook_event: WebHookEvent {
+                call_id,
+                conference_events: Vec::new(),
+                conference_id: "577193ccf44465016826009033600110".to_owned(),
+                connected: false,
+                conversation_time: -1,
+                end_time: None,
+                from: "00472591687".to_owned(),
+                from_name: String::new(),
+                monitored_extension: "42".to_owned(),
+                monitiored_user: "Thomas De Wilde".to_owned(),
+                monitored_user: "Thomas De Wilde".to_owned(),
+                outgoing: false,
+                pickup_time: None,
+                start_time: PublishedTime(at),
+                status,
+                to: "42".to_owned(),
+                to_name: "Thomas De Wilde".to_owned(),
+                total_time: -1,
+            },
+        }
+    }
+
     pub fn call_id(&self) -> CallId {
         self.web_hook_event.call_id
     }
@@ -172,42 +207,11 @@ impl CallEvent {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::ids::EventId;
 
     pub(crate) fn sample() -> CallEvent {
         let call_id: CallId = "1ea84350-ef40-49c4-a3cd-b1d59c821b47".parse().expect("an id");
         let start: Timestamp = "2022-09-16T11:57:43.250Z".parse().expect("a time");
-        CallEvent {
-            event_id: EventId::new(call_id, Status::Ringing),
-            occurred_at: start,
-            pbx_id: "master".to_owned(),
-            agent_id: "rack/1".to_owned(),
-            user_guid: "3954ae7854c96301c9dd009033400109".to_owned(),
-            inferred: false,
-            cause: None,
-            from_e164: Some("+32472591687".to_owned()),
-            to_e164: None,
-            web_hook_event: WebHookEvent {
-                call_id,
-                conference_events: Vec::new(),
-                conference_id: "577193ccf44465016826009033600110".to_owned(),
-                connected: false,
-                conversation_time: -1,
-                end_time: None,
-                from: "00472591687".to_owned(),
-                from_name: String::new(),
-                monitored_extension: "42".to_owned(),
-                monitiored_user: "Thomas De Wilde".to_owned(),
-                monitored_user: "Thomas De Wilde".to_owned(),
-                outgoing: false,
-                pickup_time: None,
-                start_time: PublishedTime(start),
-                status: Status::Ringing,
-                to: "42".to_owned(),
-                to_name: "Thomas De Wilde".to_owned(),
-                total_time: -1,
-            },
-        }
+        CallEvent { from_e164: Some("+32472591687".to_owned()), ..CallEvent::example(call_id, Status::Ringing, start) }
     }
 
     #[test]

@@ -159,16 +159,7 @@ async fn poison_message_is_set_aside_and_holds_nobody_up() {
 /// The event as another agent would send it.
 fn copy_of(told: &Value) -> CallEvent {
     let web_hook_event: shared::event::WebHookEvent = serde_json::from_value(told.clone()).expect("an event");
-    CallEvent {
-        event_id: shared::ids::EventId::new(web_hook_event.call_id, web_hook_event.status),
-        occurred_at: web_hook_event.end_time.unwrap_or(web_hook_event.start_time).0,
-        pbx_id: "master".to_owned(),
-        agent_id: "other/1".to_owned(),
-        user_guid: String::new(),
-        inferred: false,
-        cause: None,
-        from_e164: None,
-        to_e164: None,
-        web_hook_event,
-    }
+    let (call_id, status) = (web_hook_event.call_id, web_hook_event.status);
+    let at = web_hook_event.end_time.unwrap_or(web_hook_event.start_time).0;
+    CallEvent { agent_id: "other/1".to_owned(), web_hook_event, ..CallEvent::example(call_id, status, at) }
 }

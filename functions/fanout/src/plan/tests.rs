@@ -1,9 +1,8 @@
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use shared::event::{Status, WebHookEvent};
-use shared::ids::{DeliveryId, EventId, SubscriptionId};
+use shared::event::Status;
+use shared::ids::{DeliveryId, SubscriptionId};
 use shared::subscription::{Method, Secret};
-use shared::time::PublishedTime;
 
 use super::*;
 
@@ -16,38 +15,7 @@ fn call_id(call: u8) -> CallId {
 }
 
 fn event(call: u8, status: Status) -> CallEvent {
-    let call_id = call_id(call);
-    CallEvent {
-        event_id: EventId::new(call_id, status),
-        occurred_at: now(),
-        pbx_id: "master".to_owned(),
-        agent_id: "rack/1".to_owned(),
-        user_guid: "guid".to_owned(),
-        inferred: false,
-        cause: None,
-        from_e164: None,
-        to_e164: None,
-        web_hook_event: WebHookEvent {
-            call_id,
-            conference_events: Vec::new(),
-            conference_id: "conference".to_owned(),
-            connected: false,
-            conversation_time: -1,
-            end_time: None,
-            from: "00472591687".to_owned(),
-            from_name: String::new(),
-            monitored_extension: "42".to_owned(),
-            monitiored_user: "Thomas De Wilde".to_owned(),
-            monitored_user: "Thomas De Wilde".to_owned(),
-            outgoing: false,
-            pickup_time: None,
-            start_time: PublishedTime(now()),
-            status,
-            to: "42".to_owned(),
-            to_name: "Thomas De Wilde".to_owned(),
-            total_time: -1,
-        },
-    }
+    CallEvent::example(call_id(call), status, now())
 }
 
 fn record(id: &str, group: &str) -> FifoRecord {
