@@ -34,8 +34,10 @@ use crate::pbx::rcc;
 use crate::pbx::session::Session;
 use crate::uplink::UplinkSender;
 
-/// Portions of new monitors, naming time-outs and waiting jobs are looked at this often.
-const TICK: Duration = Duration::from_millis(20);
+/// Naming time-outs and waiting jobs are looked at this often.
+const TICK: Duration = Duration::from_millis(100);
+/// As often as the PBX itself lists a portion of users, a portion of them is monitored.
+const PORTION: Duration = Duration::from_millis(20);
 /// After a session began, its users' calls have this long to come back.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const LIST_WITHIN: Duration = Duration::from_secs(15);
@@ -216,7 +218,10 @@ impl Shift {
         self.session = Session::new(self.session.number + 1);
         self.send(rcc::initialize(self.monitor.by_group()));
         let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut portion = interval(PORTION);
+        for timer in [&mut tick, &mut portion] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             if let Err(error) = self.flush(&mut link).await {
                 return error.into();
@@ -232,6 +237,12 @@ impl Shift {
                     Ok(())
                 }
                 _ = tick.tick() => self.on_tick(),
+                _ = portion.tick(), if self.session.is_to_monitor_more() => {
+                    for frame in self.session.monitor_next() {
+                        self.send(frame);
+                    }
+                    Ok(())
+                }
                 () = stop.cancelled() => Err(End::Stopped),
             };
             if let Err(end) = woken {
@@ -296,7 +307,10 @@ impl Shift {
             Frame::User(user_info) => self.on_user_info(user_info),
             Frame::InitializeResult => self.on_listed().await?,
             Frame::UserInitializeResult { src, handle, prefixes } => {
-                self.session.monitored(src.as_deref(), handle, prefixes);
+                let watched = self.session.monitored(src.as_deref(), handle, prefixes);
+                if let (Some(user), Some(calls)) = (watched, &mut self.calls) {
+                    calls.watching(user, self.clock.now());
+                }
                 self.release_users();
                 self.announce_if_complete();
             }
@@ -425,9 +439,6 @@ impl Shift {
     fn on_tick(&mut self) -> Result<(), End> {
         if self.session.listed {
             self.session.give_up_unanswered();
-            for frame in self.session.monitor_next() {
-                self.send(frame);
-            }
             self.announce_if_complete();
         } else if self.session.begun.elapsed() > LIST_WITHIN {
             return Err(End::Lost(anyhow::anyhow!(
@@ -436,10 +447,10 @@ impl Shift {
         }
         let Some(calls) = &mut self.calls else { return Ok(()) };
         let outputs = calls.tick(self.clock.now());
-        let missing = calls.users_with_missing_calls();
         if let (Some(at), Some(pbx_id)) = (self.settle_at, &self.pbx_id)
             && Instant::now() >= at
         {
+            let missing = calls.users_with_missing_calls();
             self.settle_at = (!missing.is_empty()).then(|| Instant::now() + NEXT_SETTLING);
             if !missing.is_empty() {
                 self.memory.ask_about_missing(pbx_id.clone(), missing);

@@ -58,6 +58,8 @@ pub struct Calls {
     calls: HashMap<CallId, Call>,
     names: Names,
     session_since: Timestamp,
+    /// Since when each user is monitored in this session.
+    watched: HashMap<UserGuid, Timestamp>,
     /// How many calls had to be named without a conference; it tells the lives of one handle apart.
     nameless: u64,
     /// Legs whose own park was asked for: their end is not the end of the call.
@@ -75,6 +77,7 @@ impl Calls {
             calls: HashMap::new(),
             names: Names::default(),
             session_since: Timestamp::MIN,
+            watched: HashMap::new(),
             nameless: 0,
             parking: HashSet::new(),
             last_cleaning: Timestamp::MIN,
@@ -87,6 +90,12 @@ impl Calls {
 
     pub fn session_started(&mut self, now: Timestamp) {
         self.session_since = now;
+        self.watched.clear();
+    }
+
+    /// From now on everything about this user's calls is reported.
+    pub fn watching(&mut self, user: UserGuid, now: Timestamp) {
+        self.watched.insert(user, now);
     }
 
     /// The PBX session is gone and its handles with it. Calls go on in the PBX; they are missing until they come back.
@@ -223,8 +232,9 @@ impl Calls {
 
     /// Takes over what agents wrote down about a user's calls, and forgets silently the missing ones whose end is among it.
     fn learn_items(&mut self, user: &UserGuid, items: &[LegItem], now: Timestamp) {
+        let watched_since = self.watched.get(user).copied().unwrap_or(self.session_since);
         for item in items {
-            self.names.learn(user, item, now);
+            self.names.learn(user, item, watched_since, now);
             let name = |n| CallId::of_conference(&self.origin.pbx_id, user, &item.conference, item.direction, n);
             let ended: HashSet<CallId> = (0..item.ended).map(name).chain(item.last_ended).collect();
             for id in ended {
@@ -510,7 +520,7 @@ impl Calls {
     fn forget(&mut self, id: CallId, at: Timestamp) -> Option<Call> {
         let call = self.calls.remove(&id)?;
         for (spot, before) in spots(&call).iter().zip(&call.counts) {
-            self.names.leave(spot, id, before + 1, at);
+            self.names.leave(spot, id, before + 1, call.start, at);
         }
         Some(call)
     }

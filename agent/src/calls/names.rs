@@ -1,6 +1,6 @@
 //! Which call a leg belongs to: the names of calls, and what has ended under which conference.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +13,9 @@ use super::leg::UserGuid;
 /// How long an ended call counts: as long as its item in the table.
 const KEEP: SignedDuration = SignedDuration::from_hours(24);
 
+/// Beginnings of ended calls that are kept; a queue may offer one call many times.
+const LATEST: usize = 16;
+
 /// Where calls meet: the same user, conference and direction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Spot {
@@ -24,6 +27,8 @@ pub(super) struct Spot {
 #[derive(Debug, Default)]
 struct Knowledge {
     ended: u32,
+    /// When the latest ended calls began, in milliseconds.
+    begun: VecDeque<i64>,
     last_ended: Option<CallId>,
     live: Option<CallId>,
     touched: Timestamp,
@@ -57,7 +62,7 @@ impl Names {
     }
 
     /// A call that had this spot has ended, as the `count`-th. Others may have counted it, and more, already.
-    pub(super) fn leave(&mut self, spot: &Spot, call: CallId, count: u32, now: Timestamp) {
+    pub(super) fn leave(&mut self, spot: &Spot, call: CallId, count: u32, begun: Timestamp, now: Timestamp) {
         let known = self.spots.entry(spot.clone()).or_default();
         if known.live == Some(call) {
             known.live = None;
@@ -65,18 +70,28 @@ impl Names {
         if count > known.ended {
             known.ended = count;
             known.last_ended = Some(call);
+            known.begun.push_back(begun.as_millisecond());
+            if known.begun.len() > LATEST {
+                known.begun.pop_front();
+            }
         }
         known.touched = now;
     }
 
     /// Takes over what other agents, or this one before a restart, wrote down. Counts only grow.
-    pub(super) fn learn(&mut self, user: &UserGuid, item: &LegItem, now: Timestamp) {
+    ///
+    /// A call that began while this agent watched the user is not taken over: this agent counts it itself, when it sees its
+    /// end. Another agent may have seen that end already, and this call would then count as one before itself.
+    pub(super) fn learn(&mut self, user: &UserGuid, item: &LegItem, watched_since: Timestamp, now: Timestamp) {
         let spot = Spot { user: user.clone(), conference: item.conference.as_str().into(), direction: item.direction };
         let known = self.spots.entry(spot).or_default();
-        if item.ended > known.ended {
-            known.ended = item.ended;
-            known.last_ended = item.last_ended;
-            if known.live == item.last_ended {
+        let own = item.begun.iter().filter(|begun| **begun >= watched_since.as_millisecond()).count();
+        let ended = item.ended.saturating_sub(u32::try_from(own).unwrap_or(u32::MAX));
+        if ended > known.ended {
+            known.ended = ended;
+            known.last_ended = item.last_ended.filter(|_| own == 0);
+            known.begun = item.begun.iter().copied().filter(|begun| *begun < watched_since.as_millisecond()).collect();
+            if known.live.is_some() && known.live == item.last_ended {
                 known.live = None;
             }
         }
@@ -94,6 +109,7 @@ impl Names {
             direction: spot.direction,
             ended: known.map_or(0, |known| known.ended),
             live: known.and_then(|known| known.live),
+            begun: known.map(|known| known.begun.iter().copied().collect()).unwrap_or_default(),
             last_ended: known.and_then(|known| known.last_ended),
             expires_at: now.as_second() + KEEP.as_secs(),
         }

@@ -101,6 +101,11 @@ impl Session {
         Some((guid, identity))
     }
 
+    /// Monitoring begins when the list of users is complete, because only then it is certain which PBX this is.
+    pub fn is_to_monitor_more(&self) -> bool {
+        self.listed && !self.to_monitor.is_empty()
+    }
+
     /// The requests that monitor the next portion of users.
     pub fn monitor_next(&mut self) -> Vec<String> {
         let mut frames = Vec::new();
@@ -116,20 +121,22 @@ impl Session {
     }
 
     /// The PBX gave a monitor its handle. An answer without `src` belongs to the oldest request.
-    pub fn monitored(&mut self, src: Option<&str>, handle: u64, prefixes: DialPrefixes) {
+    /// Returns whose monitor it is.
+    pub fn monitored(&mut self, src: Option<&str>, handle: u64, prefixes: DialPrefixes) -> Option<UserGuid> {
         let at = src.map_or(Some(0), |src| self.asked.iter().position(|asked| asked.src == src));
-        let Some(Asked { user: guid, .. }) = at.and_then(|at| self.asked.remove(at)) else { return };
+        let Asked { user: guid, .. } = self.asked.remove(at?)?;
         if handle == 0 {
             warn!(user = %guid, "The PBX does not let this user be monitored");
-            return;
+            return None;
         }
         if let Some(user) = self.users.get_mut(&guid) {
             user.handle = Some(handle);
         }
-        self.handles.insert(handle, guid);
+        self.handles.insert(handle, guid.clone());
         if !prefixes.international.is_empty() || self.prefixes == DialPrefixes::default() {
             self.prefixes = prefixes;
         }
+        Some(guid)
     }
 
     fn is_asked_for(&self, guid: &UserGuid) -> bool {

@@ -44,6 +44,9 @@ pub struct LegItem {
     pub direction: Direction,
     /// How many calls under this conference have ended.
     pub ended: u32,
+    /// When the latest of them began, in milliseconds. Who watched the user by then has counted them itself.
+    #[serde(default)]
+    pub begun: Vec<i64>,
     /// The live call that has this conference as an alias, when it was named under another one.
     #[serde(default)]
     pub live: Option<CallId>,

@@ -54,6 +54,7 @@ fn agent_started_after_a_transfer_finds_the_call_by_its_alias() {
     let mut table = Table::default();
     let (mut old, mut young) = (core(), core());
     let mut first = table.play(&mut old, 0.0, vec![leg(1, 129).conf("c2"), leg(1, 133), leg(1, 133).conf("c1")]);
+    young.session_started(at(4.0));
     let second = table.play(&mut young, 5.0, vec![leg(9, 133).conf("c1").running(5), leg(9, 134).del()]);
     first.extend(table.play(&mut old, 5.1, vec![leg(1, 134).del()]));
     assert!(ids(&second).is_subset(&ids(&first)), "{}\n{}", show(&first), show(&second));
@@ -64,6 +65,7 @@ fn agent_started_between_two_offers_counts_them() {
     let mut table = Table::default();
     let (mut old, mut young) = (core(), core());
     table.play(&mut old, 0.0, vec![leg(1, 129).conf("c1"), leg(1, 132), leg(1, 134).del()]);
+    young.session_started(at(4.0));
     let (mut first, mut second) = (Vec::new(), Vec::new());
     let again = [leg(2, 129).conf("c1"), leg(2, 132), leg(2, 133), leg(2, 134).del()];
     for (n, report) in (0u8..).zip(again) {
@@ -79,6 +81,7 @@ fn call_that_returns_to_a_user_is_a_new_one_for_both() {
     let mut table = Table::default();
     let (mut old, mut young) = (core(), core());
     let out = table.play(&mut old, 0.0, vec![leg(1, 129).conf("c1"), leg(1, 133), leg(1, 134).cause(26).del()]);
+    young.session_started(at(4.0));
     let back = || vec![leg(2, 129).conf("c1"), leg(2, 132), leg(2, 133)];
     let first = table.play(&mut old, 5.0, back());
     let second = table.play(&mut young, 5.1, back());
@@ -104,6 +107,7 @@ fn tone_after_an_end_that_another_agent_saw_is_no_new_call() {
     let mut table = Table::default();
     let (mut old, mut young) = (core(), core());
     table.play(&mut old, 0.0, vec![leg(1, 1).conf("c1"), leg(1, 3), leg(1, 6).cause(17)]);
+    young.session_started(at(0.5));
     let out = table.play(&mut young, 1.0, vec![leg(4, 6).conf("c1").running(1), leg(4, 6).del()]);
     assert!(out.is_empty(), "{}", show(&out));
 }
@@ -128,4 +132,15 @@ fn offer_that_came_while_the_session_was_lost_is_a_call_of_its_own() {
     let there = table.play(&mut other, 5.0, ends(2));
     assert_eq!(ids(&here), ids(&there));
     assert_eq!(table.0.iter().map(|item| item.ended).max(), Some(2));
+}
+
+#[test]
+fn call_that_ends_before_the_slower_agent_has_named_it_is_the_same_call() {
+    let mut table = Table::default();
+    let (mut quick, mut slow) = (core(), core());
+    let reports = || vec![leg(1, 1).conf("c1"), leg(1, 5), leg(1, 7).del()];
+    let first = table.play(&mut quick, 1.0, reports());
+    // The slower agent saw the same and asks the table when the other one has written the end.
+    let second = table.play(&mut slow, 1.0, reports());
+    assert_eq!(ids(&first), ids(&second));
 }
