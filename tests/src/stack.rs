@@ -207,5 +207,7 @@ impl Drop for Stack {
         if let Err(error) = down {
             eprintln!("the stack in {} was not ended: {error}", self.folder.display());
         }
+        // What agents kept beside the stack goes too.
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
