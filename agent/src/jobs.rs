@@ -24,7 +24,6 @@ const PROGRESS_WITHIN: Duration = Duration::from_secs(45);
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
 /// A call that was set up and not refused for this long counts as made.
 const SETUP_IS_PROGRESS_AFTER: Duration = Duration::from_millis(500);
-const NORMAL_CLEARING: u16 = 16;
 
 /// A command may act only while this is open. It is asked as the last thing before the frame is written.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +143,7 @@ impl Jobs {
         if let Some(at) = self.given_up.iter().position(|request| request.is_of(result)) {
             let Request { src, user, .. } = self.given_up.remove(at);
             if let Some(call @ 1..) = result.call {
-                out.push(rcc::clear(&src, LegId { session, user, call }, NORMAL_CLEARING).into());
+                out.push(rcc::clear(&src, LegId { session, user, call }, rcc::NORMAL_CLEARING).into());
             }
             return;
         }
@@ -192,7 +191,7 @@ impl Jobs {
                 None => Refusal::new(Code::Refused),
             };
             if *clear_when_refused && !report.last {
-                out.push(rcc::clear("clear", report.leg, NORMAL_CLEARING).into());
+                out.push(rcc::clear("clear", report.leg, rcc::NORMAL_CLEARING).into());
             }
             self.answer_at(at, Reply::Done(Err(refusal)));
             return;
@@ -218,7 +217,7 @@ impl Jobs {
                         self.given_up.extend(job.request.take());
                     }
                     if let (Wants::NewCall { leg: Some(leg), .. }, Reply::Done(Err(_))) = (&job.wants, &reply) {
-                        out.push(rcc::clear("clear", *leg, NORMAL_CLEARING).into());
+                        out.push(rcc::clear("clear", *leg, rcc::NORMAL_CLEARING).into());
                     }
                     self.answer_at(at, reply);
                 }

@@ -12,8 +12,6 @@ use crate::jobs::{Request, Wants};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
 
-const NORMAL_CLEARING: u16 = 16;
-
 /// How an operation is carried out.
 #[derive(Debug)]
 pub enum Plan {
@@ -57,7 +55,7 @@ pub fn plan(operation: &Operation, calls: &Calls, session: &mut Session) -> Resu
         Operation::DisconnectCall { call_id } => {
             let legs: Vec<LegId> = live_legs(calls, *call_id)?.into_iter().map(|(leg, _)| leg).collect();
             let request = Request { mt: "UserClear", src: session.new_src("c"), user: legs[0].user };
-            let frames = legs.into_iter().map(|leg| rcc::clear(&request.src, leg, NORMAL_CLEARING)).collect();
+            let frames = legs.into_iter().map(|leg| rcc::clear(&request.src, leg, rcc::NORMAL_CLEARING)).collect();
             Ok(Plan::Act { request, wants: Wants::Ended(vec![*call_id], Code::Refused), frames })
         }
         Operation::TransferCall { call_id_a, call_id_b } => {

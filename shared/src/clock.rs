@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 /// How far a quartz may drift, generously; the window widens by it between answers.
@@ -81,11 +81,6 @@ impl CloudClock {
         let own_clock_fits = |window: &Window| (window.low..=window.high).contains(&self.fallback);
         let offset = self.window().filter(|window| !own_clock_fits(window)).map_or(self.fallback, Window::middle);
         Timestamp::from_nanosecond(boot.nanos() + offset).unwrap_or(Timestamp::MAX)
-    }
-
-    /// How far the machine's wall clock is from the cloud's; `None` before the first answer.
-    pub fn wall_offset(&self) -> Option<SignedDuration> {
-        self.window().map(|_| self.now().duration_since(Timestamp::now()))
     }
 
     /// Learns from an answer whose `Date` header said `date`.

@@ -10,6 +10,9 @@ pub const USERS_SRC: &str = "users";
 /// At most this many users are asked for at a time, as the PBX does itself when it lists them.
 pub const USERS_PER_TICK: usize = 50;
 
+/// Q.850 cause of an ordinary hang-up.
+pub const NORMAL_CLEARING: u16 = 16;
+
 fn request(mt: &str, src: &str, fields: Value) -> String {
     let mut frame = json!({"api": "RCC", "mt": mt, "src": src});
     if let (Some(frame), Value::Object(fields)) = (frame.as_object_mut(), fields) {

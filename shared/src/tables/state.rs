@@ -207,10 +207,6 @@ impl StateTable {
         self.put(item, "store the delivery log").await
     }
 
-    pub async fn delivery_log(&self, at: &LogKey) -> Result<Option<DeliveryLog>, TableError> {
-        Ok(self.receiver_view(at).await?.log)
-    }
-
     /// Reads all these items consistently; those that do not exist are left out.
     async fn get_all(
         &self,
