@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use easyconnect_tests::{Agent, AgentOptions, Pbx, Proxy, Stack, eventually};
-use rustix::process::Signal;
 use serde_json::json;
 use shared::command::{ACT_WITHIN, CommandState};
 
@@ -35,9 +34,9 @@ async fn only_the_next_call_is_made(stack: &Stack, pbx: &Pbx) {
 async fn frozen_with_a_long_poll_open() {
     let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
     let agent = Agent::start(&stack, &pbx, "one").await;
-    agent.signal(Signal::STOP);
+    agent.freeze();
     let answer = stack.api.make_call("77", "50").await.refused(409, "agent_no_answer");
-    agent.signal(Signal::CONT);
+    agent.thaw();
     expired(&stack, answer.text("commandId")).await;
     only_the_next_call_is_made(&stack, &pbx).await;
 }
@@ -46,12 +45,12 @@ async fn frozen_with_a_long_poll_open() {
 async fn frozen_with_a_long_poll_open_and_nobody_looking() {
     let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
     let agent = Agent::start(&stack, &pbx, "one").await;
-    agent.signal(Signal::STOP);
+    agent.freeze();
     let answer = stack.api.post("/rcc/makecall?wait=0", json!({"from": "77", "to": "50"})).await;
     assert_eq!((answer.status, answer.text("state")), (202, "queued"), "{}", answer.body);
     // The command has to age; nothing else shows when.
     tokio::time::sleep(TOO_OLD).await;
-    agent.signal(Signal::CONT);
+    agent.thaw();
     // The API would expire it when asked; here the agent itself has to see that it is too late.
     let id = answer.text("commandId").parse().expect("an id");
     eventually("the agent has let the command expire", async || {
@@ -73,10 +72,10 @@ async fn frozen_while_the_answer_to_its_claim_is_held_back() {
     let answer = stack.api.post("/rcc/makecall?wait=0", json!({"from": "77", "to": "50"})).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     proxy.until_holding().await;
-    agent.signal(Signal::STOP);
+    agent.freeze();
     proxy.release();
     tokio::time::sleep(TOO_OLD).await;
-    agent.signal(Signal::CONT);
+    agent.thaw();
     expired(&stack, answer.text("commandId")).await;
     only_the_next_call_is_made(&stack, &pbx).await;
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::{Pbx, Stack, eventually, paths};
 
@@ -82,6 +82,17 @@ impl Agent {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("the agent is there");
+    }
+
+    /// Stops the process where it stands. The signal alone is only a wish: on a busy machine the agent would run on for a while.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let stopped = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).expect("a child");
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "agent {} ended", self.name);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     pub fn kill(&mut self) {
