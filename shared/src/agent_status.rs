@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::ids::CommandId;
 use crate::number::DialPrefixes;
 
 pub const BEAT_EVERY: Duration = Duration::from_secs(10);
@@ -39,6 +40,9 @@ pub struct AgentStatus {
     pub waiting_events: u32,
     #[serde(default)]
     pub prefixes: DialPrefixes,
+    /// Long commands that this agent carries out. When it is gone, another agent ends what they began.
+    #[serde(default)]
+    pub running: Vec<CommandId>,
     /// What stands in the way, for the person who looks at `GET /status`.
     #[serde(default)]
     pub problem: Option<String>,
@@ -53,5 +57,10 @@ impl AgentStatus {
 
     pub fn can_act(&self, now: Timestamp) -> bool {
         self.is_fresh(now) && self.pbx == PbxLink::Up
+    }
+
+    /// The last word of an agent that leaves something undone: nobody has to wait until it is stale.
+    pub fn gone(self) -> Self {
+        Self { pbx: PbxLink::Down, session_since: None, updated_at: 0, ..self }
     }
 }

@@ -3,13 +3,20 @@
 //! The checksum lets a secret scanner, and the person who pasted half a key, see at once what is wrong. Only the SHA-256 of
 //! a key is ever stored.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::destination::Rules;
+
 const PREFIX: &str = "ec_";
 const RANDOM_HEX: usize = 64;
 const CHECKSUM_HEX: usize = 8;
+/// Digits of a key's hash that are its public id.
+pub const ID_HEX: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an API key is `ec_` and 72 hexadecimal digits with a valid checksum")]
@@ -18,6 +25,12 @@ pub struct MalformedKey;
 /// The SHA-256 of a well-formed key, in lower-case hex.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyHash(String);
+
+/// The key that is made of 32 random bytes.
+pub fn key_of(random: [u8; RANDOM_HEX / 2]) -> String {
+    let random = hex::encode(random);
+    format!("{PREFIX}{random}{:08x}", crc32fast::hash(random.as_bytes()))
+}
 
 impl KeyHash {
     pub fn of(key: &str) -> Result<Self, MalformedKey> {
@@ -32,6 +45,12 @@ impl KeyHash {
         Ok(Self(hex::encode(Sha256::digest(key.as_bytes()))))
     }
 
+    /// A hash as it was stored: 64 lower-case hexadecimal digits.
+    pub fn stored(text: &str) -> Option<Self> {
+        let valid = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        valid.then(|| Self(text.to_owned()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -39,6 +58,11 @@ impl KeyHash {
     /// Takes the same time wherever the two differ.
     pub fn matches(&self, stored: &str) -> bool {
         self.0.as_bytes().ct_eq(stored.as_bytes()).into()
+    }
+
+    /// The public id of the key: enough to name it, not enough to find it.
+    pub fn id(&self) -> String {
+        self.0[..ID_HEX].to_owned()
     }
 
     /// Enough to tell keys apart in logs and audits, not enough to be one.
@@ -78,21 +102,70 @@ impl Scope {
     }
 }
 
+/// Requests a minute that a key may send unless it says otherwise: well above what a low-code platform sends for one
+/// connection, and low enough to stop a flow that has run wild.
+pub const REQUESTS_PER_MINUTE: u32 = 3_000;
+
 /// A stored key: who it is and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKey {
     pub id: String,
+    /// The app that uses the key. Two keys may share it, so that one can replace the other without a gap.
+    #[serde(default)]
+    pub name: String,
     pub scopes: Vec<Scope>,
+    /// Only these extensions and their calls exist for the key; absent = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<BTreeSet<String>>,
+    #[serde(default)]
+    pub destinations: Rules,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_per_hour: Option<u32>,
+    #[serde(default = "requests_per_minute")]
+    pub requests_per_minute: u32,
+    /// Milliseconds.
+    #[serde(default)]
+    pub created_at: i64,
+    /// Milliseconds; written now and then, not with every request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<i64>,
     /// Unix seconds; also the table's TTL attribute, which deletes late, so that readers check it themselves.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
 }
 
+fn requests_per_minute() -> u32 {
+    REQUESTS_PER_MINUTE
+}
+
 impl ApiKey {
+    pub fn new(id: String, name: String, scopes: Vec<Scope>) -> Self {
+        Self {
+            id,
+            name,
+            scopes,
+            extensions: None,
+            destinations: Rules::default(),
+            calls_per_hour: None,
+            requests_per_minute: REQUESTS_PER_MINUTE,
+            created_at: 0,
+            last_used_at: None,
+            expires_at: None,
+        }
+    }
+
     /// A key named by its hash in the operator's deployment parameters, meant to create the real ones.
     pub fn bootstrap(hash: &KeyHash) -> Self {
-        Self { id: format!("bootstrap-{}", hash.short_id()), scopes: Scope::ALL.to_vec(), expires_at: None }
+        Self::new(format!("bootstrap-{}", hash.short_id()), "bootstrap".to_owned(), Scope::ALL.to_vec())
+    }
+
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|at| at > now.as_second())
+    }
+
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
     }
 }
 
@@ -103,7 +176,8 @@ mod tests {
     #[test]
     fn keys_are_checked_before_they_are_hashed() {
         let random = "0123456789abcdef".repeat(4);
-        let key = format!("ec_{random}{:08x}", crc32fast::hash(random.as_bytes()));
+        let key = key_of(*b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef");
+        assert!(key.starts_with(&format!("ec_{random}")));
         let hash = KeyHash::of(&key).expect("a key");
         insta::assert_snapshot!(format!("{key}\n{}", hash.as_str()));
         assert!(hash.matches(hash.as_str()));

@@ -55,6 +55,14 @@ codes! {
         "Check for missing characters; if the key was revoked or has expired, create a new one.";
     MissingScope = "missing_scope", 403, false, "The API key may not do this.",
         "Use a key with the scope that the message names.";
+    ExtensionNotAllowed = "extension_not_allowed", 403, false, "The API key may not act for this extension.",
+        "Use a key whose list of extensions has this one.";
+    DestinationNotAllowed = "destination_not_allowed", 403, false, "The API key or the stack may not call this destination.",
+        "Ask an administrator for a key whose destination patterns allow the number.";
+    RateLimited = "rate_limited", 429, true, "The API key sends too many requests.",
+        "Wait for the time in `retryAfter`, then go on more slowly.";
+    TooManyCalls = "too_many_calls", 429, true, "The hourly number of calls is used up.",
+        "Wait for the time in `retryAfter`, or ask an administrator for a higher limit.";
     NotFound = "not_found", 404, false, "There is no such resource.",
         "Compare the path with the list of requests in the documentation.";
     MethodNotAllowed = "method_not_allowed", 405, false, "The resource does not know this HTTP method.",
@@ -65,6 +73,14 @@ codes! {
         "The call may have ended; list the live calls with GET /rcc/calls.";
     NotMonitored = "not_monitored", 404, false, "No monitored user or queue has this extension.",
         "Add the user or queue to the PBX group in which the EasyConnect app is an active member.";
+    UserNotFound = "user_not_found", 404, false, "No visible user or queue has this extension.",
+        "List the users with GET /rcc/users.";
+    DeviceNotFound = "device_not_found", 404, false, "The user has no registered device with this hardware id.",
+        "Use `hw` of one of the user's devices in GET /rcc/users.";
+    ApiKeyNotFound = "apikey_not_found", 404, false, "There is no API key with this id.",
+        "List the keys with GET /apikeys.";
+    TooManyKeys = "too_many_keys", 409, false, "Two live API keys have this name already.",
+        "Delete the older one, or choose another name.";
     IdempotencyConflict = "idempotency_conflict", 409, false, "This idempotency key was used with another request.",
         "Use a new key for a new request; repeat a request unchanged.";
     // Nobody can act.
@@ -95,6 +111,16 @@ codes! {
         "Only a ringing incoming call can be answered, on a phone that supports it.";
     NotTransferable = "not_transferable", 422, false, "The two calls cannot be joined.",
         "Both must be live calls of one user or queue.";
+    NotConnected = "not_connected", 422, false, "The call is not in a state in which this can be done.",
+        "The call has to be answered; look at it with GET /rcc/calls.";
+    NotHeld = "not_held", 422, false, "The call is not on hold.",
+        "Only a call that this user holds can be retrieved.";
+    NotRedirectable = "not_redirectable", 422, false, "The call cannot be redirected.",
+        "It has to ring or be answered at a monitored user, and the destination has to exist.";
+    NotParkable = "not_parkable", 422, false, "The call cannot be parked.",
+        "It has to be answered, and the place has to be free.";
+    NothingToPickUp = "nothing_to_pick_up", 422, false, "There is no call to pick up.",
+        "The call has to ring or be parked, and the user who picks it up needs a registered phone.";
     PbxTimeout = "pbx_timeout", 422, true, "The PBX accepted the operation but nothing happened in time.",
         "Look at the live calls before you try again.";
     Interrupted = "interrupted", 422, false, "The connection to the PBX was lost while the operation ran.",

@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::codes::Code;
 use crate::ids::{CallId, CommandId};
+use crate::operation::{Operation, Reach};
 
 /// An agent acts on a command only while it is younger than this.
 pub const ACT_WITHIN: Duration = Duration::from_secs(6);
@@ -23,75 +23,6 @@ pub const EXPIRE_AFTER: Duration = Duration::from_secs(7);
 pub const SILENT_AFTER: Duration = Duration::from_secs(60);
 /// How long a command, and with it its idempotency key, is kept.
 pub const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What is to be done, with everything the agent needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "operation")]
-pub enum Operation {
-    MakeCall {
-        /// Extension of the calling user or queue.
-        from: String,
-        /// Destination as people type it.
-        to: String,
-    },
-    AnswerCall {
-        #[serde(rename = "CallId")]
-        call_id: CallId,
-    },
-    DisconnectCall {
-        #[serde(rename = "CallId")]
-        call_id: CallId,
-    },
-    TransferCall {
-        #[serde(rename = "CallIdA")]
-        call_id_a: CallId,
-        #[serde(rename = "CallIdB")]
-        call_id_b: CallId,
-    },
-    GetUsers,
-    GetCalls,
-    GetCall {
-        #[serde(rename = "CallId")]
-        call_id: CallId,
-    },
-}
-
-impl Operation {
-    /// The operationId under which the API description lists it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::MakeCall { .. } => "MakeCall",
-            Self::AnswerCall { .. } => "AnswerCall",
-            Self::DisconnectCall { .. } => "DisconnectCall",
-            Self::TransferCall { .. } => "TransferCall",
-            Self::GetUsers => "GetUsers",
-            Self::GetCalls => "GetCalls",
-            Self::GetCall { .. } => "GetCall",
-        }
-    }
-
-    /// The calls that an agent must know to be able to act.
-    pub fn call_ids(&self) -> Vec<CallId> {
-        match self {
-            Self::AnswerCall { call_id } | Self::DisconnectCall { call_id } | Self::GetCall { call_id } => {
-                vec![*call_id]
-            }
-            Self::TransferCall { call_id_a, call_id_b } => vec![*call_id_a, *call_id_b],
-            Self::MakeCall { .. } | Self::GetUsers | Self::GetCalls => Vec::new(),
-        }
-    }
-
-    /// Tells this operation with these parameters from every other one.
-    pub fn fingerprint(&self) -> String {
-        let text = serde_json::to_string(self).unwrap_or_default();
-        hex::encode(Sha256::digest(text.as_bytes()))
-    }
-
-    /// Reads are answered from the agent's memory and change nothing.
-    pub fn is_read(&self) -> bool {
-        matches!(self, Self::GetUsers | Self::GetCalls | Self::GetCall { .. })
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -139,6 +70,35 @@ impl From<Code> for Refusal {
 /// What came of a command: the operation's own fields, or the refusal.
 pub type Outcome = Result<Value, Refusal>;
 
+/// One call that a long command places.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dial {
+    /// Extension of the queue that calls.
+    pub via: String,
+    /// The number as it is dialled on this PBX.
+    pub number: String,
+    /// Milliseconds on the cloud's clock, before the frame went out.
+    pub at: i64,
+    /// The call, once the PBX has shown it.
+    #[serde(rename = "CallId", default, skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<CallId>,
+}
+
+/// How far a long command has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Both parties are being called.
+    Calling,
+    /// One party has answered and hears the queue.
+    FirstAnswered,
+    /// Both have answered and are being joined.
+    Joining,
+    /// It failed, and what was begun is being ended.
+    CleaningUp,
+}
+
 /// The command's item in the exchange table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -156,6 +116,14 @@ pub struct Command {
     pub token: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    #[serde(default)]
+    pub reach: Reach,
+    /// The calls that a long command places, written before their frames go out, so that whoever takes over knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dials: Vec<Dial>,
+    /// How far a long command has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
     /// Agents that do not know one of the calls.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub declined: BTreeSet<String>,
@@ -169,24 +137,21 @@ pub struct Command {
 }
 
 impl Command {
-    pub fn queued(
-        command_id: CommandId,
-        operation: Operation,
-        key_id: &str,
-        body_hash: String,
-        now: Timestamp,
-    ) -> Self {
+    pub fn queued(command_id: CommandId, operation: Operation, key_id: &str, reach: Reach, now: Timestamp) -> Self {
         let created_at = now.as_millisecond();
         Self {
             command_id,
-            operation,
             state: CommandState::Queued,
             created_at,
             updated_at: created_at,
-            body_hash,
+            body_hash: operation.fingerprint(),
+            operation,
             key_id: key_id.to_owned(),
             token: None,
             owner: None,
+            reach,
+            dials: Vec::new(),
+            stage: None,
             declined: BTreeSet::new(),
             result: None,
             refusal: None,
@@ -227,25 +192,24 @@ pub struct Doorbell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operation::Page;
     use crate::time::from_millis;
 
     #[test]
     fn a_queued_command_is_overdue_only_after_nobody_may_act() {
         assert!(ACT_WITHIN + Duration::from_secs(1) <= EXPIRE_AFTER);
-        let command = Command::queued(CommandId::random(), Operation::GetUsers, "k", String::new(), from_millis(1_000));
+        let command = Command::queued(
+            CommandId::random(),
+            Operation::GetUsers { page: Page::default() },
+            "k",
+            Reach::default(),
+            from_millis(1_000),
+        );
         assert!(!command.is_overdue(from_millis(8_000)));
         assert!(command.is_overdue(from_millis(8_001)));
         let running = Command { state: CommandState::Running, ..command };
         assert!(!running.is_overdue(from_millis(9_000)));
         assert_eq!(running.shown_state(from_millis(61_000)), CommandState::Running);
         assert_eq!(running.shown_state(from_millis(61_001)), CommandState::Unknown);
-    }
-    #[test]
-    fn fingerprints_differ_when_anything_does() {
-        let call = |from: &str, to: &str| Operation::MakeCall { from: from.to_owned(), to: to.to_owned() };
-        assert_eq!(call("42", "50").fingerprint(), call("42", "50").fingerprint());
-        assert_ne!(call("42", "50").fingerprint(), call("425", "0").fingerprint());
-        assert_ne!(Operation::GetUsers.fingerprint(), Operation::GetCalls.fingerprint());
-        assert_eq!(Operation::GetUsers.fingerprint().len(), 64);
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CallId, EventId};
-use crate::time::PublishedTime;
+use crate::time::{PublishedTime, iso_millis};
 
 /// The three things that happen to a call, in their only order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -204,6 +204,46 @@ impl CallEvent {
     }
 }
 
+/// The published object with everything beside it, flat: what the event history shows.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtendedEvent<'a> {
+    #[serde(flatten)]
+    pub web_hook_event: &'a WebHookEvent,
+    pub event_id: EventId,
+    pub sequence: u8,
+    pub occurred_at: String,
+    pub start_time_iso: String,
+    pub pickup_time_iso: Option<String>,
+    pub end_time_iso: Option<String>,
+    #[serde(rename = "fromE164")]
+    pub from_e164: Option<&'a str>,
+    #[serde(rename = "toE164")]
+    pub to_e164: Option<&'a str>,
+    pub cause: Option<u16>,
+    pub inferred: bool,
+}
+
+impl<'a> From<&'a CallEvent> for ExtendedEvent<'a> {
+    fn from(event: &'a CallEvent) -> Self {
+        let iso = |time: PublishedTime| iso_millis(time.0);
+        let web_hook_event = &event.web_hook_event;
+        Self {
+            web_hook_event,
+            event_id: event.event_id,
+            sequence: event.sequence(),
+            occurred_at: iso_millis(event.occurred_at),
+            start_time_iso: iso(web_hook_event.start_time),
+            pickup_time_iso: web_hook_event.pickup_time.map(iso),
+            end_time_iso: web_hook_event.end_time.map(iso),
+            from_e164: event.from_e164.as_deref(),
+            to_e164: event.to_e164.as_deref(),
+            cause: event.cause,
+            inferred: event.inferred,
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -217,6 +257,11 @@ pub(crate) mod tests {
     #[test]
     fn json_has_the_published_names_in_the_published_order() {
         insta::assert_snapshot!(serde_json::to_string_pretty(&sample().web_hook_event).expect("json"));
+    }
+
+    #[test]
+    fn the_extended_event_has_everything_flat() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&ExtendedEvent::from(&sample())).expect("json"));
     }
 
     #[test]

@@ -69,6 +69,30 @@ impl DialString {
             Some(digits) => Some(format!("{}{digits}", prefixes.international)),
         }
     }
+
+    /// The number in international form, as the PBX's prefixes make it one; `None` for extensions, service codes, and what
+    /// the PBX has told no prefix for.
+    pub fn to_e164(&self, prefixes: &DialPrefixes) -> Option<String> {
+        let international = match self.0.strip_prefix('+') {
+            Some(digits) => digits.to_owned(),
+            None => {
+                let DialPrefixes { international, national, subscriber, area, country } = prefixes;
+                let mut ways = [
+                    (international, Some(String::new())),
+                    (national, (!country.is_empty()).then(|| country.clone())),
+                    (subscriber, (!country.is_empty()).then(|| format!("{country}{area}"))),
+                ];
+                // The longest prefix is meant: `000` also begins with `00` and `0`.
+                ways.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+                let fitting =
+                    ways.into_iter().find(|(prefix, _)| !prefix.is_empty() && self.0.starts_with(prefix.as_str()));
+                let (prefix, lead) = fitting?;
+                format!("{}{}", lead?, &self.0[prefix.len()..])
+            }
+        };
+        let complete = international.len() > 2 && international.bytes().all(|byte| byte.is_ascii_digit());
+        complete.then(|| format!("+{international}"))
+    }
 }
 
 #[cfg(test)]

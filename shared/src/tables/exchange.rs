@@ -1,6 +1,10 @@
 //! The exchange table: commands, agents and the names of calls that several agents share.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Item, TableError, item, key, number, text, value};
 use crate::agent_status::{AgentStatus, STALE_AFTER};
 use crate::aws::DateOfAnswer;
-use crate::command::{Command, CommandState, Outcome};
+use crate::command::{Command, CommandState, Dial, Outcome, Stage};
 use crate::event::Direction;
 use crate::ids::{CallId, CommandId};
 
@@ -67,20 +71,21 @@ impl Exchange {
         Self { client, table }
     }
 
-    /// Writes a new command, unless one with this id exists.
+    /// Writes a new command, unless one with this id exists. One whose time is over is none: the TTL deletes late.
     pub async fn place(&self, command: &Command) -> Result<Placed, TableError> {
         let written = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item(command_key(command.command_id), command)?))
-            .condition_expression("attribute_not_exists(pk)")
+            .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
+            .expression_attribute_values(":now", number(command.created_at / 1000))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match written.map_err(aws_sdk_dynamodb::error::SdkError::into_service_error) {
+        match written.map_err(SdkError::into_service_error) {
             Ok(_) => Ok(Placed::New),
-            Err(aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(mut error)) => {
+            Err(PutItemError::ConditionalCheckFailedException(mut error)) => {
                 match error.item.take() {
                     Some(existing) => Ok(Placed::Existing(Box::new(value(existing)?))),
                     // It was there a moment ago and its answer lacks it: read it.
@@ -147,14 +152,12 @@ impl Exchange {
             .interceptor(date.clone())
             .send()
             .await;
-        match claimed.map_err(aws_sdk_dynamodb::error::SdkError::into_service_error) {
+        match claimed.map_err(SdkError::into_service_error) {
             Ok(answer) => match answer.attributes {
                 Some(command) => Ok(Claim::Won { command: Box::new(value(command)?), date: date.get() }),
                 None => Ok(Claim::Lost),
             },
-            Err(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
-                mut error,
-            )) => {
+            Err(UpdateItemError::ConditionalCheckFailedException(mut error)) => {
                 let command: Option<Command> = error.item.take().map(value).transpose()?;
                 Ok(match command {
                     Some(command) if command.token.as_deref() == Some(token) => {
@@ -202,6 +205,64 @@ impl Exchange {
         Ok(written)
     }
 
+    /// Writes down what a long command is about to do, or has done, and that it is still at work. Returns whether the command
+    /// is still this claim's.
+    pub async fn progress(
+        &self,
+        id: CommandId,
+        token: &str,
+        dials: &[Dial],
+        stage: Stage,
+        now: Timestamp,
+    ) -> Result<bool, TableError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(command_key(id)))
+            .update_expression("SET dials = :dials, stage = :stage, updatedAt = :now")
+            .condition_expression("#token = :token AND #state = :running")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":running", text("running"))
+            .expression_attribute_values(":dials", serde_dynamo::to_attribute_value(dials)?)
+            .expression_attribute_values(":stage", serde_dynamo::to_attribute_value(stage)?)
+            .expression_attribute_values(":now", number(now.as_millisecond()));
+        let (written, _): (bool, Command) = conditional(update, "write the progress").await?;
+        Ok(written)
+    }
+
+    /// Makes a running command of an agent that is gone this agent's, to clean up behind it. `None`: it has ended, or somebody
+    /// else was quicker.
+    pub async fn take_over(
+        &self,
+        id: CommandId,
+        gone: &str,
+        token: &str,
+        agent_id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Command>, TableError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(command_key(id)))
+            .update_expression("SET #token = :token, #owner = :owner, stage = :stage, updatedAt = :now")
+            .condition_expression("#owner = :gone AND #state = :running")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":owner", text(agent_id))
+            .expression_attribute_values(":gone", text(gone))
+            .expression_attribute_values(":running", text("running"))
+            .expression_attribute_values(":stage", serde_dynamo::to_attribute_value(Stage::CleaningUp)?)
+            .expression_attribute_values(":now", number(now.as_millisecond()));
+        let taken: (bool, Option<Command>) = conditional_if_any(update, "take the command over").await?;
+        Ok(taken.1.filter(|command| taken.0 || command.token.as_deref() == Some(token)))
+    }
+
     /// Notes that this agent does not know a call of the command; returns the command as it is now.
     pub async fn decline(&self, id: CommandId, agent_id: &str) -> Result<Command, TableError> {
         let update = self
@@ -240,8 +301,33 @@ impl Exchange {
             .map_err(|error| TableError::request("take the leave", &error.into_service_error()))
     }
 
+    /// Forgets an agent that is gone and has left nothing undone, unless it has been heard of since.
+    pub async fn forget(&self, gone: &AgentStatus) -> Result<(), TableError> {
+        let deleted = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key(AGENTS, &gone.agent_id)))
+            .condition_expression("updatedAt = :seen")
+            .expression_attribute_values(":seen", number(gone.updated_at))
+            .send()
+            .await;
+        match deleted.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_conditional_check_failed_exception() => Ok(()),
+            Err(error) => Err(TableError::request("forget the agent", &error)),
+        }
+    }
+
     /// All agents whose heartbeat is fresh.
     pub async fn agents(&self, now: Timestamp) -> Result<Vec<AgentStatus>, TableError> {
+        let mut agents = self.known_agents().await?;
+        agents.retain(|agent| agent.is_fresh(now));
+        Ok(agents)
+    }
+
+    /// All agents that were heard of in the last day and have not taken leave, or have left something undone.
+    pub async fn known_agents(&self) -> Result<Vec<AgentStatus>, TableError> {
         let answer = self
             .client
             .query()
@@ -252,10 +338,7 @@ impl Exchange {
             .send()
             .await
             .map_err(|error| TableError::request("list the agents", &error.into_service_error()))?;
-        let mut agents =
-            answer.items.unwrap_or_default().into_iter().map(value).collect::<Result<Vec<AgentStatus>, _>>()?;
-        agents.retain(|agent| agent.is_fresh(now));
-        Ok(agents)
+        answer.items.unwrap_or_default().into_iter().map(value).collect()
     }
 
     /// Registers the one PBX of this stack, or confirms it. Returns the other PBX that holds the place, if one does.
@@ -312,7 +395,7 @@ impl Exchange {
             .expression_attribute_values(":ended", number(leg.ended.into()))
             .send()
             .await;
-        match written.map_err(aws_sdk_dynamodb::error::SdkError::into_service_error) {
+        match written.map_err(SdkError::into_service_error) {
             Ok(_) => Ok(()),
             Err(error) if error.is_conditional_check_failed_exception() => Ok(()),
             Err(error) => Err(TableError::request("remember the leg", &error)),
@@ -330,20 +413,35 @@ pub enum Finish {
 
 /// Sends a conditional update and returns whether the condition held, with the item as it is afterwards either way.
 async fn conditional<T: serde::de::DeserializeOwned>(
-    update: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder,
+    update: UpdateItemFluentBuilder,
     verb: &'static str,
 ) -> Result<(bool, T), TableError> {
+    let (held, item) = conditional_item(update, verb).await?;
+    Ok((held, value(item.unwrap_or_default())?))
+}
+
+/// The same where the item may not exist.
+async fn conditional_if_any<T: serde::de::DeserializeOwned>(
+    update: UpdateItemFluentBuilder,
+    verb: &'static str,
+) -> Result<(bool, Option<T>), TableError> {
+    let (held, item) = conditional_item(update, verb).await?;
+    Ok((held, item.map(value).transpose()?))
+}
+
+async fn conditional_item(
+    update: UpdateItemFluentBuilder,
+    verb: &'static str,
+) -> Result<(bool, Option<Item>), TableError> {
     let answer = update
         .return_values(ReturnValue::AllNew)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         .send()
         .await
-        .map_err(aws_sdk_dynamodb::error::SdkError::into_service_error);
+        .map_err(SdkError::into_service_error);
     match answer {
-        Ok(answer) => Ok((true, value(answer.attributes.unwrap_or_default())?)),
-        Err(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(mut error)) => {
-            Ok((false, value(error.item.take().unwrap_or_default())?))
-        }
+        Ok(answer) => Ok((true, answer.attributes)),
+        Err(UpdateItemError::ConditionalCheckFailedException(mut error)) => Ok((false, error.item.take())),
         Err(error) => Err(TableError::request(verb, &error)),
     }
 }

@@ -3,6 +3,7 @@
 //! `exchange` is all that an agent may touch; `state` is the cloud's own. Both have the keys `pk` and `sk` and the TTL
 //! attribute `expiresAt`; the TTL deletes late, so every reader that cares compares the time itself.
 
+mod access;
 mod exchange;
 mod state;
 
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::aws;
 
+pub use access::{AuditEntry, Window};
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
 pub use state::{ReceiverView, Recorded, StateTable};
 

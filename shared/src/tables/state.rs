@@ -7,18 +7,15 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem, Update};
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Item, TableError, item, key, number, text, value};
-use crate::apikey::{ApiKey, KeyHash};
 use crate::delivery::{DeliveryLog, LogKey};
 use crate::event::CallEvent;
 use crate::ids::{CallId, EventId, SubscriptionId};
 use crate::subscription::Subscription;
 use crate::time::iso_millis;
 
-const API_KEYS: &str = "APIKEY";
 const WEBHOOKS: &str = "WEBHOOK";
 const CALL: &str = "CALL#";
 const FEED: &str = "FEED";
@@ -62,28 +59,13 @@ struct EventItem {
 
 #[derive(Clone, Debug)]
 pub struct StateTable {
-    client: Client,
-    table: String,
+    pub(super) client: Client,
+    pub(super) table: String,
 }
 
 impl StateTable {
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
-    }
-
-    /// The key with this hash, unless it has expired.
-    pub async fn api_key(&self, hash: &KeyHash, now: Timestamp) -> Result<Option<ApiKey>, TableError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key(API_KEYS, hash.as_str())))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| TableError::request("read the API key", &error.into_service_error()))?;
-        let key: Option<ApiKey> = answer.item.map(value).transpose()?;
-        Ok(key.filter(|key| key.expires_at.is_none_or(|at| at > now.as_second())))
     }
 
     pub async fn put_subscription(&self, subscription: &Subscription) -> Result<(), TableError> {
@@ -122,6 +104,16 @@ impl StateTable {
             }
         }
         Ok(recorded)
+    }
+
+    /// The recorded events of a call, in their order.
+    pub async fn call_events(&self, call: CallId) -> Result<Vec<CallEvent>, TableError> {
+        let wanted = (1..=LAST_SEQUENCE).map(|sequence| call_key(call, sequence)).collect();
+        let found = self.get_all(wanted, Some("event"), "read the call's events").await?;
+        let read = |item: &Item| serde_json::from_str(item.get("event")?.as_s().ok()?).ok();
+        let mut events: Vec<CallEvent> = found.iter().filter_map(read).collect();
+        events.sort_by_key(CallEvent::sequence);
+        Ok(events)
     }
 
     /// How many events the feed has.
@@ -235,7 +227,11 @@ impl StateTable {
         Ok(found)
     }
 
-    async fn put(&self, item: HashMap<String, AttributeValue>, verb: &'static str) -> Result<(), TableError> {
+    pub(super) async fn put(
+        &self,
+        item: HashMap<String, AttributeValue>,
+        verb: &'static str,
+    ) -> Result<(), TableError> {
         let written = self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await;
         written
             .map(drop)

@@ -1,0 +1,328 @@
+//! What can be asked of the PBX, with everything that an agent needs to do it.
+//!
+//! The names of the fields are those of the REST API, so a command's item in the table reads like the request that made it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ids::CallId;
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// How a call is placed, beside who calls whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DialOptions {
+    /// The number to show instead of the extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_number: Option<String>,
+    /// Withholds the number.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub clir: bool,
+    /// Forwardings of the destination do not apply.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignore_forwarding: bool,
+    /// 3.1 kHz audio instead of speech.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub audio: bool,
+    /// Remote control code for the calling phone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_control: Option<u8>,
+    /// The calling phone, by its hardware id; without it the PBX chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all_fields = "camelCase")]
+pub enum Operation {
+    MakeCall {
+        /// Extension of the calling user or queue.
+        from: String,
+        /// Destination as people type it.
+        to: String,
+        #[serde(flatten)]
+        options: DialOptions,
+    },
+    AnswerCall {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+    },
+    DisconnectCall {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+        /// Q.850; without it an ordinary hang-up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<u8>,
+    },
+    HoldCall {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+        /// The held party hears music.
+        music: bool,
+    },
+    RetrieveCall {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+    },
+    TransferCall {
+        #[serde(rename = "CallIdA")]
+        call_id_a: CallId,
+        #[serde(rename = "CallIdB")]
+        call_id_b: CallId,
+    },
+    RedirectCall {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+        to: String,
+        /// Forwardings of the destination apply.
+        honour_forwarding: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remote_control: Option<u8>,
+    },
+    ParkCall {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+        /// Extension of the user or queue to park at, instead of the call's own user.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<u16>,
+    },
+    /// Takes over a call that rings or is parked elsewhere: this one, or whatever is there at an extension.
+    PickUpCall {
+        /// Extension of the user who takes the call.
+        extension: String,
+        #[serde(rename = "CallId", default, skip_serializing_if = "Option::is_none")]
+        call_id: Option<CallId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<String>,
+    },
+    SendDtmf {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+        digits: String,
+        /// To the user instead of to the other party.
+        #[serde(default, skip_serializing_if = "is_false")]
+        to_own_party: bool,
+    },
+    /// Calls two parties from a queue and joins them once both have answered.
+    ConnectParties {
+        /// Extension of the queue.
+        via: String,
+        a: String,
+        b: String,
+        /// How long either may ring.
+        ring_seconds: u16,
+    },
+    SendUserInfo {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+        uui: String,
+        #[serde(default, skip_serializing_if = "is_false")]
+        to_own_party: bool,
+    },
+    SendInfo {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+        /// Further digits of the called number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digits: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keypad: Option<String>,
+        /// Text for the phone's display.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        display: Option<String>,
+    },
+    RemoteControl {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+        code: u8,
+    },
+    TransferMedia {
+        #[serde(rename = "CallIdA")]
+        call_id_a: CallId,
+        #[serde(rename = "CallIdB")]
+        call_id_b: CallId,
+        /// Which ends the media are taken from; neither undoes it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        user: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        peer: bool,
+    },
+    GetUsers {
+        #[serde(flatten)]
+        page: Page,
+    },
+    GetUser {
+        extension: String,
+    },
+    GetCalls {
+        /// Calls of this extension only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extension: Option<String>,
+        #[serde(flatten)]
+        page: Page,
+    },
+    GetCall {
+        #[serde(rename = "CallId")]
+        call_id: CallId,
+    },
+}
+
+/// A part of a list that is too long for one answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    /// Where the earlier page ended, as its `nextCursor` said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    pub limit: u16,
+}
+
+impl Operation {
+    /// The operationId under which the API description lists it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::MakeCall { .. } => "MakeCall",
+            Self::AnswerCall { .. } => "AnswerCall",
+            Self::DisconnectCall { .. } => "DisconnectCall",
+            Self::HoldCall { .. } => "HoldCall",
+            Self::RetrieveCall { .. } => "RetrieveCall",
+            Self::TransferCall { .. } => "TransferCall",
+            Self::RedirectCall { .. } => "RedirectCall",
+            Self::ParkCall { .. } => "ParkCall",
+            Self::PickUpCall { .. } => "PickUpCall",
+            Self::SendDtmf { .. } => "SendDtmf",
+            Self::ConnectParties { .. } => "ConnectParties",
+            Self::SendUserInfo { .. } => "SendUserInfo",
+            Self::SendInfo { .. } => "SendInfo",
+            Self::RemoteControl { .. } => "RemoteControl",
+            Self::TransferMedia { .. } => "TransferMedia",
+            Self::GetUsers { .. } => "GetUsers",
+            Self::GetUser { .. } => "GetUser",
+            Self::GetCalls { .. } => "GetCalls",
+            Self::GetCall { .. } => "GetCall",
+        }
+    }
+
+    /// The calls that an agent must know to be able to act.
+    pub fn call_ids(&self) -> Vec<CallId> {
+        match self {
+            Self::AnswerCall { call_id }
+            | Self::DisconnectCall { call_id, .. }
+            | Self::HoldCall { call_id, .. }
+            | Self::RetrieveCall { call_id }
+            | Self::RedirectCall { call_id, .. }
+            | Self::ParkCall { call_id, .. }
+            | Self::SendDtmf { call_id, .. }
+            | Self::SendUserInfo { call_id, .. }
+            | Self::SendInfo { call_id, .. }
+            | Self::RemoteControl { call_id, .. }
+            | Self::GetCall { call_id } => vec![*call_id],
+            Self::TransferCall { call_id_a, call_id_b } | Self::TransferMedia { call_id_a, call_id_b, .. } => {
+                vec![*call_id_a, *call_id_b]
+            }
+            Self::PickUpCall { call_id, .. } => call_id.iter().copied().collect(),
+            Self::MakeCall { .. }
+            | Self::ConnectParties { .. }
+            | Self::GetUsers { .. }
+            | Self::GetUser { .. }
+            | Self::GetCalls { .. } => Vec::new(),
+        }
+    }
+
+    /// Who acts, where the request says so by extension; the rest is named by calls.
+    pub fn acting_extensions(&self) -> Vec<&str> {
+        match self {
+            Self::MakeCall { from, .. } => vec![from],
+            Self::ConnectParties { via, .. } => vec![via],
+            Self::PickUpCall { extension, at, .. } => {
+                [Some(extension), at.as_ref()].into_iter().flatten().map(String::as_str).collect()
+            }
+            Self::ParkCall { at, .. } => at.iter().map(String::as_str).collect(),
+            Self::GetUser { extension } => vec![extension],
+            Self::GetCalls { extension, .. } => extension.iter().map(String::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The numbers that get dialled, each a call that may cost money.
+    pub fn destinations(&self) -> Vec<&str> {
+        match self {
+            Self::MakeCall { to, .. } | Self::RedirectCall { to, .. } => vec![to],
+            Self::ConnectParties { a, b, .. } => vec![a, b],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Tells this operation with these parameters from every other one.
+    pub fn fingerprint(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        hex::encode(Sha256::digest(text.as_bytes()))
+    }
+
+    /// Reads are answered from the agent's memory and change nothing.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::GetUsers { .. } | Self::GetUser { .. } | Self::GetCalls { .. } | Self::GetCall { .. })
+    }
+}
+
+/// How far the API key of a command reaches. The agent applies it, because only the agent knows users and calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reach {
+    /// Only these extensions and their calls exist for the key; `None` = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<BTreeSet<String>>,
+    /// Destinations that may only be dialled if they are extensions of visible users: the key's patterns cannot judge them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub internal_only: BTreeSet<String>,
+}
+
+impl Reach {
+    pub fn covers(&self, extension: &str) -> bool {
+        self.extensions.as_ref().is_none_or(|extensions| extensions.contains(extension))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(from: &str, to: &str) -> Operation {
+        Operation::MakeCall { from: from.to_owned(), to: to.to_owned(), options: DialOptions::default() }
+    }
+
+    #[test]
+    fn fingerprints_differ_when_anything_does() {
+        assert_eq!(call("42", "50").fingerprint(), call("42", "50").fingerprint());
+        assert_ne!(call("42", "50").fingerprint(), call("425", "0").fingerprint());
+        let withheld = Operation::MakeCall {
+            from: "42".to_owned(),
+            to: "50".to_owned(),
+            options: DialOptions { clir: true, ..DialOptions::default() },
+        };
+        assert_ne!(call("42", "50").fingerprint(), withheld.fingerprint());
+        assert_eq!(call("42", "50").fingerprint().len(), 64);
+    }
+
+    #[test]
+    fn an_operation_reads_like_its_request() {
+        let text = serde_json::to_string(&call("42", "50")).expect("json");
+        assert_eq!(text, r#"{"operation":"MakeCall","from":"42","to":"50"}"#);
+        let back: Operation = serde_json::from_str(&text).expect("an operation");
+        assert_eq!(back, call("42", "50"));
+    }
+
+    #[test]
+    fn a_reach_without_a_list_covers_everybody() {
+        assert!(Reach::default().covers("42"));
+        let only = Reach { extensions: Some(["42".to_owned()].into()), ..Reach::default() };
+        assert!(only.covers("42") && !only.covers("43"));
+    }
+}

@@ -1,0 +1,245 @@
+//! The part of the state table that says who may do what, and who did: keys, counters and the audit trail.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::state::StateTable;
+use super::{Item, TableError, item, key, number, text, value};
+use crate::apikey::{ApiKey, KeyHash};
+use crate::codes::Code;
+use crate::ids::CommandId;
+use crate::time::{from_millis, iso_millis};
+
+const API_KEYS: &str = "APIKEY";
+const AUDIT: &str = "AUDIT#";
+/// A year and a month, so that a yearly review finds all of it.
+const KEEP_AUDIT_SECONDS: i64 = 400 * 24 * 60 * 60;
+
+/// A span of time in which something is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    Minute,
+    Hour,
+}
+
+impl Window {
+    pub fn seconds(self) -> i64 {
+        match self {
+            Self::Minute => 60,
+            Self::Hour => 3600,
+        }
+    }
+
+    /// The number of the window that a moment lies in, and how many seconds of it are left, at least one.
+    pub fn of(self, now: Timestamp) -> (i64, i64) {
+        let (seconds, second) = (self.seconds(), now.as_second());
+        (second.div_euclid(seconds), seconds - second.rem_euclid(seconds))
+    }
+}
+
+/// Who asked for a call, and to where: one line of the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    /// Milliseconds.
+    pub time: i64,
+    pub key_id: String,
+    pub key_name: String,
+    pub operation: String,
+    /// The extension that calls, or the call that is sent elsewhere.
+    pub from: String,
+    /// As it was asked for.
+    pub to: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_e164: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_id: Option<CommandId>,
+    /// Why it was not even tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Code>,
+    /// Tells entries of one moment apart; the same for a repeat of the same request, which is one entry.
+    pub nonce: String,
+}
+
+impl AuditEntry {
+    fn key(&self) -> Item {
+        let time = from_millis(self.time);
+        key(audit_day(TimeZone::UTC.to_datetime(time).date()), format!("{}#{}", iso_millis(time), self.nonce))
+    }
+}
+
+fn audit_day(day: Date) -> String {
+    format!("{AUDIT}{day}")
+}
+
+impl StateTable {
+    /// The key with this hash, unless it has expired.
+    pub async fn api_key(&self, hash: &KeyHash, now: Timestamp) -> Result<Option<ApiKey>, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(API_KEYS, hash.as_str())))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::request("read the API key", &error.into_service_error()))?;
+        let key: Option<ApiKey> = answer.item.map(value).transpose()?;
+        Ok(key.filter(|key| key.is_alive(now)))
+    }
+
+    pub async fn put_api_key(&self, hash: &KeyHash, stored: &ApiKey) -> Result<(), TableError> {
+        self.put(item(key(API_KEYS, hash.as_str()), stored)?, "store the API key").await
+    }
+
+    /// All keys that have not expired, oldest first.
+    pub async fn api_keys(&self, now: Timestamp) -> Result<Vec<ApiKey>, TableError> {
+        let mut keys: Vec<ApiKey> = Vec::new();
+        for item in self.query(API_KEYS.to_owned(), "", "list the API keys").await? {
+            keys.push(value(item)?);
+        }
+        keys.retain(|key| key.is_alive(now));
+        keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(keys)
+    }
+
+    /// Deletes a key by its public id. Returns whether there was one.
+    pub async fn delete_api_key(&self, id: &str) -> Result<bool, TableError> {
+        let found = self.query(API_KEYS.to_owned(), id, "find the API key").await?;
+        for item in &found {
+            let at: Item =
+                ["pk", "sk"].into_iter().filter_map(|name| Some((name.to_owned(), item.get(name)?.clone()))).collect();
+            let deleted = self.client.delete_item().table_name(&self.table).set_key(Some(at)).send().await;
+            deleted.map_err(|error| TableError::request("delete the API key", &error.into_service_error()))?;
+        }
+        Ok(!found.is_empty())
+    }
+
+    /// Notes that a key was used; a key that was deleted meanwhile stays deleted.
+    pub async fn touch_api_key(&self, hash: &KeyHash, now: Timestamp) -> Result<(), TableError> {
+        let written = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(API_KEYS, hash.as_str())))
+            .update_expression("SET lastUsedAt = :now")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .send()
+            .await;
+        match written.map_err(SdkError::into_service_error) {
+            Ok(_) | Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+            Err(error) => Err(TableError::request("note the use of the API key", &error)),
+        }
+    }
+
+    /// Counts something in the present window and returns how much there is now. Negative amounts give back.
+    pub async fn count(&self, what: &str, window: Window, amount: i64, now: Timestamp) -> Result<i64, TableError> {
+        let (n, left) = window.of(now);
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(format!("COUNT#{what}"), format!("{}#{n}", window.seconds()))))
+            .update_expression("ADD n :amount SET expiresAt = :expires")
+            .expression_attribute_values(":amount", number(amount))
+            .expression_attribute_values(":expires", number(now.as_second() + left + window.seconds()))
+            .return_values(ReturnValue::UpdatedNew)
+            .send()
+            .await
+            .map_err(|error| TableError::request("count", &error.into_service_error()))?;
+        let count = answer.attributes.as_ref().and_then(|item| item.get("n")?.as_n().ok()?.parse().ok());
+        Ok(count.unwrap_or(amount))
+    }
+
+    /// Writes an entry of the audit trail. The same entry twice is one.
+    pub async fn audit(&self, entry: &AuditEntry) -> Result<(), TableError> {
+        let mut item = item(entry.key(), entry)?;
+        item.insert("expiresAt".to_owned(), number(entry.time / 1000 + KEEP_AUDIT_SECONDS));
+        self.put(item, "write the audit trail").await
+    }
+
+    /// A page of a day's audit trail, newest first, and where the next one begins.
+    pub async fn audit_of(
+        &self,
+        day: Date,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<AuditEntry>, Option<String>), TableError> {
+        let pk = audit_day(day);
+        let start = before.map(|before| key(&pk, before));
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :day")
+            .expression_attribute_values(":day", text(&pk))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(|error| TableError::request("read the audit trail", &error.into_service_error()))?;
+        let sort = |at: &HashMap<String, AttributeValue>| Some(at.get("sk")?.as_s().ok()?.clone());
+        let next = answer.last_evaluated_key.as_ref().and_then(sort);
+        let entries = answer.items.unwrap_or_default().into_iter().map(value).collect::<Result<_, _>>()?;
+        Ok((entries, next))
+    }
+
+    /// All items of a partition whose sort key begins like this.
+    async fn query(&self, pk: String, begins: &str, verb: &'static str) -> Result<Vec<Item>, TableError> {
+        let query = self.client.query().table_name(&self.table).consistent_read(true);
+        let query = if begins.is_empty() {
+            query.key_condition_expression("pk = :pk")
+        } else {
+            query
+                .key_condition_expression("pk = :pk AND begins_with(sk, :begins)")
+                .expression_attribute_values(":begins", text(begins))
+        };
+        let mut pages = query.expression_attribute_values(":pk", text(pk)).into_paginator().items().send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            items.push(item.map_err(|error| TableError::request(verb, &error.into_service_error()))?);
+        }
+        Ok(items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_ends_when_the_clock_says_so() {
+        assert_eq!(Window::Minute.of(from_millis(119_999)), (1, 1));
+        assert_eq!(Window::Minute.of(from_millis(120_000)), (2, 60));
+        assert_eq!(Window::Hour.of(from_millis(3_600_000)), (1, 3600));
+    }
+
+    #[test]
+    fn entries_sort_by_time_and_lie_in_their_day() {
+        let entry = AuditEntry {
+            time: 1_700_000_000_000,
+            key_id: "k".to_owned(),
+            key_name: "crm".to_owned(),
+            operation: "MakeCall".to_owned(),
+            from: "42".to_owned(),
+            to: "50".to_owned(),
+            to_e164: None,
+            command_id: None,
+            refusal: None,
+            nonce: "n".to_owned(),
+        };
+        let key = entry.key();
+        assert_eq!(key["pk"], text("AUDIT#2023-11-14"));
+        assert_eq!(key["sk"], text("2023-11-14T22:13:20.000Z#n"));
+    }
+}
