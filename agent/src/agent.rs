@@ -17,12 +17,15 @@ use tracing::info;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::connect::Connector;
 use crate::desk::{Desk, DeskStatus, Fatal};
 use crate::downlink::{Downlink, RECEIVERS};
 use crate::memory::Memory;
 use crate::pbx::link::Dialer;
 use crate::pbx::tls;
 use crate::pulse::Pulse;
+use crate::running::Running;
+use crate::takeover::Takeover;
 use crate::uplink::Uplink;
 
 /// How long a stopping agent may take to hand over what it has.
@@ -32,6 +35,7 @@ const GRACE: Duration = Duration::from_secs(20);
 pub struct Agent {
     desk: Desk,
     downlink: Downlink,
+    takeover: Takeover,
     pulse: Pulse,
     uplink: Uplink,
 }
@@ -60,6 +64,7 @@ impl Agent {
         let desk = Desk {
             dialer,
             monitor: config.pbx.monitor,
+            dtmf_recv: config.pbx.dtmf_recv,
             configured_pbx_id: config.pbx.id,
             agent_id: agent_id.clone(),
             boot_id,
@@ -71,6 +76,16 @@ impl Agent {
             uplink: uplink_sender,
             status,
         };
+        let running = Running::default();
+        let connector = Connector {
+            exchange: exchange.clone(),
+            clock: clock.clone(),
+            agent_id: agent_id.clone(),
+            desk: requests.clone(),
+            status: watch_status.clone(),
+            running: running.clone(),
+        };
+        let takeover = Takeover { connector: connector.clone(), name: config.agent.name.clone() };
         let downlink = Downlink {
             queue: Queue::new(sqs, config.aws.commands_queue_url),
             exchange: exchange.clone(),
@@ -78,6 +93,7 @@ impl Agent {
             agent_id: agent_id.clone(),
             desk: requests.clone(),
             status: watch_status.clone(),
+            connector,
             tasks: TaskTracker::new(),
         };
         let pulse = Pulse {
@@ -88,9 +104,10 @@ impl Agent {
             name: config.agent.name,
             status: watch_status,
             backlog,
+            running,
             desk: requests,
         };
-        Ok(Self { desk, downlink, pulse, uplink })
+        Ok(Self { desk, downlink, takeover, pulse, uplink })
     }
 
     /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event unsent.
@@ -104,6 +121,7 @@ impl Agent {
             receivers.spawn(self.downlink.clone().run(stop_commands.clone()));
         }
         drop(self.downlink);
+        commands.spawn(self.takeover.run(stop_commands.clone()));
         let mut desk: JoinHandle<Result<(), Fatal>> = tokio::spawn(self.desk.run(stop_desk.clone()));
         let pulse = tokio::spawn(self.pulse.run(stop_pulse.clone()));
         let uplink = tokio::spawn(self.uplink.run());

@@ -55,6 +55,9 @@ pub struct Pbx {
     pub id: Option<String>,
     #[serde(default)]
     pub monitor: Monitor,
+    /// Whom digits reach that are sent with `recv`; the PBX's documentation and working clients disagree.
+    #[serde(default)]
+    pub dtmf_recv: DtmfRecv,
     /// PEM file with the authorities to trust instead of the system's.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
@@ -97,6 +100,24 @@ impl Monitor {
 impl Default for Monitor {
     fn default() -> Self {
         Self::Named(MonitorName::Group)
+    }
+}
+
+/// Whom the PBX means by `recv` in `UserDTMF`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DtmfRecv {
+    /// The user, as the SOAP documentation says.
+    #[default]
+    Own,
+    /// The other party, as some clients rely on.
+    Peer,
+}
+
+impl DtmfRecv {
+    /// The flag that sends to the user or to the other party.
+    pub fn flag(self, to_own_party: bool) -> bool {
+        to_own_party == (self == Self::Own)
     }
 }
 
@@ -322,6 +343,15 @@ mod tests {
         let unknown = read_with(GOOD, &[("EASYCONNECT_AGENT__PBX__APPP", "x")]).expect_err("unknown");
         assert!(unknown.contains("appp"), "{unknown}");
         assert!(read_with(GOOD, &[("EASYCONNECT_AGENT__PBX", "x")]).is_err());
+    }
+
+    #[test]
+    fn whom_digits_with_recv_reach() {
+        assert_eq!(read(GOOD).expect("valid").pbx.dtmf_recv, DtmfRecv::Own);
+        let peer = read_with(GOOD, &[("EASYCONNECT_AGENT__PBX__DTMF_RECV", "peer")]).expect("valid").pbx.dtmf_recv;
+        assert_eq!(peer, DtmfRecv::Peer);
+        assert!(DtmfRecv::Own.flag(true) && !DtmfRecv::Own.flag(false));
+        assert!(!DtmfRecv::Peer.flag(true) && DtmfRecv::Peer.flag(false));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use backon::{ExponentialBuilder, Retryable};
 use shared::clock::{BootTime, CloudClock};
 use shared::codes::Code;
 use shared::command::{Command, CommandState, Doorbell};
+use shared::operation::Operation;
 use shared::queue::{Queue, Received};
 use shared::tables::{Claim, Exchange, Finish, TableError};
 use shared::time::from_millis;
@@ -20,7 +21,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::desk::{DeskStatus, Request};
+use crate::connect::Connector;
+use crate::desk::{Act, DeskStatus, Request};
 use crate::jobs::{Guard, Reply};
 
 /// Long polls that may be open at once. While the answer of one is handled, the other listens.
@@ -36,6 +38,7 @@ pub struct Downlink {
     pub agent_id: Arc<str>,
     pub desk: mpsc::Sender<Request>,
     pub status: watch::Receiver<DeskStatus>,
+    pub connector: Connector,
     pub tasks: TaskTracker,
 }
 
@@ -63,8 +66,8 @@ impl Downlink {
                 Ok(messages) => {
                     pause = Duration::ZERO;
                     for message in messages {
-                        let downlink = self.clone();
-                        self.tasks.spawn(async move { downlink.hear(message).await });
+                        let (downlink, stop) = (self.clone(), stop.clone());
+                        self.tasks.spawn(async move { downlink.hear(message, &stop).await });
                     }
                 }
                 Err(error) => {
@@ -75,7 +78,7 @@ impl Downlink {
         }
     }
 
-    async fn hear(&self, message: Received) {
+    async fn hear(&self, message: Received, stop: &CancellationToken) {
         let doorbell: Doorbell = match shared::envelope::open(&message.body) {
             Ok(doorbell) => doorbell,
             Err(error) => {
@@ -84,12 +87,17 @@ impl Downlink {
                 return;
             }
         };
-        if let Err(error) = self.handle(&doorbell, &message).await {
+        if let Err(error) = self.handle(&doorbell, &message, stop).await {
             warn!(command.id = %doorbell.command_id, "The command was not handled: {error}");
         }
     }
 
-    async fn handle(&self, doorbell: &Doorbell, message: &Received) -> Result<(), TableError> {
+    async fn handle(
+        &self,
+        doorbell: &Doorbell,
+        message: &Received,
+        stop: &CancellationToken,
+    ) -> Result<(), TableError> {
         let knows = self.knows(doorbell).await;
         if !knows && !self.nobody_knows(doorbell).await? {
             // Another agent may know the call. It gets its turn soon, but this one does not ask again at once.
@@ -114,8 +122,11 @@ impl Downlink {
         let Claim::Won { command, date } = claim? else { return Ok(()) };
         let age_at_claim = command.age(date.unwrap_or_else(|| self.clock.at(claim_sent)));
         let guard = Guard { claim_sent, age_at_claim };
+        if matches!(command.operation, Operation::ConnectParties { .. }) && guard.is_open() {
+            return self.connector.run(&command, &token, guard, stop).await;
+        }
         let end = self.carry_out(&command, guard, knows).await;
-        self.finish(&command, &token, &end).await
+        finish(&self.exchange, &self.clock, &command, &token, &end).await
     }
 
     async fn carry_out(&self, command: &Command, guard: Guard, knows: bool) -> Finish {
@@ -126,8 +137,8 @@ impl Downlink {
             return Finish::Done(Err(Code::CallNotFound.into()));
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request::Act { operation: command.operation.clone(), guard, reply };
-        if self.desk.send(request).await.is_err() {
+        let act = Act { operation: command.operation.clone(), reach: command.reach.clone(), guard: Some(guard), reply };
+        if self.desk.send(Request::Act(act)).await.is_err() {
             return Finish::Done(Err(Code::PbxOffline.into()));
         }
         match answer.await {
@@ -135,27 +146,6 @@ impl Downlink {
             Ok(Reply::TooLate) => Finish::Expired,
             Err(_) => Finish::Done(Err(Code::Interrupted.into())),
         }
-    }
-
-    async fn finish(&self, command: &Command, token: &str, end: &Finish) -> Result<(), TableError> {
-        let write = || self.exchange.finish(command.command_id, token, end, self.clock.now());
-        let written = write.retry(ExponentialBuilder::default().with_jitter().with_max_times(8)).await?;
-        let (state, code) = match end {
-            Finish::Expired => ("expired", None),
-            Finish::Done(Ok(_)) => ("succeeded", None),
-            Finish::Done(Err(refusal)) => ("failed", Some(refusal.code.as_str())),
-        };
-        let age_ms = self.clock.now().duration_since(from_millis(command.created_at)).as_millis();
-        info!(
-            command.id = %command.command_id,
-            operation = command.operation.name(),
-            state,
-            code,
-            age_ms,
-            written,
-            "Command ended"
-        );
-        Ok(())
     }
 
     async fn knows(&self, doorbell: &Doorbell) -> bool {
@@ -183,4 +173,32 @@ impl Downlink {
             warn!("The message comes again: {error}");
         }
     }
+}
+
+/// Writes down how a claimed command ended.
+pub(crate) async fn finish(
+    exchange: &Exchange,
+    clock: &CloudClock,
+    command: &Command,
+    token: &str,
+    end: &Finish,
+) -> Result<(), TableError> {
+    let write = || exchange.finish(command.command_id, token, end, clock.now());
+    let written = write.retry(ExponentialBuilder::default().with_jitter().with_max_times(8)).await?;
+    let (state, code) = match end {
+        Finish::Expired => ("expired", None),
+        Finish::Done(Ok(_)) => ("succeeded", None),
+        Finish::Done(Err(refusal)) => ("failed", Some(refusal.code.as_str())),
+    };
+    let age_ms = clock.now().duration_since(from_millis(command.created_at)).as_millis();
+    info!(
+        command.id = %command.command_id,
+        operation = command.operation.name(),
+        state,
+        code,
+        age_ms,
+        written,
+        "Command ended"
+    );
+    Ok(())
 }

@@ -1,13 +1,15 @@
 //! The agent beside the PBX, as a library for its binary, its benchmarks and its tests.
 //!
 //! Data flows one way each: `pbx` (frames) → `desk` → `calls` (the pure core) → `uplink` (events queue), and
-//! `downlink` (commands queue) → `desk` → `operations` and `jobs` → `pbx`. `memory` is what agents share, `pulse` how they
-//! show that they are there.
+//! `downlink` (commands queue) → `desk` → `operations` and `jobs` → `pbx`. `connect` is the one command that outlives its
+//! request; `takeover` ends it for an agent that is gone, by what `running` and `pulse` have told. `memory` is what agents
+//! share.
 
 pub mod agent;
 pub mod backoff;
 pub mod calls;
 pub mod config;
+pub mod connect;
 pub mod desk;
 pub mod downlink;
 pub mod jobs;
@@ -15,5 +17,7 @@ pub mod memory;
 pub mod operations;
 pub mod pbx;
 pub mod pulse;
+pub mod running;
+pub mod takeover;
 pub mod telemetry;
 pub mod uplink;

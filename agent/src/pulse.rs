@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::desk::{DeskStatus, Request};
+use crate::running::Running;
 use crate::uplink::Backlog;
 
 /// Changes come in bursts; they share a beat.
@@ -28,6 +29,7 @@ pub struct Pulse {
     pub started_at: Timestamp,
     pub status: watch::Receiver<DeskStatus>,
     pub backlog: Backlog,
+    pub running: Running,
     pub desk: mpsc::Sender<Request>,
 }
 
@@ -36,6 +38,7 @@ impl Pulse {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut beat = interval(BEAT_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut long_commands = self.running.changes();
         loop {
             tokio::select! {
                 _ = beat.tick() => {}
@@ -45,19 +48,29 @@ impl Pulse {
                     }
                     sleep(GATHER).await;
                 }
+                // A command waits for being listed, so this does not wait for other changes.
+                _ = long_commands.changed() => {}
                 () = stop.cancelled() => break,
             }
             let status = self.status.borrow_and_update().clone();
+            long_commands.mark_unchanged();
             self.beat(&status).await;
         }
-        if let Err(error) = self.exchange.leave(&self.agent_id).await {
+        let last = self.item(&self.status.borrow());
+        let left = if last.running.is_empty() {
+            self.exchange.leave(&self.agent_id).await
+        } else {
+            // What is left undone has to be found by another agent.
+            self.exchange.beat(&last.gone()).await
+        };
+        if let Err(error) = left {
             warn!("The agent leaves without saying so: {error}");
         }
     }
 
-    async fn beat(&self, status: &DeskStatus) {
+    fn item(&self, status: &DeskStatus) -> AgentStatus {
         let now = self.clock.now();
-        let item = AgentStatus {
+        AgentStatus {
             agent_id: self.agent_id.to_string(),
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -70,14 +83,20 @@ impl Pulse {
             live_calls: status.live_calls,
             waiting_events: u32::try_from(self.backlog.len()).unwrap_or(u32::MAX),
             prefixes: status.prefixes.clone(),
+            running: self.running.commands().into_iter().collect(),
             problem: status.problem.clone(),
             expires_at: now.as_second() + KEEP_SECONDS,
-        };
-        if let Err(error) = self.exchange.beat(&item).await {
-            warn!("The heartbeat was not heard: {error}");
+        }
+    }
+
+    async fn beat(&self, status: &DeskStatus) {
+        let item = self.item(status);
+        match self.exchange.beat(&item).await {
+            Ok(()) => self.running.was_told(item.running.into_iter().collect()),
+            Err(error) => warn!("The heartbeat was not heard: {error}"),
         }
         let Some(pbx_id) = &status.pbx_id else { return };
-        match self.exchange.register_pbx(pbx_id, now).await {
+        match self.exchange.register_pbx(pbx_id, self.clock.now()).await {
             Ok(None) => {}
             // While this agent was out of reach, another PBX took its place.
             Ok(Some(other)) => drop(self.desk.try_send(Request::GiveWay { to: other })),

@@ -37,6 +37,8 @@ pub(super) struct Call {
     pub latest: Timestamp,
     pub pickup: Option<Timestamp>,
     pub peer: Party,
+    /// The party that was named first: of a call that the user placed, who was dialled, wherever it went.
+    pub dialled: Party,
     pub history: Vec<ConferenceEvent>,
     pub held: bool,
     pub held_by_peer: bool,
@@ -63,6 +65,7 @@ impl Call {
             latest: start,
             pickup: None,
             peer: Party::default(),
+            dialled: Party::default(),
             history: Vec::new(),
             held: false,
             held_by_peer: false,
@@ -113,6 +116,9 @@ impl Call {
 
     fn follow_peer(&mut self, report: &LegReport, user: &Identity, at: Timestamp) {
         let Some(peer) = report.peer.as_ref().filter(|peer| !peer.is_empty()) else { return };
+        if self.dialled.is_empty() {
+            self.dialled.clone_from(peer);
+        }
         let same = if peer.number.is_empty() { peer.name == self.peer.name } else { peer.number == self.peer.number };
         if same {
             // The same party with more detail.

@@ -10,17 +10,16 @@ mod call;
 mod leg;
 mod names;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod view;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
 use shared::event::{CallEvent, Direction, Status};
 use shared::ids::CallId;
 use shared::tables::LegItem;
-use shared::time::iso_millis;
 use uuid::Uuid;
 
 pub use call::{Identity, Origin};
@@ -169,6 +168,11 @@ impl Calls {
         self.parking.insert(id);
     }
 
+    /// The park was refused after all.
+    pub fn will_not_park(&mut self, id: LegId) {
+        self.parking.remove(&id);
+    }
+
     /// Lets time pass: names legs that wait too long for a conference, ends calls that did not reach the park.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Output> {
         let mut out = Vec::new();
@@ -243,83 +247,6 @@ impl Calls {
                 }
             }
         }
-    }
-
-    pub fn knows(&self, call: CallId) -> bool {
-        self.calls.contains_key(&call)
-    }
-
-    pub fn live_calls(&self) -> usize {
-        self.calls.len()
-    }
-
-    /// Whether a user has calls, or legs that will be calls.
-    pub fn has_calls(&self, user: &UserGuid) -> bool {
-        let waits = |leg: &Leg| leg.user == *user && matches!(leg.place, Place::Waiting(_));
-        self.calls.values().any(|call| call.user == *user) || self.legs.values().any(waits)
-    }
-
-    /// The call of a leg, once it has a name.
-    pub fn call_of(&self, leg: LegId) -> Option<CallId> {
-        match self.legs.get(&leg)?.place {
-            Place::Live(call) => Some(call),
-            _ => None,
-        }
-    }
-
-    pub fn conference_of(&self, call: CallId) -> Option<String> {
-        self.calls.get(&call).map(Call::conference_text)
-    }
-
-    /// Whether a live call is answered.
-    pub fn is_connected(&self, call: CallId) -> Option<bool> {
-        self.calls.get(&call).map(|call| call.pickup.is_some())
-    }
-
-    /// The live legs of a call with their states, in a stable order.
-    pub fn legs_of(&self, call: CallId) -> Vec<(LegId, LegState)> {
-        let Some(call) = self.calls.get(&call) else { return Vec::new() };
-        call.legs.iter().filter_map(|id| Some((*id, self.legs.get(id)?.state?))).collect()
-    }
-
-    pub fn user_of(&self, call: CallId) -> Option<&UserGuid> {
-        self.calls.get(&call).map(|call| &call.user)
-    }
-
-    /// A live call as the API shows it.
-    pub fn describe(&self, call: CallId) -> Option<Value> {
-        let call = self.calls.get(&call)?;
-        let user = self.users.get(&call.user).cloned().unwrap_or_default();
-        let (from, to) = call.parties(&user);
-        let state = match (call.pickup, call.direction, call.phase) {
-            (_, _, Phase::Parked) => "parked",
-            (Some(_), _, _) => "connected",
-            (None, Direction::Outgoing, Phase::Alerting) | (None, Direction::Incoming, _) => "ringing",
-            (None, Direction::Outgoing, _) => "dialling",
-        };
-        Some(json!({
-            "CallId": call.id,
-            "conferenceId": call.conference_text(),
-            "extension": user.extension,
-            "user": user.name,
-            "from": from.number,
-            "fromName": from.name,
-            "to": to.number,
-            "toName": to.name,
-            "outgoing": call.direction == Direction::Outgoing,
-            "state": state,
-            "held": call.held,
-            "heldByPeer": call.held_by_peer,
-            "startTime": iso_millis(call.start),
-            "pickupTime": call.pickup.map(iso_millis),
-        }))
-    }
-
-    /// All live calls, oldest first.
-    pub fn describe_all(&self) -> Vec<Value> {
-        let mut calls: Vec<&Call> = self.calls.values().collect();
-        calls.sort_by_key(|call| (call.start, call.id));
-        calls.into_iter().filter_map(|call| self.describe(call.id)).collect()
     }
 
     fn waiting_legs(&self) -> impl Iterator<Item = (LegId, &Waiting)> {

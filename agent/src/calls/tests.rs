@@ -3,24 +3,25 @@
 mod laws;
 mod sequences;
 mod two_agents;
+mod view;
 
 use std::fmt::Write as _;
 
 use super::*;
 
-pub(super) const PHONE: &str = "00000000000000000000000000000042";
-pub(super) const OTHER: &str = "00000000000000000000000000000043";
+pub(crate) const PHONE: &str = "00000000000000000000000000000042";
+pub(crate) const OTHER: &str = "00000000000000000000000000000043";
 
-pub(super) fn at(seconds: f64) -> Timestamp {
+pub(crate) fn at(seconds: f64) -> Timestamp {
     let base: Timestamp = "2022-09-16T11:57:43Z".parse().expect("a time");
     base + SignedDuration::from_secs_f64(seconds)
 }
 
-pub(super) fn guid(text: &str) -> UserGuid {
+pub(crate) fn guid(text: &str) -> UserGuid {
     Arc::from(text)
 }
 
-pub(super) fn core() -> Calls {
+pub(crate) fn core() -> Calls {
     let origin = Origin { pbx_id: Arc::from("master"), agent_id: Arc::from("rack/1") };
     let mut calls = Calls::new(origin, Uuid::nil());
     calls.user_is(guid(PHONE), Identity { extension: "42".to_owned(), name: "Thomas De Wilde".to_owned() });
@@ -29,7 +30,7 @@ pub(super) fn core() -> Calls {
     calls
 }
 
-pub(super) fn state(bits: u32) -> LegState {
+pub(crate) fn state(bits: u32) -> LegState {
     LegState {
         phase: Phase::from_state(bits).expect("a phase"),
         direction: if bits & 0x80 == 0 { Direction::Outgoing } else { Direction::Incoming },
@@ -38,12 +39,12 @@ pub(super) fn state(bits: u32) -> LegState {
     }
 }
 
-pub(super) fn party(number: &str) -> Party {
+pub(crate) fn party(number: &str) -> Party {
     Party { number: number.to_owned(), name: format!("Name of {number}"), e164: None }
 }
 
 /// A report in the making; `call` is the handle, `bits` the PBX's state.
-pub(super) fn leg(call: u64, bits: u32) -> LegReport {
+pub(crate) fn leg(call: u64, bits: u32) -> LegReport {
     LegReport {
         leg: LegId { session: 1, user: 1, call },
         state: Some(state(bits)),
@@ -58,54 +59,54 @@ pub(super) fn leg(call: u64, bits: u32) -> LegReport {
 }
 
 impl LegReport {
-    pub(super) fn conf(mut self, conference: &str) -> Self {
+    pub(crate) fn conf(mut self, conference: &str) -> Self {
         self.conference = Some(Arc::from(conference));
         self
     }
 
-    pub(super) fn peer(mut self, number: &str) -> Self {
+    pub(crate) fn peer(mut self, number: &str) -> Self {
         self.peer = Some(party(number));
         self
     }
 
-    pub(super) fn cause(mut self, cause: u16) -> Self {
+    pub(crate) fn cause(mut self, cause: u16) -> Self {
         self.cause = Some(cause);
         self
     }
 
-    pub(super) fn related(mut self, relation: Relation, number: &str) -> Self {
+    pub(crate) fn related(mut self, relation: Relation, number: &str) -> Self {
         self.related.push((relation, party(number)));
         self
     }
 
-    pub(super) fn told(mut self) -> Self {
+    pub(crate) fn told(mut self) -> Self {
         self.peer_changed = true;
         self
     }
 
-    pub(super) fn user_handle(mut self, user: u64) -> Self {
+    pub(crate) fn user_handle(mut self, user: u64) -> Self {
         self.leg.user = user;
         self
     }
 
-    pub(super) fn session(mut self, session: u64) -> Self {
+    pub(crate) fn session(mut self, session: u64) -> Self {
         self.leg.session = session;
         self
     }
 
-    pub(super) fn running(mut self, seconds: u64) -> Self {
+    pub(crate) fn running(mut self, seconds: u64) -> Self {
         self.running_for = Some(seconds);
         self
     }
 
-    pub(super) fn del(mut self) -> Self {
+    pub(crate) fn del(mut self) -> Self {
         self.last = true;
         self
     }
 }
 
 /// Answers every question with "nothing is known", as a fresh table would.
-pub(super) fn settle_questions(calls: &mut Calls, outputs: Vec<Output>, now: Timestamp) -> Vec<Output> {
+pub(crate) fn settle_questions(calls: &mut Calls, outputs: Vec<Output>, now: Timestamp) -> Vec<Output> {
     let mut out = Vec::new();
     for output in outputs {
         match output {
@@ -117,7 +118,7 @@ pub(super) fn settle_questions(calls: &mut Calls, outputs: Vec<Output>, now: Tim
 }
 
 /// Feeds reports of user 42, half a second apart, and returns the outputs.
-pub(super) fn play(calls: &mut Calls, start: f64, reports: Vec<LegReport>) -> Vec<Output> {
+pub(crate) fn play(calls: &mut Calls, start: f64, reports: Vec<LegReport>) -> Vec<Output> {
     let mut out = Vec::new();
     for (n, report) in reports.into_iter().enumerate() {
         let now = at(start + n as f64 / 2.0);
@@ -127,7 +128,7 @@ pub(super) fn play(calls: &mut Calls, start: f64, reports: Vec<LegReport>) -> Ve
     out
 }
 
-pub(super) fn events(outputs: &[Output]) -> Vec<&CallEvent> {
+pub(crate) fn events(outputs: &[Output]) -> Vec<&CallEvent> {
     outputs
         .iter()
         .filter_map(|output| match output {
@@ -138,7 +139,7 @@ pub(super) fn events(outputs: &[Output]) -> Vec<&CallEvent> {
 }
 
 /// The events in a form that a person can check against the sequence.
-pub(super) fn show(outputs: &[Output]) -> String {
+pub(crate) fn show(outputs: &[Output]) -> String {
     let mut text = String::new();
     for event in events(outputs) {
         let e = &event.web_hook_event;

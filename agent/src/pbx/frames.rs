@@ -36,6 +36,12 @@ pub enum Frame {
         handle: u64,
         prefixes: DialPrefixes,
     },
+    /// The labels of a user's devices.
+    Devices {
+        src: Option<String>,
+        /// Hardware id and label.
+        labels: Vec<(String, String)>,
+    },
     CallInfo(CallInfo),
     /// The result of an operation on a call.
     Result(OperationResult),
@@ -105,6 +111,13 @@ impl Frame {
                     area: fields.text("area").unwrap_or_default(),
                     country: fields.text("country").unwrap_or_default(),
                 },
+            },
+            "DevicesResult" => Self::Devices {
+                src: fields.text("src"),
+                labels: fields
+                    .list("devices")
+                    .filter_map(|device| Some((device.text("hw")?, device.text("text").unwrap_or_default())))
+                    .collect(),
             },
             "CallInfo" => match CallInfo::read(fields) {
                 Some(info) => Self::CallInfo(info),
@@ -337,6 +350,14 @@ mod tests {
         assert_eq!(
             (user.gone, user.display_name(), user.devices.len(), user.channels),
             (true, "Thomas De Wilde", 1, Some(2))
+        );
+        assert_eq!(
+            Frame::parse(r#"{"mt":"DevicesResult","src":"d1","devices":[{"hw":"p1","text":"Desk"},{"hw":"p2"},{}]}"#)
+                .expect("a frame"),
+            Frame::Devices {
+                src: Some("d1".to_owned()),
+                labels: vec![("p1".to_owned(), "Desk".to_owned()), ("p2".to_owned(), String::new())],
+            }
         );
         assert_eq!(
             Frame::parse(r#"{"mt":"UserCallResult","src":"c7","call":0,"error":"not allowed"}"#).expect("a frame"),

@@ -24,6 +24,47 @@ pub struct User {
     pub handle: Option<u64>,
     /// Left the group while calls were running: watched until they end.
     pub leaving: bool,
+    /// Monitors of single devices, opened when a call is to be placed from one and kept for the session.
+    devices: HashMap<String, DeviceMonitor>,
+    /// Labels of devices, by their hardware ids.
+    labels: HashMap<String, String>,
+}
+
+impl User {
+    fn new(info: UserInfo) -> Self {
+        Self { info, handle: None, leaving: false, devices: HashMap::new(), labels: HashMap::new() }
+    }
+
+    /// The object has no phone of its own, like a queue.
+    pub fn is_phoneless(&self) -> bool {
+        !self.info.pseudo.is_empty()
+    }
+
+    /// The user or queue as the API shows it.
+    pub fn describe(&self) -> Value {
+        let label = |hw: &String| self.labels.get(hw).cloned().unwrap_or_default();
+        let devices: Vec<Value> = self.info.devices.iter().map(|hw| json!({"hw": hw, "text": label(hw)})).collect();
+        json!({
+            "extension": self.info.e164,
+            "name": self.info.display_name(),
+            "longName": self.info.cn,
+            "guid": self.info.guid,
+            "type": if self.info.pseudo.is_empty() { "user" } else { &self.info.pseudo },
+            "registered": !devices.is_empty(),
+            "devices": devices,
+            "calls": self.info.channels.unwrap_or(0),
+            "alerting": self.info.alerting.unwrap_or(0),
+        })
+    }
+}
+
+/// What became of the request for a monitor of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceMonitor {
+    Asked,
+    Refused,
+    /// The handle from which calls of this device are placed.
+    Open(u64),
 }
 
 /// A request for a monitor that the PBX has not answered.
@@ -31,6 +72,8 @@ pub struct User {
 struct Asked {
     src: String,
     user: UserGuid,
+    /// The one device, or all that the user has.
+    hw: Option<String>,
     at: Instant,
 }
 
@@ -43,10 +86,14 @@ pub struct Session {
     pub listed: bool,
     users: HashMap<UserGuid, User>,
     handles: HashMap<u64, UserGuid>,
+    /// Those of the handles that belong to single devices: what they report is told by the user's own handle, too.
+    device_handles: HashSet<u64>,
     /// Who is to be monitored next; the PBX gets them in portions.
     to_monitor: VecDeque<UserGuid>,
     /// Monitors asked for, in order.
     asked: VecDeque<Asked>,
+    /// Requests for the labels of devices, in order. Some PBXs never answer them, and nothing waits for it.
+    labels_asked: VecDeque<(String, UserGuid)>,
     next_src: u64,
     pub prefixes: DialPrefixes,
 }
@@ -59,8 +106,10 @@ impl Session {
             listed: false,
             users: HashMap::new(),
             handles: HashMap::new(),
+            device_handles: HashSet::new(),
             to_monitor: VecDeque::new(),
             asked: VecDeque::new(),
+            labels_asked: VecDeque::new(),
             next_src: 0,
             prefixes: DialPrefixes::default(),
         }
@@ -94,7 +143,7 @@ impl Session {
                 }
             }
             None => {
-                self.users.insert(guid.clone(), User { info, handle: None, leaving: false });
+                self.users.insert(guid.clone(), User::new(info));
                 self.to_monitor.push_back(guid.clone());
             }
         }
@@ -114,22 +163,72 @@ impl Session {
             let wanted = |user: &&User| !user.leaving && user.handle.is_none() && !self.is_asked_for(&guid);
             let Some(cn) = self.users.get(&guid).filter(wanted).map(|user| user.info.cn.clone()) else { continue };
             let src = self.new_src("u");
-            frames.push(rcc::user_initialize(&src, &cn));
-            self.asked.push_back(Asked { src, user: guid, at: Instant::now() });
+            frames.push(rcc::user_initialize(&src, &cn, None));
+            frames.extend(self.ask_for_labels(&guid));
+            self.asked.push_back(Asked { src, user: guid, hw: None, at: Instant::now() });
         }
         frames
     }
 
+    /// The request for the labels of a user's devices, if one has none and they are not being asked for.
+    pub fn ask_for_labels(&mut self, guid: &UserGuid) -> Option<String> {
+        let user = self.users.get(guid).filter(|user| !user.leaving)?;
+        let unlabelled = user.info.devices.iter().any(|hw| !user.labels.contains_key(hw));
+        if !unlabelled || self.labels_asked.iter().any(|(_, asked)| asked == guid) {
+            return None;
+        }
+        let cn = user.info.cn.clone();
+        let src = self.new_src("d");
+        let frame = rcc::devices(&src, &cn);
+        self.labels_asked.push_back((src, guid.clone()));
+        Some(frame)
+    }
+
+    /// The PBX told the labels of a user's devices. An answer without `src` belongs to the oldest request.
+    pub fn labelled(&mut self, src: Option<&str>, labels: Vec<(String, String)>) {
+        let at = src.map_or(Some(0), |src| self.labels_asked.iter().position(|(asked, _)| asked == src));
+        let Some((_, guid)) = at.and_then(|at| self.labels_asked.remove(at)) else { return };
+        let Some(user) = self.users.get_mut(&guid) else { return };
+        // A device that the PBX does not know by a label has none; asking again would not change that.
+        user.labels = user.info.devices.iter().map(|hw| (hw.clone(), String::new())).chain(labels).collect();
+    }
+
+    /// The monitor of one of a user's devices, and the request that opens it when this is its first use.
+    pub fn device(&mut self, guid: &UserGuid, hw: &str) -> Option<(DeviceMonitor, Option<String>)> {
+        let user = self.users.get_mut(guid)?;
+        if let Some(monitor) = user.devices.get(hw) {
+            return Some((*monitor, None));
+        }
+        user.devices.insert(hw.to_owned(), DeviceMonitor::Asked);
+        let cn = user.info.cn.clone();
+        let src = self.new_src("u");
+        let frame = rcc::user_initialize(&src, &cn, Some(hw));
+        self.asked.push_back(Asked { src, user: guid.clone(), hw: Some(hw.to_owned()), at: Instant::now() });
+        Some((DeviceMonitor::Asked, Some(frame)))
+    }
+
     /// The PBX gave a monitor its handle. An answer without `src` belongs to the oldest request.
-    /// Returns whose monitor it is.
+    /// Returns who is watched from now on; the monitor of one device adds nobody.
     pub fn monitored(&mut self, src: Option<&str>, handle: u64, prefixes: DialPrefixes) -> Option<UserGuid> {
         let at = src.map_or(Some(0), |src| self.asked.iter().position(|asked| asked.src == src));
-        let Asked { user: guid, .. } = self.asked.remove(at?)?;
+        let Asked { user: guid, hw, .. } = self.asked.remove(at?)?;
+        let user = self.users.get_mut(&guid);
+        if let Some(hw) = hw {
+            let monitor = if handle == 0 { DeviceMonitor::Refused } else { DeviceMonitor::Open(handle) };
+            if let Some(user) = user {
+                user.devices.insert(hw, monitor);
+            }
+            if handle != 0 {
+                self.handles.insert(handle, guid);
+                self.device_handles.insert(handle);
+            }
+            return None;
+        }
         if handle == 0 {
             warn!(user = %guid, "The PBX does not let this user be monitored");
             return None;
         }
-        if let Some(user) = self.users.get_mut(&guid) {
+        if let Some(user) = user {
             user.handle = Some(handle);
         }
         self.handles.insert(handle, guid.clone());
@@ -145,8 +244,11 @@ impl Session {
 
     /// Silence is how some PBXs say no. One user without a monitor must not keep the others waiting.
     pub fn give_up_unanswered(&mut self) {
-        while let Some(Asked { user, .. }) = self.asked.pop_front_if(|asked| asked.at.elapsed() > ANSWER_WITHIN) {
+        while let Some(Asked { user, hw, .. }) = self.asked.pop_front_if(|asked| asked.at.elapsed() > ANSWER_WITHIN) {
             warn!(%user, "The PBX does not answer whether this user may be monitored");
+            if let (Some(hw), Some(user)) = (hw, self.users.get_mut(&user)) {
+                user.devices.remove(&hw); // The next call from this device asks again.
+            }
         }
     }
 
@@ -158,8 +260,14 @@ impl Session {
             self.users.iter().filter(|(guid, user)| gone(guid, user)).map(|(guid, _)| guid.clone()).collect();
         let mut frames = Vec::new();
         for guid in gone {
-            if let Some(handle) = self.users.remove(&guid).and_then(|user| user.handle) {
+            let Some(user) = self.users.remove(&guid) else { continue };
+            let devices = user.devices.values().filter_map(|monitor| match monitor {
+                DeviceMonitor::Open(handle) => Some(*handle),
+                DeviceMonitor::Asked | DeviceMonitor::Refused => None,
+            });
+            for handle in user.handle.into_iter().chain(devices) {
                 self.handles.remove(&handle);
+                self.device_handles.remove(&handle);
                 let src = self.new_src("e");
                 frames.push(rcc::user_end(&src, handle));
             }
@@ -171,35 +279,28 @@ impl Session {
         self.handles.get(&handle)
     }
 
+    /// A handle that only repeats what the user's own one tells about one device.
+    pub fn is_of_one_device(&self, handle: u64) -> bool {
+        self.device_handles.contains(&handle)
+    }
+
     /// The monitored user or queue with this extension.
     pub fn by_extension(&self, extension: &str) -> Option<(&User, u64)> {
-        let user = self.visible().find(|user| user.info.e164 == extension)?;
+        let user = self.visible_with(extension)?;
         Some((user, user.handle?))
+    }
+
+    /// The visible user or queue with this extension.
+    pub fn visible_with(&self, extension: &str) -> Option<&User> {
+        self.visible().find(|user| user.info.e164 == extension)
+    }
+
+    pub fn user(&self, guid: &UserGuid) -> Option<&User> {
+        self.users.get(guid)
     }
 
     pub fn identities(&self) -> impl Iterator<Item = (UserGuid, Identity)> {
         self.users.iter().map(|(guid, user)| (guid.clone(), identity(&user.info)))
-    }
-
-    /// The visible users and queues as the API shows them, by extension.
-    pub fn describe(&self) -> Vec<Value> {
-        let mut users: Vec<&User> = self.visible().collect();
-        users.sort_by(|a, b| (&a.info.e164, &a.info.cn).cmp(&(&b.info.e164, &b.info.cn)));
-        let describe = |user: &User| {
-            let devices: Vec<Value> = user.info.devices.iter().map(|hw| json!({"hw": hw})).collect();
-            json!({
-                "extension": user.info.e164,
-                "name": user.info.display_name(),
-                "longName": user.info.cn,
-                "guid": user.info.guid,
-                "type": if user.info.pseudo.is_empty() { "user" } else { &user.info.pseudo },
-                "registered": !devices.is_empty(),
-                "devices": devices,
-                "calls": user.info.channels.unwrap_or(0),
-                "alerting": user.info.alerting.unwrap_or(0),
-            })
-        };
-        users.into_iter().map(describe).collect()
     }
 
     pub fn channels(&self, guid: &UserGuid) -> Option<u32> {
@@ -267,6 +368,51 @@ mod tests {
         session.monitored(Some("u6"), 9, DialPrefixes::default());
         assert_eq!(session.release(|_| false).len(), 1);
         assert!(session.user_of_handle(9).is_none());
+    }
+
+    #[test]
+    fn device_has_a_monitor_of_its_own_from_its_first_use_on() {
+        let mut session = Session::new(1);
+        let guid: UserGuid = Arc::from("g1");
+        session.user_info(UserInfo { devices: vec!["p1".to_owned()], ..info("g1", "1") }, &Monitor::default());
+        // The monitor of the user, and the labels of the devices.
+        assert_eq!(session.monitor_next().len(), 2);
+        assert_eq!(session.monitored(Some("u1"), 7, DialPrefixes::default()), Some(guid.clone()));
+
+        let (monitor, frame) = session.device(&guid, "p1").expect("a user");
+        assert_eq!((monitor, frame.is_some()), (DeviceMonitor::Asked, true));
+        assert_eq!(session.device(&guid, "p1"), Some((DeviceMonitor::Asked, None)));
+        assert_eq!(session.monitored(None, 8, DialPrefixes::default()), None, "nobody new is watched");
+        assert_eq!(session.device(&guid, "p1"), Some((DeviceMonitor::Open(8), None)));
+        assert_eq!(session.user_of_handle(8), Some(&guid));
+        assert!(session.is_of_one_device(8) && !session.is_of_one_device(7));
+
+        session.user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
+        assert_eq!(session.release(|_| false).len(), 2);
+        assert!(session.user_of_handle(8).is_none());
+    }
+
+    #[test]
+    fn labels_are_asked_for_once_per_set_of_devices() {
+        let mut session = Session::new(1);
+        let guid: UserGuid = Arc::from("g1");
+        let with = |devices: &[&str]| UserInfo {
+            devices: devices.iter().map(|hw| (*hw).to_owned()).collect(),
+            ..info("g1", "1")
+        };
+        session.user_info(with(&["p1"]), &Monitor::default());
+        assert!(session.ask_for_labels(&guid).is_some());
+        assert!(session.ask_for_labels(&guid).is_none(), "the answer is on its way, or never comes");
+        session.labelled(None, vec![("p2".to_owned(), "Softphone".to_owned())]);
+        assert!(session.ask_for_labels(&guid).is_none(), "p1 has no label");
+        session.user_info(with(&["p1", "p2", "p3"]), &Monitor::default());
+        assert!(session.ask_for_labels(&guid).is_some(), "p3 is new");
+        let described = session.visible_with("1").expect("visible").describe();
+        assert_eq!(
+            described["devices"],
+            json!([{"hw": "p1", "text": ""}, {"hw": "p2", "text": "Softphone"}, {"hw": "p3", "text": ""}])
+        );
+        assert_eq!(described["registered"], true);
     }
 
     #[test]

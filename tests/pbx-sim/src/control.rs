@@ -312,7 +312,7 @@ fn redirect(inner: &mut Inner, body: &mut Body) -> Answer {
         let active = inner.switch.find_leg(&whose, Which::Active, None, None);
         if active.is_some() { Which::Active } else { Which::Ringing }
     };
-    phone(inner, body, which, |inner, leg| inner.switch.redirect(leg, to, false))
+    phone(inner, body, which, |inner, leg| inner.switch.redirect(leg, to, false).map(drop))
 }
 
 fn park(inner: &mut Inner, body: &mut Body) -> Answer {

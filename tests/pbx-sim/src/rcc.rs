@@ -101,7 +101,13 @@ fn on_call(session: &Session, switch: &mut Switch, quirks: &Quirks, mt: &str, re
         "UserCtrlCall" => run(&mut |leg| switch.exists(leg)),
         "UserRedirect" | "UserReroute" => run(&mut |leg| {
             let to = destination(request).ok_or(Refusal::UnknownDestination)?;
-            switch.redirect(leg, to, mt == "UserReroute")
+            let arrived = switch.redirect(leg, to, mt == "UserReroute")?;
+            if let Some(code) = json::int(request, "rc").filter(|_| mt == "UserRedirect") {
+                for leg in arrived {
+                    let _unless_it_has_gone = switch.receives_code(leg, code);
+                }
+            }
+            Ok(())
         }),
         _ => return None,
     };
@@ -226,6 +232,9 @@ fn user_call(session: &mut Session, switch: &mut Switch, request: &Value) -> Ans
     let destination = destination(request).unwrap_or(Destination::E164(String::new()));
     let forwards = !json::flag(request, "ftyNoCF");
     let leg = switch.dial(object, Dial { destination, device, remote: true, show_as, forwards })?;
+    if let Some(code) = json::int(request, "rc") {
+        let _unless_it_has_gone = switch.receives_code(leg, code);
+    }
     fields(json!({ "call": session.handle(handle, leg) }))
 }
 
@@ -258,6 +267,9 @@ fn user_park(session: &mut Session, switch: &mut Switch, request: &Value) -> Ans
 fn user_info(switch: &mut Switch, leg: LegId, request: &Value) -> Result<(), Refusal> {
     if let Some(text) = json::filled(request, "dsp") {
         switch.display(leg, &text)?;
+    }
+    if let Some(digits) = json::filled(request, "key") {
+        switch.keypad(leg, &digits)?;
     }
     match json::filled(request, "cdpn") {
         Some(digits) => switch.digits(leg, &digits),

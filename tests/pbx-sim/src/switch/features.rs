@@ -150,7 +150,8 @@ impl Switch {
     }
 
     /// Sends the far end of a call to somebody else. `forwards` tells whether the destination's forwardings apply.
-    pub fn redirect(&mut self, leg: LegId, destination: Destination, forwards: bool) -> Result<(), Refusal> {
+    /// Returns the legs that it arrived at.
+    pub fn redirect(&mut self, leg: LegId, destination: Destination, forwards: bool) -> Result<Vec<LegId>, Refusal> {
         let found = self.legs.get(&leg).ok_or(Refusal::UnknownCall)?;
         let call = found.call;
         let offers = self.offers(call);
@@ -180,12 +181,12 @@ impl Switch {
         let before: Vec<_> = self.calls[&call].legs.clone();
         self.edit_call(call, |call| (call.left, call.right, call.forwards) = (far, None, forwards));
         self.route(call, destination, &Progress::Moved(Some(by)));
-        let arrived =
-            self.calls.get(&call).and_then(|call| call.legs.iter().copied().find(|leg| !before.contains(leg)));
-        self.edit(leg, |leg| leg.moved_to = arrived);
+        let legs = self.calls.get(&call).map(|call| call.legs.clone()).unwrap_or_default();
+        let arrived: Vec<_> = legs.into_iter().filter(|leg| !before.contains(leg)).collect();
+        self.edit(leg, |leg| leg.moved_to = arrived.first().copied());
         let ended = self.release_all_at_once(leaving, 26);
         self.finish(ended);
-        Ok(())
+        Ok(arrived)
     }
 
     /// Parks the far end of a call at an object, its own one if none is named. Returns the parked leg.
@@ -195,6 +196,10 @@ impl Switch {
         let place = at.unwrap_or(found.object);
         let far = self.talks_to(leg).ok_or(Refusal::NotConnected)?;
         let party = self.objects.get(&place).ok_or(Refusal::UnknownDestination)?.party();
+        let taken = |leg: &super::Leg| leg.object == place && leg.phase == Phase::Parked && leg.position == position;
+        if position.is_some() && self.legs.values().any(taken) {
+            return Err(Refusal::PlaceTaken);
+        }
         let parked = self.open_leg(call, place, placed);
         (parked.phase, parked.peer, parked.started, parked.position) = (Phase::Parked, peer, started, position);
         let parked = parked.id;
@@ -292,6 +297,7 @@ impl Switch {
     /// User-to-user information travels like digits.
     pub fn uui(&mut self, leg: LegId, uui: &str, to_own_party: bool) -> Result<(), Refusal> {
         let to = self.receiver(leg, to_own_party)?;
+        self.edit(to, |leg| leg.uui = Some(uui.to_owned()));
         self.emit_with(to, |event| event.uui = Some(uui.to_owned()));
         Ok(())
     }
@@ -308,17 +314,29 @@ impl Switch {
     /// Remote control of the phone. Hold, retrieve and accept act; every code is remembered for `/state`.
     /// Third-party phones ignore all of it.
     pub fn remote_control(&mut self, leg: LegId, code: i64) -> Result<(), Refusal> {
-        let found = self.legs.get(&leg).ok_or(Refusal::UnknownCall)?;
-        if self.device_kind(found) != Some(crate::world::DeviceKind::Innovaphone) {
-            return Ok(());
-        }
-        self.edit(leg, |leg| leg.rc.push(code));
         match code {
+            _ if !self.receives_code(leg, code)? => Ok(()),
             5 => self.answer(leg),
             37 => self.hold(leg),
             38 => self.retrieve(leg),
             _ => Ok(()),
         }
+    }
+
+    /// A remote control code reaches the phone, as part of a call's setup or by itself. Returns whether it understands it.
+    pub fn receives_code(&mut self, leg: LegId, code: i64) -> Result<bool, Refusal> {
+        let found = self.legs.get(&leg).ok_or(Refusal::UnknownCall)?;
+        let understands = self.device_kind(found) == Some(crate::world::DeviceKind::Innovaphone);
+        if understands {
+            self.edit(leg, |leg| leg.rc.push(code));
+        }
+        Ok(understands)
+    }
+
+    /// Keypad digits in the party's name. They have no effect on the signalling.
+    pub fn keypad(&mut self, leg: LegId, digits: &str) -> Result<(), Refusal> {
+        self.legs.get_mut(&leg).ok_or(Refusal::UnknownCall)?.keypad.push_str(digits);
+        Ok(())
     }
 
     /// The phone displays another peer from now on. Nothing else changes.

@@ -252,6 +252,8 @@ impl Switch {
             rings_itself: None,
             overlap: String::new(),
             dtmf: String::new(),
+            keypad: String::new(),
+            uui: None,
             rc: Vec::new(),
             display: None,
             cause: None,

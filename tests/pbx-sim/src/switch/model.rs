@@ -120,6 +120,10 @@ pub(crate) struct Leg {
     pub(crate) overlap: String,
     /// Digits this party has received.
     pub(crate) dtmf: String,
+    /// Keypad digits sent in this party's name.
+    pub(crate) keypad: String,
+    /// The user-to-user information this party received last, as it travelled.
+    pub(crate) uui: Option<String>,
     /// Remote control codes this party's phone has received.
     pub(crate) rc: Vec<i64>,
     /// What the phone was told to display instead of its peer.
@@ -186,6 +190,8 @@ pub enum Refusal {
     DestinationAbsent,
     /// There is nothing to pick up.
     NothingToPickUp,
+    /// Another call is parked at this position.
+    PlaceTaken,
 }
 
 impl fmt::Display for Refusal {
@@ -201,6 +207,7 @@ impl fmt::Display for Refusal {
             Self::UnknownDestination => "no such destination",
             Self::DestinationAbsent => "the destination is not registered",
             Self::NothingToPickUp => "there is nothing to pick up",
+            Self::PlaceTaken => "the parking place is taken",
         })
     }
 }

@@ -114,13 +114,15 @@ impl Switch {
                 value["name"] = self.objects.get(&leg.object).map(|object| object.dn.clone()).into();
             }
         }
-        for (key, text) in [("hw", &leg.device), ("display", &leg.display)] {
+        for (key, text) in [("hw", &leg.device), ("display", &leg.display), ("uui", &leg.uui)] {
             if let Some(text) = text {
                 value[key] = text.clone().into();
             }
         }
-        if !leg.dtmf.is_empty() {
-            value["dtmf"] = leg.dtmf.clone().into();
+        for (key, digits) in [("dtmf", &leg.dtmf), ("keypad", &leg.keypad)] {
+            if !digits.is_empty() {
+                value[key] = digits.clone().into();
+            }
         }
         if !leg.rc.is_empty() {
             value["rc"] = leg.rc.clone().into();

@@ -241,6 +241,39 @@ async fn park_and_pick_up() {
 }
 
 #[tokio::test]
+async fn a_parking_place_holds_one_call() {
+    let sim = start().await;
+    let mut client = watch(&sim, &["60", "42", "44", "50"]).await;
+    let (_, b) = talk(&sim, &mut client, "60", "42").await;
+    let (_, d) = talk(&sim, &mut client, "44", "50").await;
+    let parked = client.rcc("UserPark", json!({"call": b["call"], "position": 7})).await;
+    assert_ne!(parked["call"], 0);
+    let other = json!({"call": d["call"], "cn": "Thomas De Wilde", "position": 7});
+    let taken = client.rcc("UserPark", other).await;
+    assert_eq!((&taken["call"], &taken["error"]), (&json!(0), &json!("the parking place is taken")));
+    assert_eq!(connected(&sim), ["44-50", "50-44"]);
+    let other = json!({"call": d["call"], "cn": "Thomas De Wilde", "position": -1});
+    assert_ne!(client.rcc("UserPark", other).await["call"], 0);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn codes_in_a_setup_reach_the_phones_they_are_for() {
+    let sim = start().await;
+    let mut client = watch(&sim, &["42", "44", "50"]).await;
+    client.rcc("UserCall", json!({"user": 1, "e164": "44", "rc": 2})).await;
+    let ringing = client.wait_for("44", "x-alert").await;
+    client.rcc("UserRedirect", json!({"call": ringing["call"], "e164": "50", "rc": 3})).await;
+    client.wait_for("50", "x-alert").await;
+    let legs = sim.state()["calls"][0]["legs"].clone();
+    let codes = |extension: &str| {
+        legs.as_array().unwrap().iter().find(|leg| leg["extension"] == extension).unwrap()["rc"].clone()
+    };
+    assert_eq!((codes("42"), codes("50")), (json!([2]), json!([3])));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn picking_up_what_rings_elsewhere() {
     let sim = start().await;
     let mut client = watch(&sim, &["42", "44"]).await;
@@ -282,8 +315,10 @@ async fn digits_user_information_remote_control_and_the_rest() {
     let leg = sim.state()["calls"][0]["legs"][0].clone();
     assert_eq!((&leg["rc"], &leg["display"], &leg["holds"]), (&json!([37, 8]), &json!("60"), &json!(true)));
     for mt in ["UserCtrlCall", "UserInfo"] {
-        assert_eq!(client.rcc(mt, json!({"call": call})).await.get("error"), None);
+        assert_eq!(client.rcc(mt, json!({"call": call, "key": "*8"})).await.get("error"), None);
     }
+    let legs = sim.state()["calls"][0]["legs"].clone();
+    assert_eq!((&legs[0]["keypad"], &legs[1]["uui"]), (&json!("*8"), &json!("hello%20there")));
     let media = client.rcc("UserMediaTransfer", json!({"a": call, "b": call, "user": true})).await;
     assert_eq!(media.get("error"), None);
     sim.shutdown().await;

@@ -3,20 +3,18 @@
 //! It wakes for a frame, a request, an answer of the shared memory or the passing of time, asks the pure parts what follows
 //! from it, and does that. Nothing else writes to the PBX.
 
+mod requests;
+mod status;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use jiff::Timestamp;
 use shared::agent_status::PbxLink;
 use shared::clock::CloudClock;
-use shared::codes::Code;
-use shared::command::Operation;
-use shared::ids::CallId;
-use shared::number::DialPrefixes;
 use shared::tables::Exchange;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -24,74 +22,27 @@ use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::calls::{Calls, Origin, Output};
-use crate::config::Monitor;
-use crate::jobs::{Guard, Jobs, Outgoing, Reply};
+use crate::config::{DtmfRecv, Monitor};
+use crate::jobs::{Jobs, Outgoing};
 use crate::memory::{Memory, Recollection};
-use crate::operations::{Plan, plan};
 use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
 use crate::uplink::UplinkSender;
 
+pub use requests::{Act, Request};
+pub use status::DeskStatus;
+
 /// Naming time-outs and waiting jobs are looked at this often.
 const TICK: Duration = Duration::from_millis(100);
 /// As often as the PBX itself lists a portion of users, a portion of them is monitored.
 const PORTION: Duration = Duration::from_millis(20);
-/// After a session began, its users' calls have this long to come back.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const LIST_WITHIN: Duration = Duration::from_secs(15);
-const FIRST_SETTLING: Duration = Duration::from_secs(5);
+/// After a session began, its users' calls have this long to come back.
+pub const FIRST_SETTLING: Duration = Duration::from_secs(5);
 const NEXT_SETTLING: Duration = Duration::from_secs(10);
-
-/// What others ask of the desk.
-#[derive(Debug)]
-pub enum Request {
-    Act {
-        operation: Operation,
-        guard: Guard,
-        reply: oneshot::Sender<Reply>,
-    },
-    /// Whether all of these calls are known.
-    Knows {
-        calls: Vec<CallId>,
-        reply: oneshot::Sender<bool>,
-    },
-    /// Another PBX holds this stack.
-    GiveWay {
-        to: String,
-    },
-}
-
-/// How the desk is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeskStatus {
-    pub link: PbxLink,
-    pub pbx_id: Option<Arc<str>>,
-    pub session_since: Option<Timestamp>,
-    pub visible_users: u32,
-    pub live_calls: u32,
-    pub prefixes: DialPrefixes,
-    pub problem: Option<String>,
-}
-
-impl DeskStatus {
-    pub fn starting() -> Self {
-        Self {
-            link: PbxLink::Down,
-            pbx_id: None,
-            session_since: None,
-            visible_users: 0,
-            live_calls: 0,
-            prefixes: DialPrefixes::default(),
-            problem: Some("starting".to_owned()),
-        }
-    }
-
-    pub fn is_up(&self) -> bool {
-        self.link == PbxLink::Up
-    }
-}
 
 /// What no retry can mend.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +71,7 @@ impl<E: Into<anyhow::Error>> From<E> for End {
 pub struct Desk {
     pub dialer: Dialer,
     pub monitor: Monitor,
+    pub dtmf_recv: DtmfRecv,
     pub configured_pbx_id: Option<String>,
     pub agent_id: Arc<str>,
     pub boot_id: Uuid,
@@ -135,9 +87,11 @@ pub struct Desk {
 impl Desk {
     /// Holds a session with the PBX until stopped, and gets a new one whenever it is lost.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Fatal> {
-        let Self { dialer, monitor, configured_pbx_id, agent_id, boot_id, clock, exchange, memory, .. } = self;
+        let Self { dialer, monitor, dtmf_recv, configured_pbx_id, agent_id, boot_id, clock, exchange, memory, .. } =
+            self;
         let mut shift = Shift {
             monitor,
+            dtmf_recv,
             configured_pbx_id,
             agent_id,
             boot_id,
@@ -151,6 +105,7 @@ impl Desk {
             session: Session::new(0),
             jobs: Jobs::default(),
             outgoing: VecDeque::new(),
+            deferred: Vec::new(),
             settle_at: None,
         };
         let (mut requests, mut recollections) = (self.requests, self.recollections);
@@ -187,6 +142,7 @@ impl Desk {
 /// Everything that the desk keeps between one event and the next.
 struct Shift {
     monitor: Monitor,
+    dtmf_recv: DtmfRecv,
     configured_pbx_id: Option<String>,
     agent_id: Arc<str>,
     boot_id: Uuid,
@@ -202,6 +158,8 @@ struct Shift {
     jobs: Jobs,
     /// Frames to be written before anything else happens.
     outgoing: VecDeque<Outgoing>,
+    /// Commands that wait for a monitor that the PBX has been asked for.
+    deferred: Vec<Act>,
     /// When to look again after calls that did not come back.
     settle_at: Option<Instant>,
 }
@@ -251,7 +209,7 @@ impl Shift {
                 }
                 return end;
             }
-            if let Some(calls) = &self.calls {
+            if let Some(calls) = &mut self.calls {
                 let mut frames = Vec::new();
                 self.jobs.review(calls, &mut frames);
                 self.outgoing.extend(frames);
@@ -285,12 +243,12 @@ impl Shift {
 
     /// Writes what is to be written. A guard is asked as the very last thing before its frames go out.
     async fn flush(&mut self, link: &mut Link) -> anyhow::Result<()> {
-        while let Some(Outgoing { frames, guard }) = self.outgoing.pop_front() {
-            if let Some((job, guard)) = guard
-                && !guard.is_open()
-            {
+        while let Some(Outgoing { frames, jobs, guard }) = self.outgoing.pop_front() {
+            if guard.is_some_and(|guard| !guard.is_open()) {
                 warn!("A command came too late and was not carried out");
-                self.jobs.too_late(job);
+                if let Some(calls) = &mut self.calls {
+                    jobs.into_iter().for_each(|job| self.jobs.too_late(job, calls));
+                }
                 continue;
             }
             for frame in frames {
@@ -313,10 +271,13 @@ impl Shift {
                 }
                 self.release_users();
                 self.announce_if_complete();
+                self.take_up_deferred();
             }
+            Frame::Devices { src, labels } => self.session.labelled(src.as_deref(), labels),
             Frame::Result(result) => {
+                let Some(calls) = &mut self.calls else { return Ok(()) };
                 let mut frames = Vec::new();
-                self.jobs.on_result(&result, self.session.number, &mut frames);
+                self.jobs.on_result(&result, self.session.number, calls, &mut frames);
                 self.outgoing.extend(frames);
             }
             Frame::Other(kind) => debug!(kind, "Frame without meaning for the agent"),
@@ -334,7 +295,7 @@ impl Shift {
         let report = call_info.into_report(self.session.number);
         let outputs = calls.report(&user, report.clone(), self.clock.now());
         let mut frames = Vec::new();
-        self.jobs.on_report(&report, &mut frames);
+        self.jobs.on_report(&report, calls, &mut frames);
         self.outgoing.extend(frames);
         self.perform(outputs);
         if report.last {
@@ -343,10 +304,15 @@ impl Shift {
     }
 
     fn on_user_info(&mut self, user_info: UserInfo) {
-        if let Some((guid, identity)) = self.session.user_info(user_info, &self.monitor)
-            && let Some(calls) = &mut self.calls
-        {
-            calls.user_is(guid, identity);
+        if let Some((guid, identity)) = self.session.user_info(user_info, &self.monitor) {
+            if let Some(calls) = &mut self.calls {
+                calls.user_is(guid.clone(), identity);
+            }
+            if self.session.listed
+                && let Some(frame) = self.session.ask_for_labels(&guid)
+            {
+                self.send(frame);
+            }
         }
         if self.session.listed {
             self.release_users();
@@ -424,6 +390,7 @@ impl Shift {
     fn close_session(&mut self) {
         self.outgoing.clear();
         self.jobs.interrupt_all();
+        self.give_deferred_up();
         self.session = Session::new(self.session.number);
         self.settle_at = None;
         if let Some(calls) = &mut self.calls {
@@ -440,6 +407,7 @@ impl Shift {
         if self.session.listed {
             self.session.give_up_unanswered();
             self.announce_if_complete();
+            self.expire_deferred();
         } else if self.session.begun.elapsed() > LIST_WITHIN {
             return Err(End::Lost(anyhow::anyhow!(
                 "the PBX did not list its users; is the API check mark RCC set at the App object?"
@@ -483,12 +451,13 @@ impl Shift {
         self.release_users();
     }
 
-    fn perform(&self, outputs: Vec<Output>) {
+    fn perform(&mut self, outputs: Vec<Output>) {
         let Some(pbx_id) = &self.pbx_id else { return };
         for output in outputs {
             match output {
                 Output::Event(event) => {
                     debug!(event.id = %event.event_id, call.id = %event.call_id(), status = event.status().as_str(), "Event");
+                    self.jobs.on_event(&event);
                     self.uplink.send(*event);
                 }
                 Output::Remember(user, item) => self.memory.remember(pbx_id.clone(), user, item),
@@ -497,43 +466,11 @@ impl Shift {
         }
     }
 
-    fn on_request(&mut self, request: Request) -> Result<(), End> {
-        match request {
-            Request::Knows { calls, reply } => {
-                let known = self.calls.as_ref().is_some_and(|core| calls.iter().all(|call| core.knows(*call)));
-                let _ = reply.send(known);
-            }
-            Request::Act { operation, guard, reply } => self.act(&operation, guard, reply),
-            Request::GiveWay { to } => return Err(self.belongs_to(&to)),
-        }
-        Ok(())
-    }
-
     fn belongs_to(&self, other: &str) -> End {
         let own = self.pbx_id.as_deref().unwrap_or("?");
         End::Lost(anyhow::anyhow!(
             "this stack belongs to PBX `{other}`, whose agent is online; PBX `{own}` needs a stack of its own"
         ))
-    }
-
-    fn act(&mut self, operation: &Operation, guard: Guard, reply: oneshot::Sender<Reply>) {
-        let up = self.status.borrow().is_up();
-        let plan = match &self.calls {
-            Some(calls) if up => plan(operation, calls, &mut self.session),
-            _ => Err(Code::PbxOffline.into()),
-        };
-        let (job, frames) = match plan {
-            Ok(Plan::Answer(result)) => {
-                let _ = reply.send(Reply::Done(Ok(result)));
-                return;
-            }
-            Err(refusal) => {
-                let _ = reply.send(Reply::Done(Err(refusal)));
-                return;
-            }
-            Ok(Plan::Act { request, wants, frames }) => (self.jobs.begin(request, wants, reply), frames),
-        };
-        self.outgoing.push_back(Outgoing { frames, guard: Some((job, guard)) });
     }
 
     fn tell_users(&mut self) {

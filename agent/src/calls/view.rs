@@ -1,0 +1,138 @@
+//! The call core as others look at it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use shared::event::Direction;
+use shared::ids::CallId;
+use shared::number::{DialPrefixes, DialString};
+use shared::time::iso_millis;
+
+use super::Calls;
+use super::call::Call;
+use super::leg::{Leg, LegId, LegState, Party, Phase, Place, UserGuid};
+
+/// A call found in progress begins, by the PBX's whole seconds and this agent's idea of the cloud's time, at most so much
+/// too early.
+const BEGINNING_IS_UNSURE_BY: SignedDuration = SignedDuration::from_secs(2);
+
+impl Calls {
+    pub fn knows(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call)
+    }
+
+    pub fn live_calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether a user has calls, or legs that will be calls.
+    pub fn has_calls(&self, user: &UserGuid) -> bool {
+        let waits = |leg: &Leg| leg.user == *user && matches!(leg.place, Place::Waiting(_));
+        self.calls.values().any(|call| call.user == *user) || self.legs.values().any(waits)
+    }
+
+    /// The call of a leg, once it has a name.
+    pub fn call_of(&self, leg: LegId) -> Option<CallId> {
+        match self.legs.get(&leg)?.place {
+            Place::Live(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    pub fn conference_of(&self, call: CallId) -> Option<String> {
+        self.calls.get(&call).map(Call::conference_text)
+    }
+
+    /// Whether a live call is answered.
+    pub fn is_connected(&self, call: CallId) -> Option<bool> {
+        self.calls.get(&call).map(|call| call.pickup.is_some())
+    }
+
+    /// Whether the user holds a live call.
+    pub fn is_held(&self, call: CallId) -> Option<bool> {
+        self.calls.get(&call).map(|call| call.held)
+    }
+
+    /// The live legs of a call with their states, in a stable order.
+    pub fn legs_of(&self, call: CallId) -> Vec<(LegId, LegState)> {
+        let Some(call) = self.calls.get(&call) else { return Vec::new() };
+        call.legs.iter().filter_map(|id| Some((*id, self.legs.get(id)?.state?))).collect()
+    }
+
+    pub fn user_of(&self, call: CallId) -> Option<&UserGuid> {
+        self.calls.get(&call).map(|call| &call.user)
+    }
+
+    /// The extension of the user or queue whose call this is.
+    pub fn extension_of(&self, call: CallId) -> Option<&str> {
+        let user = self.users.get(&self.calls.get(&call)?.user);
+        Some(user.map_or("", |user| &user.extension))
+    }
+
+    /// The call that is parked at a user and had this conference before, or has the handle that the PBX gave it.
+    pub fn parked_at(&self, user: &UserGuid, conference: &str, handle: Option<u64>) -> Option<CallId> {
+        let is_it = |call: &&Call| {
+            call.user == *user
+                && call.phase == Phase::Parked
+                && call.missing_since.is_none()
+                && (call.conferences.iter().any(|known| **known == *conference)
+                    || call.legs.iter().any(|leg| Some(leg.call) == handle))
+        };
+        self.calls.values().find(is_it).map(|call| call.id)
+    }
+
+    /// The calls that a user or queue has placed to this number, as it was dialled, since then.
+    pub fn placed_since(
+        &self,
+        user: &UserGuid,
+        number: &str,
+        since: Timestamp,
+        prefixes: &DialPrefixes,
+    ) -> Vec<CallId> {
+        let since = since.checked_sub(BEGINNING_IS_UNSURE_BY).unwrap_or(Timestamp::MIN);
+        let international = DialString::parse(number).ok().and_then(|number| number.to_e164(prefixes));
+        let is_it = |party: &Party| {
+            party.number == number || (international.is_some() && party.e164.as_ref() == international.as_ref())
+        };
+        let fits = |call: &&Call| {
+            call.user == *user
+                && call.direction == Direction::Outgoing
+                && call.start >= since
+                && (is_it(&call.dialled) || is_it(&call.peer))
+        };
+        self.calls.values().filter(fits).map(|call| call.id).collect()
+    }
+
+    /// A live call as the API shows it.
+    pub fn describe(&self, call: CallId) -> Option<Value> {
+        let call = self.calls.get(&call)?;
+        let user = self.users.get(&call.user).cloned().unwrap_or_default();
+        let (from, to) = call.parties(&user);
+        let state = match (call.pickup, call.direction, call.phase) {
+            (_, _, Phase::Parked) => "parked",
+            (Some(_), _, _) => "connected",
+            (None, Direction::Outgoing, Phase::Alerting) | (None, Direction::Incoming, _) => "ringing",
+            (None, Direction::Outgoing, _) => "dialling",
+        };
+        Some(json!({
+            "CallId": call.id,
+            "conferenceId": call.conference_text(),
+            "extension": user.extension,
+            "user": user.name,
+            "from": from.number,
+            "fromName": from.name,
+            "to": to.number,
+            "toName": to.name,
+            "outgoing": call.direction == Direction::Outgoing,
+            "state": state,
+            "held": call.held,
+            "heldByPeer": call.held_by_peer,
+            "startTime": iso_millis(call.start),
+            "pickupTime": call.pickup.map(iso_millis),
+        }))
+    }
+
+    /// All live calls with the moments at which they began, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (CallId, Timestamp)> {
+        self.calls.values().map(|call| (call.id, call.start))
+    }
+}

@@ -1,0 +1,251 @@
+//! The two parties of a long command: what happens to them, and what follows from it.
+
+use shared::codes::Code;
+use shared::command::{Dial, Refusal, Stage};
+use shared::ids::CallId;
+
+use crate::jobs::{News, refusal_of_cause};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    A,
+    B,
+}
+
+impl Side {
+    /// The field of the request that names the party.
+    fn field(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Happened {
+    News(Side, News),
+    /// The PBX session is gone, and with it what the PBX would have told.
+    Lost,
+    RingingEnds,
+    /// The agent is told to stop.
+    Stopped,
+}
+
+impl Happened {
+    /// What was heard of a party; nothing more is heard once the session is lost.
+    pub(super) fn to(side: Side, news: Option<News>) -> Self {
+        news.map_or(Self::Lost, |news| Self::News(side, news))
+    }
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Step {
+    Wait,
+    Join(CallId, CallId),
+    /// Nothing was sent to the PBX.
+    Expired,
+    CleanUp(Refusal),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Party {
+    /// Its number was dialled and the PBX has not named the call.
+    Called,
+    Placed(CallId),
+    Answered(CallId),
+    /// There is no call any more that could be ended.
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct Parties {
+    parties: [Party; 2],
+    ring_seconds: u16,
+}
+
+impl Parties {
+    pub(super) fn new(ring_seconds: u16) -> Self {
+        Self { parties: [Party::Called; 2], ring_seconds }
+    }
+
+    pub(super) fn take(&mut self, happened: Happened) -> Step {
+        match happened {
+            Happened::News(side, news) => self.news(side, news),
+            Happened::Lost => Step::CleanUp(Code::Interrupted.into()),
+            Happened::RingingEnds => Step::CleanUp(self.nobody_answered()),
+            Happened::Stopped => Step::CleanUp(Refusal::with_detail(
+                Code::Interrupted,
+                "The agent was stopped before both parties had answered; what it had begun was ended.",
+            )),
+        }
+    }
+
+    fn news(&mut self, side: Side, news: News) -> Step {
+        let party = &mut self.parties[side as usize];
+        let (code, text) = match (news, *party) {
+            (News::Placed(call), _) => {
+                *party = Party::Placed(call);
+                return Step::Wait;
+            }
+            (News::Answered, Party::Placed(call)) => {
+                *party = Party::Answered(call);
+                return match self.parties {
+                    [Party::Answered(a), Party::Answered(b)] => Step::Join(a, b),
+                    _ => Step::Wait,
+                };
+            }
+            (News::Answered, _) => return Step::Wait,
+            (News::TooLate, _) => return Step::Expired,
+            (News::Failed(refusal), _) => (refusal.code, text_of(&refusal)),
+            // Whoever hangs up after the answer did not want to wait; that is no fault of the PBX.
+            (News::Ended(cause), Party::Answered(_)) if Code::of_cause(cause.unwrap_or(0)) == Code::Refused => {
+                let cause = cause.map(|cause| format!(" (cause {cause})")).unwrap_or_default();
+                (Code::CallRejected, format!("The party hung up before the other one had answered.{cause}"))
+            }
+            (News::Ended(cause), _) => {
+                let refusal = refusal_of_cause(cause);
+                (refusal.code, text_of(&refusal))
+            }
+        };
+        *party = Party::Gone;
+        Step::CleanUp(Refusal::with_detail(code, format!("Party `{}`: {text}", side.field())))
+    }
+
+    fn nobody_answered(&self) -> Refusal {
+        let within = format!("within {} s", self.ring_seconds);
+        let waits = |side: Side| !matches!(self.parties[side as usize], Party::Answered(_));
+        let text = match (waits(Side::A), waits(Side::B)) {
+            (true, true) => format!("Parties `a` and `b`: Neither answered {within}."),
+            (true, false) => format!("Party `a`: Did not answer {within}."),
+            (false, _) => format!("Party `b`: Did not answer {within}."),
+        };
+        Refusal::with_detail(Code::NoAnswer, text)
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        let answered = self.parties.iter().any(|party| matches!(party, Party::Answered(_)));
+        if answered { Stage::FirstAnswered } else { Stage::Calling }
+    }
+
+    pub(super) fn is_unnamed(&self, side: Side) -> bool {
+        self.parties[side as usize] == Party::Called
+    }
+
+    /// The dials that may have left something: the calls that have a name, and those that are still to get one.
+    pub(super) fn begun(&self, dials: &[Dial]) -> Vec<Dial> {
+        let begun =
+            self.parties.iter().zip(dials).filter(|(party, dial)| dial.call_id.is_some() || **party != Party::Gone);
+        begun.map(|(_, dial)| dial.clone()).collect()
+    }
+
+    /// Writes the names that the PBX has given beside what was dialled.
+    pub(super) fn name(&self, dials: &mut [Dial]) {
+        for (party, dial) in self.parties.iter().zip(dials) {
+            if let Party::Placed(call) | Party::Answered(call) = party {
+                dial.call_id = Some(*call);
+            }
+        }
+    }
+}
+
+fn text_of(refusal: &Refusal) -> String {
+    refusal.detail.clone().unwrap_or_else(|| refusal.code.meaning().message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(n: u64) -> CallId {
+        CallId::of_handle(uuid::Uuid::nil(), n, n, n)
+    }
+
+    /// Lets things happen; all but the last of them leave the parties waiting.
+    fn play(happened: Vec<Happened>) -> Step {
+        let mut parties = Parties::new(45);
+        let mut step = Step::Wait;
+        for happened in happened {
+            assert_eq!(step, Step::Wait);
+            step = parties.take(happened);
+        }
+        step
+    }
+
+    fn refused(happened: Vec<Happened>) -> (Code, String) {
+        match play(happened) {
+            Step::CleanUp(refusal) => (refusal.code, refusal.detail.unwrap_or_default()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn placed(side: Side) -> Happened {
+        Happened::News(side, News::Placed(call(side as u64)))
+    }
+
+    fn answered(side: Side) -> Happened {
+        Happened::News(side, News::Answered)
+    }
+
+    fn ended(side: Side, cause: u16) -> Happened {
+        Happened::News(side, News::Ended(Some(cause)))
+    }
+
+    use Side::{A, B};
+
+    #[test]
+    fn both_are_joined_whoever_answers_first() {
+        let joined = Step::Join(call(0), call(1));
+        assert_eq!(play(vec![placed(A), placed(B), answered(A), answered(B)]), joined);
+        assert_eq!(play(vec![placed(B), answered(B), placed(A), answered(A)]), joined);
+    }
+
+    #[test]
+    fn refusal_names_the_party_and_the_cause() {
+        let busy = News::Failed(refusal_of_cause(Some(17)));
+        assert_eq!(
+            refused(vec![placed(A), Happened::News(B, busy)]),
+            (Code::UserBusy, "Party `b`: The called party is busy. (cause 17)".to_owned())
+        );
+        assert_eq!(refused(vec![placed(A), ended(A, 21)]).0, Code::CallRejected);
+        let (code, text) = refused(vec![placed(A), answered(A), placed(B), ended(A, 16)]);
+        assert_eq!(code, Code::CallRejected);
+        assert_eq!(text, "Party `a`: The party hung up before the other one had answered. (cause 16)");
+        assert_eq!(refused(vec![placed(A), answered(A), ended(A, 41)]).0, Code::NetworkUnavailable);
+    }
+
+    #[test]
+    fn ringing_ends_for_whom_it_may_concern() {
+        let text = |happened| refused(happened).1;
+        assert!(text(vec![placed(A), Happened::RingingEnds]).starts_with("Parties `a` and `b`"));
+        assert!(text(vec![placed(A), placed(B), answered(A), Happened::RingingEnds]).starts_with("Party `b`"));
+        assert!(text(vec![placed(A), placed(B), answered(B), Happened::RingingEnds]).starts_with("Party `a`"));
+    }
+
+    #[test]
+    fn interruptions_clean_up_and_lateness_has_nothing_to_clean() {
+        assert_eq!(refused(vec![placed(A), Happened::to(B, None)]).0, Code::Interrupted);
+        assert_eq!(refused(vec![Happened::Stopped]).0, Code::Interrupted);
+        assert_eq!(play(vec![Happened::News(A, News::TooLate)]), Step::Expired);
+    }
+
+    #[test]
+    fn stage_and_names_follow() {
+        let mut parties = Parties::new(45);
+        let dial = || Dial { via: "77".to_owned(), number: "50".to_owned(), at: 0, call_id: None };
+        let mut dials = vec![dial(), dial()];
+        parties.take(placed(B));
+        parties.name(&mut dials);
+        assert_eq!((dials[0].call_id, dials[1].call_id), (None, Some(call(1))));
+        assert!(parties.is_unnamed(A) && !parties.is_unnamed(B));
+        assert_eq!(parties.stage(), Stage::Calling);
+        parties.take(answered(B));
+        assert_eq!(parties.stage(), Stage::FirstAnswered);
+        parties.take(ended(B, 16));
+        parties.name(&mut dials);
+        assert_eq!(dials[1].call_id, Some(call(1)), "what was named stays named");
+        assert_eq!(parties.begun(&dials).len(), 2);
+        parties.take(Happened::News(A, News::Failed(Code::UserBusy.into())));
+        assert_eq!(parties.begun(&dials), [dials[1].clone()], "a call that did not come about leaves nothing");
+    }
+}

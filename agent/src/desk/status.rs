@@ -1,0 +1,36 @@
+//! How the desk is doing, for the heartbeat and for those who wait for the PBX.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use shared::agent_status::PbxLink;
+use shared::number::DialPrefixes;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeskStatus {
+    pub link: PbxLink,
+    pub pbx_id: Option<Arc<str>>,
+    pub session_since: Option<Timestamp>,
+    pub visible_users: u32,
+    pub live_calls: u32,
+    pub prefixes: DialPrefixes,
+    pub problem: Option<String>,
+}
+
+impl DeskStatus {
+    pub fn starting() -> Self {
+        Self {
+            link: PbxLink::Down,
+            pbx_id: None,
+            session_since: None,
+            visible_users: 0,
+            live_calls: 0,
+            prefixes: DialPrefixes::default(),
+            problem: Some("starting".to_owned()),
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.link == PbxLink::Up
+    }
+}

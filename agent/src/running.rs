@@ -1,0 +1,96 @@
+//! The long commands that this agent carries out, as its heartbeat lists them.
+//!
+//! Whoever finds a list of an agent that is gone ends what it has begun. So a command stands in the list before its first
+//! frame goes out, and leaves it only after its end is written down.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use shared::ids::CommandId;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+type Commands = BTreeSet<CommandId>;
+
+#[derive(Clone, Debug, Default)]
+pub struct Running {
+    now: watch::Sender<Commands>,
+    /// What the last heartbeat said that was heard.
+    told: watch::Sender<Commands>,
+}
+
+/// A command in the list. It leaves it when this is dropped, or stays in it for others.
+#[derive(Debug)]
+#[must_use]
+pub struct Listed {
+    running: Running,
+    id: CommandId,
+    stays: bool,
+}
+
+impl Running {
+    pub fn list(&self, id: CommandId) -> Listed {
+        self.now.send_modify(|commands| {
+            commands.insert(id);
+        });
+        Listed { running: self.clone(), id, stays: false }
+    }
+
+    pub fn commands(&self) -> Commands {
+        self.now.borrow().clone()
+    }
+
+    /// Tells of every change of the list.
+    pub fn changes(&self) -> watch::Receiver<Commands> {
+        self.now.subscribe()
+    }
+
+    /// A heartbeat with this list was heard.
+    pub fn was_told(&self, commands: Commands) {
+        self.told.send_replace(commands);
+    }
+}
+
+impl Listed {
+    /// Waits until a heartbeat with this command was heard. Returns false when none was in this time.
+    pub async fn is_told(&self, within: Duration) -> bool {
+        let mut told = self.running.told.subscribe();
+        let heard = timeout(within, told.wait_for(|commands| commands.contains(&self.id))).await;
+        matches!(heard, Ok(Ok(_)))
+    }
+
+    /// Leaves the command in the list, because what it has begun is not ended.
+    pub fn keep(mut self) {
+        self.stays = true;
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.running.now.send_modify(|commands| {
+                commands.remove(&self.id);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(10);
+
+    #[tokio::test]
+    async fn command_is_listed_until_it_is_over_or_left_to_others() {
+        let running = Running::default();
+        let (ended, left) = (CommandId::random(), CommandId::random());
+        let (over, open) = (running.list(ended), running.list(left));
+        assert!(!over.is_told(SOON).await, "no heartbeat was heard");
+        running.was_told(running.commands());
+        assert!(over.is_told(SOON).await && open.is_told(SOON).await);
+        drop(over);
+        open.keep();
+        assert_eq!(running.commands(), [left].into());
+    }
+}

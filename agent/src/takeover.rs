@@ -1,0 +1,153 @@
+//! Ending what agents that are gone have left undone.
+//!
+//! A crashed agent's long commands stand in its heartbeat. Once that is stale, or the agent of the same name is back, one of
+//! the others makes such a command its own and only cleans up: nobody can know whether the parties still want to be
+//! joined, but nobody is to be left in the queue.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use shared::agent_status::AgentStatus;
+use shared::codes::Code;
+use shared::command::{Refusal, Stage};
+use shared::ids::CommandId;
+use shared::tables::{Finish, TableError};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::connect::{Cleaned, Connector, Record, out_of_reach};
+use crate::desk::DeskStatus;
+use crate::downlink;
+
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+const TELL_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub struct Takeover {
+    pub connector: Connector,
+    /// The configured name of this agent.
+    pub name: String,
+}
+
+impl Takeover {
+    /// Looks for agents that are gone, whenever the PBX session is up.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut status = self.connector.status.clone();
+        let mut born = None;
+        loop {
+            tokio::select! {
+                up = status.wait_for(DeskStatus::is_up) => if up.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            // By the clock that the cloud's answers have set meanwhile.
+            let born = *born.get_or_insert_with(|| self.connector.clock.now());
+            if let Err(error) = self.look(born, &stop).await {
+                warn!("What other agents left undone is not known: {error}");
+            }
+            tokio::select! {
+                () = sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn look(&self, born: Timestamp, stop: &CancellationToken) -> Result<(), TableError> {
+        let agents = self.connector.exchange.known_agents().await?;
+        let now = self.connector.clock.now();
+        let is_gone =
+            |agent: &&AgentStatus| *agent.agent_id != *self.connector.agent_id && is_gone(agent, &self.name, born, now);
+        for gone in agents.iter().filter(|agent| !agent.running.is_empty()).filter(is_gone) {
+            let ends = join_all(gone.running.iter().map(|id| self.end(*id, gone, stop))).await;
+            let mut all_over = true;
+            for end in ends {
+                all_over &= end?;
+            }
+            if all_over {
+                self.connector.exchange.forget(gone).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what one command has begun. Returns whether that is done, by whomever.
+    async fn end(&self, id: CommandId, gone: &AgentStatus, stop: &CancellationToken) -> Result<bool, TableError> {
+        let Connector { exchange, clock, agent_id, running, .. } = &self.connector;
+        // If this agent goes, too, the command has to be found with it.
+        let listed = running.list(id);
+        if !listed.is_told(TELL_WITHIN).await {
+            return Ok(false);
+        }
+        let token = Uuid::new_v4().to_string();
+        let Some(command) = exchange.take_over(id, &gone.agent_id, &token, agent_id, clock.now()).await? else {
+            return Ok(true);
+        };
+        info!(command.id = %id, agent = gone.agent_id, "Ending what another agent has begun");
+        let record = Record::keep(&self.connector, id, &token, command.dials.clone(), Stage::CleaningUp);
+        let cleaned = tokio::select! {
+            cleaned = self.connector.clean_up(id, &command.dials, stop) => cleaned,
+            () = record.taken_over() => return Ok(true),
+        };
+        drop(record);
+        let refusal = match cleaned {
+            Cleaned::Yes => Refusal::with_detail(
+                Code::Interrupted,
+                "The agent that called the parties has failed; those of its calls that were still there were ended.",
+            ),
+            Cleaned::OutOfReach => out_of_reach(),
+            Cleaned::Stopped => {
+                listed.keep();
+                return Ok(false);
+            }
+        };
+        downlink::finish(exchange, clock, &command, &token, &Finish::Done(Err(refusal))).await?;
+        Ok(true)
+    }
+}
+
+/// Whether another agent is gone. One of this agent's own name was this one before a restart, if it has not been heard of
+/// since.
+fn is_gone(agent: &AgentStatus, own_name: &str, born: Timestamp, now: Timestamp) -> bool {
+    let is_former_self = agent.name == own_name && agent.updated_at < born.as_millisecond();
+    is_former_self || !agent.is_fresh(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::agent_status::PbxLink;
+    use shared::number::DialPrefixes;
+    use shared::time::from_millis;
+
+    use super::*;
+
+    #[test]
+    fn gone_is_who_is_stale_or_was_this_agent_before() {
+        let gone = |name: &str, updated_at: i64| {
+            let agent = AgentStatus {
+                agent_id: format!("{name}/1"),
+                name: name.to_owned(),
+                version: String::new(),
+                pbx_id: None,
+                pbx: PbxLink::Up,
+                session_since: None,
+                started_at: 0,
+                updated_at,
+                visible_users: 0,
+                live_calls: 0,
+                waiting_events: 0,
+                prefixes: DialPrefixes::default(),
+                running: Vec::new(),
+                problem: None,
+                expires_at: 0,
+            };
+            is_gone(&agent, "own", from_millis(100_000), from_millis(120_000))
+        };
+        assert!(!gone("other", 99_999), "it is fresh");
+        assert!(gone("other", 89_999));
+        assert!(gone("own", 99_999), "it has not been heard of since this agent is there");
+        assert!(!gone("own", 100_001), "two agents have one name, and both are there");
+        assert!(gone("other", 0), "it has left, and left something undone");
+    }
+}
