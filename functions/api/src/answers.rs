@@ -4,10 +4,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::codes::Code;
-use shared::command::{Command, CommandState, Operation, Refusal};
+use shared::command::{Command, CommandState, Refusal};
 use shared::ids::CommandId;
+use shared::operation::Operation;
 use shared::time::{from_millis, iso_millis};
 
 use crate::errors::{ApiError, json};
@@ -30,6 +31,9 @@ const CALL: &[&str] = &[
     "startTime",
     "pickupTime",
 ];
+/// What a long command shows of itself.
+const CONNECTED: &[&str] = &["CallIdA", "CallIdB"];
+const NEW_CALL: &[&str] = &["CallId", "conferenceId"];
 const USER: &[&str] = &["extension", "name", "longName", "guid", "type", "registered", "devices", "calls", "alerting"];
 
 #[derive(Debug)]
@@ -88,8 +92,8 @@ impl Flat {
     }
 }
 
-/// What can be said about any command.
-pub(crate) fn bare(id: CommandId, state: CommandState) -> Flat {
+/// What every answer about a command begins with.
+fn bare(id: CommandId, state: CommandState) -> Flat {
     Flat(Vec::new()).with("commandId", id.to_string()).with("state", state_text(state))
 }
 
@@ -99,19 +103,47 @@ pub(crate) fn answer(command: &Command, now: Timestamp) -> Result<Answer, ApiErr
         return Err(ApiError::refused(&refusal, command.command_id));
     }
     let state = command.shown_state(now);
+    let status = if state == CommandState::Succeeded { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok(Answer { status, body: body(command, state) })
+}
+
+/// The answer when nobody can say any more what came of the command.
+pub(crate) fn unknown(command: &Command) -> Answer {
+    Answer { status: StatusCode::ACCEPTED, body: body(command, CommandState::Unknown) }
+}
+
+fn body(command: &Command, state: CommandState) -> Flat {
     let result = result(command);
     let result = result.as_ref();
     let part = |name: &str| result.and_then(|result| result.get(name));
     let body = bare(command.command_id, state);
-    let body = match &command.operation {
-        Operation::MakeCall { .. } => body.with_all(&["CallId", "conferenceId"], result),
-        Operation::AnswerCall { .. } | Operation::DisconnectCall { .. } | Operation::TransferCall { .. } => body,
-        Operation::GetUsers => body.with_list("users", USER, part("users")),
-        Operation::GetCalls => body.with_list("calls", CALL, part("calls")),
+    match &command.operation {
+        Operation::MakeCall { .. } | Operation::ParkCall { .. } | Operation::PickUpCall { .. } => {
+            body.with_all(NEW_CALL, result)
+        }
+        Operation::ConnectParties { .. } => {
+            body.with("stage", stage(command)).with_all(CONNECTED, Some(&connected(command)))
+        }
+        Operation::GetUsers { .. } => {
+            body.with_list("users", USER, part("users")).with("nextCursor", part("nextCursor").cloned())
+        }
+        Operation::GetUser { .. } => body.with_all(USER, part("user")),
+        Operation::GetCalls { .. } => {
+            body.with_list("calls", CALL, part("calls")).with("nextCursor", part("nextCursor").cloned())
+        }
         Operation::GetCall { .. } => body.with_all(CALL, part("call")),
-    };
-    let status = if state == CommandState::Succeeded { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok(Answer { status, body })
+        Operation::AnswerCall { .. }
+        | Operation::DisconnectCall { .. }
+        | Operation::HoldCall { .. }
+        | Operation::RetrieveCall { .. }
+        | Operation::TransferCall { .. }
+        | Operation::RedirectCall { .. }
+        | Operation::SendDtmf { .. }
+        | Operation::SendUserInfo { .. }
+        | Operation::SendInfo { .. }
+        | Operation::RemoteControl { .. }
+        | Operation::TransferMedia { .. } => body,
+    }
 }
 
 /// The command as its resource: what was asked, how it stands, and the calls it is about.
@@ -122,7 +154,9 @@ pub(crate) fn follow_up(command: &Command, now: Timestamp) -> Answer {
         if command.operation.is_read() { error.for_read() } else { error }
     });
     let call_id = match &command.operation {
-        Operation::MakeCall { .. } => result.as_ref().and_then(|result| result.get("CallId")).cloned(),
+        Operation::MakeCall { .. } | Operation::ParkCall { .. } | Operation::PickUpCall { .. } => {
+            result.as_ref().and_then(|result| result.get("CallId")).cloned()
+        }
         operation => match operation.call_ids()[..] {
             [only] => Some(only.to_string().into()),
             _ => None,
@@ -138,8 +172,20 @@ pub(crate) fn follow_up(command: &Command, now: Timestamp) -> Answer {
         .with("retryable", error.as_ref().map(|error| error.retryable))
         .with("hint", error.as_ref().map(|error| error.code.meaning().hint))
         .with("CallId", call_id)
-        .with_all(&["conferenceId"], call);
+        .with_all(&["conferenceId"], call)
+        .with("stage", stage(command))
+        .with_all(CONNECTED, Some(&connected(command)));
     Answer { status: StatusCode::OK, body }
+}
+
+fn stage(command: &Command) -> Value {
+    command.stage.and_then(|stage| serde_json::to_value(stage).ok()).unwrap_or_default()
+}
+
+/// The calls of a long command, as far as they are known.
+fn connected(command: &Command) -> Value {
+    let call = |n: usize| command.dials.get(n).and_then(|dial| dial.call_id).map(|call| call.to_string());
+    json!({"CallIdA": call(0), "CallIdB": call(1)})
 }
 
 /// Why a command is over without a result. Nobody took an expired one.
@@ -161,6 +207,9 @@ fn state_text(state: CommandState) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use shared::command::{Dial, Stage};
+    use shared::operation::Page;
+
     use super::*;
     use crate::tests::{CALL_ID, command};
 
@@ -171,7 +220,11 @@ mod tests {
     }
 
     fn make_call() -> Operation {
-        Operation::MakeCall { from: "42".to_owned(), to: "50".to_owned() }
+        Operation::MakeCall { from: "42".to_owned(), to: "50".to_owned(), options: Default::default() }
+    }
+
+    fn calls() -> Operation {
+        Operation::GetCalls { extension: None, page: Page::default() }
     }
 
     fn shown(command: &Command) -> (u16, String) {
@@ -188,8 +241,11 @@ mod tests {
         let cases = [
             succeeded(make_call(), &format!(r#"{{"CallId":"{CALL_ID}","conferenceId":"e892"}}"#)),
             succeeded(Operation::AnswerCall { call_id }, "{}"),
-            succeeded(Operation::GetUsers, r#"{"users":[{"extension":"42","type":"user","devices":[{"hw":"x"}]}]}"#),
-            succeeded(Operation::GetCalls, &format!(r#"{{"calls":[{call}]}}"#)),
+            succeeded(
+                Operation::GetUsers { page: Page::default() },
+                r#"{"users":[{"extension":"42","type":"user","devices":[{"hw":"x"}]}]}"#,
+            ),
+            succeeded(calls(), &format!(r#"{{"calls":[{call}]}}"#)),
             succeeded(Operation::GetCall { call_id }, &format!(r#"{{"call":{call}}}"#)),
         ];
         for case in cases {
@@ -204,7 +260,20 @@ mod tests {
         let (status, body) = shown(&command(make_call()));
         assert_eq!(status, 202);
         insta::assert_snapshot!("no_result_yet_of_MakeCall", body);
-        insta::assert_snapshot!("no_result_yet_of_GetCalls", shown(&command(Operation::GetCalls)).1);
+        insta::assert_snapshot!("no_result_yet_of_GetCalls", shown(&command(calls())).1);
+    }
+
+    #[test]
+    fn a_long_command_shows_how_far_it_is() {
+        let connect = Operation::ConnectParties { via: "77".into(), a: "50".into(), b: "51".into(), ring_seconds: 45 };
+        let dial = |call_id| Dial { via: "77".into(), number: "50".into(), at: 0, call_id };
+        let begun = Command {
+            state: CommandState::Running,
+            stage: Some(Stage::FirstAnswered),
+            dials: vec![dial(CALL_ID.parse().ok()), dial(None)],
+            ..command(connect)
+        };
+        insta::assert_snapshot!(shown(&begun).1);
     }
 
     #[test]

@@ -9,16 +9,19 @@ use axum::http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use shared::apikey::{ApiKey, KeyHash, Scope};
 use shared::codes::Code;
+use shared::operation::Operation;
 use shared::tables::StateTable;
 
 use crate::errors::{ApiError, in_time};
 
 /// A revoked key works at most this much longer.
 const CACHE_MILLIS: i64 = 4_000;
+/// The use of a key is written down at most this often.
+const NOTE_USE_MILLIS: i64 = 10 * 60 * 1_000;
 
 /// The hash of a key that the operator named at deployment.
 #[derive(Debug)]
-pub(crate) struct BootstrapHash(String);
+pub(crate) struct BootstrapHash(KeyHash);
 
 #[derive(Debug, thiserror::Error)]
 #[error("a key hash is 64 lower-case hexadecimal digits")]
@@ -28,8 +31,7 @@ impl FromStr for BootstrapHash {
     type Err = MalformedHash;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let valid = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if valid { Ok(Self(text.to_owned())) } else { Err(MalformedHash) }
+        KeyHash::stored(text).map(Self).ok_or(MalformedHash)
     }
 }
 
@@ -68,6 +70,22 @@ pub(crate) fn require(key: &ApiKey, one_of: &[Scope]) -> Result<(), ApiError> {
     Err(ApiError::with_message(Code::MissingScope, format!("The API key lacks the scope {}.", names.join(" or "))))
 }
 
+/// Refuses a request that names an extension outside of the key's list. Calls and users outside of it do not exist for the key;
+/// the agent sees to that.
+pub(crate) fn require_extensions(key: &ApiKey, operation: &Operation) -> Result<(), ApiError> {
+    let Some(extensions) = &key.extensions else { return Ok(()) };
+    if matches!(operation, Operation::GetUser { .. }) {
+        return Ok(());
+    }
+    match operation.acting_extensions().into_iter().find(|extension| !extensions.contains(*extension)) {
+        None => Ok(()),
+        Some(extension) => {
+            let message = format!("The API key may not act for extension {extension}.");
+            Err(ApiError::with_message(Code::ExtensionNotAllowed, message))
+        }
+    }
+}
+
 /// The keys that are known: the operator's first ones and those in the table.
 #[derive(Debug)]
 pub(crate) struct Keys {
@@ -90,19 +108,27 @@ impl Keys {
         let asked = Timestamp::now();
         let key = in_time(self.table.api_key(hash, asked)).await?.ok_or_else(|| ApiError::new(Code::InvalidKey))?;
         self.remember(hash.clone(), key.clone(), asked);
+        if key.last_used_at.is_none_or(|at| asked.as_millisecond() - at > NOTE_USE_MILLIS) {
+            // Whether it was noted is nothing that the caller has to know.
+            let _ = in_time(self.table.touch_api_key(hash, asked)).await;
+        }
         Ok(key)
+    }
+
+    /// The operator's first keys, as the list of keys shows them.
+    pub(crate) fn bootstrap_keys(&self) -> impl Iterator<Item = ApiKey> {
+        self.bootstrap.iter().map(|stored| ApiKey::bootstrap(&stored.0))
     }
 
     fn known(&self, hash: &KeyHash, now: Timestamp) -> Option<ApiKey> {
         // Compares with every hash, so that the time tells nothing.
-        let bootstrap = self.bootstrap.iter().fold(false, |found, stored| found | hash.matches(&stored.0));
+        let bootstrap = self.bootstrap.iter().fold(false, |found, stored| found | hash.matches(stored.0.as_str()));
         if bootstrap {
             return Some(ApiKey::bootstrap(hash));
         }
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let (key, read_at) = recent.get(hash)?;
-        let alive = key.expires_at.is_none_or(|at| at > now.as_second());
-        (alive && is_recent(*read_at, now)).then(|| key.clone())
+        (key.is_alive(now) && is_recent(*read_at, now)).then(|| key.clone())
     }
 
     fn remember(&self, hash: KeyHash, key: ApiKey, read_at: Timestamp) {
@@ -159,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_missing_scope_is_named() {
-        let key = ApiKey { id: "k".to_owned(), scopes: vec![Scope::Webhooks], expires_at: None };
+        let key = ApiKey::new("k".to_owned(), "app".to_owned(), vec![Scope::Webhooks]);
         assert_eq!(require(&key, &[Scope::Webhooks]), Ok(()));
         let error = require(&key, &[Scope::CallsRead, Scope::CallsWrite]).expect_err("refused");
         assert_eq!(error.message, "The API key lacks the scope `calls:read` or `calls:write`.");
@@ -179,14 +205,14 @@ mod tests {
         assert_eq!(keys.known(&known, from_millis(0)).map(|key| key.scopes.len()), Some(4));
         assert_eq!(keys.known(&other, from_millis(0)), None);
 
-        let key = ApiKey { id: "k".to_owned(), scopes: Vec::new(), expires_at: Some(13) };
+        let endless = ApiKey::new("k".to_owned(), "app".to_owned(), Vec::new());
+        let key = ApiKey { expires_at: Some(13), ..endless.clone() };
         keys.remember(other.clone(), key, from_millis(10_000));
         assert!(keys.known(&other, from_millis(12_999)).is_some());
         assert_eq!(keys.known(&other, from_millis(13_000)), None);
         assert_eq!(keys.known(&other, from_millis(9_999)), None);
 
-        let key = ApiKey { id: "k".to_owned(), scopes: Vec::new(), expires_at: None };
-        keys.remember(other.clone(), key, from_millis(10_000));
+        keys.remember(other.clone(), endless, from_millis(10_000));
         assert!(keys.known(&other, from_millis(14_000)).is_some());
         assert_eq!(keys.known(&other, from_millis(14_001)), None);
     }

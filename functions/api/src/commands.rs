@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use shared::agent_status::AgentStatus;
-use shared::apikey::Scope;
+use shared::apikey::{ApiKey, Scope};
 use shared::codes::Code;
-use shared::command::{Command, CommandState, Operation};
+use shared::command::{Command, CommandState};
 use shared::envelope;
 use shared::ids::CommandId;
+use shared::number::DialPrefixes;
 use shared::tables::{Exchange, Placed, TableError};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
@@ -20,9 +21,13 @@ use tracing::warn;
 use crate::answers::{self, Answer};
 use crate::auth;
 use crate::context::Context;
+use crate::dialling;
 use crate::errors::{ApiError, in_time};
+use crate::operations::Order;
 use crate::request::Incoming;
 
+/// A command that an agent heard of is claimed within this time.
+const HEALTHY_CLAIM: Duration = Duration::from_millis(300);
 const FIRST_LOOK: Duration = Duration::from_millis(8);
 const SLOWEST_LOOK: Duration = Duration::from_millis(100);
 /// A look that hangs must not carry the longest wait beyond the function's own limit.
@@ -32,29 +37,32 @@ const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) async fn act(
     context: &Context,
     request: &Incoming,
-    operation: Result<Operation, ApiError>,
+    order: Result<Order, ApiError>,
 ) -> Result<Answer, ApiError> {
-    carry_out(context, request, Scope::CallsWrite, operation).await
+    carry_out(context, request, Scope::CallsWrite, &["requestId", "wait"], order).await
 }
 
-/// Carries out an operation that only reads.
+/// Carries out an operation that only reads. `params` are the query parameters that it takes beside `wait`.
 pub(crate) async fn read(
     context: &Context,
     request: &Incoming,
-    operation: Result<Operation, ApiError>,
+    params: &[&str],
+    order: Result<Order, ApiError>,
 ) -> Result<Answer, ApiError> {
-    carry_out(context, request, Scope::CallsRead, operation).await.map_err(ApiError::for_read)
+    let known: Vec<&str> = params.iter().copied().chain(["wait"]).collect();
+    carry_out(context, request, Scope::CallsRead, &known, order).await.map_err(ApiError::for_read)
 }
 
 async fn carry_out(
     context: &Context,
     request: &Incoming,
     scope: Scope,
-    operation: Result<Operation, ApiError>,
+    params: &[&str],
+    order: Result<Order, ApiError>,
 ) -> Result<Answer, ApiError> {
-    let order = operation.and_then(|operation| {
-        request.only_params(&["wait"])?;
-        Ok((operation, request.wait()?))
+    let order = order.and_then(|order| {
+        request.only_params(params)?;
+        Ok((order, request.wait()?))
     });
     let agents = async {
         match &order {
@@ -62,21 +70,101 @@ async fn carry_out(
             Err(_) => Ok(Vec::new()), // The request ends before they matter.
         }
     };
-    let (key, agents) = tokio::join!(context.keys.check(&request.key), agents);
+    let (key, agents) = tokio::join!(context.admit(&request.key), agents);
     let key = key?;
     auth::require(&key, &[scope])?;
-    let (operation, wait) = order?;
-    somebody_can_act(&agents?, Timestamp::now())?;
+    let (order, wait) = order?;
+    auth::require_extensions(&key, &order.operation)?;
+    let until = request.started + wait;
 
-    let fingerprint = operation.fingerprint();
-    let command = Command::queued(CommandId::random(), operation, &key.id, fingerprint, Timestamp::now());
-    match in_time(context.exchange.place(&command)).await? {
-        // With a random id, a command that exists is this one: the answer to the first attempt was lost.
-        Placed::New | Placed::Existing(_) => {}
-    }
-    let command = ring(context, request, command).await?;
-    let command = follow(&context.exchange, command, request.started + wait).await;
+    let placed = place(context, order, &key, agents).await?;
+    request.notes.command(&placed.command);
+    let command = follow_up(context, placed, &key, until).await?;
     answers::answer(&command, Timestamp::now())
+}
+
+/// A command in the table, and what is known about the PBX that it is for.
+struct InTable {
+    command: Command,
+    prefixes: DialPrefixes,
+    /// It stood there before this request.
+    repeated: bool,
+}
+
+/// Puts the command into the table, or finds the one that an earlier request of the same name has put there. Before that
+/// nothing can have happened, and every refusal is final.
+async fn place(
+    context: &Context,
+    order: Order,
+    key: &ApiKey,
+    agents: Result<Vec<AgentStatus>, ApiError>,
+) -> Result<InTable, ApiError> {
+    let Order { operation, idempotency_key } = order;
+    let id = match &idempotency_key {
+        Some(name) => CommandId::of_idempotency_key(&key.id, name),
+        None => CommandId::random(),
+    };
+    let repeated = |command: Command, prefixes| {
+        if command.body_hash != operation.fingerprint() {
+            return Err(ApiError::new(Code::IdempotencyConflict).of(id));
+        }
+        Ok(InTable { command, prefixes, repeated: true })
+    };
+    if idempotency_key.is_some() {
+        let now = Timestamp::now();
+        let known = in_time(look(&context.exchange, id)).await?.filter(|known| known.expires_at > now.as_second());
+        if let Some(known) = known {
+            return repeated(known, dialling::prefixes(&agents.unwrap_or_default()));
+        }
+    }
+
+    let (agents, now) = (agents?, Timestamp::now());
+    somebody_can_act(&agents, now)?;
+    let (state, policy, prefixes) = (&context.state, &context.policy, dialling::prefixes(&agents));
+    let allowed = async {
+        let reach = dialling::judge(&operation, key, policy, &prefixes)?;
+        Ok((reach, dialling::count(state, &operation, key, policy, now).await?))
+    };
+    let (reach, calls) = match allowed.await {
+        Ok(allowed) => allowed,
+        Err(refusal) => {
+            let refusal: ApiError = refusal;
+            if matches!(refusal.code, Code::DestinationNotAllowed | Code::TooManyCalls) {
+                dialling::record_refused(state, &operation, key, &prefixes, refusal.code, now).await;
+            }
+            return Err(refusal);
+        }
+    };
+    let command = Command::queued(id, operation.clone(), &key.id, reach, Timestamp::now());
+    match in_time(context.exchange.place(&command)).await? {
+        Placed::New => Ok(InTable { command, prefixes, repeated: false }),
+        // With a random id, a command that exists is this one: the answer to the first attempt was lost.
+        Placed::Existing(_) if idempotency_key.is_none() => Ok(InTable { command, prefixes, repeated: false }),
+        Placed::Existing(known) => {
+            if let Some(calls) = calls {
+                calls.give_back(state).await; // Another request of the same name was quicker.
+            }
+            repeated(*known, prefixes)
+        }
+    }
+}
+
+/// Rings for the agents and waits for what comes of it. A repeat rings again only if the first one's bell seems to have been
+/// lost: after a function crashed between writing and ringing, nobody else would.
+async fn follow_up(context: &Context, placed: InTable, key: &ApiKey, until: Instant) -> Result<Command, ApiError> {
+    let InTable { mut command, prefixes, repeated } = placed;
+    if repeated {
+        let healthy = Instant::now() + HEALTHY_CLAIM.saturating_sub(command.age(Timestamp::now()));
+        command =
+            follow(&context.exchange, command, until.min(healthy), |command| command.state != CommandState::Queued)
+                .await;
+        if command.state == CommandState::Queued {
+            command = ring(context, command, key, &prefixes).await?;
+        }
+    } else {
+        command = ring(context, command, key, &prefixes).await?;
+    }
+    Ok(follow(&context.exchange, command, until, |command| command.state.is_final()).await)
 }
 
 fn somebody_can_act(agents: &[AgentStatus], now: Timestamp) -> Result<(), ApiError> {
@@ -87,13 +175,16 @@ fn somebody_can_act(agents: &[AgentStatus], now: Timestamp) -> Result<(), ApiErr
     Err(ApiError::new(if here { Code::PbxOffline } else { Code::AgentOffline }))
 }
 
-/// Tells the agents. When the bell did not ring for sure, the command is withdrawn at once, so that a message that was
-/// accepted all the same makes no phone ring after the asker was told that it failed.
-async fn ring(context: &Context, request: &Incoming, command: Command) -> Result<Command, ApiError> {
+/// Tells the agents, after it is written down who calls whom. When the bell did not ring for sure, the command is withdrawn at
+/// once, so that a message that was accepted all the same makes no phone ring after the asker was told that it failed.
+async fn ring(context: &Context, command: Command, key: &ApiKey, prefixes: &DialPrefixes) -> Result<Command, ApiError> {
     let id = command.command_id;
-    let Ok(message) = envelope::seal(&command.doorbell()) else { return Err(ApiError::new(Code::Internal).of(id)) };
-    request.notes.command(id);
-    let Err(failure) = in_time(context.doorbell.send(message)).await else { return Ok(command) };
+    let rung = async {
+        dialling::record(&context.state, &command, key, prefixes).await?;
+        let message = envelope::seal(&command.doorbell()).map_err(|_| ApiError::new(Code::Internal))?;
+        in_time(context.doorbell.send(message)).await
+    };
+    let Err(failure) = rung.await else { return Ok(command) };
     match in_time(context.exchange.expire(id, Timestamp::now())).await {
         Ok(withdrawn) if withdrawn.state == CommandState::Expired => Err(failure.of(id)),
         Ok(taken) => Ok(taken),
@@ -110,12 +201,17 @@ pub(crate) async fn look(exchange: &Exchange, id: CommandId) -> Result<Option<Co
     }
 }
 
-/// Looks at a command until it is over or the time is. What cannot be read stays as it was last seen.
-async fn follow(exchange: &Exchange, mut command: Command, until: Instant) -> Command {
+/// Looks at a command until it is `enough` or the time is over. What cannot be read stays as it was last seen.
+async fn follow(
+    exchange: &Exchange,
+    mut command: Command,
+    until: Instant,
+    enough: impl Fn(&Command) -> bool,
+) -> Command {
     let id = command.command_id;
     let rung = Instant::now();
     let (mut now, mut last_look) = (rung, Duration::ZERO);
-    while now < until && !command.state.is_final() {
+    while now < until && !enough(&command) {
         sleep_until(until.min(now + pause(now - rung, last_look))).await;
         let asked = Instant::now();
         match timeout(LOOK_PATIENCE, look(exchange, id)).await {

@@ -1,18 +1,31 @@
 //! What lives as long as the process: the clients, built once per cold start, and the cache of keys.
 
+use jiff::Timestamp;
+use shared::apikey::{ApiKey, KeyHash};
 use shared::aws;
 use shared::clock::CloudClock;
 use shared::config::{ConfigError, Vars};
+use shared::destination::Rules;
 use shared::queue::Queue;
 use shared::tables::{Exchange, StateTable};
 
 use crate::auth::Keys;
+use crate::dialling::Policy;
+use crate::errors::ApiError;
+use crate::limits::Requests;
 
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) keys: Keys,
+    pub(crate) requests: Requests,
+    pub(crate) policy: Policy,
+    pub(crate) state: StateTable,
     pub(crate) exchange: Exchange,
     pub(crate) doorbell: Queue,
+    /// Base URL under which apps reach the API, when it is not the host that they asked.
+    pub(crate) public_url: Option<String>,
+    /// Web pages of these origins may call the API; `*` = all.
+    pub(crate) cors_origins: Vec<String>,
 }
 
 impl Context {
@@ -21,14 +34,32 @@ impl Context {
         let state_table = vars.required("STATE_TABLE")?;
         let queue_url = vars.required("COMMANDS_QUEUE_URL")?;
         let bootstrap = vars.list("ADMIN_KEY_HASHES")?;
+        let policy = Policy {
+            rules: Rules { allow: vars.list("DESTINATION_ALLOW")?, deny: vars.list("DESTINATION_DENY")? },
+            // Zero is how the template says that there is no limit.
+            calls_per_hour: Some(vars.parsed("CALLS_PER_HOUR", 0)?).filter(|limit| *limit > 0),
+        };
 
         let config = aws::function_config(vars);
         let clock = CloudClock::new();
         let tables = aws::dynamodb(&config, &clock);
+        let state = StateTable::new(tables.clone(), state_table);
         Ok(Self {
-            keys: Keys::new(bootstrap, StateTable::new(tables.clone(), state_table)),
+            keys: Keys::new(bootstrap, state.clone()),
+            requests: Requests::default(),
+            policy,
+            state,
             exchange: Exchange::new(tables, exchange_table),
             doorbell: Queue::new(aws::sqs(&config, &clock), queue_url),
+            public_url: vars.get("PUBLIC_URL"),
+            cors_origins: vars.list("CORS_ALLOWED_ORIGINS")?,
         })
+    }
+
+    /// The key of a request, if it is valid and has not asked for too much.
+    pub(crate) async fn admit(&self, hash: &KeyHash) -> Result<ApiKey, ApiError> {
+        let key = self.keys.check(hash).await?;
+        self.requests.admit(&self.state, &key, Timestamp::now()).await?;
+        Ok(key)
     }
 }

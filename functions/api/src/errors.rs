@@ -1,8 +1,10 @@
-//! The one error object of the API: `{code, message, retryable, hint, commandId}`, flat and always complete.
+//! The one error object of the API: `{code, message, retryable, hint, commandId, retryAfter}`, flat and always complete.
+//!
+//! The seconds to wait are in the body, too, because low-code tools cannot read headers.
 
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -23,6 +25,8 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     pub(crate) retryable: bool,
     pub(crate) command_id: Option<CommandId>,
+    /// Seconds until a repeat can succeed.
+    pub(crate) retry_after: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -33,6 +37,7 @@ struct Body<'a> {
     retryable: bool,
     hint: &'a str,
     command_id: Option<CommandId>,
+    retry_after: Option<i64>,
 }
 
 impl ApiError {
@@ -43,7 +48,14 @@ impl ApiError {
     pub(crate) fn with_message(code: Code, message: impl Into<String>) -> Self {
         let meaning = code.meaning();
         let status = StatusCode::from_u16(meaning.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, code, message: message.into(), retryable: meaning.retryable, command_id: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retryable: meaning.retryable,
+            command_id: None,
+            retry_after: None,
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -66,6 +78,10 @@ impl ApiError {
         Self { command_id: Some(command_id), ..self }
     }
 
+    pub(crate) fn after(self, seconds: i64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     /// The same for a request that only reads. There a 503 is the plain truth and a repeat is harmless, while an acting
     /// command gets a 409, because a phone that rings on the platform's later repeat is worse than an error.
     pub(crate) fn for_read(self) -> Self {
@@ -86,10 +102,14 @@ impl IntoResponse for ApiError {
             retryable: self.retryable,
             hint: self.code.meaning().hint,
             command_id: self.command_id,
+            retry_after: self.retry_after,
         };
         let mut response = json(self.status, &body);
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(self.code);
         response

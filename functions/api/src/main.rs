@@ -7,13 +7,17 @@ mod answers;
 mod auth;
 mod commands;
 mod context;
+mod dialling;
 mod errors;
+mod fields;
+mod limits;
 mod observe;
+mod operations;
 mod request;
 mod routes;
+mod swagger;
 #[cfg(test)]
 mod tests;
-mod validate;
 
 use std::process::ExitCode;
 

@@ -12,12 +12,17 @@ use tokio::time::Instant;
 
 use crate::auth;
 use crate::errors::ApiError;
+use crate::fields::Fields;
 use crate::observe::Notes;
-use crate::validate::Fields;
+use crate::swagger;
 
 const MAX_BODY: usize = 64 * 1024;
 const MAX_WAIT: u64 = 25;
 const DEFAULT_WAIT: Duration = Duration::from_secs(8);
+const LONGEST_PAGE: u16 = 200;
+/// A cursor may hold a long name of a user, of which each letter takes up to four bytes, written in base64.
+const LONGEST_CURSOR: usize = 512;
+const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -56,10 +61,13 @@ impl<S: Send + Sync> FromRequest<S> for Incoming {
 }
 
 impl Incoming {
+    pub(crate) fn path(&self, name: &str) -> Option<&str> {
+        self.path.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// An id that stands in the path.
     pub(crate) fn path_id<T: FromStr>(&self, name: &'static str) -> Result<T, ApiError> {
-        let value = self.path.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-        value
+        self.path(name)
             .and_then(|value| value.parse().ok())
             .ok_or_else(|| ApiError::invalid(format!("`{name}` in the path must be a UUID, as an answer gave it.")))
     }
@@ -85,6 +93,11 @@ impl Incoming {
         self.params.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Where the asker reaches the API, for addresses in answers.
+    pub(crate) fn base_url(&self, public_url: Option<&str>) -> Option<String> {
+        swagger::base_url(public_url, &self.headers)
+    }
+
     /// How long the answer may be waited for.
     pub(crate) fn wait(&self) -> Result<Duration, ApiError> {
         match self.param("wait") {
@@ -99,8 +112,57 @@ impl Incoming {
         }
     }
 
+    /// How many entries of a list are asked for.
+    pub(crate) fn limit(&self, default: u16) -> Result<u16, ApiError> {
+        match self.param("limit").map(str::parse) {
+            None => Ok(default),
+            Some(Ok(limit @ 1..=LONGEST_PAGE)) => Ok(limit),
+            Some(_) => Err(ApiError::invalid(format!(
+                "Query parameter `limit` takes a whole number from 1 to {LONGEST_PAGE}."
+            ))),
+        }
+    }
+
+    /// Where the page before ended.
+    pub(crate) fn cursor(&self) -> Result<Option<&str>, ApiError> {
+        match self.param("cursor") {
+            Some(cursor) if !(1..=LONGEST_CURSOR).contains(&cursor.len()) => {
+                Err(ApiError::invalid("Query parameter `cursor` takes the `nextCursor` of the page before."))
+            }
+            cursor => Ok(cursor),
+        }
+    }
+
+    /// The name under which a repeat of this request is recognised: header, query parameter or field, which have to agree.
+    pub(crate) fn idempotency_key(&self, fields: &Fields) -> Result<Option<String>, ApiError> {
+        let header = self.headers.get_all("idempotency-key").iter().map(|value| {
+            let text =
+                value.to_str().map_err(|_| ApiError::invalid("Header `Idempotency-Key` takes printable ASCII."))?;
+            Ok(("Header `Idempotency-Key`", text.to_owned()))
+        });
+        let param = self.param("requestId").map(|text| Ok(("Query parameter `requestId`", text.to_owned())));
+        let field = fields
+            .optional("requestId", |fields, name| fields.text(name, LONGEST_IDEMPOTENCY_KEY))
+            .transpose()
+            .map(|text| Ok(("Field `requestId`", text?)));
+        let mut found: Option<(&str, String)> = None;
+        for given in header.chain(param).chain(field) {
+            let (place, text) = given?;
+            if !(1..=LONGEST_IDEMPOTENCY_KEY).contains(&text.chars().count()) {
+                return Err(ApiError::invalid(format!("{place} takes 1 to {LONGEST_IDEMPOTENCY_KEY} characters.")));
+            }
+            match &found {
+                Some((first, other)) if *other != text => {
+                    return Err(ApiError::invalid(format!("{first} and {place} differ; give one, or the same one.")));
+                }
+                _ => found = found.or(Some((place, text))),
+            }
+        }
+        Ok(found.map(|(_, text)| text))
+    }
+
     /// The JSON object in the body, which may have these fields and no others.
-    pub(crate) fn fields(&self, known: &'static [&'static str]) -> Result<Fields, ApiError> {
+    pub(crate) fn fields(&self, known: &[&str]) -> Result<Fields, ApiError> {
         let content_type = self.headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
         let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if !(media_type.is_empty() || media_type == "application/json" || media_type.ends_with("+json")) {

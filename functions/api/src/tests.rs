@@ -8,9 +8,10 @@ use axum::http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use shared::agent_status::{AgentStatus, PbxLink};
 use shared::apikey::KeyHash;
-use shared::command::{Command, Operation};
+use shared::command::Command;
 use shared::ids::CommandId;
 use shared::number::DialPrefixes;
+use shared::operation::{Operation, Reach};
 use shared::time::from_millis;
 use tower::ServiceExt;
 
@@ -51,6 +52,7 @@ pub(crate) fn agent(id: &str, pbx: PbxLink) -> AgentStatus {
         live_calls: 1,
         waiting_events: 0,
         prefixes: DialPrefixes::default(),
+        running: Vec::new(),
         problem: (pbx == PbxLink::Down).then(|| "the PBX does not answer".to_owned()),
         expires_at: 0,
     }
@@ -58,8 +60,7 @@ pub(crate) fn agent(id: &str, pbx: PbxLink) -> AgentStatus {
 
 pub(crate) fn command(operation: Operation) -> Command {
     let id: CommandId = "0b6a2f5e-8f0f-4b55-9d0c-6b7a4b1f7a55".parse().expect("an id");
-    let fingerprint = operation.fingerprint();
-    Command::queued(id, operation, "key", fingerprint, from_millis(1_700_000_000_000))
+    Command::queued(id, operation, "key", Reach::default(), from_millis(1_700_000_000_000))
 }
 
 struct Answer {
@@ -92,7 +93,7 @@ fn refused(answer: &Answer, status: StatusCode, code: &str, message: &str) {
     assert_eq!(answer.status, status.as_u16(), "{}", answer.body);
     assert_eq!(answer.headers["content-type"], "application/json");
     let names: Vec<_> = answer.body.as_object().expect("an object").keys().map(String::as_str).collect();
-    assert_eq!(names, ["code", "commandId", "hint", "message", "retryable"]);
+    assert_eq!(names, ["code", "commandId", "hint", "message", "retryAfter", "retryable"]);
     assert_eq!((&answer.body["code"], &answer.body["message"]), (&json!(code), &json!(message)));
 }
 
@@ -129,13 +130,29 @@ async fn bad_bodies_are_refused_by_name() {
     let bad = async |path: &str, body: String, message: &str| {
         refused(&post(path, body).await, StatusCode::BAD_REQUEST, "invalid_request", message);
     };
-    let unknown = "Field `too` is unknown; this operation takes `from`, `to`.";
+    let unknown = "Field `too` is unknown; this operation takes `from`, `to`, `callerNumber`, `clir`, \
+                   `ignoreForwarding`, `audio`, `remoteControl`, `device`, `requestId`.";
     bad("/rcc/makecall", r#"{"from":"42","too":"50"}"#.to_owned(), unknown).await;
     bad("/rcc/answer", "{}".to_owned(), "Field `CallId` is missing.").await;
     let expected = "Field `CallId` is a number; it takes text with a UUID.";
     bad("/rcc/disconnect", r#"{"CallId":1}"#.to_owned(), expected).await;
-    let same = "Fields `CallIdA` and `CallIdB` name the same call; a transfer joins two.";
+    let same = "Fields `CallIdA` and `CallIdB` name the same call; two are needed.";
     bad("/rcc/transfer", format!(r#"{{"CallIdA":"{CALL_ID}","CallIdB":"{CALL_ID}"}}"#), same).await;
+    let one = "Give one of `CallId`, the call to pick up, and `at`, the extension where it rings or is parked.";
+    bad("/rcc/pickup", r#"{"extension":"42"}"#.to_owned(), one).await;
+    bad("/rcc/pickup", format!(r#"{{"extension":"42","at":"43","CallId":"{CALL_ID}"}}"#), one).await;
+    let some = "Give at least one of `digits`, `keypad` and `display`.";
+    bad("/rcc/info", format!(r#"{{"CallId":"{CALL_ID}"}}"#), some).await;
+    let parties = "Fields `a` and `b` name the same party; two are joined.";
+    bad("/rcc/connect", r#"{"via":"77","a":"50","b":50}"#.to_owned(), parties).await;
+    let scopes = "Field `scopes` is empty or missing; a key needs at least one scope.";
+    bad("/apikeys", r#"{"name":"crm"}"#.to_owned(), scopes).await;
+    let scope = "Field `scopes` has `call`; the scopes are `calls:read`, `calls:write`, `webhooks`, `admin`.";
+    bad("/apikeys", r#"{"name":"crm","scopes":["call"]}"#.to_owned(), scope).await;
+    let past = "Field `expiresAt` is in the past; the key would never work.";
+    bad("/apikeys", r#"{"name":"crm","scopes":["admin"],"expiresAt":"2020-01-01T00:00:00Z"}"#.to_owned(), past).await;
+    let pattern = "Field `allow` has `32*`; a pattern is `+` and digits, with `*` for any digits and `?` for one digit, such as `+32*`.";
+    bad("/apikeys", r#"{"name":"crm","scopes":["admin"],"allow":["32*"]}"#.to_owned(), pattern).await;
     let long = "The body could not be read, or has more than 65536 bytes.";
     bad("/rcc/makecall", " ".repeat(65_537), long).await;
     bad(
@@ -156,7 +173,11 @@ async fn bad_parameters_are_refused_by_name() {
     let bad = async |path: &str, message: &str| {
         refused(&get(path).await, StatusCode::BAD_REQUEST, "invalid_request", message);
     };
-    bad("/rcc/calls?wiat=3", "Query parameter `wiat` is unknown; this operation takes `apikey`, `wait`.").await;
+    bad(
+        "/rcc/calls?wiat=3",
+        "Query parameter `wiat` is unknown; this operation takes `apikey`, `cursor`, `extension`, `limit`, `wait`.",
+    )
+    .await;
     bad("/status?wait=3", "Query parameter `wait` is unknown; this operation takes `apikey`.").await;
     bad("/rcc/calls?wait=3&wait=4", "Query parameter `wait` stands twice.").await;
     let range = "Query parameter `wait` takes whole seconds from 0 to 25; without it the wait is 8 s.";
@@ -164,7 +185,49 @@ async fn bad_parameters_are_refused_by_name() {
     bad("/rcc/users?wait=", range).await;
     bad("/rcc/calls/42", "`CallId` in the path must be a UUID, as an answer gave it.").await;
     bad("/rcc/calls/%ff", "The path is not valid UTF-8.").await;
+    bad("/rcc/calls?limit=201", "Query parameter `limit` takes a whole number from 1 to 200.").await;
+    bad("/rcc/calls?extension=x", "Query parameter `extension` takes up to 32 digits, `*` and `#`.").await;
+    bad("/rcc/users/x", "`extension` in the path must be an extension: up to 32 digits, `*` and `#`.").await;
+    bad("/audit?day=today", "Query parameter `day` takes a day in UTC, such as 2027-01-31.").await;
+    let cursor = "Query parameter `cursor` takes the `nextCursor` of the page before, of the same day.";
+    bad("/audit?day=2027-01-31&cursor=MjAyNy0wMS0zMA", cursor).await;
     bad("/rcc/commands/42", "`CommandId` in the path must be a UUID, as an answer gave it.").await;
+}
+
+#[tokio::test]
+async fn the_name_of_a_request_may_stand_in_three_places_that_agree() {
+    let send = async |query: &str, header: &str, field: &str| {
+        let body = format!(r#"{{"from":"x","to":"50"{field}}}"#);
+        let request = Request::post(format!("/rcc/makecall{query}")).header("x-api-key", KEY);
+        let request = if header.is_empty() { request } else { request.header("idempotency-key", header) };
+        let from = body.replace(r#""x""#, r#""42""#);
+        answer(request.body(Body::from(from)).expect("a request")).await.body["message"].clone()
+    };
+    let differ = "Header `Idempotency-Key` and Field `requestId` differ; give one, or the same one.";
+    assert_eq!(send("", "a", r#","requestId":"b""#).await, differ);
+    let differ = "Query parameter `requestId` and Field `requestId` differ; give one, or the same one.";
+    assert_eq!(send("?requestId=a", "", r#","requestId":"b""#).await, differ);
+    assert_eq!(send("", "", r#","requestId":"""#).await, "Field `requestId` takes text of 1 to 255 characters.");
+}
+
+#[tokio::test]
+async fn web_pages_may_call_when_the_operator_says_so() {
+    let preflight = |origin: &str| {
+        let request = Request::options("/rcc/makecall").header("origin", origin);
+        request.header("access-control-request-method", "POST").body(Body::empty()).expect("a request")
+    };
+    let ask = async |origins: &[&str], origin: &str| {
+        let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        let router = router(Context { cors_origins: origins, ..context() });
+        let response = router.oneshot(preflight(origin)).await.expect("an answer");
+        let allowed = response.headers().get("access-control-allow-origin");
+        (response.status().as_u16(), allowed.and_then(|value| value.to_str().ok()).map(str::to_owned))
+    };
+    let page = "https://app.example.com";
+    assert_eq!(ask(&[], page).await, (405, None));
+    assert_eq!(ask(&["*"], page).await, (200, Some("*".to_owned())));
+    assert_eq!(ask(&[page, "https://b.example.com"], page).await, (200, Some(page.to_owned())));
+    assert_eq!(ask(&["https://b.example.com"], page).await, (200, None));
 }
 
 /// Nothing was placed by then, and yet an acting command must not invite a repeat.
@@ -216,4 +279,16 @@ async fn events_of_the_gateway_are_understood() {
     );
     let message = send(event("GET", "/rcc/calls/4%32", &format!("apikey={encoded_key}"), Value::Null)).await;
     assert_eq!(message, "`CallId` in the path must be a UUID, as an answer gave it.");
+}
+
+#[test]
+fn the_page_about_errors_has_every_code() {
+    let page = include_str!("../README.md");
+    for code in shared::codes::Code::ALL {
+        let meaning = code.meaning();
+        let retry = if meaning.retryable { "yes" } else { "no" };
+        let (name, message, hint) = (code.as_str(), meaning.message, meaning.hint);
+        let row = format!("| `{name}` | {} | {retry} | {message} | {hint} |", meaning.status);
+        assert!(page.contains(&row), "functions/api/README.md lacks\n{row}");
+    }
 }

@@ -1,35 +1,86 @@
 //! The routes. Handlers only name what they need; validation, commands and answers have their own modules.
 
+mod apikeys;
+mod audit;
 mod rcc;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use shared::codes::Code;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::context::Context;
 use crate::errors::ApiError;
 use crate::observe::observe;
+use crate::swagger;
+
+/// Browsers ask again after this time, and shorten it to their own limits.
+const PREFLIGHT_IS_GOOD_FOR: Duration = Duration::from_secs(3_600);
 
 type Ctx = State<Arc<Context>>;
 
 pub(crate) fn router(context: Context) -> Router {
-    Router::new()
+    let cors = cors(&context.cors_origins);
+    let router = Router::new()
         .route("/rcc/makecall", post(rcc::make_call))
         .route("/rcc/answer", post(rcc::answer))
         .route("/rcc/disconnect", post(rcc::disconnect))
+        .route("/rcc/hold", post(rcc::hold))
+        .route("/rcc/retrieve", post(rcc::retrieve))
         .route("/rcc/transfer", post(rcc::transfer))
+        .route("/rcc/redirect", post(rcc::redirect))
+        .route("/rcc/park", post(rcc::park))
+        .route("/rcc/pickup", post(rcc::pick_up))
+        .route("/rcc/dtmf", post(rcc::dtmf))
+        .route("/rcc/connect", post(rcc::connect))
+        .route("/rcc/uui", post(rcc::user_info))
+        .route("/rcc/info", post(rcc::info))
+        .route("/rcc/remotecontrol", post(rcc::control_phone))
+        .route("/rcc/mediatransfer", post(rcc::transfer_media))
         .route("/rcc/users", get(rcc::users))
+        .route("/rcc/users/{extension}", get(rcc::user))
         .route("/rcc/calls", get(rcc::calls))
         .route("/rcc/calls/{CallId}", get(rcc::call))
+        .route("/rcc/calls/{CallId}/events", get(rcc::call_events))
         .route("/rcc/commands/{CommandId}", get(rcc::command))
+        .route("/apikeys", get(apikeys::list).post(apikeys::create))
+        .route("/apikeys/{ApiKeyId}", delete(apikeys::delete))
+        .route("/audit", get(audit::audit))
         .route("/status", get(status::status))
+        .merge(swagger::routes(context.public_url.as_deref()))
         .method_not_allowed_fallback(async || ApiError::new(Code::MethodNotAllowed))
         .fallback(async || ApiError::new(Code::NotFound))
         .layer(from_fn(observe))
-        .with_state(Arc::new(context))
+        .with_state(Arc::new(context));
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}
+
+/// Lets web pages of these origins call the API. Without origins no header is sent, and browsers refuse.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    let allowed = match origins {
+        [] => return None,
+        origins if origins.iter().any(|origin| origin == "*") => AllowOrigin::any(),
+        origins => AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok())),
+    };
+    let headers =
+        [AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("x-api-key"), HeaderName::from_static("idempotency-key")];
+    Some(
+        CorsLayer::new()
+            .allow_origin(allowed)
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_headers(headers)
+            .expose_headers([LOCATION, RETRY_AFTER])
+            .max_age(PREFLIGHT_IS_GOOD_FOR),
+    )
 }

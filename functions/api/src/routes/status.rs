@@ -50,7 +50,7 @@ pub(crate) async fn status(State(context): Ctx, request: Incoming) -> Result<Res
 async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
     request.only_params(&[])?;
     let now = Timestamp::now();
-    let (key, agents) = tokio::join!(context.keys.check(&request.key), in_time(context.exchange.agents(now)));
+    let (key, agents) = tokio::join!(context.admit(&request.key), in_time(context.exchange.agents(now)));
     key?;
     Ok(json(StatusCode::OK, &overview(&agents?, now)))
 }
