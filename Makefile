@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up call down test bench package key build clean
+.PHONY: help up call down test openapi soak bench package key build clean
 # The steps of a target depend on each other; cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -32,6 +32,12 @@ down: ## end and remove what `make up` started
 
 test: .venv/test-tools.stamp ## everything CI runs
 	@BUILD='$(BUILD)' infra/test.sh
+
+openapi: ## make the API descriptions that are derived from api.yaml
+	@cargo run --quiet -p easyconnect-tests --bin openapi
+
+soak: build ## the tests that take minutes
+	@cargo test -p easyconnect-tests --test soak -- --nocapture --test-threads=1
 
 bench: build ## measure speed, each figure beside its floor
 	@target/lambda/bench/bootstrap

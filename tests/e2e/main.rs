@@ -1,8 +1,14 @@
 //! End-to-end stories: the real binaries on the real template in a throw-away local cloud, with IAM enforced.
 
 mod agent;
+mod apikeys;
+mod connect;
 mod high_availability;
+mod idempotency;
 mod local_stack;
 mod makecall;
 mod never_late;
+mod openapi;
+mod operations;
+mod tools;
 mod webhooks;

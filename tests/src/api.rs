@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
+use shared::apikey::{ApiKey, KeyHash};
+
+use crate::openapi::{Contract, Seen};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -17,10 +21,15 @@ pub struct Api {
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
+    pub headers: HeaderMap,
     pub body: Value,
 }
 
 impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
     /// The answer's text at a property, empty when it is not a text.
     pub fn text(&self, name: &str) -> &str {
         self.body[name].as_str().unwrap_or_default()
@@ -29,7 +38,12 @@ impl Answer {
     /// Panics unless the answer is a success.
     #[track_caller]
     pub fn ok(self) -> Self {
-        assert_eq!(self.status, 200, "{}", self.body);
+        self.with_status(200)
+    }
+
+    #[track_caller]
+    pub fn with_status(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.body);
         self
     }
 
@@ -67,12 +81,26 @@ impl Api {
         Self { key: key.to_owned(), ..self.clone() }
     }
 
+    /// How commands name the key, when it is one of the deployment's first ones.
+    pub fn key_id(&self) -> String {
+        ApiKey::bootstrap(&KeyHash::of(&self.key).expect("a key")).id
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.client.get(self.url(path))).await
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(self.client.post(self.url(path)).json(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(self.client.delete(self.url(path))).await
+    }
+
+    /// Posts under a name by which a repeat is recognised.
+    pub async fn post_named(&self, path: &str, name: &str, body: &Value) -> Answer {
+        self.send(self.client.post(self.url(path)).header("idempotency-key", name).json(body)).await
     }
 
     pub async fn make_call(&self, from: &str, to: &str) -> Answer {
@@ -84,11 +112,25 @@ impl Api {
         format!("{}{path}{separator}apikey={}", self.base, self.key)
     }
 
+    /// Whatever the API answers has to be as its description says.
     async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let response = request.send().await.expect("the API answers");
-        let status = response.status().as_u16();
+        let request = request.build().expect("a request");
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = self.client.execute(request).await.expect("the API answers");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.expect("a whole answer");
-        let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}, not JSON: {text}"));
-        Answer { status, body }
+        Contract::published().check(&Seen {
+            method: method.as_str(),
+            path: &path,
+            status,
+            content_type: headers.get("content-type").and_then(|value| value.to_str().ok()),
+            headers: &headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            body: &text,
+        });
+        let body = match text.as_str() {
+            "" => Value::Null,
+            text => serde_json::from_str(text).unwrap_or_else(|_| panic!("{status}, not JSON: {text}")),
+        };
+        Answer { status, headers, body }
     }
 }

@@ -6,7 +6,9 @@
 pub mod agent;
 pub mod api;
 pub mod eventually;
+pub mod idempotency;
 pub mod inbox;
+pub mod openapi;
 pub mod paths;
 pub mod pbx;
 pub mod proxy;

@@ -40,6 +40,28 @@ impl Pbx {
         self.control("/fault", fault);
     }
 
+    /// Changes a user of the PBX.
+    pub fn change(&self, who: &str, change: Value) {
+        let mut change = change;
+        change["extension"] = who.into();
+        self.control("/user", &change);
+    }
+
+    /// The one leg of somebody, with everything that the simulator shows of it.
+    #[track_caller]
+    pub fn leg(&self, who: &str) -> Value {
+        let mut legs = self.each_leg(who, Value::clone);
+        assert_eq!(legs.len(), 1, "legs of {who}: {legs:?}");
+        legs.remove(0)
+    }
+
+    /// The latest request of a kind that the PBX has heard.
+    #[track_caller]
+    pub fn last_heard(&self, mt: &str) -> Value {
+        let heard = self.0.log().into_iter().rev().find(|entry| entry["mt"] == mt);
+        heard.unwrap_or_else(|| panic!("no {mt} was heard"))["frame"].clone()
+    }
+
     /// The state of somebody's legs, e.g. `["connected"]`; external numbers as `+digits`.
     pub fn legs(&self, who: &str) -> Vec<String> {
         self.each_leg(who, |leg| leg["state"].as_str().unwrap_or_default().to_owned())
@@ -74,6 +96,15 @@ impl Pbx {
         eventually(&format!("{who} is {state}"), async || {
             let legs = self.legs(who);
             if legs.iter().any(|leg| leg == state) { Ok(()) } else { Err(format!("legs: {legs:?}")) }
+        })
+        .await;
+    }
+
+    /// Waits until somebody is connected to somebody else.
+    pub async fn until_partner(&self, who: &str, partner: &str) {
+        eventually(&format!("{who} is connected to {partner}"), async || match self.partners(who) {
+            partners if partners == [partner] => Ok(()),
+            partners => Err(format!("partners: {partners:?}")),
         })
         .await;
     }

@@ -156,6 +156,33 @@ impl Stack {
         answer.json().await.expect("JSON")
     }
 
+    /// Ends the environments of a function, so that its next request meets a cold start.
+    pub async fn force_cold_start(&self, function: &str) {
+        let name = format!("AWS_LAMBDA_FUNCTION_NAME={}", self.var(function));
+        let mark = format!("EASYCONNECT_LOCAL_STACK={}", self.folder.canonicalize().expect("a folder").display());
+        let environments = || {
+            let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+            let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+            pids.filter(|pid| {
+                let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                let has = |text: &str| variables.split(|byte| *byte == 0).any(|variable| variable == text.as_bytes());
+                has(&name) && has(&mark)
+            })
+            .collect::<Vec<_>>()
+        };
+        let running = environments();
+        assert!(!running.is_empty(), "no environment of {function} runs");
+        for pid in &running {
+            let pid = rustix::process::Pid::from_raw(*pid).expect("a process id");
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        eventually("the environments have ended", async || {
+            let left = environments().into_iter().filter(|pid| running.contains(pid)).count();
+            if left == 0 { Ok(()) } else { Err(format!("{left} left")) }
+        })
+        .await;
+    }
+
     /// Waits until an event of a call is recorded.
     pub async fn until_recorded(&self, call: CallId, sequence: u8) {
         eventually("the event is recorded", async || {

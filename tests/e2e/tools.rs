@@ -1,0 +1,182 @@
+//! The API in the hands of tools that others have made. All they know of it is the OpenAPI file that it serves.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use easyconnect_tests::{Agent, Pbx, Stack, paths};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// Never made by anybody, but in the form of a key.
+const UNKNOWN_KEY: &str = "ec_000000000000000000000000000000000000000000000000000000000000000000000000";
+const GROUP: [&str; 6] = ["42", "43", "44", "50", "77", "78"];
+
+/// A program of the virtual environment, in a folder that ends with the stack.
+fn tool(stack: &Stack, name: &str) -> Command {
+    let program = paths::python().with_file_name(name);
+    assert!(program.is_file(), "{} is missing: run `make test` once", program.display());
+    let mut command = Command::new(program);
+    command.current_dir(stack.folder()).env("NO_COLOR", "1").env("PYTHONDONTWRITEBYTECODE", "1");
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn file(name: &str) -> PathBuf {
+    paths::repository().join("tests/python").join(name)
+}
+
+/// Runs a tool to its end and returns what it printed.
+async fn run(command: &mut Command) -> String {
+    let output = command.output().await.expect("the tool starts");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {}\n{printed}\n{complaints}", command.as_std(), output.status);
+    printed
+}
+
+/// Runs one of our scripts, which prints one JSON value.
+async fn script(stack: &Stack, name: &str, arguments: &[&str]) -> Value {
+    let mut command = tool(stack, "python");
+    command.arg(file(name)).args(["--url", &stack.api.base, "--key", &stack.api.key]).args(arguments);
+    let printed = run(&mut command).await;
+    serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"))
+}
+
+fn extensions(users: &Value) -> Vec<&str> {
+    users["users"].as_array().expect("users").iter().filter_map(|user| user["extension"].as_str()).collect()
+}
+
+/// Which key schemathesis has, and how many requests it makes up for each operation beside those that it derives one by one.
+enum Key {
+    Valid { examples: u32 },
+    Missing,
+    Invalid,
+}
+
+/// Lets schemathesis look for a request of any operation whose answer is not what the OpenAPI file promises.
+///
+/// `EASYCONNECT_SEED` repeats an earlier run.
+#[expect(clippy::print_stdout, reason = "the seed of a run has to be known to repeat it")]
+async fn schemathesis(stack: &Stack, agent: &str, key: Key) {
+    let seed = std::env::var("EASYCONNECT_SEED").unwrap_or_else(|_| rand::random::<u32>().to_string());
+    let (name, value, examples) = match key {
+        Key::Valid { examples } => ("valid", Some(stack.api.key.as_str()), examples),
+        Key::Missing => ("missing", None, 1),
+        Key::Invalid => ("invalid", Some(UNKNOWN_KEY), 1),
+    };
+    println!("schemathesis, agent {agent}, key {name}: EASYCONNECT_SEED={seed}");
+    let report = stack.folder().join("schemathesis.json");
+    let mut command = tool(stack, "schemathesis");
+    command
+        .env("PYTHONPATH", file(""))
+        .env("EASYCONNECT_AGENT", agent)
+        .env("EASYCONNECT_KEY", name)
+        .env("EASYCONNECT_SEED", &seed)
+        .arg("--config-file")
+        .arg(file("schemathesis.toml"))
+        .args(["run", &format!("{}/swagger/api.yaml", stack.api.base)])
+        .args(["--seed", &seed, "--max-examples", &examples.to_string(), "--report-json-path"])
+        .arg(&report);
+    if let Some(value) = value {
+        command.args(["--header", &format!("X-API-Key: {value}")]);
+    }
+    let printed = run(&mut command).await;
+    println!("{}", printed.split_once("SUMMARY").map_or(&*printed, |(_, summary)| summary));
+
+    let report: Value = read_json(&report);
+    let operations = &report["operations"];
+    assert!(operations["total"].as_u64() >= Some(25), "{operations}");
+    assert_eq!((&operations["selected"], &operations["tested"]), (&operations["total"], &operations["total"]));
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).expect("a report")).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemathesis_finds_nothing_while_the_agent_is_up() {
+    let (stack, pbx) = tokio::join!(Stack::start_with(&["CallsPerHour=0"]), Pbx::start());
+    let _agent = Agent::start(&stack, &pbx, "one").await;
+    // Some calls are answered, others ring on.
+    for extension in ["43", "50"] {
+        pbx.behave(extension, "answer");
+    }
+    schemathesis(&stack, "up", Key::Missing).await;
+    schemathesis(&stack, "up", Key::Invalid).await;
+    assert_eq!(pbx.heard("UserCall"), 0, "somebody has called without a key");
+    schemathesis(&stack, "up", Key::Valid { examples: 20 }).await;
+    assert!(pbx.heard("UserCall") > 0, "nobody was called");
+    // Nothing that came in has hurt anybody.
+    stack.until_state("online").await;
+    stack.api.get("/rcc/users").await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemathesis_finds_nothing_while_the_agent_is_away() {
+    let (stack, pbx) = tokio::join!(Stack::start_with(&["CallsPerHour=0"]), Pbx::start());
+    let mut agent = Agent::start(&stack, &pbx, "one").await;
+    agent.signal(Signal::TERM);
+    agent.ended().await;
+    stack.until_state("agent_offline").await;
+    schemathesis(&stack, "away", Key::Missing).await;
+    schemathesis(&stack, "away", Key::Valid { examples: 20 }).await;
+
+    // Nothing was kept for later.
+    let _again = Agent::start(&stack, &pbx, "two").await;
+    stack.api.get("/rcc/users").await.ok();
+    assert_eq!(pbx.heard("UserCall"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_client_lists_users_and_makes_a_call() {
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let _agent = Agent::start(&stack, &pbx, "one").await;
+    let packages = stack.folder().join("packages");
+    std::fs::create_dir(&packages).expect("a folder");
+    let mut generate = tool(&stack, "openapi-python-client");
+    generate.args(["generate", "--url", &format!("{}/swagger/api.yaml", stack.api.base)]);
+    generate.args(["--meta", "none", "--fail-on-warning", "--output-path"]).arg(packages.join("easyconnect_client"));
+    generate.arg("--config").arg(file("openapi-python-client.yaml"));
+    run(&mut generate).await;
+
+    let folder = packages.to_str().expect("UTF-8");
+    let answers = script(&stack, "generated_client.py", &["--packages", folder]).await;
+    assert_eq!(extensions(&answers["users"]), GROUP);
+    assert_eq!(answers["call"]["state"], "succeeded", "{answers}");
+    pbx.until_leg("50", "alerting").await;
+    let call = stack.api.get(&format!("/rcc/calls/{}", answers["call"]["CallId"].as_str().expect("an id"))).await.ok();
+    assert_eq!((call.text("from"), call.text("to")), ("77", "50"), "{}", call.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
+async fn browser_makes_a_call_from_the_swagger_page() {
+    let Some(browser) = browser() else {
+        println!("skipped: there is no Chromium on this machine (Debian: apt install chromium)");
+        return;
+    };
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let _agent = Agent::start(&stack, &pbx, "one").await;
+    // It outlives the test, because it is the only thing that shows what a person would have seen.
+    let screenshot = paths::repository().join("target/swagger.png");
+    let (browser, picture) = (browser.to_str().expect("UTF-8"), screenshot.to_str().expect("UTF-8"));
+    let seen = script(&stack, "swagger_ui.py", &["--browser", browser, "--screenshot", picture]).await;
+
+    assert_eq!(seen["complaints"], json!([]));
+    assert_eq!(seen["address"], format!("{}/swagger/", stack.api.base));
+    assert_eq!(seen["GetUsers"]["status"], "200", "{seen}");
+    assert_eq!(extensions(&seen["GetUsers"]["body"]), GROUP);
+    assert_eq!(seen["MakeCall"]["status"], "200", "{seen}");
+    assert_eq!(seen["MakeCall"]["body"]["state"], "succeeded", "{seen}");
+    pbx.until_leg("50", "alerting").await;
+}
+
+fn browser() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&folders).collect();
+    ["chromium", "chromium-browser", "google-chrome"]
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|program| program.is_file())
+}

@@ -1,0 +1,151 @@
+"""What schemathesis has to know about EasyConnect beyond its OpenAPI file. schemathesis.toml names this module as its hooks.
+
+`EASYCONNECT_AGENT` tells whether the agent is `up` or `away`, `EASYCONNECT_KEY` whether the key is `valid`, `missing` or
+`invalid`, and `EASYCONNECT_SEED` is the seed of the run.
+"""
+
+import os
+import random
+import re
+import uuid
+from collections import deque
+from typing import Any
+from urllib.parse import unquote
+
+import schemathesis
+from schemathesis import Case, CheckContext, HookContext, Response
+from schemathesis.core.failures import Failure, ServerError
+from schemathesis.core.parameters import ParameterLocation
+
+AGENT_AWAY = {"up": False, "away": True}[os.environ["EASYCONNECT_AGENT"]]
+REFUSAL = {"valid": None, "missing": "missing_key", "invalid": "invalid_key"}[os.environ["EASYCONNECT_KEY"]]
+# Why a read may get 503 while nobody beside the PBX can answer it.
+NOBODY_ANSWERS = ("agent_offline", "pbx_offline", "agent_no_answer", "unavailable")
+# Fields with a telephone number.
+NUMBERS = ("from", "to", "callerNumber", "via", "a", "b", "at", "extension", "digits", "keypad")
+# What answers have named lately. Nobody can make it up, and with it requests meet calls and commands that exist.
+SEEN = {"CallId": deque[str](maxlen=16), "CommandId": deque[str](maxlen=16)}
+# Hypothesis keeps the module's own generator for itself.
+CHANCE = random.Random(os.environ["EASYCONNECT_SEED"])
+
+
+@schemathesis.hook
+def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
+    """Numbers are taken as JSON integers, too. The file keeps quiet about it, because its readers have no use for composition."""
+    for schema in raw_schema["components"]["schemas"].values():
+        properties = schema.get("properties", {})
+        # A request: every property of an answer is required.
+        if set(properties) != set(schema.get("required", ())):
+            for name in set(NUMBERS) & set(properties):
+                properties[name] = {"anyOf": [properties[name], {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}]}
+
+
+@schemathesis.hook
+def after_call(context: HookContext, case: Case, response: Response) -> None:
+    if response.status_code in (200, 202) and case.operation.path.startswith("/rcc/"):
+        answer = response.json()
+        SEEN["CommandId"].extend(filter(None, [answer.get("commandId")]))
+        calls = answer["calls"] if isinstance(answer.get("calls"), list) else [answer]
+        SEEN["CallId"].extend(filter(None, (call.get("CallId") for call in calls)))
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
+    """Lets valid requests get beyond the first look at them. What is not valid stays: its refusal is what is tested."""
+    if valid(case, ParameterLocation.PATH):
+        name_what_exists(case.path_parameters)
+    if valid(case, ParameterLocation.QUERY):
+        # Only an answer can give one.
+        case.query.pop("cursor", None)
+        if "wait" in case.operation.query:
+            # Both answers, 200 and 202, without much waiting, above all for the slowest operation.
+            case.query["wait"] = 0 if case.operation.path == "/rcc/connect" else CHANCE.choice((0, 1))
+    if isinstance(case.body, dict) and valid(case, ParameterLocation.BODY, ParameterLocation.HEADER):
+        name_what_exists(case.body)
+        # Two keys of idempotency have to agree, and one that was used before belongs to another request.
+        if key := case.headers.get("Idempotency-Key"):
+            case.headers["Idempotency-Key"] = unique(key, 255)
+            case.body.pop("requestId", None)
+        elif key := case.body.get("requestId"):
+            case.body["requestId"] = unique(key, 255)
+        reconcile(case.operation.path, case.body)
+
+
+def name_what_exists(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        # Some requests still name what does not exist.
+        if value and (seen := SEEN.get(name.rstrip("AB"))) and CHANCE.random() < 0.8:
+            values[name] = CHANCE.choice(seen)
+
+
+def unique(text: str, longest: int) -> str:
+    tail = uuid.uuid4().hex
+    return text[: longest - len(tail)] + tail
+
+
+def reconcile(path: str, body: dict[str, Any]) -> None:
+    """Changes fields that are right one by one but not together, or not at this time. The OpenAPI file has only words for it."""
+    match path:
+        case "/rcc/transfer" | "/rcc/mediatransfer" if body["CallIdA"].lower() == body["CallIdB"].lower():
+            body["CallIdB"] = str(uuid.uuid4())
+        case "/rcc/redirect" if body.get("honourForwarding"):
+            body.pop("remoteControl", None)
+        case "/rcc/connect" if digits(body["a"]) == digits(body["b"]):
+            body["b"] = "43" if digits(body["a"]) == "42" else "42"
+        case "/rcc/pickup" if (body.get("CallId") is None) == (body.get("at") is None):
+            body["at"] = None if body.get("CallId") else "42"
+        case "/rcc/info" if all(body.get(name) is None for name in ("digits", "keypad", "display")):
+            body["keypad"] = "*21#"
+        case "/apikeys":
+            # At most two keys have the same name.
+            body["name"] = unique(body["name"], 64)
+            if body.get("expiresAt"):
+                # Some centuries ahead, with the same leap years.
+                body["expiresAt"] = "24" + body["expiresAt"][2:]
+
+
+def digits(number: str | int) -> str:
+    return re.sub(r"[^0-9*#+]", "", str(number))
+
+
+@schemathesis.check
+def key_decides(ctx: CheckContext, response: Response, case: Case) -> None:
+    """Without a valid key nothing is told, not even what is wrong with the request. With one the key is never the reason."""
+    if REFUSAL is None:
+        assert response.status_code != 401, "the valid key was refused"
+    elif case.method == case.operation.method.upper() and valid(case, ParameterLocation.PATH):
+        assert (response.status_code, code(response)) == (401, REFUSAL), f"expected 401 {REFUSAL}"
+    else:
+        assert response.status_code in (400, 401, 404, 405), "a route that does not exist has answered"
+
+
+@schemathesis.check
+def answer_is_about_what_was_asked(ctx: CheckContext, response: Response, case: Case) -> None:
+    if case.method == "GET" and response.status_code == 200:
+        answer = response.json()
+        for name, asked in case.path_parameters.items():
+            found = answer.get(name)
+            assert found is None or found == unquote(str(asked)).lower(), f"{name} {found} instead of {asked}"
+
+
+@schemathesis.hook
+def filter_failure(context: HookContext, failure: Failure, case: Case, response: Response) -> bool:
+    """Drops the one 5xx that is right: a read while nobody can answer it.
+
+    An acting command has none whatever happens, because platforms repeat it, and a phone would ring again.
+    """
+    right = AGENT_AWAY and case.method == "GET" and response.status_code == 503 and code(response) in NOBODY_ANSWERS
+    return not (isinstance(failure, ServerError) and right)
+
+
+def code(response: Response) -> str | None:
+    """The `code` of an error, or None."""
+    try:
+        return response.json().get("code")
+    except (AttributeError, ValueError):
+        return None
+
+
+def valid(case: Case, *locations: ParameterLocation) -> bool:
+    """Whether these parts of a request are what the OpenAPI file asks for."""
+    return case.meta is None or not any(case.meta.is_negative_at(location) for location in locations)

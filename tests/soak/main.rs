@@ -1,0 +1,3 @@
+//! What takes minutes: `make soak`. The end-to-end suite has a short form of each.
+
+mod idempotency;
