@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up call down test openapi soak bench package key build clean
+.PHONY: help up call status down test openapi soak bench package key build clean
 # The steps of a target depend on each other; cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -26,6 +26,9 @@ up: build ## start the whole product on this machine, or bring it up to date
 
 call: ## a call that nobody answers; shows the webhooks it causes
 	@$(STACK) call
+
+status: ## what of it runs, and where
+	@$(STACK) status
 
 down: ## end and remove what `make up` started
 	@$(STACK) down

@@ -228,7 +228,10 @@ impl Config {
         if self.pbx.id.as_ref().is_some_and(|id| id.is_empty() || id.contains(['#', ' ', '/'])) {
             return invalid("pbx.id", "is a short name without spaces, slashes and #");
         }
-        if self.log.level.parse::<Targets>().is_err() {
+        // A word that is no level would be taken for the name of a module, and switch everything else off.
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        let known = |part: &str| part.contains('=') || levels.contains(&part.trim().to_lowercase().as_str());
+        if self.log.level.parse::<Targets>().is_err() || !self.log.level.split(',').all(known) {
             return invalid("log.level", "is error, warn, info, debug or trace");
         }
         if let Err(error) = tls::client_config(&self.pbx) {

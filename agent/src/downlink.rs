@@ -56,13 +56,14 @@ impl Downlink {
                 up = up => if !up { return },
                 () = stop.cancelled() => return,
             }
-            let mut status = self.status.clone();
+            // The poll is kept when the session is lost: the queue would hand a message to a poll that nobody listens to any more,
+            // and hide it from the other agent.
             let received = tokio::select! {
                 received = self.queue.receive(DOORBELLS, LONG_POLL) => received,
-                _ = status.wait_for(|status| !status.is_up()) => continue,
                 () = stop.cancelled() => return,
             };
             match received {
+                Ok(messages) if !self.status.borrow().is_up() => self.give_back(&messages).await,
                 Ok(messages) => {
                     pause = Duration::ZERO;
                     for message in messages {
@@ -75,6 +76,15 @@ impl Downlink {
                     warn!("Commands cannot be heard: {error}");
                 }
             }
+        }
+    }
+
+    /// Lets another agent have messages at once.
+    async fn give_back(&self, messages: &[Received]) {
+        let receipts: Vec<(String, Duration)> =
+            messages.iter().map(|message| (message.receipt.clone(), Duration::ZERO)).collect();
+        if let Err(error) = self.queue.set_visibility(&receipts).await {
+            warn!("Commands for another agent wait longer than they should: {error}");
         }
     }
 
@@ -102,9 +112,7 @@ impl Downlink {
         if !knows && !self.nobody_knows(doorbell).await? {
             // Another agent may know the call. It gets its turn soon, but this one does not ask again at once.
             sleep(Duration::from_millis(300)).await;
-            if let Err(error) = self.queue.set_visibility(&[(message.receipt.clone(), Duration::ZERO)]).await {
-                warn!("A command for another agent waits longer than it should: {error}");
-            }
+            self.give_back(std::slice::from_ref(message)).await;
             return Ok(());
         }
         let token = Uuid::new_v4().to_string();

@@ -147,7 +147,8 @@ class FrontDoor:
             headers += [("X-Forwarded-Host", request.get("host") or ""), ("X-Forwarded-Proto", "http")]
             if body or method not in ("GET", "HEAD", "OPTIONS"):
                 headers.append(("Content-Length", str(len(body))))
-            writer.write(Head(f"{method} {target} HTTP/1.1", headers).encode() + body)
+            # With the stage in front, or ministack would take the first part of the path for one and drop a slash behind it.
+            writer.write(Head(f"{method} /$default{target} HTTP/1.1", headers).encode() + body)
             response = await self._response_head(reader)
             if response is None:
                 await _refuse(answer, "502 Bad Gateway", "local_cloud_away", "The local cloud closed the connection.", keep)

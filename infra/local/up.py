@@ -20,6 +20,7 @@ from steps import StepFailed, step
 from workspace import Workspace, write_file
 
 HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
 REGION = "us-east-1"
 # ministack takes this key as the account's root user. It is valid nowhere else.
 ROOT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
@@ -245,15 +246,12 @@ class _Up:
         processes.ensure(self._workspace, "agent", command, env=credentials, files=[binary, config])
 
     def _seed(self, binary: Path, inbox: str, variables: Mapping[str, str]) -> str:
-        """The first webhook, once per deployed state table."""
+        """The first webhook, unless it is there: the program looks, because a cloud that was started anew has forgotten it."""
         hook = f"{inbox}/hook"
-        seeded = f"{hook} in {variables['STATE_TABLE']} at {variables['AWS_ENDPOINT_URL']}"
-        if self._workspace.recall("seeded") != seeded:
-            log = self._workspace.log_file("seed")
-            command = [str(binary), "subscription", "--url", hook]
-            if processes.run(self._workspace, command, {**ROOT, **variables}, log) != 0:
-                raise StepFailed("The first webhook could not be written.", log=log)
-            self._workspace.remember("seeded", seeded)
+        log = self._workspace.log_file("seed")
+        command = [str(binary), "subscription", "--url", hook]
+        if processes.run(self._workspace, command, {**ROOT, **variables}, log) != 0:
+            raise StepFailed("The first webhook could not be written.", log=log)
         return f"POST {hook}"
 
     def _await_online(self, variables: Mapping[str, str]) -> dict[str, Any]:
@@ -325,12 +323,15 @@ def _quoted(value: str) -> str:
 
 def _print_invitation(workspace: Workspace, variables: Mapping[str, str]) -> None:
     shown = workspace.env_file
+    # Another folder than the usual one has to be named.
+    usual = workspace.root == REPOSITORY / ".local"
+    act = (lambda verb: f"make {verb}") if usual else (lambda verb: f"{HERE / 'stack.py'} {verb} --dir {workspace.root}")
     print(f"""
 Try next
-  make call                            a call to extension 42 that nobody answers
+  {act("call"):<36} a call to extension 42 that nobody answers
   {variables["WEBHOOK_INBOX"]}/              the webhooks as they arrive
   {variables["EASYCONNECT_URL"]}            the API; key: {variables["EASYCONNECT_APIKEY"]}
   set -a; . {shown}; set +a
   curl "$EASYCONNECT_URL/status?apikey=$EASYCONNECT_APIKEY"
-  make down                            ends and removes all of it
+  {act("down"):<36} ends and removes all of it
 """)

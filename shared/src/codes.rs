@@ -121,7 +121,7 @@ codes! {
         "It has to be answered, and the place has to be free.";
     NothingToPickUp = "nothing_to_pick_up", 422, false, "There is no call to pick up.",
         "The call has to ring or be parked, and the user who picks it up needs a registered phone.";
-    PbxTimeout = "pbx_timeout", 422, true, "The PBX accepted the operation but nothing happened in time.",
+    PbxTimeout = "pbx_timeout", 422, false, "The PBX did not show in time what came of the operation; it may have been carried out.",
         "Look at the live calls before you try again.";
     Interrupted = "interrupted", 422, false, "The connection to the PBX was lost while the operation ran.",
         "Look at the live calls before you try again.";

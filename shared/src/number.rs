@@ -46,7 +46,8 @@ impl DialString {
                 '0'..='9' | '*' | '#' => text.push(character),
                 '+' if text.is_empty() => text.push('+'),
                 '+' => return Err(NumberError::MisplacedPlus),
-                ' ' | '\u{a0}' | '-' | '.' | '/' | '(' | ')' => {}
+                // Also the narrow and fixed spaces, hyphens and dashes that come with pasted numbers.
+                ' ' | '\u{a0}' | '\u{2009}' | '\u{202f}' | '-' | '\u{2010}'..='\u{2013}' | '.' | '/' | '(' | ')' => {}
                 other => return Err(NumberError::Character(other)),
             }
         }
@@ -112,6 +113,7 @@ mod tests {
         check(" 50 ", Ok("50"));
         check("0472-591687", Ok("0472591687"));
         check("*21*43#", Ok("*21*43#"));
+        check("+32\u{202f}472\u{2009}59\u{2013}16\u{2011}87", Ok("00032472591687"));
         check("", Err(NumberError::Empty));
         check("+", Err(NumberError::Empty));
         check("32+472", Err(NumberError::MisplacedPlus));

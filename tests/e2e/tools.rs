@@ -22,6 +22,16 @@ fn tool(stack: &Stack, name: &str) -> Command {
     command
 }
 
+/// The newer tools are not installed beside an older Python; their tests say so and end.
+#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
+fn is_missing(name: &str) -> bool {
+    let missing = !paths::python().with_file_name(name).is_file();
+    if missing {
+        println!("skipped: {name} is not installed; it needs Python 3.11 and `make test`");
+    }
+    missing
+}
+
 fn file(name: &str) -> PathBuf {
     paths::repository().join("tests/python").join(name)
 }
@@ -96,6 +106,9 @@ fn read_json(path: &Path) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing_while_the_agent_is_up() {
+    if is_missing("schemathesis") {
+        return;
+    }
     let (stack, pbx) = tokio::join!(Stack::start_with(&["CallsPerHour=0"]), Pbx::start());
     let _agent = Agent::start(&stack, &pbx, "one").await;
     // Some calls are answered, others ring on.
@@ -105,7 +118,7 @@ async fn schemathesis_finds_nothing_while_the_agent_is_up() {
     schemathesis(&stack, "up", Key::Missing).await;
     schemathesis(&stack, "up", Key::Invalid).await;
     assert_eq!(pbx.heard("UserCall"), 0, "somebody has called without a key");
-    schemathesis(&stack, "up", Key::Valid { examples: 20 }).await;
+    schemathesis(&stack, "up", Key::Valid { examples: 15 }).await;
     assert!(pbx.heard("UserCall") > 0, "nobody was called");
     // Nothing that came in has hurt anybody.
     stack.until_state("online").await;
@@ -114,13 +127,16 @@ async fn schemathesis_finds_nothing_while_the_agent_is_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing_while_the_agent_is_away() {
+    if is_missing("schemathesis") {
+        return;
+    }
     let (stack, pbx) = tokio::join!(Stack::start_with(&["CallsPerHour=0"]), Pbx::start());
     let mut agent = Agent::start(&stack, &pbx, "one").await;
     agent.signal(Signal::TERM);
     agent.ended().await;
     stack.until_state("agent_offline").await;
     schemathesis(&stack, "away", Key::Missing).await;
-    schemathesis(&stack, "away", Key::Valid { examples: 20 }).await;
+    schemathesis(&stack, "away", Key::Valid { examples: 25 }).await;
 
     // Nothing was kept for later.
     let _again = Agent::start(&stack, &pbx, "two").await;
@@ -130,6 +146,9 @@ async fn schemathesis_finds_nothing_while_the_agent_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_client_lists_users_and_makes_a_call() {
+    if is_missing("openapi-python-client") {
+        return;
+    }
     let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
     let _agent = Agent::start(&stack, &pbx, "one").await;
     let packages = stack.folder().join("packages");

@@ -200,7 +200,8 @@ impl Call {
     ) -> CallEvent {
         let (from, to) = self.parties(user);
         let ended = status == Status::Disconnected;
-        let seconds_since = |begin: Timestamp| at.duration_since(begin).as_secs().max(0);
+        // Between the whole seconds that the event shows, so that who subtracts them gets the same.
+        let seconds_since = |begin: Timestamp| (at.as_second() - begin.as_second()).max(0);
         let conversation_time = match (status, self.pickup) {
             (Status::Disconnected, Some(pickup)) => seconds_since(pickup),
             (Status::Connected, _) => 0,

@@ -52,6 +52,11 @@ pub enum Fatal {
          the same for all agents of this PBX"
     )]
     PbxId(String),
+    #[error(
+        "the PBX shows no user, so it cannot be told which PBX this is. Make the App object an active member of the group with \
+         the users, and the users members of it; or set `pbx.id`"
+    )]
+    Nobody,
 }
 
 /// Why a session ended.
@@ -362,6 +367,7 @@ impl Shift {
         names.sort_unstable();
         match names.as_slice() {
             [name] => Ok(Arc::from(*name)),
+            [] if self.session.visible().next().is_none() => Err(Fatal::Nobody),
             [] => Err(Fatal::PbxId("none".to_owned())),
             several => Err(Fatal::PbxId(several.join(", "))),
         }

@@ -24,7 +24,7 @@ use crate::pbx::rcc;
 
 pub use wants::{CallOrigin, NewCall, Park, Verdict, Wants};
 
-const RESULT_WITHIN: Duration = Duration::from_secs(10);
+const RESULT_WITHIN: Duration = Duration::from_secs(5);
 /// An own phone that has to be lifted first may ring this long before the call gets anywhere.
 /// After this and the wait for the result, the command is not yet `unknown` to who looks at it.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(45);

@@ -28,6 +28,8 @@ use crate::request::Incoming;
 
 /// A command that an agent heard of is claimed within this time.
 const HEALTHY_CLAIM: Duration = Duration::from_millis(300);
+/// A command that nobody has claimed after this time is rung for again.
+const RING_AGAIN: Duration = Duration::from_secs(1);
 const FIRST_LOOK: Duration = Duration::from_millis(8);
 const SLOWEST_LOOK: Duration = Duration::from_millis(100);
 /// A look that hangs must not carry the longest wait beyond the function's own limit.
@@ -164,6 +166,15 @@ async fn follow_up(context: &Context, placed: InTable, key: &ApiKey, until: Inst
     } else {
         command = ring(context, command, key, &prefixes).await?;
     }
+    // A message may have gone to a poll of an agent that has just died, which hides it from the others for a while.
+    while command.state == CommandState::Queued && Instant::now() < until {
+        let quiet = Instant::now() + RING_AGAIN;
+        command =
+            follow(&context.exchange, command, until.min(quiet), |command| command.state != CommandState::Queued).await;
+        if command.state == CommandState::Queued && Instant::now() < until {
+            ring_again(context, &command).await;
+        }
+    }
     Ok(follow(&context.exchange, command, until, |command| command.state.is_final()).await)
 }
 
@@ -189,6 +200,13 @@ async fn ring(context: &Context, command: Command, key: &ApiKey, prefixes: &Dial
         Ok(withdrawn) if withdrawn.state == CommandState::Expired => Err(failure.of(id)),
         Ok(taken) => Ok(taken),
         Err(_) => Ok(command),
+    }
+}
+
+/// Another message for the same command. It may be one too many, but never acts twice.
+async fn ring_again(context: &Context, command: &Command) {
+    if let Ok(message) = envelope::seal(&command.doorbell()) {
+        let _ = in_time(context.doorbell.send(message)).await;
     }
 }
 

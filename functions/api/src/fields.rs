@@ -1,6 +1,8 @@
 //! The fields of a JSON body, read one by one: the first problem is reported by the name of its field.
 
 use jiff::Timestamp;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use shared::ids::CallId;
 use shared::number::DialString;
@@ -27,6 +29,11 @@ impl Fields {
         }
         let value: Value = serde_json::from_slice(body)
             .map_err(|error| ApiError::invalid(format!("The body is not valid JSON: {error}.")))?;
+        if let Ok(Names(names)) = serde_json::from_slice(body)
+            && let Some((_, name)) = names.iter().enumerate().find(|(n, name)| names[..*n].contains(name))
+        {
+            return Err(ApiError::invalid(format!("Field `{name}` stands twice.")));
+        }
         let Value::Object(fields) = value else {
             return Err(ApiError::invalid(format!(
                 "The body is {}; this operation takes a JSON object with {}.",
@@ -165,6 +172,31 @@ impl Fields {
     }
 }
 
+/// The names in an object as they stand there, also those that stand twice.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NamesVisitor;
+        impl<'de> Visitor<'de> for NamesVisitor {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some((name, IgnoredAny)) = map.next_entry()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_map(NamesVisitor)
+    }
+}
+
 /// The entry of a list as text.
 pub(crate) fn entry_text<'a>(name: &str, entry: &'a Value) -> Result<&'a str, ApiError> {
     entry.as_str().ok_or_else(|| ApiError::invalid(format!("Field `{name}` has {}; it takes text.", kind(entry))))
@@ -250,6 +282,7 @@ mod tests {
         refuses("null", &format!("The body is null; {takes}"));
         refuses(r#"{"from":"42",}"#, "The body is not valid JSON: trailing comma at line 1 column 14.");
         refuses(r#"{"from":"42","too":"1"}"#, "Field `too` is unknown; this operation takes `from`, `to`.");
+        refuses(r#"{"from":"42","to":"50","from":"44"}"#, "Field `from` stands twice.");
         refuses(r#"{"from":"42"}"#, "Field `to` is missing.");
         refuses(r#"{"from":null,"to":"1"}"#, "Field `from` is null; it is required.");
         refuses(r#"{"from":["42"],"to":"1"}"#, r#"Field `from` is a list; it takes text with a number, such as "42"."#);

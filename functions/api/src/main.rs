@@ -10,6 +10,7 @@ mod context;
 mod dialling;
 mod errors;
 mod fields;
+mod gateway;
 mod limits;
 mod observe;
 mod operations;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 use shared::config::Env;
 use shared::telemetry;
+use tower::util::MapRequest;
 use tracing::error;
 
 use crate::context::Context;
@@ -40,7 +42,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    match lambda_http::run(routes::router(context)).await {
+    match lambda_http::run(MapRequest::new(routes::router(context), gateway::whole)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             error!("The runtime ended: {err}");

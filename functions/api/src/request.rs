@@ -136,8 +136,8 @@ impl Incoming {
     /// The name under which a repeat of this request is recognised: header, query parameter or field, which have to agree.
     pub(crate) fn idempotency_key(&self, fields: &Fields) -> Result<Option<String>, ApiError> {
         let header = self.headers.get_all("idempotency-key").iter().map(|value| {
-            let text =
-                value.to_str().map_err(|_| ApiError::invalid("Header `Idempotency-Key` takes printable ASCII."))?;
+            let printable = value.to_str().ok().filter(|text| text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            let text = printable.ok_or_else(|| ApiError::invalid("Header `Idempotency-Key` takes printable ASCII."))?;
             Ok(("Header `Idempotency-Key`", text.to_owned()))
         });
         let param = self.param("requestId").map(|text| Ok(("Query parameter `requestId`", text.to_owned())));

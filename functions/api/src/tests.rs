@@ -205,6 +205,7 @@ async fn the_name_of_a_request_may_stand_in_three_places_that_agree() {
     };
     let differ = "Header `Idempotency-Key` and Field `requestId` differ; give one, or the same one.";
     assert_eq!(send("", "a", r#","requestId":"b""#).await, differ);
+    assert_eq!(send("", "a\tb", "").await, "Header `Idempotency-Key` takes printable ASCII.");
     let differ = "Query parameter `requestId` and Field `requestId` differ; give one, or the same one.";
     assert_eq!(send("?requestId=a", "", r#","requestId":"b""#).await, differ);
     assert_eq!(send("", "", r#","requestId":"""#).await, "Field `requestId` takes text of 1 to 255 characters.");
@@ -263,7 +264,7 @@ async fn events_of_the_gateway_are_understood() {
         })
     };
     let send = async |event: Value| {
-        let request = lambda_http::request::from_str(&event.to_string()).expect("a request");
+        let request = crate::gateway::whole(lambda_http::request::from_str(&event.to_string()).expect("a request"));
         let response = router(context()).oneshot(request).await.expect("an answer");
         let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
         serde_json::from_slice::<Value>(&bytes).expect("JSON")["message"].clone()
@@ -277,6 +278,11 @@ async fn events_of_the_gateway_are_understood() {
             .as_str()
             .is_some_and(|message| message.starts_with("Field `to` contains `x`"))
     );
+    // Decoded by the gateway, these would end the path too early and take the key along.
+    for cut in ["/rcc/users/4x#", "/rcc/users/x?"] {
+        let message = send(event("GET", cut, &format!("apikey={encoded_key}"), Value::Null)).await;
+        assert_eq!(message, "`extension` in the path must be an extension: up to 32 digits, `*` and `#`.", "{cut}");
+    }
     let message = send(event("GET", "/rcc/calls/4%32", &format!("apikey={encoded_key}"), Value::Null)).await;
     assert_eq!(message, "`CallId` in the path must be a UUID, as an answer gave it.");
 }
