@@ -79,6 +79,12 @@ codes! {
         "Use `hw` of one of the user's devices in GET /rcc/users.";
     ApiKeyNotFound = "apikey_not_found", 404, false, "There is no API key with this id.",
         "List the keys with GET /apikeys.";
+    WebhookNotFound = "webhook_not_found", 404, false, "There is no webhook with this id.",
+        "List the webhooks with GET /webhooks.";
+    DeliveryNotFound = "delivery_not_found", 404, false, "There is no delivery with this id, or it was a test or a notice, or it is older than 30 days.",
+        "List the deliveries of a webhook with GET /webhooks/{id}/deliveries.";
+    TooManyWebhooks = "too_many_webhooks", 409, false, "The stack has as many webhooks as it may have.",
+        "Delete one, or have the operator raise the parameter MaxWebhooks.";
     TooManyKeys = "too_many_keys", 409, false, "Two live API keys have this name already.",
         "Delete the older one, or choose another name.";
     IdempotencyConflict = "idempotency_conflict", 409, false, "This idempotency key was used with another request.",

@@ -7,7 +7,64 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::CallEvent;
 use crate::ids::{CallId, DeliveryId, SubscriptionId};
+use crate::notice::Notice;
 use crate::time::iso_millis;
+
+/// Attempts that the log keeps in full, the latest ones.
+const ATTEMPTS: usize = 10;
+/// What is kept of the answers before the latest one.
+const EARLIER_ANSWER: usize = 256;
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payload {
+    #[serde(rename = "event")]
+    Call(Box<CallEvent>),
+    #[serde(rename = "notice")]
+    Notice(Notice),
+}
+
+impl Payload {
+    pub fn occurred_at(&self) -> Timestamp {
+        match self {
+            Self::Call(event) => event.occurred_at,
+            Self::Notice(notice) => notice.occurred_at,
+        }
+    }
+
+    /// What it is about, in one word for logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Call(event) => event.status().as_str(),
+            Self::Notice(notice) => notice.kind.as_str(),
+        }
+    }
+
+    /// Events of one subject arrive in order; it is the call, or the notice by itself.
+    pub fn subject(&self) -> CallId {
+        match self {
+            Self::Call(event) => event.call_id(),
+            Self::Notice(notice) => CallId::from_uuid(notice.id.as_uuid()),
+        }
+    }
+
+    fn sequence(&self) -> u8 {
+        match self {
+            Self::Call(event) => event.sequence(),
+            Self::Notice(_) => 0,
+        }
+    }
+}
+
+/// Why a delivery is sent although its webhook is known to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trial {
+    /// A parked delivery that shows whether the webhook accepts again.
+    Probe,
+    /// The owner's wish. It is tried once and says nothing about the webhook.
+    Test,
+}
 
 /// What waits in the deliveries queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,22 +73,80 @@ pub struct Delivery {
     pub subscription_id: SubscriptionId,
     /// 0 at first, one more for each re-queue or replay; it keeps queue de-duplication from swallowing a wanted repeat.
     pub round: u32,
-    pub event: CallEvent,
+    /// Somebody wanted it again; its freshness counts from here. Milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed_at: Option<i64>,
+    /// When the events queue took the event, and when it was fanned out, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fanned_out_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+    #[serde(flatten)]
+    pub payload: Payload,
+}
+
+/// A message that has the parked deliveries of a webhook sent: after a success, or by hand. It stays in the queue until none
+/// is left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    pub drain: SubscriptionId,
+    /// When the draining began, in milliseconds; each draining has one message.
+    pub since: i64,
+}
+
+impl Drain {
+    pub fn group(&self) -> String {
+        format!("drain.{}", self.drain)
+    }
+
+    pub fn dedup(&self) -> String {
+        format!("drain#{}#{}", self.drain, self.since)
+    }
+}
+
+/// What the deliveries queue holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Message {
+    Delivery(Box<Delivery>),
+    Drain(Drain),
 }
 
 impl Delivery {
-    pub fn new(event: CallEvent, subscription_id: SubscriptionId) -> Self {
-        Self { subscription_id, round: 0, event }
+    pub fn new(payload: Payload, subscription_id: SubscriptionId) -> Self {
+        Self {
+            subscription_id,
+            round: 0,
+            replayed_at: None,
+            queued_at: None,
+            fanned_out_at: None,
+            trial: None,
+            payload,
+        }
+    }
+
+    pub fn of_call(event: CallEvent, subscription_id: SubscriptionId) -> Self {
+        Self::new(Payload::Call(Box::new(event)), subscription_id)
+    }
+
+    /// The same for another round, which follows from this one alone: whoever tries it twice sends the same message.
+    pub fn again(&self, trial: Option<Trial>) -> Self {
+        Self { round: self.round + 1, trial, ..self.clone() }
     }
 
     pub fn id(&self) -> DeliveryId {
-        DeliveryId::new(self.event.event_id, self.subscription_id)
+        let event = match &self.payload {
+            Payload::Call(event) => event.event_id,
+            Payload::Notice(notice) => notice.id,
+        };
+        DeliveryId::new(event, self.subscription_id)
     }
 
     /// Order is kept inside this group only, so that one call of one receiver never waits for another.
     pub fn group(&self) -> String {
-        let call: CallId = self.event.call_id();
-        format!("{}.{call}", self.subscription_id)
+        format!("{}.{}", self.subscription_id, self.payload.subject())
     }
 
     pub fn dedup(&self) -> String {
@@ -41,12 +156,38 @@ impl Delivery {
     pub fn log_key(&self) -> LogKey {
         LogKey {
             subscription_id: self.subscription_id,
-            sort: format!("{}#{}", iso_millis(self.event.occurred_at), self.id()),
+            sort: format!("{}#{}#{}", iso_millis(self.payload.occurred_at()), self.payload.sequence(), self.id()),
+        }
+    }
+
+    /// The place among what is parked: by time, and by call and sequence where times are equal.
+    pub fn parking_place(&self) -> String {
+        let at = iso_millis(self.payload.occurred_at());
+        format!("{at}#{}#{}", self.payload.subject(), self.payload.sequence())
+    }
+
+    /// The log item of a delivery that nothing has happened to yet.
+    pub fn log(&self, now: Timestamp) -> DeliveryLog {
+        let (call_id, sequence) = match &self.payload {
+            Payload::Call(event) => (Some(event.call_id()), Some(event.sequence())),
+            Payload::Notice(_) => (None, None),
+        };
+        DeliveryLog {
+            delivery_id: self.id(),
+            about: self.payload.word().to_owned(),
+            call_id,
+            sequence,
+            round: self.round,
+            state: DeliveryState::Retrying,
+            attempt_count: 0,
+            attempts: Vec::new(),
+            next_attempt_at: None,
+            updated_at: now,
         }
     }
 }
 
-/// The place of a delivery in the log, sorted by the time of its event.
+/// The place of a delivery in the log, sorted by the time of its event, and by sequence where times are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogKey {
     pub subscription_id: SubscriptionId,
@@ -56,7 +197,13 @@ pub struct LogKey {
 impl LogKey {
     /// The delivery's id in URLs and answers.
     pub fn public_id(&self) -> String {
-        URL_SAFE_NO_PAD.encode(&self.sort)
+        URL_SAFE_NO_PAD.encode(format!("{}/{}", self.subscription_id, self.sort))
+    }
+
+    pub fn from_public_id(id: &str) -> Option<Self> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?;
+        let (subscription_id, sort) = text.split_once('/')?;
+        Some(Self { subscription_id: subscription_id.parse().ok()?, sort: sort.to_owned() })
     }
 }
 
@@ -72,6 +219,9 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
+    pub const ALL: [Self; 6] =
+        [Self::Retrying, Self::Parked, Self::Delivered, Self::Expired, Self::Failed, Self::Cancelled];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Retrying => "retrying",
@@ -109,23 +259,48 @@ pub struct Attempt {
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryLog {
     pub delivery_id: DeliveryId,
-    pub call_id: CallId,
-    pub sequence: u8,
+    /// The status that was told, or the kind of the notice.
+    pub about: String,
+    #[serde(default)]
+    pub call_id: Option<CallId>,
+    #[serde(default)]
+    pub sequence: Option<u8>,
     pub round: u32,
     pub state: DeliveryState,
     pub attempt_count: u32,
-    pub last_attempt: Option<Attempt>,
+    /// The latest ones, oldest first.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
     pub next_attempt_at: Option<Timestamp>,
     pub updated_at: Timestamp,
+}
+
+impl DeliveryLog {
+    pub fn add(&mut self, attempt: Attempt) {
+        for earlier in &mut self.attempts {
+            if let Some(answer) = &mut earlier.answer {
+                answer.truncate(answer.floor_char_boundary(EARLIER_ANSWER));
+            }
+        }
+        self.attempts.push(attempt);
+        if self.attempts.len() > ATTEMPTS {
+            self.attempts.remove(0);
+        }
+        self.attempt_count = self.attempt_count.saturating_add(1);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn delivery() -> Delivery {
+        Delivery::of_call(crate::event::tests::sample(), SubscriptionId::from_uuid(uuid::Uuid::nil()))
+    }
+
     #[test]
     fn a_state_has_one_name() {
-        for state in [DeliveryState::Retrying, DeliveryState::Parked, DeliveryState::Cancelled] {
+        for state in DeliveryState::ALL {
             assert_eq!(serde_json::to_value(state).expect("json"), state.as_str());
         }
     }
@@ -140,11 +315,46 @@ mod tests {
 
     #[test]
     fn a_repeat_passes_the_queue_and_keeps_its_id() {
-        let event = crate::event::tests::sample();
-        let first = Delivery::new(event.clone(), SubscriptionId::from_uuid(uuid::Uuid::nil()));
-        let repeat = Delivery { round: 1, ..first.clone() };
+        let first = delivery();
+        let repeat = first.again(None);
         assert_eq!(first.id(), repeat.id());
         assert_ne!(first.dedup(), repeat.dedup());
         assert_eq!(first.group(), repeat.group());
+    }
+
+    #[test]
+    fn a_delivery_survives_the_queue() {
+        let text = crate::envelope::seal(&delivery()).expect("json");
+        assert!(text.contains(r#""event":{"#), "{text}");
+        let back: Delivery = crate::envelope::open(&text).expect("a delivery");
+        assert_eq!((back.id(), back.group()), (delivery().id(), delivery().group()));
+        assert!(matches!(crate::envelope::open(&text), Ok(Message::Delivery(_))));
+        let drain = Drain { drain: back.subscription_id, since: 7 };
+        let text = crate::envelope::seal(&drain).expect("json");
+        assert_eq!(crate::envelope::open::<Message>(&text).ok(), Some(Message::Drain(drain)));
+    }
+
+    #[test]
+    fn a_public_id_leads_back_to_the_log() {
+        let key = delivery().log_key();
+        assert_eq!(LogKey::from_public_id(&key.public_id()), Some(key));
+        assert_eq!(LogKey::from_public_id("nonsense"), None);
+    }
+
+    #[test]
+    fn the_log_keeps_the_latest_attempts() {
+        let mut log = delivery().log(Timestamp::UNIX_EPOCH);
+        for n in 0..12 {
+            log.add(Attempt {
+                at: Timestamp::UNIX_EPOCH,
+                duration_ms: n,
+                status: Some(500),
+                outcome: "answered 500".to_owned(),
+                answer: Some("ü".repeat(500)),
+            });
+        }
+        assert_eq!((log.attempt_count, log.attempts.len(), log.attempts[0].duration_ms), (12, ATTEMPTS, 2));
+        let lengths: Vec<usize> = log.attempts.iter().map(|a| a.answer.as_deref().map_or(0, str::len)).collect();
+        assert_eq!((lengths[0], lengths[ATTEMPTS - 1]), (EARLIER_ANSWER, 1000));
     }
 }

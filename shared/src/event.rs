@@ -1,6 +1,6 @@
 //! Call events: what a webhook receives, and what travels with it between the agent and the functions.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CallId, EventId};
@@ -191,6 +191,39 @@ impl CallEvent {
         }
     }
 
+    /// An answered call with everything in it that an event can have, at one of its statuses: what a receiver learns the shape
+    /// of events from.
+    pub fn full_example(call_id: CallId, status: Status, at: Timestamp) -> Self {
+        let before = |seconds: i64| PublishedTime(at - SignedDuration::from_secs(seconds));
+        let mut event = Self::example(call_id, status, at);
+        event.from_e164 = Some("+32472591687".to_owned());
+        event.to_e164 = Some("+3225551242".to_owned());
+        let told = &mut event.web_hook_event;
+        told.from_name = "Example caller".to_owned();
+        told.connected = status != Status::Ringing;
+        let (answered, ended) = (status != Status::Ringing, status == Status::Disconnected);
+        told.start_time = before(if ended { 75 } else { 12 });
+        told.pickup_time = answered.then(|| before(if ended { 63 } else { 0 }));
+        told.end_time = ended.then(|| before(0));
+        told.conversation_time = match (answered, ended) {
+            (_, true) => 63,
+            (true, false) => 0,
+            (false, false) => -1,
+        };
+        told.total_time = if ended { 75 } else { -1 };
+        told.conference_events = vec![ConferenceEvent {
+            kind: ConferenceEventKind::Diverted,
+            time: told.start_time,
+            from: Some("43".to_owned()),
+            from_name: Some("Workshop".to_owned()),
+            to: Some("42".to_owned()),
+            to_name: Some("Thomas De Wilde".to_owned()),
+            cause: Some(17),
+        }];
+        event.cause = ended.then_some(16);
+        event
+    }
+
     pub fn call_id(&self) -> CallId {
         self.web_hook_event.call_id
     }
@@ -222,6 +255,34 @@ pub struct ExtendedEvent<'a> {
     pub to_e164: Option<&'a str>,
     pub cause: Option<u16>,
     pub inferred: bool,
+    /// On its way to a webhook: when the events queue took it, when it was fanned out, when it was sent.
+    pub queued_at: Option<String>,
+    pub fanned_out_at: Option<String>,
+    pub sent_at: Option<String>,
+}
+
+impl ExtendedEvent<'_> {
+    /// In the form that a GET webhook appends to its query string.
+    pub fn query_pairs(&self) -> Vec<(&'static str, String)> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let mut pairs = self.web_hook_event.query_pairs();
+        pairs.extend([
+            ("eventId", self.event_id.to_string()),
+            ("sequence", self.sequence.to_string()),
+            ("occurredAt", self.occurred_at.clone()),
+            ("startTimeIso", self.start_time_iso.clone()),
+            ("pickupTimeIso", text(&self.pickup_time_iso)),
+            ("endTimeIso", text(&self.end_time_iso)),
+            ("fromE164", self.from_e164.unwrap_or_default().to_owned()),
+            ("toE164", self.to_e164.unwrap_or_default().to_owned()),
+            ("cause", self.cause.map(|cause| cause.to_string()).unwrap_or_default()),
+            ("inferred", if self.inferred { "yes" } else { "no" }.to_owned()),
+            ("queuedAt", text(&self.queued_at)),
+            ("fannedOutAt", text(&self.fanned_out_at)),
+            ("sentAt", text(&self.sent_at)),
+        ]);
+        pairs
+    }
 }
 
 impl<'a> From<&'a CallEvent> for ExtendedEvent<'a> {
@@ -240,6 +301,9 @@ impl<'a> From<&'a CallEvent> for ExtendedEvent<'a> {
             to_e164: event.to_e164.as_deref(),
             cause: event.cause,
             inferred: event.inferred,
+            queued_at: None,
+            fanned_out_at: None,
+            sent_at: None,
         }
     }
 }
@@ -262,6 +326,20 @@ pub(crate) mod tests {
     #[test]
     fn the_extended_event_has_everything_flat() {
         insta::assert_snapshot!(serde_json::to_string_pretty(&ExtendedEvent::from(&sample())).expect("json"));
+    }
+
+    #[test]
+    fn the_extended_query_has_the_extended_names() {
+        let event = sample();
+        let extended = ExtendedEvent::from(&event);
+        let json = serde_json::to_string(&extended).expect("json");
+        let names: Vec<&str> = extended.query_pairs().iter().map(|(name, _)| *name).collect();
+        let mut rest = json.as_str();
+        for name in names {
+            let at =
+                rest.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("`{name}` is missing or out of order"));
+            rest = &rest[at + 1..];
+        }
     }
 
     #[test]

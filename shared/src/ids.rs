@@ -100,6 +100,11 @@ impl EventId {
     pub fn new(call: CallId, status: Status) -> Self {
         Self(derive("event", &[&call.to_string(), status.as_str()]))
     }
+
+    /// Names what is no call event: its kind, what it is about, and when it happened.
+    pub fn of_notice(kind: &str, subject: &str, at: &str) -> Self {
+        Self(derive("notice", &[kind, subject, at]))
+    }
 }
 
 impl DeliveryId {

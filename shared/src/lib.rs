@@ -15,6 +15,8 @@ pub mod destination;
 pub mod envelope;
 pub mod event;
 pub mod ids;
+pub mod metrics;
+pub mod notice;
 pub mod number;
 pub mod operation;
 pub mod queue;

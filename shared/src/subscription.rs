@@ -1,8 +1,12 @@
-//! A registered webhook.
+//! A registered webhook: where it goes, what it wants, in which form, and how it is doing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::ids::SubscriptionId;
+use crate::event::{CallEvent, Direction, Status};
+use crate::ids::{CallId, SubscriptionId};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -12,17 +16,248 @@ pub enum Method {
     Get,
 }
 
+/// Which properties an event is told with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// The published object, exactly.
+    #[default]
+    Easyconnect,
+    /// The published object and, beside it, everything else that is known.
+    Extended,
+}
+
+/// What a webhook is told about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    #[serde(rename = "call")]
+    Call,
+    /// No agent can act any more.
+    #[serde(rename = "agent.offline")]
+    AgentOffline,
+    #[serde(rename = "agent.online")]
+    AgentOnline,
+    /// Another webhook does not accept anything.
+    #[serde(rename = "subscription.failing")]
+    SubscriptionFailing,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Call, Self::AgentOffline, Self::AgentOnline, Self::SubscriptionFailing];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::AgentOffline => "agent.offline",
+            Self::AgentOnline => "agent.online",
+            Self::SubscriptionFailing => "subscription.failing",
+        }
+    }
+}
+
+/// Where the other party of a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartyKind {
+    Internal,
+    External,
+}
+
+/// Which call events a receiver wants. Everything that is left open lets everything pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Filter {
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub extensions: BTreeSet<String>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub statuses: BTreeSet<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// The ends of incoming calls that nobody answered, and nothing else.
+    pub missed_only: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub party: Option<PartyKind>,
+    /// How the other party's number begins, as the PBX writes it or in international form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number_prefix: Option<String>,
+    /// Seconds of conversation. It is known at the end, so it concerns `disconnected` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum_duration: Option<u32>,
+}
+
+impl Filter {
+    pub fn wants(&self, event: &CallEvent) -> bool {
+        let told = &event.web_hook_event;
+        let direction = if told.outgoing { Direction::Outgoing } else { Direction::Incoming };
+        let (number, e164) = match direction {
+            Direction::Incoming => (&told.from, event.from_e164.as_deref()),
+            Direction::Outgoing => (&told.to, event.to_e164.as_deref()),
+        };
+        let missed = told.status == Status::Disconnected && !told.connected && !told.outgoing;
+        // A party that withholds its number, or has one in international form, is not on this PBX.
+        let party = if e164.is_some() || number.is_empty() { PartyKind::External } else { PartyKind::Internal };
+        let begins = |prefix: &String| {
+            number.starts_with(prefix.as_str()) || e164.is_some_and(|e164| e164.starts_with(prefix.as_str()))
+        };
+        let long_enough =
+            |least: u32| told.status != Status::Disconnected || told.conversation_time >= i64::from(least);
+        (self.extensions.is_empty() || self.extensions.contains(&told.monitored_extension))
+            && (self.statuses.is_empty() || self.statuses.contains(&told.status))
+            && self.direction.is_none_or(|wanted| wanted == direction)
+            && (!self.missed_only || missed)
+            && self.party.is_none_or(|wanted| wanted == party)
+            && self.number_prefix.as_ref().is_none_or(begins)
+            && self.minimum_duration.is_none_or(long_enough)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BasicAuth {
+    pub username: String,
+    pub password: Secret,
+}
+
+/// The secret before the present one. Receivers that know only this one still recognise what is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    pub secret: Secret,
+    /// Unix seconds.
+    pub until: i64,
+}
+
+/// What the owner of a webhook decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Subscription {
-    pub id: SubscriptionId,
+pub struct Settings {
     pub url: String,
     #[serde(default)]
     pub method: Method,
     #[serde(default)]
+    pub format: Format,
+    #[serde(default = "calls_only")]
+    pub kinds: BTreeSet<Kind>,
+    #[serde(default)]
+    pub filter: Filter,
+    /// Sent with every request; the values are the receiver's secrets.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    #[serde(default)]
+    pub basic_auth: Option<BasicAuth>,
+    #[serde(default)]
     pub description: String,
+    /// Unix seconds; also the table's TTL attribute, which deletes late, so that readers check it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+}
+
+fn calls_only() -> BTreeSet<Kind> {
+    BTreeSet::from([Kind::Call])
+}
+
+impl Settings {
+    /// A webhook like any other at this address.
+    pub fn new(url: String) -> Self {
+        Self {
+            url,
+            method: Method::default(),
+            format: Format::default(),
+            kinds: calls_only(),
+            filter: Filter::default(),
+            headers: BTreeMap::new(),
+            basic_auth: None,
+            description: String::new(),
+            expires_at: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SubscriptionState {
+    /// Deliveries are sent as they come.
+    #[default]
+    Active,
+    /// Nothing was accepted for too long: deliveries are parked, and one is tried now and then.
+    Failing,
+    /// Something was accepted again: what is parked is sent first, what is new parks behind it.
+    Draining,
+    /// The receiver wants no more, by its answer 410.
+    Off,
+}
+
+impl SubscriptionState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Failing => "failing",
+            Self::Draining => "draining",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// How a webhook is doing. Only `deliver`, and `resume` by hand, write it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Health {
+    pub state: SubscriptionState,
+    /// Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_since: Option<i64>,
+    /// Why it is not active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How many deliveries are parked.
+    pub parked: i64,
+    /// When something was last taken out of the park, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unparked_at: Option<i64>,
+    /// Milliseconds; written now and then, not with every success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_success_at: Option<i64>,
+    /// The call whose delivery was tried last while failing; the next try takes another one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_probed: Option<CallId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subscription {
+    pub id: SubscriptionId,
+    /// Milliseconds.
+    #[serde(default)]
+    pub created_at: i64,
     /// Standard Webhooks secret, `whsec_` and base64.
     pub secret: Secret,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_secret: Option<PreviousSecret>,
+    #[serde(flatten)]
+    pub settings: Settings,
+    #[serde(flatten)]
+    pub health: Health,
+}
+
+impl Subscription {
+    pub fn new(id: SubscriptionId, settings: Settings, secret: Secret, now: Timestamp) -> Self {
+        let created_at = now.as_millisecond();
+        Self { id, created_at, secret, previous_secret: None, settings, health: Health::default() }
+    }
+
+    /// Whether anything may still be sent to it.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        self.health.state != SubscriptionState::Off && self.settings.expires_at.is_none_or(|at| at > now.as_second())
+    }
+
+    /// Whether a call event is for this webhook.
+    pub fn wants(&self, event: &CallEvent, now: Timestamp) -> bool {
+        self.is_alive(now) && self.settings.kinds.contains(&Kind::Call) && self.settings.filter.wants(event)
+    }
+
+    /// The secrets to sign with, the present one first.
+    pub fn secrets(&self, now: Timestamp) -> impl Iterator<Item = &Secret> {
+        let previous = self.previous_secret.as_ref().filter(|previous| previous.until > now.as_second());
+        [Some(&self.secret), previous.map(|previous| &previous.secret)].into_iter().flatten()
+    }
 }
 
 /// A text that never shows itself in a log, nor in the error about something else in its place.
@@ -49,5 +284,63 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::tests::sample;
+
+    #[test]
+    fn a_filter_says_yes_to_all_that_it_does_not_name() {
+        let ringing = sample();
+        let mut ended = sample();
+        ended.web_hook_event.status = Status::Disconnected;
+        let mut talked = ended.clone();
+        talked.web_hook_event.connected = true;
+        talked.web_hook_event.conversation_time = 30;
+        let check = |filter: Filter, expected: [bool; 3]| {
+            assert_eq!([&ringing, &ended, &talked].map(|event| filter.wants(event)), expected, "{filter:?}");
+        };
+        let open = Filter::default;
+        check(open(), [true; 3]);
+        check(Filter { extensions: ["42".to_owned()].into(), ..open() }, [true; 3]);
+        check(Filter { extensions: ["43".to_owned()].into(), ..open() }, [false; 3]);
+        check(Filter { statuses: [Status::Disconnected].into(), ..open() }, [false, true, true]);
+        check(Filter { direction: Some(Direction::Outgoing), ..open() }, [false; 3]);
+        check(Filter { missed_only: true, ..open() }, [false, true, false]);
+        check(Filter { party: Some(PartyKind::External), ..open() }, [true; 3]);
+        check(Filter { party: Some(PartyKind::Internal), ..open() }, [false; 3]);
+        check(Filter { number_prefix: Some("+32".to_owned()), ..open() }, [true; 3]);
+        check(Filter { number_prefix: Some("0047".to_owned()), ..open() }, [true; 3]);
+        check(Filter { number_prefix: Some("+33".to_owned()), ..open() }, [false; 3]);
+        check(Filter { minimum_duration: Some(10), ..open() }, [true, false, true]);
+    }
+
+    #[test]
+    fn a_subscription_reads_back_as_it_was_written() {
+        let now = crate::time::from_millis(1_700_000_000_000);
+        let mut settings = Settings::new("https://example.com/hook".to_owned());
+        settings.headers.insert("x-make-apikey".to_owned(), Secret::new("k"));
+        settings.expires_at = Some(1_800_000_000);
+        let mut subscription = Subscription::new(SubscriptionId::random(), settings, Secret::new("whsec_AAAA"), now);
+        subscription.health.parked = 3;
+        let item: std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue> =
+            serde_dynamo::to_item(&subscription).expect("an item");
+        assert_eq!(item["url"].as_s().map(String::as_str), Ok("https://example.com/hook"));
+        let back: Subscription = serde_dynamo::from_item(item).expect("a subscription");
+        assert_eq!(back, subscription);
+        assert!(!format!("{back:?}").contains("whsec_"));
+    }
+
+    #[test]
+    fn two_secrets_are_valid_for_a_while() {
+        let at = |seconds: i64| crate::time::from_millis(seconds * 1000);
+        let settings = Settings::new("https://example.com".to_owned());
+        let mut subscription = Subscription::new(SubscriptionId::random(), settings, Secret::new("b"), at(0));
+        subscription.previous_secret = Some(PreviousSecret { secret: Secret::new("a"), until: 100 });
+        assert_eq!(subscription.secrets(at(99)).map(Secret::expose).collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(subscription.secrets(at(100)).map(Secret::expose).collect::<Vec<_>>(), ["b"]);
     }
 }

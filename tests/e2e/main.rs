@@ -10,5 +10,7 @@ mod makecall;
 mod never_late;
 mod openapi;
 mod operations;
+mod recovery;
+mod subscriptions;
 mod tools;
 mod webhooks;

@@ -97,12 +97,17 @@ async fn every_operation_answers_as_described() {
             let answer = ask(&stack, &description, method, path, operation).await;
             asked += 1;
             match id {
-                "CreateApiKey" => {
-                    let location = format!("{}/apikeys/{}", stack.api.base, answer.text("id"));
+                "CreateApiKey" | "CreateWebhook" => {
+                    let location = format!("{}{path}/{}", stack.api.base, answer.text("id"));
                     assert_eq!((answer.status, answer.header("location")), (201, location.as_str()));
                 }
-                "ListApiKeys" | "GetAudit" | "GetStatus" => _ = answer.ok(),
+                "ListApiKeys" | "GetAudit" | "GetStatus" | "ListWebhooks" | "GetEvents" | "GetEventSample" => {
+                    _ = answer.ok();
+                }
                 "DeleteApiKey" => _ = answer.refused(404, "apikey_not_found"),
+                "DeleteWebhook" => _ = answer.with_status(204),
+                "ReplayDelivery" => _ = answer.refused(404, "delivery_not_found"),
+                _ if path.starts_with("/webhooks/") => _ = answer.refused(404, "webhook_not_found"),
                 "GetCommand" => _ = answer.refused(404, "command_not_found"),
                 "GetCallEvents" => _ = answer.refused(404, "call_not_found"),
                 _ if method == "get" => _ = answer.refused(503, "agent_offline"),
@@ -110,7 +115,7 @@ async fn every_operation_answers_as_described() {
             }
         }
     }
-    assert!(asked >= 26, "only {asked} operations");
+    assert!(asked >= 38, "only {asked} operations");
 }
 
 /// Sends the request that the description gives as its example.
@@ -126,9 +131,11 @@ async fn ask(stack: &Stack, description: &Node, method: &str, path: &str, operat
         }
     }
     let body = operation.at(&["requestBody", "content", "application/json", "example"]).map(Node::to_value);
+    let body = body.or_else(|| operation.get("requestBody").is_none().then(|| json!({})));
     match method {
         "get" => stack.api.get(&path).await,
         "post" => stack.api.post(&path, body.expect("an example")).await,
+        "put" => stack.api.put(&path, body.expect("an example")).await,
         "delete" => stack.api.delete(&path).await,
         other => panic!("{other} {path} is not asked"),
     }

@@ -1,13 +1,16 @@
 //! A receiver of webhooks that remembers what came, and answers as a test wants.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
+use futures_util::stream;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -34,11 +37,32 @@ impl Request {
     }
 }
 
-#[derive(Debug, Default)]
+/// How a receiver answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Manner {
+    Status(u16),
+    /// Never, as long as this is so.
+    Hang,
+    /// 200 and a body without end.
+    Endless,
+    /// 307 to this place.
+    Redirect(String),
+    /// 400 for whatever holds this text, 204 for all else.
+    RefuseWhatHas(String),
+}
+
+#[derive(Debug)]
 struct Memory {
     received: Vec<Request>,
-    /// Statuses for the next requests; afterwards 204.
+    /// Statuses for the next requests; afterwards the manner decides.
     script: VecDeque<u16>,
+    manner: Manner,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { received: Vec::new(), script: VecDeque::new(), manner: Manner::Status(204) }
+    }
 }
 
 #[derive(Debug)]
@@ -50,7 +74,12 @@ pub struct Inbox {
 
 impl Inbox {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_at("127.0.0.1").await
+    }
+
+    /// Starts at another address of the loopback interface.
+    pub async fn start_at(host: &str) -> Self {
+        let listener = TcpListener::bind((host, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let memory = Arc::new(Mutex::new(Memory::default()));
         let router = Router::new().fallback(receive).with_state(memory.clone());
@@ -65,6 +94,19 @@ impl Inbox {
     /// Lets the next requests fail with these statuses.
     pub fn answer_next(&self, statuses: impl IntoIterator<Item = u16>) {
         self.memory.lock().expect("no panic").script.extend(statuses);
+    }
+
+    /// How requests are answered from now on.
+    pub fn behave(&self, manner: Manner) {
+        self.memory.lock().expect("no panic").manner = manner;
+    }
+
+    pub fn forget(&self) {
+        self.memory.lock().expect("no panic").received.clear();
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     pub fn received(&self) -> Vec<Request> {
@@ -119,15 +161,28 @@ async fn receive(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> StatusCode {
-    let mut memory = memory.lock().expect("no panic");
-    memory.received.push(Request {
-        method: method.to_string(),
-        path: uri.path().to_owned(),
-        query: uri.query().unwrap_or_default().to_owned(),
-        headers,
-        body,
-    });
-    let status = memory.script.pop_front().unwrap_or(204);
-    StatusCode::from_u16(status).expect("a status")
+) -> Response {
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let manner = {
+        let mut memory = memory.lock().expect("no panic");
+        memory.received.push(Request {
+            method: method.to_string(),
+            path: uri.path().to_owned(),
+            query: uri.query().unwrap_or_default().to_owned(),
+            headers,
+            body,
+        });
+        memory.script.pop_front().map_or_else(|| memory.manner.clone(), Manner::Status)
+    };
+    let status = |status| StatusCode::from_u16(status).expect("a status").into_response();
+    match manner {
+        Manner::Status(code) => status(code),
+        Manner::Hang => std::future::pending().await,
+        Manner::Endless => {
+            let chunks = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 1024])));
+            Body::from_stream(chunks).into_response()
+        }
+        Manner::Redirect(to) => Redirect::temporary(&to).into_response(),
+        Manner::RefuseWhatHas(part) => status(if text.contains(&part) { 400 } else { 204 }),
+    }
 }

@@ -10,7 +10,7 @@ use shared::clock::CloudClock;
 use shared::event::CallEvent;
 use shared::ids::{CallId, SubscriptionId};
 use shared::queue::Queue;
-use shared::subscription::{Method, Secret, Subscription};
+use shared::subscription::{Method, Secret, Settings, Subscription};
 use shared::tables::{Exchange, StateTable};
 use tokio::process::Command;
 
@@ -100,13 +100,9 @@ impl Stack {
     }
 
     pub async fn subscribe_with(&self, url: &str, method: Method) -> Subscription {
-        let subscription = Subscription {
-            id: SubscriptionId::random(),
-            url: url.to_owned(),
-            method,
-            description: String::new(),
-            secret: Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
-        };
+        let settings = Settings { method, ..Settings::new(url.to_owned()) };
+        let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let subscription = Subscription::new(SubscriptionId::random(), settings, secret, self.clock.now());
         self.state.put_subscription(&subscription).await.expect("the subscription is stored");
         subscription
     }
@@ -154,6 +150,22 @@ impl Stack {
             .await
             .expect("the function answers");
         answer.json().await.expect("JSON")
+    }
+
+    /// How many messages a queue holds, waiting or in somebody's hands.
+    pub async fn messages_in(&self, variable: &str) -> usize {
+        use aws_sdk_sqs::types::QueueAttributeName as Name;
+        let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
+        let client = aws::sqs(&self.sdk, &self.clock);
+        let asked = client.get_queue_attributes().queue_url(self.var(variable));
+        let answer = asked.set_attribute_names(Some(names.to_vec())).send().await.expect("the queue answers");
+        let attributes = answer.attributes.unwrap_or_default();
+        names.iter().filter_map(|name| attributes.get(name)?.parse::<usize>().ok()).sum()
+    }
+
+    /// What happens every minute, now.
+    pub async fn tick(&self) {
+        self.invoke("DELIVER_FUNCTION", &serde_json::json!({"source": "aws.events"})).await;
     }
 
     /// Ends the environments of a function, so that its next request meets a cold start.

@@ -14,6 +14,9 @@ use crate::dialling::Policy;
 use crate::errors::ApiError;
 use crate::limits::Requests;
 
+/// Webhooks of a stack, unless the operator says otherwise.
+const MOST_WEBHOOKS: usize = 50;
+
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) keys: Keys,
@@ -22,6 +25,10 @@ pub(crate) struct Context {
     pub(crate) state: StateTable,
     pub(crate) exchange: Exchange,
     pub(crate) doorbell: Queue,
+    pub(crate) deliveries: Queue,
+    /// Whether webhooks may do without TLS.
+    pub(crate) allow_http: bool,
+    pub(crate) max_webhooks: usize,
     /// Base URL under which apps reach the API, when it is not the host that they asked.
     pub(crate) public_url: Option<String>,
     /// Web pages of these origins may call the API; `*` = all.
@@ -33,6 +40,7 @@ impl Context {
         let exchange_table = vars.required("EXCHANGE_TABLE")?;
         let state_table = vars.required("STATE_TABLE")?;
         let queue_url = vars.required("COMMANDS_QUEUE_URL")?;
+        let deliveries_url = vars.required("DELIVERIES_QUEUE_URL")?;
         let bootstrap = vars.list("ADMIN_KEY_HASHES")?;
         let policy = Policy {
             rules: Rules { allow: vars.list("DESTINATION_ALLOW")?, deny: vars.list("DESTINATION_DENY")? },
@@ -43,6 +51,7 @@ impl Context {
         let config = aws::function_config(vars);
         let clock = CloudClock::new();
         let tables = aws::dynamodb(&config, &clock);
+        let sqs = aws::sqs(&config, &clock);
         let state = StateTable::new(tables.clone(), state_table);
         Ok(Self {
             keys: Keys::new(bootstrap, state.clone()),
@@ -50,7 +59,10 @@ impl Context {
             policy,
             state,
             exchange: Exchange::new(tables, exchange_table),
-            doorbell: Queue::new(aws::sqs(&config, &clock), queue_url),
+            doorbell: Queue::new(sqs.clone(), queue_url),
+            deliveries: Queue::new(sqs, deliveries_url),
+            allow_http: vars.parsed("WEBHOOK_ALLOW_HTTP", false)?,
+            max_webhooks: vars.parsed("MAX_WEBHOOKS", MOST_WEBHOOKS)?,
             public_url: vars.get("PUBLIC_URL"),
             cors_origins: vars.list("CORS_ALLOWED_ORIGINS")?,
         })

@@ -19,6 +19,7 @@ mod routes;
 mod swagger;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use jiff::Timestamp;
 use shared::apikey::KeyHash;
 use tokio::time::Instant;
 
@@ -110,6 +111,30 @@ impl Incoming {
                 ))),
             },
         }
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn whole(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.param(name) else { return Ok(None) };
+        match text.parse() {
+            Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
+            _ if most == u64::MAX => {
+                Err(ApiError::invalid(format!("Query parameter `{name}` takes the `cursor` of the answer before.")))
+            }
+            _ => {
+                Err(ApiError::invalid(format!("Query parameter `{name}` takes a whole number from {least} to {most}.")))
+            }
+        }
+    }
+
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        let read = |text: &str| {
+            text.trim().parse().map_err(|_| {
+                let takes = "takes a time in ISO 8601 with its zone, such as 2027-01-31T00:00:00Z";
+                ApiError::invalid(format!("Query parameter `{name}` {takes}."))
+            })
+        };
+        self.param(name).map(read).transpose()
     }
 
     /// How many entries of a list are asked for.

@@ -31,6 +31,7 @@ pub(crate) fn context() -> Context {
         ("EXCHANGE_TABLE", "exchange"),
         ("STATE_TABLE", "state"),
         ("COMMANDS_QUEUE_URL", "http://127.0.0.1:1/commands"),
+        ("DELIVERIES_QUEUE_URL", "http://127.0.0.1:1/deliveries.fifo"),
         ("ADMIN_KEY_HASHES", hash.as_str()),
         ("AWS_REGION", "eu-west-1"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),

@@ -122,11 +122,13 @@ impl Prepared {
         let headers = [
             ("webhook-id", self.id.to_string()),
             ("webhook-timestamp", self.timestamp.to_string()),
-            ("webhook-signature", self.signature),
+            ("webhook-signature", self.signatures),
         ];
-        let headers =
+        let own =
             headers.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value.parse().ok()?)));
-        let result = match webhooks.send(self.content, self.url, headers.collect()).await {
+        let mut headers = self.headers;
+        headers.extend(own.collect::<HeaderMap>());
+        let result = match webhooks.send(self.content, self.url, headers).await {
             Ok(response) => Ok(Answer::read(response, at).await),
             Err(failure) => Err(failure),
         };

@@ -1,16 +1,21 @@
 //! What an environment builds once: the clients and the rules.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use shared::aws;
 use shared::clock::CloudClock;
 use shared::config::{ConfigError, Vars};
+use shared::delivery::{Delivery, DeliveryState};
+use shared::metrics::Metrics;
 use shared::queue::Queue;
-use shared::tables::StateTable;
+use shared::tables::{Exchange, StateTable};
+use shared::time::from_millis;
 
 use crate::boundary::Boundary;
-use crate::client::{Limits, Webhooks};
-use crate::verdict::Freshness;
+use crate::client::{Limits, Outcome, Webhooks};
+use crate::verdict::{Freshness, Verdict};
 
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -21,6 +26,12 @@ pub(crate) struct Context {
     pub(crate) boundary: Arc<Boundary>,
     pub(crate) limits: Limits,
     pub(crate) freshness: Freshness,
+    pub(crate) exchange: Exchange,
+    /// How long a delivery may hold up the next event of its call.
+    pub(crate) fast_lane: Duration,
+    stack: String,
+    /// The figures of the present invocation; emptied by `emit`.
+    metrics: Mutex<Metrics>,
 }
 
 impl Context {
@@ -33,19 +44,69 @@ impl Context {
             http: vars.parsed("WEBHOOK_ALLOW_HTTP", false)?,
         });
         let freshness = Freshness::from_vars(vars)?;
+        let exchange_table = vars.required("EXCHANGE_TABLE")?;
+        let fast_lane = Duration::from_secs(vars.parsed("FAST_LANE_SECONDS", 900)?);
         let limits = Limits::default();
         let config = aws::function_config(vars);
         let clock = CloudClock::new();
-        let sqs = aws::sqs(&config, &clock);
+        let (sqs, tables) = (aws::sqs(&config, &clock), aws::dynamodb(&config, &clock));
         Ok(Self {
-            state: StateTable::new(aws::dynamodb(&config, &clock), table),
+            exchange: Exchange::new(tables.clone(), exchange_table),
+            state: StateTable::new(tables, table),
             deliveries: Queue::new(sqs.clone(), deliveries),
             deliveries_dlq: Queue::new(sqs, deliveries_dlq),
             webhooks: Webhooks::new(&boundary, limits),
             boundary,
             limits,
             freshness,
+            fast_lane,
+            stack: vars.get("STACK_NAME").unwrap_or_default(),
+            metrics: Mutex::default(),
         })
+    }
+
+    pub(crate) fn count(&self, state: DeliveryState) {
+        let name = match state {
+            DeliveryState::Delivered => "Delivered",
+            DeliveryState::Expired => "Expired",
+            DeliveryState::Parked => "Parked",
+            DeliveryState::Failed => "Failed",
+            DeliveryState::Cancelled => "Cancelled",
+            DeliveryState::Retrying => "Retries",
+        };
+        self.metrics().count(name, 1);
+    }
+
+    /// What an attempt adds to the figures: what became of it and, if the event was accepted, how long its way was and where the
+    /// time went.
+    pub(crate) fn measure(&self, delivery: &Delivery, outcome: &Outcome, verdict: Verdict, now: Timestamp) {
+        match verdict {
+            // Parking counts by itself, when it was done.
+            Verdict::Park | Verdict::Fail => return,
+            verdict => self.count(verdict.state()),
+        }
+        if verdict == Verdict::Delivered && delivery.round == 0 {
+            let (queued, fanned_out) = (delivery.queued_at.map(from_millis), delivery.fanned_out_at.map(from_millis));
+            let mut metrics = self.metrics();
+            metrics.span("LatencyTotal", Some(delivery.payload.occurred_at()), now);
+            if let Some(queued) = queued {
+                metrics.span("LatencyAgent", Some(delivery.payload.occurred_at()), queued);
+            }
+            if let Some(fanned_out) = fanned_out {
+                metrics.span("LatencyFanout", queued, fanned_out);
+            }
+            metrics.span("LatencyDeliver", fanned_out, outcome.at);
+            metrics.span("LatencyReceiver", Some(outcome.at), now);
+        }
+    }
+
+    /// Writes the figures of this invocation to the log.
+    pub(crate) fn emit(&self, now: Timestamp) {
+        std::mem::take(&mut *self.metrics()).emit(&self.stack, now);
+    }
+
+    fn metrics(&self) -> MutexGuard<'_, Metrics> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,6 +120,7 @@ mod tests {
     fn variables_become_rules() {
         let mut vars = HashMap::from([
             ("STATE_TABLE", "state"),
+            ("EXCHANGE_TABLE", "exchange"),
             ("DELIVERIES_QUEUE_URL", "http://queue"),
             ("DELIVERIES_DLQ_URL", "http://dlq"),
             ("WEBHOOK_ALLOWED_CIDRS", "127.0.0.1/32, fd00::/8"),

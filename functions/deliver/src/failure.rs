@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     Scheme,
     #[error("the webhook's secret cannot be read")]
     Secret,
+    #[error("one of the webhook's own headers cannot be sent")]
+    Header,
     #[error("the webhook's address is not on the public internet")]
     Forbidden,
     #[error("the host name cannot be resolved")]

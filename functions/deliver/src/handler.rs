@@ -5,20 +5,25 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::{SignedDuration, Timestamp};
 use rand::random_range;
-use shared::delivery::{Delivery, DeliveryLog};
+use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Message};
 use shared::envelope;
 use shared::queue::{FifoRecord, GoingBack, Taken};
-use shared::subscription::Subscription;
+use shared::subscription::{Kind, Subscription, SubscriptionState};
+use shared::tables::{Change, Parking};
 use tracing::{error, info, warn};
 
 use crate::client::Outcome;
 use crate::context::Context;
-use crate::log;
 use crate::prepared::Prepared;
-use crate::verdict::{Start, Verdict, start, verdict, wait};
+use crate::recovery::{self, RecoveryError};
+use crate::verdict::{Moment, Start, Verdict, start, verdict, wait};
+use crate::{log, notices};
 
 /// What a record needs of the function's time beside the request itself.
 const READ_AND_WRITE: SignedDuration = SignedDuration::from_secs(2);
+
+/// A success is noted at most this often.
+const NOTE_SUCCESS: Duration = Duration::from_secs(15);
 
 /// What is to become of a record in the queue.
 enum Fate {
@@ -51,21 +56,43 @@ pub(crate) async fn handle(
     if let Err(error) = context.deliveries.set_visibility(back.visibility()).await {
         warn!(cause = %error, "Records go back after the queue's own time-out");
     }
+    context.emit(clock());
     let mut response = SqsBatchResponse::default();
     response.set_failures(back.ids());
     response
 }
 
+/// What is done every minute, by the clock and not by a message.
+pub(crate) async fn tick(context: &Context, now: Timestamp) {
+    if let Err(error) = recovery::look_after(context, now).await {
+        error!(cause = %error, "Webhooks cannot be looked after now");
+    }
+    if let Err(error) = notices::watch_agents(context, now).await {
+        error!(cause = %error, "Agents cannot be watched now");
+    }
+}
+
 async fn take(context: &Context, record: &FifoRecord, body: &str, clock: impl Fn() -> Timestamp) -> Fate {
-    let delivery: Delivery = match envelope::open(body) {
-        Ok(delivery) => delivery,
+    match envelope::open(body) {
+        Ok(Message::Delivery(delivery)) => deliver(context, record, &delivery, clock).await,
+        Ok(Message::Drain(drain)) => match recovery::drain(context, &drain, &clock).await {
+            Ok(None) => Fate::Acknowledged,
+            Ok(Some(wait)) => Fate::Back(wait),
+            Err(error) => {
+                error!(cause = %error, subscription.id = %drain.drain, "Parked deliveries cannot be sent now");
+                Fate::Back(pause(record, Timestamp::MAX, clock()))
+            }
+        },
         Err(reason) => {
             error!(cause = %reason, message.id = record.id, "A message that cannot be read is set aside");
-            return set_aside(context, record, body, clock()).await;
+            set_aside(context, record, body, clock()).await
         }
-    };
+    }
+}
+
+async fn deliver(context: &Context, record: &FifoRecord, delivery: &Delivery, clock: impl Fn() -> Timestamp) -> Fate {
     let now = clock();
-    let expires_at = context.freshness.expires_at(&delivery.event);
+    let expires_at = context.freshness.expires_at(delivery);
     let view = match context.state.receiver_view(&delivery.log_key()).await {
         Ok(view) => view,
         Err(error) => {
@@ -73,36 +100,141 @@ async fn take(context: &Context, record: &FifoRecord, body: &str, clock: impl Fn
             return Fate::Back(pause(record, expires_at, now));
         }
     };
-    match start(&delivery, &view, expires_at, now) {
+    match start(delivery, &view, expires_at, now) {
         Start::Skip => {
             info!(delivery.id = %delivery.id(), round = delivery.round, "A delivery that is over is skipped");
             Fate::Acknowledged
         }
         Start::Close(state) => {
-            let log = log::closed(&delivery, view.log, state, now);
-            let status = delivery.event.status().as_str();
-            info!(
-                delivery.id = %log.delivery_id,
-                subscription.id = %delivery.subscription_id,
-                attempts = log.attempt_count,
-                state = state.as_str(),
-                "Delivery of `{status}` ends unsent"
-            );
-            finish(context, record, &delivery, &log, expires_at).await
+            let log = log::closed(delivery, view.log, state, now);
+            unsent(delivery, &log);
+            context.count(state);
+            finish(context, record, delivery, &log, expires_at).await
+        }
+        Start::Park => {
+            let log = log::closed(delivery, view.log, DeliveryState::Parked, now);
+            unsent(delivery, &log);
+            park(context, record, delivery, &log, expires_at).await
         }
         Start::Send(subscription) => {
-            let outcome = attempt(context, &delivery, subscription, now).await;
-            let now = clock();
-            let verdict = verdict(&outcome, record.waited(now), left(expires_at, now), random_range(-1.0..=1.0));
-            let host = host(subscription);
-            let log = log::attempted(&delivery, view.log, &outcome, verdict, now);
-            report(&delivery, &log, &outcome, verdict, &host);
-            match (finish(context, record, &delivery, &log, expires_at).await, verdict) {
-                (_, Verdict::Again(wait)) => Fate::Back(wait),
-                (fate, _) => fate,
-            }
+            send(context, record, delivery, subscription, view.log.clone(), expires_at, clock).await
         }
     }
+}
+
+async fn send(
+    context: &Context,
+    record: &FifoRecord,
+    delivery: &Delivery,
+    subscription: &Subscription,
+    before: Option<DeliveryLog>,
+    expires_at: Timestamp,
+    clock: impl Fn() -> Timestamp,
+) -> Fate {
+    let outcome = attempt(context, delivery, subscription, clock()).await;
+    let now = clock();
+    let health = &subscription.health;
+    let since_success =
+        health.last_success_at.map(|at| Duration::from_millis((now.as_millisecond() - at).max(0) as u64));
+    let moment = Moment {
+        waited: record.waited(now),
+        fast_lane: context.fast_lane,
+        left: left(expires_at, now),
+        since_success,
+        state: health.state,
+        trial: delivery.trial,
+        jitter: random_range(-1.0..=1.0),
+    };
+    let verdict = verdict(&outcome, &moment);
+    let log = log::attempted(delivery, before, &outcome, verdict, now);
+    report(delivery, &log, &outcome, verdict, &host(subscription));
+    context.measure(delivery, &outcome, verdict, now);
+    // What concerns the receiver as a whole is written first: a delivery may only be parked when the webhook is failing.
+    let about_receiver = match verdict {
+        Verdict::Fail => fail(context, subscription, &outcome.in_words(), now).await,
+        Verdict::Cancelled => {
+            let reason = outcome.in_words();
+            let change = Change::SwitchOff { reason: &reason };
+            context.state.change_state(subscription.id, &change, now).await.map(drop).map_err(RecoveryError::from)
+        }
+        _ => Ok(()),
+    };
+    if let Err(error) = about_receiver {
+        error!(cause = %error, subscription.id = %subscription.id, "The state of a webhook was not written");
+        return Fate::Back(pause(record, expires_at, now));
+    }
+    match verdict {
+        Verdict::Park | Verdict::Fail => return park(context, record, delivery, &log, expires_at).await,
+        _ => {}
+    }
+    let fate = finish(context, record, delivery, &log, expires_at).await;
+    match verdict {
+        Verdict::Again(wait) => Fate::Back(wait),
+        Verdict::Delivered => {
+            succeeded(context, subscription, since_success, now).await;
+            fate
+        }
+        _ => fate,
+    }
+}
+
+/// The receiver has accepted nothing for as long as a delivery may be tried: from here on its deliveries are parked.
+async fn fail(context: &Context, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), RecoveryError> {
+    let id = subscription.id;
+    let reason = format!("nothing was accepted for {} s; the last attempt {why}", context.fast_lane.as_secs());
+    if context.state.change_state(id, &Change::Fail { reason: &reason }, now).await?.is_some() {
+        warn!(subscription.id = %id, "A webhook is failing: {reason}");
+        notices::tell(context, Kind::SubscriptionFailing, now, &reason, Some(id)).await?;
+    }
+    Ok(())
+}
+
+/// What a success changes beyond its delivery. That it is written matters little: the next success writes it again.
+async fn succeeded(context: &Context, subscription: &Subscription, since_success: Option<Duration>, now: Timestamp) {
+    let id = subscription.id;
+    if subscription.health.state == SubscriptionState::Failing
+        && let Err(error) = recovery::begin_drain(context, id, now).await
+    {
+        warn!(cause = %error, subscription.id = %id, "A webhook that accepts again is not drained yet");
+    }
+    let often_enough = (context.fast_lane / 4).min(NOTE_SUCCESS);
+    if since_success.is_none_or(|since| since >= often_enough)
+        && let Err(error) = context.state.note_success(id, now).await
+    {
+        warn!(cause = %error, subscription.id = %id, "A success was not noted");
+    }
+}
+
+/// Parks a delivery, unless the webhook's state has changed meanwhile; then it comes back to be judged anew.
+async fn park(
+    context: &Context,
+    record: &FifoRecord,
+    delivery: &Delivery,
+    log: &DeliveryLog,
+    expires_at: Timestamp,
+) -> Fate {
+    match context.state.park(delivery, log).await {
+        Ok(Parking::Done) => {
+            context.count(DeliveryState::Parked);
+            Fate::Acknowledged
+        }
+        Ok(Parking::NotNow) => Fate::Back(Duration::ZERO),
+        Err(error) => {
+            error!(cause = %error, delivery.id = %log.delivery_id, "A delivery was not parked");
+            Fate::Back(pause(record, expires_at, log.updated_at))
+        }
+    }
+}
+
+fn unsent(delivery: &Delivery, log: &DeliveryLog) {
+    info!(
+        delivery.id = %log.delivery_id,
+        subscription.id = %delivery.subscription_id,
+        attempts = log.attempt_count,
+        state = log.state.as_str(),
+        "Delivery of `{}` is not sent",
+        log.about
+    );
 }
 
 async fn attempt(context: &Context, delivery: &Delivery, subscription: &Subscription, now: Timestamp) -> Outcome {
@@ -153,22 +285,22 @@ fn left(expires_at: Timestamp, now: Timestamp) -> Duration {
 
 /// The one line of an attempt. The rest of the URL may hold a receiver's secret.
 fn report(delivery: &Delivery, log: &DeliveryLog, outcome: &Outcome, verdict: Verdict, host: &str) {
-    let status = delivery.event.status().as_str();
     info!(
         delivery.id = %log.delivery_id,
         subscription.id = %delivery.subscription_id,
-        call.id = %log.call_id,
+        call.id = log.call_id.map(tracing::field::display),
         attempt = log.attempt_count,
         http.status = outcome.status(),
         duration_ms = outcome.took.as_millis() as u64,
         state = log.state.as_str(),
         wait_s = verdict.wait().map(|wait| wait.as_secs()),
-        "Delivery of `{status}` to `{host}`: {}",
+        "Delivery of `{}` to `{host}`: {}",
+        log.about,
         outcome.in_words()
     );
 }
 
 fn host(subscription: &Subscription) -> String {
-    let url = url::Url::parse(&subscription.url).ok();
+    let url = url::Url::parse(&subscription.settings.url).ok();
     url.as_ref().and_then(|url| url.host_str()).unwrap_or("?").to_owned()
 }

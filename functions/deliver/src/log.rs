@@ -6,25 +6,19 @@ use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState};
 use crate::client::Outcome;
 use crate::verdict::Verdict;
 
-/// The item of a delivery that ends without a request.
+/// The item of a delivery that ends, or is parked, without a request.
 pub(crate) fn closed(
     delivery: &Delivery,
     before: Option<DeliveryLog>,
     state: DeliveryState,
     now: Timestamp,
 ) -> DeliveryLog {
-    let (attempt_count, last_attempt) = before.map_or((0, None), |log| (log.attempt_count, log.last_attempt));
-    DeliveryLog {
-        delivery_id: delivery.id(),
-        call_id: delivery.event.call_id(),
-        sequence: delivery.event.sequence(),
-        round: delivery.round,
-        state,
-        attempt_count,
-        last_attempt,
-        next_attempt_at: None,
-        updated_at: now,
+    let mut log = delivery.log(now);
+    log.state = state;
+    if let Some(before) = before {
+        (log.attempt_count, log.attempts) = (before.attempt_count, before.attempts);
     }
+    log
 }
 
 /// The item of a delivery after one more request. Requests are counted over all rounds.
@@ -36,8 +30,7 @@ pub(crate) fn attempted(
     now: Timestamp,
 ) -> DeliveryLog {
     let mut log = closed(delivery, before, verdict.state(), now);
-    log.attempt_count = log.attempt_count.saturating_add(1);
-    log.last_attempt = Some(Attempt {
+    log.add(Attempt {
         at: outcome.at,
         duration_ms: u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX),
         status: outcome.status(),
@@ -81,13 +74,13 @@ mod tests {
         let first = attempted(&delivery, None, &failed, verdict, sample::now());
         assert_eq!((first.state, first.attempt_count), (DeliveryState::Retrying, 1));
         assert_eq!(first.next_attempt_at, sample::now().checked_add(Duration::from_secs(4)).ok());
-        let attempt = first.last_attempt.clone().expect("an attempt");
+        let attempt = first.attempts.last().cloned().expect("an attempt");
         assert_eq!((attempt.status, attempt.duration_ms, attempt.outcome.as_str()), (None, 12, "no answer in time"));
 
         let accepted = sample::answered(204, None);
         let second = attempted(&delivery, Some(first), &accepted, Verdict::Delivered, sample::now());
         assert_eq!((second.state, second.attempt_count, second.next_attempt_at), (DeliveryState::Delivered, 2, None));
-        let attempt = second.last_attempt.clone().expect("an attempt");
+        let attempt = second.attempts.last().cloned().expect("an attempt");
         assert_eq!((attempt.status, attempt.answer.as_deref()), (Some(204), Some("thank you")));
     }
 
@@ -98,7 +91,7 @@ mod tests {
         let before = attempted(&delivery, None, &sample::answered(500, None), verdict, sample::now());
         let log = closed(&delivery, Some(before.clone()), DeliveryState::Expired, sample::now());
         assert_eq!((log.state, log.attempt_count), (DeliveryState::Expired, 1));
-        assert_eq!((log.last_attempt, log.next_attempt_at), (before.last_attempt, None));
+        assert_eq!((log.attempts, log.next_attempt_at), (before.attempts, None));
     }
 
     #[test]

@@ -9,15 +9,18 @@ mod context;
 mod failure;
 mod handler;
 mod log;
+mod notices;
 mod prepared;
+mod recovery;
 mod verdict;
 
 #[cfg(test)]
 mod sample;
 
-use aws_lambda_events::sqs::SqsEvent;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
 use shared::config::Env;
 use shared::telemetry;
 use shared::time::from_millis;
@@ -28,9 +31,15 @@ use context::Context;
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let context = Context::from_vars(&Env)?;
-    let handle = async |event: LambdaEvent<SqsEvent>| {
+    // A batch of the queue has records; the clock's call has none.
+    let handle = async |event: LambdaEvent<Value>| {
         let deadline = from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
-        Ok::<_, Error>(handler::handle(&context, event.payload, deadline, Timestamp::now).await)
+        if event.payload.get("Records").is_some() {
+            let batch: SqsEvent = serde_json::from_value(event.payload)?;
+            return Ok::<_, Error>(handler::handle(&context, batch, deadline, Timestamp::now).await);
+        }
+        handler::tick(&context, Timestamp::now()).await;
+        Ok(SqsBatchResponse::default())
     };
     lambda_runtime::run(service_fn(handle)).await
 }

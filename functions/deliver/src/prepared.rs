@@ -1,10 +1,15 @@
 //! A delivery as the request it becomes: address, content and signature. What is not prepared cannot be sent.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use shared::delivery::Delivery;
-use shared::event::WebHookEvent;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use shared::delivery::{Delivery, Payload, Trial};
+use shared::event::{ExtendedEvent, WebHookEvent};
 use shared::ids::DeliveryId;
-use shared::subscription::{Method, Subscription};
+use shared::notice::NoticeBody;
+use shared::subscription::{BasicAuth, Format, Method, Secret, Subscription};
+use shared::time::{from_millis, iso_millis};
 use standardwebhooks::Webhook;
 use url::{Url, form_urlencoded};
 
@@ -18,7 +23,10 @@ pub(crate) struct Prepared {
     pub(crate) id: DeliveryId,
     /// Unix seconds; receivers refuse what was signed too long ago.
     pub(crate) timestamp: i64,
-    pub(crate) signature: String,
+    /// One signature for each valid secret.
+    pub(crate) signatures: String,
+    /// The receiver's own.
+    pub(crate) headers: HeaderMap,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +44,17 @@ impl Prepared {
         boundary: &Boundary,
         now: Timestamp,
     ) -> Result<Self, Failure> {
-        let mut url: Url = subscription.url.parse().map_err(|_| Failure::Url)?;
+        let settings = &subscription.settings;
+        let mut url: Url = settings.url.parse().map_err(|_| Failure::Url)?;
         boundary.check(&url)?;
-        let webhook = Webhook::new(subscription.secret.expose()).map_err(|_| Failure::Secret)?;
-        let event = &delivery.event.web_hook_event;
-        let (signed, content) = match subscription.method {
+        let told = Told::new(delivery, settings.format, now);
+        let (signed, content) = match settings.method {
             Method::Post => {
-                let body = serde_json::to_string(event).expect("the event has only text keys");
+                let body = told.json();
                 (body.clone(), Content::Json(body))
             }
             Method::Get => {
-                let appended = query(event);
+                let appended = query(&told.query_pairs());
                 url.set_query(Some(&match url.query() {
                     None | Some("") => appended.clone(),
                     Some(own) => format!("{own}&{appended}"),
@@ -55,15 +63,82 @@ impl Prepared {
             }
         };
         let (id, timestamp) = (delivery.id(), now.as_second());
-        let signature = webhook.sign(&id.to_string(), timestamp, signed.as_bytes()).map_err(|_| Failure::Secret)?;
-        Ok(Self { url, content, id, timestamp, signature })
+        let sign = |secret: &Secret| {
+            let webhook = Webhook::new(secret.expose()).ok()?;
+            webhook.sign(&id.to_string(), timestamp, signed.as_bytes()).ok()
+        };
+        let signatures: Option<Vec<String>> = subscription.secrets(now).map(sign).collect();
+        let signatures = signatures.ok_or(Failure::Secret)?.join(" ");
+        let mut headers = headers(subscription)?;
+        if delivery.trial == Some(Trial::Test) {
+            headers.insert("webhook-test", HeaderValue::from_static("true"));
+        }
+        Ok(Self { url, content, id, timestamp, signatures, headers })
     }
 }
 
+/// What a payload is told with.
+enum Told<'a> {
+    Published(&'a WebHookEvent),
+    Extended(Box<ExtendedEvent<'a>>),
+    Notice(NoticeBody<'a>),
+}
+
+impl<'a> Told<'a> {
+    fn new(delivery: &'a Delivery, format: Format, now: Timestamp) -> Self {
+        match (&delivery.payload, format) {
+            (Payload::Call(event), Format::Easyconnect) => Self::Published(&event.web_hook_event),
+            (Payload::Call(event), Format::Extended) => Self::Extended(Box::new(ExtendedEvent {
+                queued_at: delivery.queued_at.map(from_millis).map(iso_millis),
+                fanned_out_at: delivery.fanned_out_at.map(from_millis).map(iso_millis),
+                sent_at: Some(iso_millis(now)),
+                ..ExtendedEvent::from(&**event)
+            })),
+            (Payload::Notice(notice), _) => Self::Notice(notice.body()),
+        }
+    }
+
+    fn json(&self) -> String {
+        let text = match self {
+            Self::Published(event) => serde_json::to_string(event),
+            Self::Extended(event) => serde_json::to_string(event),
+            Self::Notice(notice) => serde_json::to_string(notice),
+        };
+        text.expect("there are only text keys")
+    }
+
+    fn query_pairs(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Published(event) => event.query_pairs(),
+            Self::Extended(event) => event.query_pairs(),
+            Self::Notice(notice) => notice.query_pairs(),
+        }
+    }
+}
+
+/// The receiver's own headers. They were checked when they were stored; what cannot be sent all the same is a failure, because
+/// without its secret the receiver would refuse.
+fn headers(subscription: &Subscription) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &subscription.settings.headers {
+        let name: HeaderName = name.parse().map_err(|_| Failure::Header)?;
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| Failure::Header)?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    if let Some(BasicAuth { username, password }) = &subscription.settings.basic_auth {
+        let credentials = STANDARD.encode(format!("{username}:{}", password.expose()));
+        let mut value = HeaderValue::from_str(&format!("Basic {credentials}")).map_err(|_| Failure::Header)?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
 /// The event as a query string. A space is `%20`, which every receiver reads as one; `+` is not read so by all.
-fn query(event: &WebHookEvent) -> String {
+fn query(pairs: &[(&'static str, String)]) -> String {
     let mut query = String::new();
-    for (name, value) in event.query_pairs() {
+    for (name, value) in pairs {
         if !query.is_empty() {
             query.push('&');
         }
@@ -79,7 +154,7 @@ fn query(event: &WebHookEvent) -> String {
 #[cfg(test)]
 mod tests {
     use shared::event::{ConferenceEvent, ConferenceEventKind};
-    use shared::subscription::Secret;
+    use shared::subscription::PreviousSecret;
     use shared::time::PublishedTime;
 
     use super::*;
@@ -126,7 +201,8 @@ mod tests {
 
     #[test]
     fn a_query_survives_every_character() {
-        let mut event = sample::delivery().event.web_hook_event;
+        let Payload::Call(event) = sample::delivery().payload else { panic!("a call") };
+        let mut event = event.web_hook_event;
         event.from = "+32 472&to=1".to_owned();
         event.from_name = "Zoë \"50 %\" #1 'ü' 名前".to_owned();
         event.connected = true;
@@ -139,7 +215,7 @@ mod tests {
             to_name: None,
             cause: None,
         }];
-        let text = query(&event);
+        let text = query(&event.query_pairs());
         assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._*%&=".contains(&byte)), "{text}");
         let read: Vec<(String, String)> = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
         let written: Vec<(String, String)> =
@@ -166,10 +242,45 @@ mod tests {
         let Content::Json(body) = &post.content else { panic!("a POST has a body") };
         let id = sample::delivery().id().to_string();
         assert_eq!((post.id.to_string(), post.timestamp), (id.clone(), sample::now().as_second()));
-        assert_eq!(post.signature, webhook.sign(&id, post.timestamp, body.as_bytes()).expect("a signature"));
+        assert_eq!(post.signatures, webhook.sign(&id, post.timestamp, body.as_bytes()).expect("a signature"));
 
         let get = prepare(&sample::subscription("https://example.com/?a=b", Method::Get)).expect("ready");
-        assert_eq!(get.signature, webhook.sign(&id, get.timestamp, APPENDED.as_bytes()).expect("a signature"));
+        assert_eq!(get.signatures, webhook.sign(&id, get.timestamp, APPENDED.as_bytes()).expect("a signature"));
+    }
+
+    #[test]
+    fn while_a_secret_is_replaced_both_sign() {
+        let mut subscription = sample::subscription("https://example.com", Method::Post);
+        let alone = prepare(&subscription).expect("ready").signatures;
+        let until = sample::now().as_second() + 1;
+        let previous = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        subscription.previous_secret = Some(PreviousSecret { secret: previous, until });
+        let both = prepare(&subscription).expect("ready").signatures;
+        let (first, second) = both.split_once(' ').expect("two signatures");
+        assert_eq!(first, alone);
+        assert!(second.starts_with("v1,") && second != first);
+    }
+
+    #[test]
+    fn the_receiver_s_own_headers_go_along() {
+        let mut subscription = sample::subscription("https://example.com", Method::Post);
+        subscription.settings.headers.insert("x-make-apikey".to_owned(), Secret::new("k1"));
+        let password = Secret::new("open sesame");
+        subscription.settings.basic_auth = Some(BasicAuth { username: "Aladdin".to_owned(), password });
+        let headers = prepare(&subscription).expect("ready").headers;
+        assert_eq!(headers["x-make-apikey"], "k1");
+        assert_eq!(headers["authorization"], "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        subscription.settings.headers.insert("x-bad".to_owned(), Secret::new("a\r\nb: c"));
+        assert_eq!(prepare(&subscription).expect_err("refused"), Failure::Header);
+    }
+
+    #[test]
+    fn the_extended_format_has_more() {
+        let mut subscription = sample::subscription("https://example.com", Method::Post);
+        subscription.settings.format = Format::Extended;
+        let Content::Json(body) = prepare(&subscription).expect("ready").content else { panic!("a POST has a body") };
+        assert!(body.starts_with(r#"{"CallId":"#) && body.contains(r#""eventId":""#), "{body}");
+        assert!(body.ends_with(r#""sentAt":"2022-09-16T11:57:44.000Z"}"#), "{body}");
     }
 
     #[test]

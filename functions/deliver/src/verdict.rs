@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use shared::config::{ConfigError, Vars};
-use shared::delivery::{Delivery, DeliveryState};
-use shared::event::{CallEvent, Status};
+use shared::delivery::{Delivery, DeliveryState, Payload, Trial};
+use shared::event::Status;
 use shared::queue::backoff;
-use shared::subscription::Subscription;
+use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::ReceiverView;
+use shared::time::from_millis;
 
 use crate::client::Outcome;
 
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 
-/// How long after `occurredAt` each status is worth delivering.
+/// How long after it happened each kind of payload is worth delivering.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
     ringing: SignedDuration,
@@ -32,13 +34,19 @@ impl Freshness {
         })
     }
 
-    pub(crate) fn expires_at(&self, event: &CallEvent) -> Timestamp {
-        let limit = match event.status() {
-            Status::Ringing => self.ringing,
-            Status::Connected => self.connected,
-            Status::Disconnected => self.disconnected,
+    /// The freshness of a replay counts from the replay.
+    pub(crate) fn expires_at(&self, delivery: &Delivery) -> Timestamp {
+        let limit = match &delivery.payload {
+            Payload::Call(event) => match event.status() {
+                Status::Ringing => self.ringing,
+                Status::Connected => self.connected,
+                Status::Disconnected => self.disconnected,
+            },
+            // That something does not work is news as long as the end of a call is.
+            Payload::Notice(_) => self.disconnected,
         };
-        event.occurred_at.checked_add(limit).unwrap_or(Timestamp::MAX)
+        let from = delivery.replayed_at.map_or(delivery.payload.occurred_at(), from_millis);
+        from.checked_add(limit).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -49,6 +57,8 @@ pub(crate) enum Start<'a> {
     Skip,
     /// Nothing is sent; the log says why.
     Close(DeliveryState),
+    /// The receiver does not accept anything, or has older deliveries to get first.
+    Park,
     Send(&'a Subscription),
 }
 
@@ -65,8 +75,15 @@ pub(crate) fn start<'a>(
     match &view.subscription {
         _ if over => Start::Skip,
         None => Start::Close(DeliveryState::Cancelled),
+        Some(subscription) if !subscription.is_alive(now) => Start::Close(DeliveryState::Cancelled),
         Some(_) if now >= expires_at => Start::Close(DeliveryState::Expired),
-        Some(subscription) => Start::Send(subscription),
+        Some(subscription) => match subscription.health.state {
+            _ if delivery.trial.is_some() => Start::Send(subscription),
+            // What was put back before the webhook failed again must not overtake what was parked in front of it.
+            SubscriptionState::Failing => Start::Park,
+            SubscriptionState::Draining if delivery.round == 0 => Start::Park,
+            _ => Start::Send(subscription),
+        },
     }
 }
 
@@ -78,6 +95,12 @@ pub(crate) enum Verdict {
     Cancelled,
     Expired,
     Again(Duration),
+    /// It was tried for as long as it may hold up its call, while the receiver accepted others.
+    Failed,
+    /// The receiver is known to accept nothing.
+    Park,
+    /// The receiver has accepted nothing for as long as this one was tried.
+    Fail,
 }
 
 impl Verdict {
@@ -87,6 +110,8 @@ impl Verdict {
             Self::Cancelled => DeliveryState::Cancelled,
             Self::Expired => DeliveryState::Expired,
             Self::Again(_) => DeliveryState::Retrying,
+            Self::Failed => DeliveryState::Failed,
+            Self::Park | Self::Fail => DeliveryState::Parked,
         }
     }
 
@@ -95,14 +120,45 @@ impl Verdict {
     }
 }
 
-/// `waited` is the age of the message in the queue, `left` the time until the event is stale, `jitter` a number from −1 to 1.
-pub(crate) fn verdict(outcome: &Outcome, waited: Duration, left: Duration, jitter: f64) -> Verdict {
+/// What is known when a request has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// How long the message has been in the queue.
+    pub(crate) waited: Duration,
+    /// How long a message may hold up its call.
+    pub(crate) fast_lane: Duration,
+    /// The time until the event is stale.
+    pub(crate) left: Duration,
+    /// Since the receiver accepted something; `None`: never.
+    pub(crate) since_success: Option<Duration>,
+    pub(crate) state: SubscriptionState,
+    pub(crate) trial: Option<Trial>,
+    /// From −1 to 1.
+    pub(crate) jitter: f64,
+}
+
+pub(crate) fn verdict(outcome: &Outcome, moment: &Moment) -> Verdict {
     let answer = outcome.result.as_ref().ok();
     match answer.map(|answer| answer.status) {
         Some(200..=299) => Verdict::Delivered,
         Some(410) => Verdict::Cancelled,
-        _ if left.is_zero() => Verdict::Expired,
-        _ => Verdict::Again(wait(waited, left, answer.and_then(|answer| answer.retry_after), jitter)),
+        _ if moment.trial == Some(Trial::Test) => Verdict::Failed,
+        _ if moment.left.is_zero() => Verdict::Expired,
+        _ if moment.state == SubscriptionState::Failing => Verdict::Park,
+        _ => {
+            let in_lane = moment.fast_lane.saturating_sub(moment.waited);
+            if !in_lane.is_zero() {
+                let asked = answer.and_then(|answer| answer.retry_after);
+                let wait = wait(moment.waited, moment.left, asked, moment.jitter);
+                // The last attempt in the lane is made at its end, unless the receiver asks for more time.
+                let asked = asked.map_or(Duration::ZERO, |asked| asked.min(LONGEST_WAIT));
+                Verdict::Again(wait.min(whole(in_lane).max(whole(asked))))
+            } else if moment.since_success.is_some_and(|since| since <= moment.waited) {
+                Verdict::Failed
+            } else {
+                Verdict::Fail
+            }
+        }
     }
 }
 
@@ -118,6 +174,11 @@ pub(crate) fn wait(waited: Duration, left: Duration, asked: Option<Duration>, ji
         planned.max(asked).min(left.as_secs())
     };
     Duration::from_secs(seconds.max(1))
+}
+
+/// In the queue's whole seconds, at least one.
+fn whole(duration: Duration) -> Duration {
+    Duration::from_secs(ceil(duration)).max(SHORTEST_WAIT)
 }
 
 fn ceil(duration: Duration) -> u64 {

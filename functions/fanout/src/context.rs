@@ -20,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) events: Queue,
     pub(crate) events_dlq: Queue,
     pub(crate) deliveries: Queue,
+    pub(crate) stack: String,
     subscriptions: Mutex<Option<Remembered>>,
 }
 
@@ -44,6 +45,7 @@ impl Context {
             events: Queue::new(sqs.clone(), events),
             events_dlq: Queue::new(sqs.clone(), events_dlq),
             deliveries: Queue::new(sqs, deliveries),
+            stack: vars.get("STACK_NAME").unwrap_or_default(),
             subscriptions: Mutex::new(None),
         })
     }

@@ -7,6 +7,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use rand::random_range;
+use shared::metrics::Metrics;
 use shared::queue::{FifoRecord, Outgoing, Queue, Taken};
 use shared::subscription::Subscription;
 use shared::tables::TableError;
@@ -27,7 +28,7 @@ pub(crate) async fn handle(context: &Context, event: SqsEvent, now: Timestamp) -
         (record, message.body.unwrap_or_default())
     }));
     let mut tally = Tally::default();
-    if let Err(error) = fan_out(context, &mut batch, &mut tally).await {
+    if let Err(error) = fan_out(context, &mut batch, now, &mut tally).await {
         error!(cause = %error, "A batch cannot be fanned out now");
     }
 
@@ -46,6 +47,7 @@ pub(crate) async fn handle(context: &Context, event: SqsEvent, now: Timestamp) -
         duration_ms = started.elapsed().as_millis() as u64,
         "Batch fanned out"
     );
+    tally.metrics(back.ids().len()).emit(&context.stack, now);
     let mut response = SqsBatchResponse::default();
     response.set_failures(back.ids());
     response
@@ -61,7 +63,18 @@ struct Tally {
     set_aside: usize,
 }
 
-async fn fan_out(context: &Context, batch: &mut Batch, tally: &mut Tally) -> Result<(), TableError> {
+impl Tally {
+    fn metrics(&self, returned: usize) -> Metrics {
+        let mut metrics = Metrics::default();
+        metrics.count("Events", self.recorded);
+        metrics.count("Deliveries", self.deliveries);
+        metrics.count("EventsReturned", returned);
+        metrics.count("EventsSetAside", self.set_aside);
+        metrics
+    }
+}
+
+async fn fan_out(context: &Context, batch: &mut Batch, now: Timestamp, tally: &mut Tally) -> Result<(), TableError> {
     let calls = batch.calls();
     let subscriptions = if calls.is_empty() {
         Default::default()
@@ -77,7 +90,7 @@ async fn fan_out(context: &Context, batch: &mut Batch, tally: &mut Tally) -> Res
         if step.is_empty() {
             break;
         }
-        take_step(context, batch, &step, &subscriptions, tally).await;
+        take_step(context, batch, &step, &subscriptions, now, tally).await;
     }
     tally.recorded = record(&context.state, batch).await;
     Ok(())
@@ -89,6 +102,7 @@ async fn take_step(
     batch: &mut Batch,
     step: &[usize],
     subscriptions: &[Subscription],
+    now: Timestamp,
     tally: &mut Tally,
 ) {
     let mut messages: Vec<Outgoing> = Vec::new();
@@ -97,7 +111,7 @@ async fn take_step(
     for &at in step {
         let entry = batch.entry(at);
         match &entry.event {
-            Ok(event) => match deliveries(event, subscriptions) {
+            Ok(event) => match deliveries(event, entry.record.sent_at, subscriptions, now) {
                 Ok(more) => {
                     owners.resize(owners.len() + more.len(), at);
                     messages.extend(more);

@@ -165,16 +165,22 @@ impl Entry {
     }
 }
 
-/// The message of each delivery of an event.
+/// The message of each delivery of an event, for the webhooks that want it.
 pub(crate) fn deliveries(
     event: &CallEvent,
+    queued_at: Option<Timestamp>,
     subscriptions: &[Subscription],
+    now: Timestamp,
 ) -> Result<Vec<Outgoing>, serde_json::Error> {
     let message = |subscription: &Subscription| {
-        let delivery = Delivery::new(event.clone(), subscription.id);
+        let delivery = Delivery {
+            queued_at: queued_at.map(Timestamp::as_millisecond),
+            fanned_out_at: Some(now.as_millisecond()),
+            ..Delivery::of_call(event.clone(), subscription.id)
+        };
         Ok(Outgoing { group: delivery.group(), dedup: delivery.dedup(), body: envelope::seal(&delivery)? })
     };
-    subscriptions.iter().map(message).collect()
+    subscriptions.iter().filter(|subscription| subscription.wants(event, now)).map(message).collect()
 }
 
 /// Cuts messages into what the queue takes at once.

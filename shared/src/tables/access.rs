@@ -19,6 +19,7 @@ use crate::time::{from_millis, iso_millis};
 
 const API_KEYS: &str = "APIKEY";
 const AUDIT: &str = "AUDIT#";
+const AGENTS: &str = "AGENTS";
 /// A year and a month, so that a yearly review finds all of it.
 const KEEP_AUDIT_SECONDS: i64 = 400 * 24 * 60 * 60;
 
@@ -194,8 +195,33 @@ impl StateTable {
         Ok((entries, next))
     }
 
+    /// Writes down whether any agent can act. Returns since when it is so, if this call was the one to find out; the first look
+    /// ever is no news.
+    pub async fn agents_are(&self, online: bool, now: Timestamp) -> Result<Option<Timestamp>, TableError> {
+        let written = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(AGENTS, AGENTS)))
+            .update_expression("SET isOnline = :online, since = :now")
+            .condition_expression("attribute_not_exists(pk) OR isOnline <> :online")
+            .expression_attribute_values(":online", AttributeValue::Bool(online))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
+            .return_values(ReturnValue::AllOld)
+            .send()
+            .await;
+        match written.map_err(SdkError::into_service_error) {
+            Ok(answer) => {
+                let known = answer.attributes.is_some_and(|before| !before.is_empty());
+                Ok(known.then_some(now))
+            }
+            Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+            Err(error) => Err(TableError::request("note the agents' state", &error)),
+        }
+    }
+
     /// All items of a partition whose sort key begins like this.
-    async fn query(&self, pk: String, begins: &str, verb: &'static str) -> Result<Vec<Item>, TableError> {
+    pub(super) async fn query(&self, pk: String, begins: &str, verb: &'static str) -> Result<Vec<Item>, TableError> {
         let query = self.client.query().table_name(&self.table).consistent_read(true);
         let query = if begins.is_empty() {
             query.key_condition_expression("pk = :pk")

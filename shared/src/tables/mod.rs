@@ -4,8 +4,10 @@
 //! attribute `expiresAt`; the TTL deletes late, so every reader that cares compares the time itself.
 
 mod access;
+mod deliveries;
 mod exchange;
 mod state;
+mod webhooks;
 
 use std::collections::HashMap;
 
@@ -17,8 +19,10 @@ use serde::de::DeserializeOwned;
 use crate::aws;
 
 pub use access::{AuditEntry, Window};
+pub use deliveries::{Parked, Parking, ReceiverView};
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
-pub use state::{ReceiverView, Recorded, StateTable};
+pub use state::{Recorded, StateTable};
+pub use webhooks::Change;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -26,6 +30,8 @@ type Item = HashMap<String, AttributeValue>;
 pub enum TableError {
     #[error("the table did not {verb} ({code}): {cause}")]
     Request { verb: &'static str, code: String, cause: String },
+    #[error("the table did not {verb}: others were always quicker")]
+    Crowded { verb: &'static str },
     #[error("an item of the table cannot be read")]
     Item(#[from] serde_dynamo::Error),
 }

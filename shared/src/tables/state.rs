@@ -1,4 +1,4 @@
-//! The state table: keys, webhooks, recorded events, the feed and the delivery log.
+//! The state table: recorded events and the feed. Its other parts are in `access`, `webhooks` and `deliveries`.
 
 use std::collections::HashMap;
 
@@ -9,21 +9,18 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem, Update};
 use serde::Serialize;
 
-use super::{Item, TableError, item, key, number, text, value};
-use crate::delivery::{DeliveryLog, LogKey};
+use super::{Item, TableError, item, key, number, text};
 use crate::event::CallEvent;
-use crate::ids::{CallId, EventId, SubscriptionId};
-use crate::subscription::Subscription;
+use crate::ids::{CallId, EventId};
 use crate::time::iso_millis;
 
-const WEBHOOKS: &str = "WEBHOOK";
 const CALL: &str = "CALL#";
 const FEED: &str = "FEED";
 const FEED_HEAD: &str = "head";
 /// Entries of the feed per partition.
 const FEED_PARTITION: u64 = 10_000;
-const DAY: i64 = 24 * 60 * 60;
-const KEEP_EVENTS_DAYS: i64 = 30;
+pub(super) const DAY: i64 = 24 * 60 * 60;
+pub(super) const KEEP_EVENTS_DAYS: i64 = 30;
 /// DynamoDB reads at most this many items at once.
 const GET_AT_ONCE: usize = 100;
 /// A call has no event after this one.
@@ -37,13 +34,6 @@ pub enum Recorded {
     FeedMoved,
     /// The transaction was refused for a reason that lies in one of its events, or cannot be told.
     Refused,
-}
-
-/// What `deliver` has to know before it sends, as of one moment.
-#[derive(Debug)]
-pub struct ReceiverView {
-    pub subscription: Option<Subscription>,
-    pub log: Option<DeliveryLog>,
 }
 
 /// The recorded event, once under its call and once in the feed.
@@ -68,29 +58,6 @@ impl StateTable {
         Self { client, table }
     }
 
-    pub async fn put_subscription(&self, subscription: &Subscription) -> Result<(), TableError> {
-        self.put(item(key(WEBHOOKS, subscription.id.to_string()), subscription)?, "store the webhook").await
-    }
-
-    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, TableError> {
-        let mut subscriptions = Vec::new();
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("pk = :webhooks")
-            .expression_attribute_values(":webhooks", text(WEBHOOKS))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| TableError::request("list the webhooks", &error.into_service_error()))?;
-            subscriptions.push(value(item)?);
-        }
-        Ok(subscriptions)
-    }
-
     /// The highest sequence recorded for each call; a call without an event is left out.
     pub async fn recorded_sequences(&self, calls: &[CallId]) -> Result<HashMap<CallId, u8>, TableError> {
         let mut recorded = HashMap::new();
@@ -113,6 +80,41 @@ impl StateTable {
         let read = |item: &Item| serde_json::from_str(item.get("event")?.as_s().ok()?).ok();
         let mut events: Vec<CallEvent> = found.iter().filter_map(read).collect();
         events.sort_by_key(CallEvent::sequence);
+        Ok(events)
+    }
+
+    /// The events of the feed after the `after`-th, at most `limit` of them, each with its number. The counter is gapless, so
+    /// nothing is skipped and nothing comes twice. Entries whose time is over are left out.
+    pub async fn feed(&self, after: u64, limit: usize, head: u64) -> Result<Vec<(u64, CallEvent)>, TableError> {
+        let mut events = Vec::new();
+        let mut next = after + 1;
+        while next <= head && events.len() < limit {
+            let partition = next / FEED_PARTITION;
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :partition AND sk >= :next")
+                .expression_attribute_values(":partition", text(format!("{FEED}#{partition}")))
+                .expression_attribute_values(":next", text(feed_place(next)))
+                .limit(i32::try_from(limit - events.len()).unwrap_or(i32::MAX))
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| TableError::request("read the feed", &error.into_service_error()))?;
+            let found = answer.items.unwrap_or_default();
+            let read = |item: &Item| -> Option<(u64, CallEvent)> {
+                let n = item.get("sk")?.as_s().ok()?.parse().ok()?;
+                Some((n, serde_json::from_str(item.get("event")?.as_s().ok()?).ok()?))
+            };
+            events.extend(found.iter().filter_map(read));
+            let last = found.last().and_then(|item| item.get("sk")?.as_s().ok()?.parse::<u64>().ok());
+            next = match last {
+                Some(last) if answer.last_evaluated_key.is_some() => last + 1,
+                _ => (partition + 1) * FEED_PARTITION,
+            };
+        }
+        events.retain(|(n, _)| *n <= head);
         Ok(events)
     }
 
@@ -153,7 +155,7 @@ impl StateTable {
                 expires_at: event.occurred_at.as_second() + KEEP_EVENTS_DAYS * DAY,
             };
             let call = item(call_key(event.call_id(), event.sequence()), &recorded)?;
-            let feed = item(key(format!("{FEED}#{}", n / FEED_PARTITION), format!("{n:020}")), &recorded)?;
+            let feed = item(key(format!("{FEED}#{}", n / FEED_PARTITION), feed_place(n)), &recorded)?;
             for new in [call, feed] {
                 let put = Put::builder()
                     .table_name(&self.table)
@@ -176,31 +178,8 @@ impl StateTable {
         }
     }
 
-    /// The subscription and the delivery's log item in one consistent read.
-    pub async fn receiver_view(&self, log: &LogKey) -> Result<ReceiverView, TableError> {
-        let subscription_key = key(WEBHOOKS, log.subscription_id.to_string());
-        let log_key = delivery_key(log);
-        let wanted = vec![subscription_key.clone(), log_key.clone()];
-        let mut found = self.get_all(wanted, None, "read the delivery").await?;
-        let mut take = |wanted: &Item| -> Option<Item> {
-            let at = found.iter().position(|item| wanted.iter().all(|(name, value)| item.get(name) == Some(value)))?;
-            Some(found.swap_remove(at))
-        };
-        Ok(ReceiverView {
-            subscription: take(&subscription_key).map(value).transpose()?,
-            log: take(&log_key).map(value).transpose()?,
-        })
-    }
-
-    pub async fn put_delivery_log(&self, at: &LogKey, log: &DeliveryLog) -> Result<(), TableError> {
-        let mut item = item(delivery_key(at), log)?;
-        let expires_at = log.updated_at.as_second() + KEEP_EVENTS_DAYS * DAY;
-        item.insert("expiresAt".to_owned(), number(expires_at));
-        self.put(item, "store the delivery log").await
-    }
-
     /// Reads all these items consistently; those that do not exist are left out.
-    async fn get_all(
+    pub(super) async fn get_all(
         &self,
         mut wanted: Vec<Item>,
         projection: Option<&str>,
@@ -239,6 +218,10 @@ impl StateTable {
     }
 }
 
+fn feed_place(n: u64) -> String {
+    format!("{n:020}")
+}
+
 fn call_key(call: CallId, sequence: u8) -> Item {
     key(format!("{CALL}{call}"), sequence.to_string())
 }
@@ -246,11 +229,6 @@ fn call_key(call: CallId, sequence: u8) -> Item {
 fn parse_call_key(item: &Item) -> Option<(CallId, u8)> {
     let call = item.get("pk")?.as_s().ok()?.strip_prefix(CALL)?.parse().ok()?;
     Some((call, item.get("sk")?.as_s().ok()?.parse().ok()?))
-}
-
-fn delivery_key(at: &LogKey) -> Item {
-    let subscription: SubscriptionId = at.subscription_id;
-    key(format!("DELIVERY#{subscription}"), at.sort.as_str())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use shared::aws;
 use shared::clock::CloudClock;
 use shared::config::{Env, Vars};
 use shared::ids::SubscriptionId;
-use shared::subscription::{Method, Secret, Subscription};
+use shared::subscription::{Method, Secret, Settings, Subscription};
 use shared::tables::StateTable;
 use uuid::Uuid;
 
@@ -62,7 +62,8 @@ async fn subscription(state: &StateTable, url: String, method: Method) -> anyhow
     if known.iter().all(|subscription| subscription.id != id) {
         let key: [u8; 32] = rand::random();
         let secret = Secret::new(format!("whsec_{}", STANDARD.encode(key)));
-        let subscription = Subscription { id, url, method, description: "Seeded".to_owned(), secret };
+        let settings = Settings { method, description: "Seeded".to_owned(), ..Settings::new(url) };
+        let subscription = Subscription::new(id, settings, secret, jiff::Timestamp::now());
         state.put_subscription(&subscription).await.context("cannot store the subscription")?;
     }
     Ok(id)

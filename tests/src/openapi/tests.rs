@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use shared::codes::Code;
 use shared::event::{CallEvent, ExtendedEvent, Status};
+use shared::notice::Notice;
+use shared::subscription::Kind;
 
 use super::contract::{Schemas, problems};
 use super::*;
@@ -14,6 +16,8 @@ const LONGEST_DESCRIPTION: usize = 1_333;
 const LONGEST_SUMMARY: usize = 80;
 /// What Power Platform takes.
 const LARGEST_FILE: usize = 1_000_000;
+/// By POST, because they do something; all that they need is in the path.
+const WITHOUT_BODY: [&str; 4] = ["TestWebhook", "ResumeWebhook", "RotateWebhookSecret", "ReplayDelivery"];
 /// Routes for browsers, which are not part of the API.
 const FOR_BROWSERS: [&str; 3] = ["/", "/swagger", "/swagger/{file}"];
 
@@ -191,7 +195,12 @@ fn operations_are_named_and_described() {
         let experimental = tagged.iter().any(|tag| tag.text() == Some("Experimental"));
         assert_eq!(experimental, summary.starts_with("Experimental: "), "{id}");
         let has_body = operation.get("requestBody").is_some();
-        assert_eq!(has_body, method == "post", "{id}: a body belongs to POST only");
+        let takes_body = match method {
+            "post" => !WITHOUT_BODY.contains(&id),
+            "put" => true,
+            _ => false,
+        };
+        assert_eq!(has_body, takes_body, "{id}: a body belongs to POST and PUT");
         assert!(!path.contains(['?', '#', '*']) && !path.ends_with('/'), "{path}");
     }
     // Two templates that differ only in a parameter's name are one for Power Platform.
@@ -304,9 +313,22 @@ fn an_operation_has_one_success_schema_and_the_shared_error() {
         }
         assert_eq!(successes.len(), 1, "{id}");
         let expected: &[&str] = match id {
-            "CreateApiKey" => &["201"],
-            "DeleteApiKey" => &["204"],
-            "GetCallEvents" | "GetCommand" | "GetStatus" | "ListApiKeys" | "GetAudit" => &["200"],
+            "CreateApiKey" | "CreateWebhook" => &["201"],
+            "DeleteApiKey" | "DeleteWebhook" => &["204"],
+            "ReplayDeliveries" | "ReplayDelivery" => &["202"],
+            "GetCallEvents"
+            | "GetCommand"
+            | "GetStatus"
+            | "ListApiKeys"
+            | "GetAudit"
+            | "ListWebhooks"
+            | "GetWebhook"
+            | "ChangeWebhook"
+            | "ResumeWebhook"
+            | "RotateWebhookSecret"
+            | "ListDeliveries"
+            | "GetEvents"
+            | "GetEventSample" => &["200"],
             _ => &["200", "202"],
         };
         assert_eq!(statuses, expected, "{id}");
@@ -399,8 +421,15 @@ fn events_are_described_as_they_are_sent() {
         &beside.entries()[..published.entries().len()],
         "the same words for the same things"
     );
+    let at = "2022-09-16T11:57:43.250Z".parse().expect("a time");
+    let notice = Notice::new(Kind::AgentOffline, at, "It is gone.".to_owned(), None);
+    let notice = as_sent(&notice.body());
+    assert_eq!(names(schema(&openapi, "Notice").get("properties").expect("properties")), names(&notice));
+    let full = as_sent(&CallEvent::full_example(call_id, Status::Disconnected, at).web_hook_event);
     let schemas = Schemas::new(&openapi);
-    for (name, value) in [("WebHookEvent", &web_hook_event), ("CallEvent", &extended)] {
+    let sent =
+        [("WebHookEvent", &web_hook_event), ("WebHookEvent", &full), ("CallEvent", &extended), ("Notice", &notice)];
+    for (name, value) in sent {
         let validator = schemas.validator(&serde_json::json!({"$ref": format!("#/components/schemas/{name}")}));
         problems(&validator, &value.to_value()).unwrap_or_else(|problem| panic!("{name}: {problem}"));
     }
@@ -414,9 +443,36 @@ fn one_user_and_one_call_have_the_properties_of_the_lists() {
         let properties = |name: &str| names(schema(&openapi, name).get("properties").expect("properties")).join(" ");
         assert_eq!(properties(one), format!("commandId state {}", properties(listed)));
     }
-    let without_key: Vec<&str> = names(schema(&openapi, "NewApiKey").get("properties").expect("properties"));
-    let without_key: Vec<&str> = without_key.into_iter().filter(|name| *name != "key").collect();
-    assert_eq!(names(schema(&openapi, "ApiKey").get("properties").expect("properties")), without_key);
+    for (new, known, shown_once) in [("NewApiKey", "ApiKey", "key"), ("NewWebhook", "Webhook", "secret")] {
+        let entries = |name: &str| schema(&openapi, name).get("properties").expect("properties").entries().to_vec();
+        let mut without = entries(new);
+        without.retain(|(name, _)| name != shown_once);
+        assert_eq!(
+            entries(known).iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            without.iter().map(|(name, _)| name).collect::<Vec<_>>()
+        );
+    }
+    let settings = |name: &str| names(schema(&openapi, name).get("properties").expect("properties"));
+    assert_eq!(settings("CreateWebhookRequest"), settings("ChangeWebhookRequest"));
+}
+
+/// What Power Platform needs to make a trigger of it: it would import a file without, and offer no trigger.
+#[test]
+fn a_connector_gets_its_webhook_trigger() {
+    let [_, swagger] = derive().expect("the derived files");
+    let swagger: Value = serde_json::from_str(&swagger.text).expect("JSON");
+    let path = &swagger["paths"]["/webhooks"];
+    assert_eq!(path["x-ms-notification-content"]["schema"]["$ref"], "#/definitions/WebHookEvent");
+    assert_eq!(path["post"]["x-ms-trigger"], "single");
+    assert_eq!(path["post"]["responses"]["201"]["headers"]["Location"]["type"], "string");
+    assert!(swagger["paths"]["/webhooks/{WebhookId}"]["delete"].is_object());
+    let marked = |name: &str| {
+        let url = &swagger["definitions"][name]["properties"]["url"];
+        (url["x-ms-notification-url"] == true, url["x-ms-visibility"] == "internal")
+    };
+    assert_eq!(marked("CreateWebhookRequest"), (true, true));
+    assert_eq!(marked("ChangeWebhookRequest"), (false, false));
+    assert_eq!(swagger["definitions"]["CreateWebhookRequest"]["required"], serde_json::json!(["url"]));
 }
 
 /// The served files replace it by the address at which they were asked for.

@@ -2,8 +2,11 @@
 
 mod apikeys;
 mod audit;
+mod deliveries;
+mod events;
 mod rcc;
 mod status;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +54,16 @@ pub(crate) fn router(context: Context) -> Router {
         .route("/rcc/calls/{CallId}", get(rcc::call))
         .route("/rcc/calls/{CallId}/events", get(rcc::call_events))
         .route("/rcc/commands/{CommandId}", get(rcc::command))
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/{WebhookId}", get(webhooks::show).put(webhooks::change).delete(webhooks::delete))
+        .route("/webhooks/{WebhookId}/test", post(webhooks::test))
+        .route("/webhooks/{WebhookId}/resume", post(webhooks::resume))
+        .route("/webhooks/{WebhookId}/secret", post(webhooks::rotate))
+        .route("/webhooks/{WebhookId}/deliveries", get(deliveries::list))
+        .route("/webhooks/{WebhookId}/replay", post(deliveries::replay_since))
+        .route("/deliveries/{DeliveryId}/replay", post(deliveries::replay))
+        .route("/events", get(events::list))
+        .route("/events/sample", get(events::sample))
         .route("/apikeys", get(apikeys::list).post(apikeys::create))
         .route("/apikeys/{ApiKeyId}", delete(apikeys::delete))
         .route("/audit", get(audit::audit))

@@ -10,6 +10,16 @@ use crate::{log, sample};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+const MOMENT: Moment = Moment {
+    waited: Duration::from_secs(8),
+    fast_lane: Duration::from_secs(900),
+    left: Duration::from_secs(100),
+    since_success: None,
+    state: SubscriptionState::Active,
+    trial: None,
+    jitter: 0.0,
+};
+
 fn view(log: Option<DeliveryLog>) -> ReceiverView {
     ReceiverView { subscription: Some(sample::subscription("https://example.com/", Method::Post)), log }
 }
@@ -26,13 +36,19 @@ fn starts(view: &ReceiverView, round: u32) -> Start<'_> {
 #[test]
 fn each_status_has_its_freshness() {
     let freshness = Freshness::from_vars(&HashMap::from([("CONNECTED_FRESH_SECONDS", "7")])).expect("numbers");
-    let mut event = sample::delivery().event;
-    let after = |event: &CallEvent| freshness.expires_at(event).duration_since(event.occurred_at).as_secs();
-    assert_eq!(after(&event), 30);
-    event.web_hook_event.status = Status::Connected;
-    assert_eq!(after(&event), 7);
-    event.web_hook_event.status = Status::Disconnected;
-    assert_eq!(after(&event), 259_200);
+    let delivery = sample::delivery();
+    let after = |status: Status| {
+        let mut delivery = delivery.clone();
+        if let Payload::Call(event) = &mut delivery.payload {
+            event.web_hook_event.status = status;
+        }
+        freshness.expires_at(&delivery).duration_since(delivery.payload.occurred_at()).as_secs()
+    };
+    assert_eq!([Status::Ringing, Status::Connected, Status::Disconnected].map(after), [30, 7, 259_200]);
+    // A replay is fresh again.
+    let replayed_at = sample::now() + SignedDuration::from_hours(24);
+    let replay = Delivery { replayed_at: Some(replayed_at.as_millisecond()), ..delivery };
+    assert_eq!(freshness.expires_at(&replay).duration_since(replayed_at).as_secs(), 30);
     assert!(Freshness::from_vars(&HashMap::from([("RINGING_FRESH_SECONDS", "-1")])).is_err());
 }
 
@@ -64,7 +80,7 @@ fn nothing_is_sent_to_nobody_or_too_late() {
 
 #[test]
 fn the_answer_decides() {
-    let decide = |status| verdict(&sample::answered(status, None), SECOND * 8, SECOND * 100, 0.0);
+    let decide = |status| verdict(&sample::answered(status, None), &MOMENT);
     for status in [200, 201, 202, 204, 299] {
         assert_eq!(decide(status), Verdict::Delivered);
     }
@@ -73,10 +89,63 @@ fn the_answer_decides() {
         assert_eq!(decide(status), Verdict::Again(SECOND * 8), "{status}");
     }
     let unanswered = Outcome { result: Err(Failure::Timeout), ..sample::answered(200, None) };
-    assert_eq!(verdict(&unanswered, SECOND * 8, SECOND * 100, 0.0), Verdict::Again(SECOND * 8));
+    assert_eq!(verdict(&unanswered, &MOMENT), Verdict::Again(SECOND * 8));
     // The event went stale during the request.
-    assert_eq!(verdict(&unanswered, SECOND * 8, Duration::ZERO, 0.0), Verdict::Expired);
-    assert_eq!(verdict(&sample::answered(200, None), SECOND * 8, Duration::ZERO, 0.0), Verdict::Delivered);
+    let stale = Moment { left: Duration::ZERO, ..MOMENT };
+    assert_eq!(verdict(&unanswered, &stale), Verdict::Expired);
+    assert_eq!(verdict(&sample::answered(200, None), &stale), Verdict::Delivered);
+}
+
+#[test]
+fn the_fast_lane_ends_and_what_follows_depends_on_the_receiver() {
+    let refused = sample::answered(400, None);
+    let at = |waited: u64, since_success: Option<u64>, state| {
+        let since_success = since_success.map(Duration::from_secs);
+        let left = SECOND * 10_000;
+        verdict(&refused, &Moment { waited: SECOND * waited as u32, since_success, state, left, ..MOMENT })
+    };
+    use SubscriptionState::{Active, Draining, Failing};
+    assert_eq!(at(899, None, Active), Verdict::Again(SECOND), "the last attempt is at the end of the lane");
+    assert_eq!(at(900, Some(10), Active), Verdict::Failed, "others were accepted meanwhile");
+    assert_eq!(at(900, Some(900), Draining), Verdict::Failed);
+    assert_eq!(at(900, Some(901), Active), Verdict::Fail, "nothing was accepted meanwhile");
+    assert_eq!(at(900, None, Draining), Verdict::Fail);
+    assert_eq!(at(0, Some(0), Failing), Verdict::Park, "a trial is not repeated in the queue");
+    for state in [Active, Draining, Failing] {
+        let moment = Moment { state, trial: Some(Trial::Test), ..MOMENT };
+        assert_eq!(verdict(&refused, &moment), Verdict::Failed, "a test is made once and says nothing else");
+    }
+    let asked = sample::answered(503, Some(SECOND * 60));
+    let end = Moment { waited: SECOND * 890, left: SECOND * 10_000, ..MOMENT };
+    assert_eq!(verdict(&asked, &end), Verdict::Again(SECOND * 60), "the receiver's wish counts more than the lane");
+}
+
+#[test]
+fn new_deliveries_of_a_failing_webhook_are_parked_and_trials_are_sent() {
+    for state in [SubscriptionState::Failing, SubscriptionState::Draining] {
+        let mut view = view(None);
+        if let Some(subscription) = &mut view.subscription {
+            subscription.health.state = state;
+        }
+        assert_eq!(starts(&view, 0), Start::Park);
+        // What was put back is sent; if the webhook fails again meanwhile, it waits behind what was parked.
+        assert_eq!(starts(&view, 1) == Start::Park, state == SubscriptionState::Failing);
+        for trial in [Trial::Probe, Trial::Test] {
+            let delivery = Delivery { trial: Some(trial), ..sample::delivery() };
+            let expires_at = sample::now() + SignedDuration::from_secs(1);
+            assert!(matches!(start(&delivery, &view, expires_at, sample::now()), Start::Send(_)), "{trial:?}");
+        }
+    }
+    let mut off = view(None);
+    if let Some(subscription) = &mut off.subscription {
+        subscription.health.state = SubscriptionState::Off;
+    }
+    assert_eq!(starts(&off, 1), Start::Close(DeliveryState::Cancelled));
+    let mut expired = view(None);
+    if let Some(subscription) = &mut expired.subscription {
+        subscription.settings.expires_at = Some(sample::now().as_second());
+    }
+    assert_eq!(starts(&expired, 0), Start::Close(DeliveryState::Cancelled));
 }
 
 #[test]
@@ -127,6 +196,8 @@ proptest! {
         status in prop::option::of(100..600u16),
         left in any_duration(),
         waited in any_duration(),
+        since_success in prop::option::of(any_duration()),
+        failing in any::<bool>(),
         jitter in -1.0..=1.0f64,
     ) {
         let mut outcome = sample::answered(status.unwrap_or_default(), None);
@@ -134,7 +205,9 @@ proptest! {
             outcome.result = Err(Failure::Broken);
         }
         let accepted = status.is_some_and(|status| (200..300).contains(&status));
-        let verdict = verdict(&outcome, waited, left, jitter);
+        let state = if failing { SubscriptionState::Failing } else { SubscriptionState::Active };
+        let moment = Moment { waited, left, since_success, state, jitter, ..MOMENT };
+        let verdict = verdict(&outcome, &moment);
         prop_assert_eq!(verdict == Verdict::Delivered, accepted);
         prop_assert_eq!(verdict == Verdict::Cancelled, status == Some(410));
         prop_assert_eq!(verdict == Verdict::Expired, !accepted && status != Some(410) && left.is_zero());

@@ -2,7 +2,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use shared::event::Status;
 use shared::ids::{DeliveryId, SubscriptionId};
-use shared::subscription::{Method, Secret};
+use shared::subscription::{Secret, Settings};
 
 use super::*;
 
@@ -38,13 +38,9 @@ fn nothing_recorded() -> HashMap<CallId, u8> {
 }
 
 fn subscription(n: u128) -> Subscription {
-    Subscription {
-        id: format!("{n:032x}").parse::<SubscriptionId>().expect("an id"),
-        url: "https://example.com/hook".to_owned(),
-        method: Method::Post,
-        description: String::new(),
-        secret: Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
-    }
+    let id = format!("{n:032x}").parse::<SubscriptionId>().expect("an id");
+    let settings = Settings::new("https://example.com/hook".to_owned());
+    Subscription::new(id, settings, Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), now())
 }
 
 /// Takes steps until none is left; `refuse` names the records whose deliveries are not accepted.
@@ -193,15 +189,27 @@ fn a_call_that_somebody_spread_over_groups_keeps_its_order() {
 fn each_subscription_gets_its_own_message() {
     let subscriptions = [subscription(1), subscription(2)];
     let event = event(1, Status::Ringing);
-    let messages = deliveries(&event, &subscriptions).expect("messages");
+    let messages = deliveries(&event, None, &subscriptions, now()).expect("messages");
     for (message, subscription) in messages.iter().zip(&subscriptions) {
         let delivery: Delivery = envelope::open(&message.body).expect("a delivery");
-        assert_eq!(delivery, Delivery::new(event.clone(), subscription.id));
+        let fanned_out_at = Some(now().as_millisecond());
+        assert_eq!(delivery, Delivery { fanned_out_at, ..Delivery::of_call(event.clone(), subscription.id) });
         assert_eq!(message.group, format!("{}.{}", subscription.id, event.call_id()));
         assert_eq!(message.dedup, format!("{}#0", DeliveryId::new(event.event_id, subscription.id)));
     }
     assert_eq!(messages.len(), 2);
-    assert!(deliveries(&event, &[]).expect("none").is_empty());
+    assert!(deliveries(&event, None, &[], now()).expect("none").is_empty());
+}
+
+#[test]
+fn who_does_not_want_an_event_gets_none() {
+    let mut picky = subscription(1);
+    picky.settings.filter.statuses = [Status::Disconnected].into();
+    let mut expired = subscription(2);
+    expired.settings.expires_at = Some(now().as_second());
+    let subscriptions = [picky, expired];
+    let count = |status| deliveries(&event(1, status), None, &subscriptions, now()).expect("messages").len();
+    assert_eq!([count(Status::Ringing), count(Status::Disconnected)], [0, 1]);
 }
 
 #[test]

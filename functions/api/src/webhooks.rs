@@ -1,0 +1,386 @@
+//! Webhooks as requests describe them and answers show them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use shared::apikey::ApiKey;
+use shared::codes::Code;
+use shared::event::{Direction, Status};
+use shared::subscription::{
+    BasicAuth, Filter, Format, Kind, Method, PartyKind, Secret, Settings, Subscription, SubscriptionState,
+};
+use shared::time::{from_millis, iso_millis};
+use url::Url;
+
+use crate::errors::ApiError;
+use crate::fields::{Fields, entry_extension, entry_text};
+
+/// The fields of a webhook. The first one is also known by the names that platforms give it.
+pub(crate) const FIELDS: [&str; 19] = [
+    "url",
+    "targetUrl",
+    "hookUrl",
+    "callbackUrl",
+    "method",
+    "format",
+    "kinds",
+    "extensions",
+    "statuses",
+    "direction",
+    "missedOnly",
+    "party",
+    "numberPrefix",
+    "minimumDuration",
+    "headers",
+    "basicAuthUser",
+    "basicAuthPassword",
+    "description",
+    "expiresAt",
+];
+const URL_NAMES: [&str; 4] = ["url", "targetUrl", "hookUrl", "callbackUrl"];
+const LONGEST_URL: usize = 2_048;
+const LONGEST_TEXT: usize = 256;
+const LONGEST_SECRET: usize = 1_024;
+const MOST_HEADERS: usize = 20;
+const MOST_EXTENSIONS: usize = 200;
+const LONGEST_PREFIX: usize = 32;
+const LONGEST_CALL: i64 = 86_400;
+/// Headers that are the protocol's or EasyConnect's own.
+const RESERVED: [&str; 14] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "content-encoding",
+];
+
+/// A webhook as its owner sees it: no value of a header, no password, and the secret only when it was just made.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Shown<'a> {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a str>,
+    url: &'a str,
+    method: Method,
+    format: Format,
+    kinds: &'a BTreeSet<Kind>,
+    extensions: &'a BTreeSet<String>,
+    statuses: &'a BTreeSet<Status>,
+    direction: Option<Direction>,
+    missed_only: bool,
+    party: Option<PartyKind>,
+    number_prefix: Option<&'a str>,
+    minimum_duration: Option<u32>,
+    header_names: Vec<&'a str>,
+    basic_auth_user: Option<&'a str>,
+    description: &'a str,
+    created_at: String,
+    expires_at: Option<String>,
+    state: SubscriptionState,
+    state_since: Option<String>,
+    reason: Option<&'a str>,
+    parked: i64,
+    last_success_at: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn of(subscription: &'a Subscription, now: Timestamp) -> Self {
+        let (settings, health) = (&subscription.settings, &subscription.health);
+        let expired = settings.expires_at.filter(|at| *at <= now.as_second());
+        let iso = |millis: i64| iso_millis(from_millis(millis));
+        Self {
+            id: subscription.id.to_string(),
+            secret: None,
+            url: &settings.url,
+            method: settings.method,
+            format: settings.format,
+            kinds: &settings.kinds,
+            extensions: &settings.filter.extensions,
+            statuses: &settings.filter.statuses,
+            direction: settings.filter.direction,
+            missed_only: settings.filter.missed_only,
+            party: settings.filter.party,
+            number_prefix: settings.filter.number_prefix.as_deref(),
+            minimum_duration: settings.filter.minimum_duration,
+            header_names: settings.headers.keys().map(String::as_str).collect(),
+            basic_auth_user: settings.basic_auth.as_ref().map(|auth| auth.username.as_str()),
+            description: &settings.description,
+            created_at: iso(subscription.created_at),
+            expires_at: settings.expires_at.map(|seconds| iso(seconds * 1000)),
+            state: if expired.is_some() { SubscriptionState::Off } else { health.state },
+            state_since: expired.map(|at| at * 1000).or(health.state_since).map(iso),
+            reason: if expired.is_some() { Some("has expired") } else { health.reason.as_deref() },
+            parked: health.parked.max(0),
+            last_success_at: health.last_success_at.map(iso),
+        }
+    }
+
+    pub(crate) fn with_secret(self, secret: &'a Secret) -> Self {
+        Self { secret: Some(secret.expose()), ..self }
+    }
+}
+
+/// Reads what a request wants of a webhook. `known` is the webhook as it is, whose secrets stay where the request names them
+/// without a value.
+pub(crate) fn settings(fields: &Fields, known: Option<&Settings>, allow_http: bool) -> Result<Settings, ApiError> {
+    Ok(Settings {
+        url: url(fields, allow_http)?,
+        method: choice(fields, "method", &[("POST", Method::Post), ("GET", Method::Get)])?.unwrap_or_default(),
+        format: choice(fields, "format", &[("easyconnect", Format::Easyconnect), ("extended", Format::Extended)])?
+            .unwrap_or_default(),
+        kinds: kinds(fields)?,
+        filter: filter(fields)?,
+        headers: headers(fields, known)?,
+        basic_auth: basic_auth(fields, known)?,
+        description: fields
+            .optional("description", |fields, name| fields.text(name, LONGEST_TEXT))?
+            .unwrap_or_default(),
+        expires_at: fields.optional("expiresAt", Fields::time)?.map(Timestamp::as_second),
+    })
+}
+
+fn url(fields: &Fields, allow_http: bool) -> Result<String, ApiError> {
+    let mut given = URL_NAMES.into_iter().filter(|name| fields.has(name));
+    let name = given.next().unwrap_or("url");
+    if let Some(other) = given.next() {
+        return Err(ApiError::invalid(format!("Fields `{name}` and `{other}` mean the same; give one of them.")));
+    }
+    let text = fields.text(name, LONGEST_URL)?;
+    let url: Url = text.trim().parse().map_err(|_| {
+        ApiError::invalid(format!("Field `{name}` takes a whole URL, such as https://example.com/hook."))
+    })?;
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http => {}
+        "http" => {
+            let message = format!("Field `{name}` takes a URL with https; the operator does not allow http.");
+            return Err(ApiError::invalid(message));
+        }
+        _ => return Err(ApiError::invalid(format!("Field `{name}` takes a URL with https."))),
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(ApiError::invalid(format!("Field `{name}` names no host.")));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ApiError::invalid(format!(
+            "Field `{name}` has a user name or password; give `basicAuthUser` and `basicAuthPassword` instead."
+        )));
+    }
+    Ok(url.into())
+}
+
+fn kinds(fields: &Fields) -> Result<BTreeSet<Kind>, ApiError> {
+    let known = Kind::ALL.map(|kind| (kind.as_str(), kind));
+    let kinds: BTreeSet<Kind> = fields
+        .list("kinds", known.len(), |name, entry| pick(name, entry_text(name, entry)?, &known))?
+        .into_iter()
+        .collect();
+    Ok(if kinds.is_empty() { BTreeSet::from([Kind::Call]) } else { kinds })
+}
+
+pub(crate) fn filter(fields: &Fields) -> Result<Filter, ApiError> {
+    Ok(Filter {
+        extensions: fields.list("extensions", MOST_EXTENSIONS, entry_extension)?.into_iter().collect(),
+        statuses: fields
+            .list("statuses", STATUSES.len(), |name, entry| pick(name, entry_text(name, entry)?, &STATUSES))?
+            .into_iter()
+            .collect(),
+        direction: choice(fields, "direction", &DIRECTIONS)?,
+        missed_only: fields.flag("missedOnly", false)?,
+        party: choice(fields, "party", &PARTIES)?,
+        number_prefix: fields.optional("numberPrefix", |fields, name| fields.text(name, LONGEST_PREFIX))?,
+        minimum_duration: fields
+            .optional("minimumDuration", |fields, name| fields.integer(name, 0, LONGEST_CALL))?
+            // Low-code tools send 0 for a field that was left empty.
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| seconds as u32),
+    })
+}
+
+pub(crate) const STATUSES: [(&str, Status); 3] =
+    [("ringing", Status::Ringing), ("connected", Status::Connected), ("disconnected", Status::Disconnected)];
+pub(crate) const DIRECTIONS: [(&str, Direction); 2] =
+    [("incoming", Direction::Incoming), ("outgoing", Direction::Outgoing)];
+pub(crate) const PARTIES: [(&str, PartyKind); 2] =
+    [("internal", PartyKind::Internal), ("external", PartyKind::External)];
+
+fn choice<T: Copy>(fields: &Fields, name: &str, known: &[(&str, T)]) -> Result<Option<T>, ApiError> {
+    fields.optional(name, |fields, name| pick(name, &fields.text(name, LONGEST_TEXT)?, known))
+}
+
+/// The value of a name, whatever its case.
+pub(crate) fn pick<T: Copy>(name: &str, text: &str, known: &[(&str, T)]) -> Result<T, ApiError> {
+    let found = known.iter().find(|(known, _)| known.eq_ignore_ascii_case(text.trim()));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<String> = known.iter().map(|(known, _)| format!("`{known}`")).collect();
+        let text: String = text.chars().take(64).collect();
+        ApiError::invalid(format!("Field `{name}` has `{text}`; it takes {}.", names.join(", ")))
+    })
+}
+
+fn headers(fields: &Fields, known: Option<&Settings>) -> Result<BTreeMap<String, Secret>, ApiError> {
+    let read = |field: &str, entry: &Value| {
+        let refused = |what: String| Err(ApiError::invalid(format!("Field `{field}` {what}")));
+        let Some(header) = entry.as_object() else {
+            return refused("takes a list of objects with `name` and `value`.".to_owned());
+        };
+        if let Some(unknown) = header.keys().find(|key| !["name", "value"].contains(&key.as_str())) {
+            return refused(format!("has an entry with `{unknown}`; an entry has `name` and `value`."));
+        }
+        let name = header.get("name").and_then(Value::as_str).unwrap_or_default().trim().to_ascii_lowercase();
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || name.len() > LONGEST_TEXT || !name.bytes().all(token) {
+            return refused(format!("has `{name}`, which cannot be the name of a header."));
+        }
+        if RESERVED.contains(&name.as_str()) || name.starts_with("webhook-") {
+            return refused(format!("has `{name}`, which EasyConnect sets by itself."));
+        }
+        let value = match header.get("value") {
+            Some(Value::String(value)) => Secret::new(value.clone()),
+            None | Some(Value::Null) => match known.and_then(|known| known.headers.get(&name)) {
+                Some(value) => value.clone(),
+                None => return refused(format!("gives no value for `{name}`.")),
+            },
+            Some(_) => return refused(format!("has a value for `{name}` that is not text.")),
+        };
+        // A line break would let a value add headers of its own.
+        let sendable = |byte: u8| (0x20..0x7f).contains(&byte);
+        if value.expose().len() > LONGEST_SECRET || !value.expose().bytes().all(sendable) {
+            return refused(format!(
+                "has a value for `{name}` with more than {LONGEST_SECRET} characters, or others than printable ASCII."
+            ));
+        }
+        Ok((name, value))
+    };
+    let headers = fields.list("headers", MOST_HEADERS, read)?;
+    let count = headers.len();
+    let headers: BTreeMap<String, Secret> = headers.into_iter().collect();
+    if headers.len() < count {
+        return Err(ApiError::invalid("Field `headers` has one name twice."));
+    }
+    Ok(headers)
+}
+
+fn basic_auth(fields: &Fields, known: Option<&Settings>) -> Result<Option<BasicAuth>, ApiError> {
+    let username = fields.optional("basicAuthUser", |fields, name| fields.text(name, LONGEST_TEXT))?;
+    let password = fields.optional("basicAuthPassword", |fields, name| fields.text(name, LONGEST_SECRET))?;
+    match (username, password) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(ApiError::invalid("Field `basicAuthPassword` needs `basicAuthUser`.")),
+        (Some(username), _) if username.contains(':') => {
+            Err(ApiError::invalid("Field `basicAuthUser` has a colon, which basic authentication does not allow."))
+        }
+        (Some(username), Some(password)) => Ok(Some(BasicAuth { username, password: Secret::new(password) })),
+        (Some(username), None) => match known.and_then(|known| known.basic_auth.as_ref()) {
+            Some(known) => Ok(Some(BasicAuth { username, password: known.password.clone() })),
+            None => Err(ApiError::invalid("Field `basicAuthUser` needs `basicAuthPassword`.")),
+        },
+    }
+}
+
+/// A key with a list of extensions may have webhooks for these only: it has to name them. Notices concern the whole stack.
+pub(crate) fn require_own(key: &ApiKey, settings: &Settings) -> Result<(), ApiError> {
+    let message = if !has_own_extensions(key, settings) {
+        "The API key has a list of extensions; `extensions` has to name some of them, and no others."
+    } else if !has_own_kinds(key, settings) {
+        "The API key has a list of extensions; `kinds` can only be `call`."
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::with_message(Code::ExtensionNotAllowed, message))
+}
+
+pub(crate) fn is_own(key: &ApiKey, settings: &Settings) -> bool {
+    has_own_extensions(key, settings) && has_own_kinds(key, settings)
+}
+
+fn has_own_extensions(key: &ApiKey, settings: &Settings) -> bool {
+    let wanted = &settings.filter.extensions;
+    key.extensions.as_ref().is_none_or(|allowed| !wanted.is_empty() && wanted.is_subset(allowed))
+}
+
+fn has_own_kinds(key: &ApiKey, settings: &Settings) -> bool {
+    key.extensions.is_none() || settings.kinds.iter().all(|kind| *kind == Kind::Call)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Settings, String> {
+        let fields = Fields::parse(body.as_bytes(), &FIELDS).map_err(|error| error.message)?;
+        settings(&fields, None, false).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn platforms_name_the_address_in_their_own_way() {
+        for name in URL_NAMES {
+            let settings = read(&format!(r#"{{"{name}":"https://example.com/a?b=c"}}"#)).expect("settings");
+            assert_eq!(settings, Settings::new("https://example.com/a?b=c".to_owned()));
+        }
+        let both = read(r#"{"url":"https://a.example","hookUrl":"https://b.example"}"#);
+        assert_eq!(both, Err("Fields `url` and `hookUrl` mean the same; give one of them.".to_owned()));
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let settings = read(
+            r#"{"url":"https://example.com","method":"get","format":"extended","kinds":["call","agent.offline"],
+                "extensions":["42",43],"statuses":["ringing"],"direction":"incoming","missedOnly":true,"party":"external",
+                "numberPrefix":"+32","minimumDuration":5,"headers":[{"name":"X-Make-ApiKey","value":"k"}],
+                "basicAuthUser":"u","basicAuthPassword":"p","description":"CRM","expiresAt":"2030-01-01T00:00:00Z"}"#,
+        );
+        let settings = settings.expect("settings");
+        assert_eq!((settings.method, settings.format, settings.kinds.len()), (Method::Get, Format::Extended, 2));
+        assert!(settings.filter.missed_only && settings.headers.contains_key("x-make-apikey"));
+        assert_eq!(settings.expires_at, Some(1_893_456_000));
+    }
+
+    #[test]
+    fn problems_are_named() {
+        let refuses = |rest: &str, part: &str| {
+            let told = read(&format!(r#"{{"url":"https://example.com",{rest}}}"#)).expect_err(rest);
+            assert!(told.contains(part), "{told}");
+        };
+        refuses(r#""method":"PUT""#, "Field `method` has `PUT`; it takes `POST`, `GET`.");
+        refuses(r#""statuses":["ring"]"#, "it takes `ringing`, `connected`, `disconnected`.");
+        refuses(r#""headers":[{"name":"Host","value":"x"}]"#, "`host`, which EasyConnect sets by itself");
+        refuses(r#""headers":[{"name":"webhook-id","value":"x"}]"#, "which EasyConnect sets by itself");
+        refuses(r#""headers":[{"name":"a b","value":"x"}]"#, "cannot be the name of a header");
+        refuses(r#""headers":[{"name":"x","value":"a\r\nb: c"}]"#, "others than printable ASCII");
+        refuses(r#""headers":[{"name":"x"}]"#, "gives no value for `x`");
+        refuses(r#""headers":[{"name":"x","value":"1"},{"name":"X","value":"2"}]"#, "one name twice");
+        refuses(r#""basicAuthUser":"u""#, "needs `basicAuthPassword`");
+        assert!(read(r#"{"url":"http://example.com"}"#).expect_err("http").contains("does not allow http"));
+        assert!(read(r#"{"url":"example.com"}"#).expect_err("no scheme").contains("a whole URL"));
+        assert!(read(r#"{"url":"https://u:p@example.com"}"#).expect_err("user").contains("basicAuthUser"));
+        assert_eq!(read("{}").expect_err("no url"), "Field `url` is missing.");
+    }
+
+    #[test]
+    fn a_change_keeps_the_secrets_that_it_does_not_name() {
+        let known = read(
+            r#"{"url":"https://example.com","headers":[{"name":"x","value":"1"}],
+                             "basicAuthUser":"u","basicAuthPassword":"p"}"#,
+        );
+        let known = known.expect("settings");
+        let body = r#"{"url":"https://example.com","headers":[{"name":"x","value":null}],"basicAuthUser":"v"}"#;
+        let fields = Fields::parse(body.as_bytes(), &FIELDS).expect("fields");
+        let changed = settings(&fields, Some(&known), false).expect("settings");
+        assert_eq!(changed.headers["x"].expose(), "1");
+        let auth = changed.basic_auth.expect("basic authentication");
+        assert_eq!((auth.username.as_str(), auth.password.expose()), ("v", "p"));
+    }
+}

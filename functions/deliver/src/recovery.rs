@@ -1,0 +1,205 @@
+//! A receiver that accepts nothing, and its way back: what is parked, tried, drained and given up.
+//!
+//! What is parked is in the table and not in the queue, so a dead receiver holds up nothing and fills nothing. A parked delivery
+//! is taken out only after the queue has accepted it again; a crash in between sends it twice into the queue, where the log stops
+//! the second one.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use shared::delivery::{Delivery, DeliveryState, Drain, Trial};
+use shared::envelope;
+use shared::ids::SubscriptionId;
+use shared::queue::{BATCH, Outgoing, QueueError};
+use shared::subscription::{Subscription, SubscriptionState};
+use shared::tables::{Change, Parked, TableError};
+use tracing::{info, warn};
+
+use crate::context::Context;
+use crate::log;
+
+/// Parked deliveries that are read at once.
+const PAGE: usize = 50;
+/// What a draining message does before it makes way for others.
+const DRAINED_AT_ONCE: usize = 4 * PAGE;
+/// A delivery that was put back into the queue is handled within this time. Until then new ones still go behind it, so that none
+/// overtakes it.
+const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(5);
+const NEXT_LOOK: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecoveryError {
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error("the queue did not take a delivery back")]
+    NotTaken,
+}
+
+/// A webhook that was failing accepts again: its parked deliveries go first.
+pub(crate) async fn begin_drain(context: &Context, id: SubscriptionId, now: Timestamp) -> Result<(), RecoveryError> {
+    let change = Change::Drain { by_hand: false };
+    let Some(subscription) = context.state.change_state(id, &change, now).await? else {
+        return Ok(());
+    };
+    info!(subscription.id = %id, parked = subscription.health.parked, "The webhook accepts again");
+    ring(context, &subscription).await
+}
+
+/// Sends the message that drains. However often it is sent, each draining has one.
+async fn ring(context: &Context, subscription: &Subscription) -> Result<(), RecoveryError> {
+    let drain = Drain { drain: subscription.id, since: subscription.health.state_since.unwrap_or_default() };
+    let body = envelope::seal(&drain).expect("two numbers are always JSON");
+    let sent = context.deliveries.send_fifo(&[Outgoing { group: drain.group(), dedup: drain.dedup(), body }]).await?;
+    if sent.iter().all(shared::queue::Taken::is_yes) { Ok(()) } else { Err(RecoveryError::NotTaken) }
+}
+
+/// Puts parked deliveries back into the queue, oldest first. Returns when to look again, or `None` when all is done.
+pub(crate) async fn drain(
+    context: &Context,
+    drain: &Drain,
+    clock: impl Fn() -> Timestamp,
+) -> Result<Option<Duration>, RecoveryError> {
+    let id = drain.drain;
+    let mut moved = 0;
+    loop {
+        let Some(subscription) = context.state.subscription(id).await? else { return Ok(None) };
+        let health = &subscription.health;
+        if health.state != SubscriptionState::Draining || health.state_since != Some(drain.since) {
+            return Ok(None); // It fails again, or a later draining has its own message.
+        }
+        let parked = context.state.parked(id, None, PAGE).await?;
+        if parked.is_empty() {
+            let now = clock();
+            let settled = |at: i64| now.as_millisecond() - at >= SETTLED_AFTER.as_millis() as i64;
+            if !health.unparked_at.is_none_or(settled) {
+                return Ok(Some(NEXT_LOOK));
+            }
+            let active = context.state.change_state(id, &Change::Activate, now).await?;
+            if active.is_some() {
+                info!(subscription.id = %id, "The webhook is active again");
+            }
+            // A delivery that was parked in this moment is seen by the next look.
+            return Ok(active.is_none().then_some(NEXT_LOOK));
+        }
+        moved += parked.len();
+        let now = clock();
+        let (fresh, stale): (Vec<Parked>, Vec<Parked>) =
+            parked.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
+        close(context, stale, DeliveryState::Expired, now).await?;
+        requeue(context, fresh, None, now).await?;
+        if moved >= DRAINED_AT_ONCE {
+            return Ok(Some(Duration::ZERO));
+        }
+    }
+}
+
+/// The minute's look at every webhook that is not simply active.
+pub(crate) async fn look_after(context: &Context, now: Timestamp) -> Result<(), RecoveryError> {
+    for subscription in context.state.subscriptions().await? {
+        let id = subscription.id;
+        let looked = match subscription.health.state {
+            _ if !subscription.is_alive(now) => cancel_parked(context, &subscription, now).await,
+            SubscriptionState::Failing => probe(context, &subscription, now).await,
+            // The message may have been lost with a crash.
+            SubscriptionState::Draining => ring(context, &subscription).await,
+            SubscriptionState::Active | SubscriptionState::Off => Ok(()),
+        };
+        if let Err(error) = looked {
+            warn!(cause = %error, subscription.id = %id, "A webhook cannot be looked after now");
+        }
+    }
+    Ok(())
+}
+
+/// Tries whether a failing webhook accepts again, with the oldest delivery that is still worth it and that is of another call
+/// than the last trial's, so that one delivery that is refused for its own sake does not stand for all.
+async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -> Result<(), RecoveryError> {
+    let (mut after, mut fallback) = (None, None);
+    let chosen = loop {
+        let page = context.state.parked(subscription.id, after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { break fallback };
+        after = Some(last.place.clone());
+        let (fresh, stale): (Vec<Parked>, Vec<Parked>) =
+            page.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
+        close(context, stale, DeliveryState::Expired, now).await?;
+        let other = |parked: &&Parked| Some(parked.delivery.payload.subject()) != subscription.health.last_probed;
+        if let Some(parked) = fresh.iter().find(other) {
+            break Some(parked.clone());
+        }
+        fallback = fallback.or_else(|| fresh.into_iter().next());
+    };
+    let Some(parked) = chosen else { return Ok(()) };
+    context.state.note_probe(subscription.id, parked.delivery.payload.subject()).await?;
+    requeue(context, vec![parked], Some(Trial::Probe), now).await
+}
+
+/// Nothing will be sent to this webhook any more.
+async fn cancel_parked(context: &Context, subscription: &Subscription, now: Timestamp) -> Result<(), RecoveryError> {
+    if subscription.health.parked <= 0 {
+        return Ok(());
+    }
+    let parked = context.state.parked(subscription.id, None, PAGE).await?;
+    close(context, parked, DeliveryState::Cancelled, now).await
+}
+
+/// Sends deliveries into the queue again, in their order, and then takes them out of the park.
+async fn requeue(
+    context: &Context,
+    parked: Vec<Parked>,
+    trial: Option<Trial>,
+    now: Timestamp,
+) -> Result<(), RecoveryError> {
+    // Two of one group in one request keep their order, but if the first fails, the second must not stand before it.
+    let mut rest = parked.as_slice();
+    while !rest.is_empty() {
+        let same = |a: &Parked, b: &Parked| a.delivery.group() == b.delivery.group();
+        let mut size = 1;
+        while size < rest.len().min(BATCH) && !rest[..size].iter().any(|earlier| same(earlier, &rest[size])) {
+            size += 1;
+        }
+        let (batch, later) = rest.split_at(size);
+        rest = later;
+        let again: Vec<(&Parked, Delivery)> =
+            batch.iter().map(|parked| (parked, parked.delivery.again(trial))).collect();
+        let messages: Vec<Outgoing> = again
+            .iter()
+            .map(|(_, delivery)| Outgoing {
+                group: delivery.group(),
+                dedup: delivery.dedup(),
+                body: envelope::seal(delivery).expect("a delivery is always JSON"),
+            })
+            .collect();
+        let taken = context.deliveries.send_fifo(&messages).await?;
+        let mut all = true;
+        for ((parked, delivery), taken) in again.into_iter().zip(taken) {
+            if !taken.is_yes() {
+                all = false;
+                continue;
+            }
+            let before = context.state.delivery_log(&delivery.log_key()).await?;
+            let log = log::closed(&delivery, before, DeliveryState::Retrying, now);
+            context.state.unpark(parked, &log).await?;
+        }
+        if !all {
+            return Err(RecoveryError::NotTaken);
+        }
+    }
+    Ok(())
+}
+
+/// Takes deliveries out of the park that will not be sent any more.
+async fn close(
+    context: &Context,
+    parked: Vec<Parked>,
+    state: DeliveryState,
+    now: Timestamp,
+) -> Result<(), RecoveryError> {
+    for parked in &parked {
+        let before = context.state.delivery_log(&parked.delivery.log_key()).await?;
+        let log = log::closed(&parked.delivery, before, state, now);
+        context.state.unpark(parked, &log).await?;
+    }
+    Ok(())
+}

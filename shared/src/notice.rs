@@ -1,0 +1,65 @@
+//! What a webhook can be told besides calls: for people who have no other way to notice that something does not work.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{EventId, SubscriptionId};
+use crate::subscription::Kind;
+use crate::time::iso_millis;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notice {
+    pub id: EventId,
+    pub kind: Kind,
+    pub occurred_at: Timestamp,
+    /// What happened, for a person.
+    pub message: String,
+    /// The webhook that it is about, if it is about one.
+    #[serde(default)]
+    pub subscription_id: Option<SubscriptionId>,
+}
+
+/// A notice as a receiver gets it: flat, every property always present.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NoticeBody<'a> {
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    pub notice_id: EventId,
+    pub occurred_at: String,
+    pub message: &'a str,
+    pub subscription_id: Option<SubscriptionId>,
+}
+
+impl Notice {
+    /// The same thing that happened at the same moment is the same notice, whoever saw it.
+    pub fn new(kind: Kind, at: Timestamp, message: String, subscription_id: Option<SubscriptionId>) -> Self {
+        let subject = subscription_id.map(|id| id.to_string()).unwrap_or_default();
+        let id = EventId::of_notice(kind.as_str(), &subject, &iso_millis(at));
+        Self { id, kind, occurred_at: at, message, subscription_id }
+    }
+
+    pub fn body(&self) -> NoticeBody<'_> {
+        NoticeBody {
+            kind: self.kind,
+            notice_id: self.id,
+            occurred_at: iso_millis(self.occurred_at),
+            message: &self.message,
+            subscription_id: self.subscription_id,
+        }
+    }
+}
+
+impl NoticeBody<'_> {
+    /// In the form that a GET webhook appends to its query string.
+    pub fn query_pairs(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("type", self.kind.as_str().to_owned()),
+            ("noticeId", self.notice_id.to_string()),
+            ("occurredAt", self.occurred_at.clone()),
+            ("message", self.message.to_owned()),
+            ("subscriptionId", self.subscription_id.map(|id| id.to_string()).unwrap_or_default()),
+        ]
+    }
+}
