@@ -56,7 +56,7 @@ build: .venv/tools.stamp ## build everything that `make up` runs
 	@$(BUILD)
 
 clean: down ## remove everything that was built; ends the stack first
-	@rm -rf target dist .venv .aws-sam
+	@rm -rf target dist .venv .aws-sam tests/node/node_modules
 
 # Tools. The stamps make a second run work without a network.
 .venv/tools.stamp: infra/local/requirements.txt
@@ -66,6 +66,8 @@ clean: down ## remove everything that was built; ends the stack first
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-.venv/test-tools.stamp: infra/local/requirements-test.txt .venv/tools.stamp
+.venv/test-tools.stamp: infra/local/requirements-test.txt tests/node/package-lock.json .venv/tools.stamp
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/node; \
+		else echo "Node is not installed: the tests that need it will be skipped"; fi
 	@touch $@

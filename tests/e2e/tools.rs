@@ -1,11 +1,13 @@
-//! The API in the hands of tools that others have made. All they know of it is the OpenAPI file that it serves.
+//! The API and its webhooks in the hands of tools that others have made. All they know of the API is the OpenAPI file that it
+//! serves, and of webhooks what Standard Webhooks says.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use easyconnect_tests::{Agent, Pbx, Stack, paths};
+use easyconnect_tests::{Agent, Inbox, Pbx, Request, Stack, paths};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// Never made by anybody, but in the form of a key.
@@ -198,4 +200,79 @@ fn browser() -> Option<PathBuf> {
         .iter()
         .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
         .find(|program| program.is_file())
+}
+
+/// A webhook as a library that verifies signatures wants to see it.
+fn signed(request: &Request, content: &str) -> Value {
+    let header = |name: &str| request.header(name).to_owned();
+    let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| (name.to_owned(), header(name)));
+    json!({"headers": std::collections::BTreeMap::from(headers), "content": content})
+}
+
+/// What somebody else's library says of these webhooks.
+async fn verified(command: &mut Command, secret: &str, cases: &[Value]) -> Value {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("the script starts");
+    let question = json!({"secret": secret, "cases": cases}).to_string();
+    child.stdin.take().expect("a pipe").write_all(question.as_bytes()).await.expect("the script listens");
+    let output = child.wait_with_output().await.expect("the script ends");
+    assert!(output.status.success(), "{:?}: {}", command.as_std(), output.status);
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A library for receivers, if this machine has it.
+#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
+fn node() -> Option<Command> {
+    if file("../node/node_modules/standardwebhooks").is_dir() {
+        let mut node = Command::new("node");
+        node.arg(file("../node/verify.js"));
+        return Some(node);
+    }
+    println!("skipped: the JavaScript library is not installed; it needs Node and `npm ci --prefix tests/node`");
+    None
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn libraries_of_other_languages_verify_what_is_sent() {
+    let (stack, post, get) = tokio::join!(Stack::start(), Inbox::start(), Inbox::start());
+    let api = &stack.api;
+    let own_query = get.url("/hook?tenant=7");
+    let posting = api.post("/webhooks", json!({"url": post.url("/hook"), "format": "extended"})).await.with_status(201);
+    let getting = api.post("/webhooks", json!({"url": own_query, "method": "GET"})).await.with_status(201);
+    let test = async |id: &str| api.post(&format!("/webhooks/{id}/test?wait=20"), json!({})).await.ok();
+    test(posting.text("id")).await;
+    test(getting.text("id")).await;
+    let rotated = api.post(&format!("/webhooks/{}/secret", posting.text("id")), json!({})).await.ok();
+    test(posting.text("id")).await;
+
+    let posted = post.received();
+    let body = |n: usize| String::from_utf8(posted[n].body.to_vec()).expect("UTF-8");
+    let got = get.received().remove(0);
+    let appended = got.query.strip_prefix("tenant=7&").expect("the URL's own query comes first");
+    let mut late = signed(&posted[0], &body(0));
+    late["headers"]["webhook-timestamp"] = json!("1700000000");
+    let of_first_secret = [
+        signed(&posted[0], &body(0)),
+        signed(&posted[1], &body(1)),
+        signed(&posted[0], &body(1)),
+        signed(&posted[0], &body(0).replace("42", "43")),
+        late,
+    ];
+    let of_second_secret = [signed(&posted[0], &body(0)), signed(&posted[1], &body(1))];
+    let of_get = [signed(&got, appended), signed(&got, &got.query)];
+
+    let python = || {
+        let mut python = tool(&stack, "python");
+        python.arg(file("verify_webhooks.py"));
+        python
+    };
+    for library in [Some(python()), node()].into_iter().flatten() {
+        let mut library = library;
+        let genuine = verified(&mut library, posting.text("secret"), &of_first_secret).await;
+        assert_eq!(genuine, json!([true, true, false, false, false]), "{:?}", library.as_std());
+        let genuine = verified(&mut library, rotated.text("secret"), &of_second_secret).await;
+        assert_eq!(genuine, json!([false, true]), "{:?}", library.as_std());
+        let genuine = verified(&mut library, getting.text("secret"), &of_get).await;
+        assert_eq!(genuine, json!([true, false]), "{:?}", library.as_std());
+    }
 }

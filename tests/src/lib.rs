@@ -17,7 +17,7 @@ pub mod stack;
 pub use agent::{Agent, AgentOptions};
 pub use api::{Answer, Api};
 pub use eventually::{eventually, eventually_within};
-pub use inbox::{Inbox, Manner};
+pub use inbox::{Inbox, Manner, Request};
 pub use pbx::Pbx;
 pub use proxy::Proxy;
 pub use stack::Stack;
