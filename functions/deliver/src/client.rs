@@ -1,7 +1,9 @@
 //! The HTTP client that talks to strangers. It defends itself: addresses are filtered in the resolver, redirects are not
 //! followed, one time limit covers everything from the look-up to the last byte, and no answer is read without end.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -75,8 +77,11 @@ pub(crate) struct Answer {
 
 impl Webhooks {
     pub(crate) fn new(boundary: &Arc<Boundary>, limits: Limits) -> Self {
-        let boundary = Arc::clone(boundary);
-        let build: Build = Box::new(move || build(boundary, limits));
+        Self::with_resolver(Resolver { boundary: Arc::clone(boundary), look_up }, limits)
+    }
+
+    fn with_resolver(resolver: Resolver, limits: Limits) -> Self {
+        let build: Build = Box::new(move || build(resolver, limits));
         let client = Arc::new(LazyLock::new(build));
         let early = Arc::clone(&client);
         std::thread::spawn(move || LazyLock::force(&early).is_ok());
@@ -100,11 +105,11 @@ impl Webhooks {
     }
 }
 
-fn build(boundary: Arc<Boundary>, limits: Limits) -> Result<Client, BuildError> {
+fn build(resolver: Resolver, limits: Limits) -> Result<Client, BuildError> {
     let client = Client::builder()
         .tls_backend_preconfigured(tls()?)
-        .https_only(!boundary.http)
-        .dns_resolver(Resolver { boundary })
+        .https_only(!resolver.boundary.http)
+        .dns_resolver(resolver)
         .redirect(redirect::Policy::none())
         .no_proxy()
         .referer(false)
@@ -183,18 +188,26 @@ fn tls() -> Result<ClientConfig, rustls::Error> {
 #[derive(Clone, Debug)]
 struct Resolver {
     boundary: Arc<Boundary>,
+    look_up: fn(Name) -> LookUp,
+}
+
+type LookUp = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+/// Asks the system.
+fn look_up(name: Name) -> LookUp {
+    Box::pin(async move { Ok(tokio::net::lookup_host((name.as_str(), 0)).await?.collect()) })
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let boundary = Arc::clone(&self.boundary);
+        let (boundary, found) = (Arc::clone(&self.boundary), (self.look_up)(name));
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| Failure::Unresolved)?;
-            let mut found = found.peekable();
-            if found.peek().is_none() {
+            let found = found.await.map_err(|_| Failure::Unresolved)?;
+            if found.is_empty() {
                 return Err(Failure::Unresolved.into());
             }
-            let permitted: Vec<SocketAddr> = found.filter(|address| boundary.permits(address.ip())).collect();
+            let permitted: Vec<SocketAddr> =
+                found.into_iter().filter(|address| boundary.permits(address.ip())).collect();
             if permitted.is_empty() {
                 return Err(Failure::Forbidden.into());
             }

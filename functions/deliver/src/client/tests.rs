@@ -1,5 +1,6 @@
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -24,6 +25,10 @@ struct Receiver {
 
 impl Receiver {
     async fn start() -> Self {
+        Self::start_at([127, 0, 0, 1]).await
+    }
+
+    async fn start_at(address: [u8; 4]) -> Self {
         let seen = Seen::default();
         let note = async |State(seen): State<Seen>, method, uri, headers, body| {
             seen.lock().expect("not poisoned").push((method, uri, headers, body));
@@ -45,7 +50,7 @@ impl Receiver {
             .route("/silent", any(std::future::pending::<()>))
             .route("/busy", any(async || (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "17")])))
             .with_state(Arc::clone(&seen));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let listener = TcpListener::bind((Ipv4Addr::from(address), 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { port, seen }
@@ -162,6 +167,33 @@ async fn forbidden_addresses_are_not_reached() {
     let outcome = prepared.send(&webhooks(&closed, Duration::from_secs(10)), sample::now()).await;
     assert_eq!(outcome.result, Err(Failure::Forbidden));
     assert_eq!(receiver.seen(), 2);
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_mind_leads_nowhere() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    /// Passes whoever checks a name once and connects later.
+    fn look_up(_: Name) -> LookUp {
+        let last = if ASKED.fetch_add(1, Ordering::Relaxed) == 0 { 1 } else { 2 };
+        Box::pin(async move { Ok(vec![SocketAddr::from(([127, 0, 0, last], 0))]) })
+    }
+    let (receiver, forbidden) = (Receiver::start().await, Receiver::start_at([127, 0, 0, 2]).await);
+    let boundary = boundary();
+    let limit = Duration::from_secs(10);
+    let webhooks = Webhooks::with_resolver(
+        Resolver { boundary: Arc::clone(&boundary), look_up },
+        Limits { connect: limit, total: limit },
+    );
+    let post = async |port: u16| {
+        let subscription = sample::subscription(&format!("http://rebound.example:{port}/hook"), Method::Post);
+        let prepared = Prepared::new(&sample::delivery(), &subscription, &boundary, sample::now()).expect("a name");
+        prepared.send(&webhooks, sample::now()).await.result.map(|answer| answer.status)
+    };
+    assert_eq!(post(receiver.port).await, Ok(202));
+    assert_eq!(post(forbidden.port).await, Err(Failure::Forbidden));
+    // The warm connection goes where its address was checked, whatever the name says by now.
+    assert_eq!(post(receiver.port).await, Ok(202));
+    assert_eq!((receiver.seen(), forbidden.seen(), ASKED.load(Ordering::Relaxed)), (2, 0, 2));
 }
 
 #[tokio::test]
