@@ -5,6 +5,7 @@ mod apikeys;
 mod connect;
 mod high_availability;
 mod idempotency;
+mod isolation;
 mod local_stack;
 mod makecall;
 mod never_late;

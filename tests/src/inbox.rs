@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::stream;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -24,6 +25,7 @@ pub struct Request {
     pub query: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    pub received_at: Timestamp,
 }
 
 impl Request {
@@ -113,6 +115,11 @@ impl Inbox {
         self.memory.lock().expect("no panic").received.clone()
     }
 
+    /// How many requests have come.
+    pub fn count(&self) -> usize {
+        self.memory.lock().expect("no panic").received.len()
+    }
+
     /// Every event that came by POST, in the order of arrival.
     pub fn events(&self) -> Vec<Value> {
         self.received().iter().map(Request::event).collect()
@@ -162,6 +169,7 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let received_at = Timestamp::now();
     let text = String::from_utf8_lossy(&body).into_owned();
     let manner = {
         let mut memory = memory.lock().expect("no panic");
@@ -171,6 +179,7 @@ async fn receive(
             query: uri.query().unwrap_or_default().to_owned(),
             headers,
             body,
+            received_at,
         });
         memory.script.pop_front().map_or_else(|| memory.manner.clone(), Manner::Status)
     };

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rand::RngExt;
+use rustix::process::{Pid, Signal, kill_process};
 use shared::aws::{self, Location};
 use shared::clock::CloudClock;
+use shared::delivery::Delivery;
 use shared::event::CallEvent;
 use shared::ids::{CallId, SubscriptionId};
 use shared::queue::Queue;
@@ -100,7 +102,11 @@ impl Stack {
     }
 
     pub async fn subscribe_with(&self, url: &str, method: Method) -> Subscription {
-        let settings = Settings { method, ..Settings::new(url.to_owned()) };
+        self.register(Settings { method, ..Settings::new(url.to_owned()) }).await
+    }
+
+    /// Registers a webhook with everything its owner may decide.
+    pub async fn register(&self, settings: Settings) -> Subscription {
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let subscription = Subscription::new(SubscriptionId::random(), settings, secret, self.clock.now());
         self.state.put_subscription(&subscription).await.expect("the subscription is stored");
@@ -152,6 +158,12 @@ impl Stack {
         answer.json().await.expect("JSON")
     }
 
+    /// Hands `deliver` a delivery that is in no queue, and returns its answer.
+    pub async fn deliver(&self, delivery: &Delivery) -> serde_json::Value {
+        let record = (delivery.group(), shared::envelope::seal(delivery).expect("JSON"));
+        self.invoke("DELIVER_FUNCTION", &batch([record])).await
+    }
+
     /// How many messages a queue holds, waiting or in somebody's hands.
     pub async fn messages_in(&self, variable: &str) -> usize {
         use aws_sdk_sqs::types::QueueAttributeName as Name;
@@ -168,28 +180,30 @@ impl Stack {
         self.invoke("DELIVER_FUNCTION", &serde_json::json!({"source": "aws.events"})).await;
     }
 
-    /// Ends the environments of a function, so that its next request meets a cold start.
-    pub async fn force_cold_start(&self, function: &str) {
+    /// The processes that run a function at this moment.
+    pub fn environments(&self, function: &str) -> Vec<Pid> {
         let name = format!("AWS_LAMBDA_FUNCTION_NAME={}", self.var(function));
         let mark = format!("EASYCONNECT_LOCAL_STACK={}", self.folder.canonicalize().expect("a folder").display());
-        let environments = || {
-            let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
-            let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-            pids.filter(|pid| {
-                let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-                let has = |text: &str| variables.split(|byte| *byte == 0).any(|variable| variable == text.as_bytes());
-                has(&name) && has(&mark)
-            })
-            .collect::<Vec<_>>()
-        };
-        let running = environments();
+        let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| {
+            let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let has = |text: &str| variables.split(|byte| *byte == 0).any(|variable| variable == text.as_bytes());
+            has(&name) && has(&mark)
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
+    }
+
+    /// Ends the environments of a function, so that its next request meets a cold start.
+    pub async fn force_cold_start(&self, function: &str) {
+        let running = self.environments(function);
         assert!(!running.is_empty(), "no environment of {function} runs");
         for pid in &running {
-            let pid = rustix::process::Pid::from_raw(*pid).expect("a process id");
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = kill_process(*pid, Signal::KILL);
         }
         eventually("the environments have ended", async || {
-            let left = environments().into_iter().filter(|pid| running.contains(pid)).count();
+            let left = self.environments(function).into_iter().filter(|pid| running.contains(pid)).count();
             if left == 0 { Ok(()) } else { Err(format!("{left} left")) }
         })
         .await;
@@ -210,27 +224,30 @@ impl Stack {
 
 /// A batch of the events queue as Lambda hands it over.
 pub fn sqs_event(events: &[CallEvent]) -> serde_json::Value {
-    let records: Vec<_> = events
-        .iter()
-        .enumerate()
-        .map(|(n, event)| {
-            serde_json::json!({
-                "messageId": format!("injected-{n}"),
-                "receiptHandle": format!("none-{n}"),
-                "body": shared::envelope::seal(event).expect("JSON"),
-                "attributes": {
-                    "MessageGroupId": event.call_id().to_string(),
-                    "SentTimestamp": "1700000000000",
-                    "ApproximateReceiveCount": "1",
-                },
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:injected",
-                "awsRegion": "us-east-1",
-            })
+    let sealed = |event: &CallEvent| (event.call_id().to_string(), shared::envelope::seal(event).expect("JSON"));
+    batch(events.iter().map(sealed))
+}
+
+/// Messages that are in no queue, each with its group.
+fn batch(messages: impl IntoIterator<Item = (String, String)>) -> serde_json::Value {
+    let sent_at = jiff::Timestamp::now().as_millisecond().to_string();
+    let record = |(n, (group, body)): (usize, (String, String))| {
+        serde_json::json!({
+            "messageId": format!("injected-{n}"),
+            "receiptHandle": format!("none-{n}"),
+            "body": body,
+            "attributes": {
+                "MessageGroupId": group,
+                "SentTimestamp": sent_at,
+                "ApproximateReceiveCount": "1",
+            },
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:injected",
+            "awsRegion": "us-east-1",
         })
-        .collect();
-    serde_json::json!({"Records": records})
+    };
+    serde_json::json!({"Records": messages.into_iter().enumerate().map(record).collect::<Vec<_>>()})
 }
 
 impl Drop for Stack {
