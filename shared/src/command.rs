@@ -163,6 +163,11 @@ impl Command {
         Duration::from_millis(u64::try_from(now.as_millisecond() - self.created_at).unwrap_or(0))
     }
 
+    /// Whether it still exists for whoever asks; the table removes it some time after it no longer does.
+    pub fn is_kept(&self, now: Timestamp) -> bool {
+        self.expires_at > now.as_second()
+    }
+
     /// Nobody may claim it any more; the reader writes that down.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.state == CommandState::Queued && self.age(now) > EXPIRE_AFTER

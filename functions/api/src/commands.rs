@@ -114,7 +114,7 @@ async fn place(
     };
     if idempotency_key.is_some() {
         let now = Timestamp::now();
-        let known = in_time(look(&context.exchange, id)).await?.filter(|known| known.expires_at > now.as_second());
+        let known = in_time(look(&context.exchange, id)).await?.filter(|known| known.is_kept(now));
         if let Some(known) = known {
             return repeated(known, dialling::prefixes(&agents.unwrap_or_default()));
         }
@@ -172,7 +172,8 @@ async fn follow_up(context: &Context, placed: InTable, key: &ApiKey, until: Inst
         command =
             follow(&context.exchange, command, until.min(quiet), |command| command.state != CommandState::Queued).await;
         if command.state == CommandState::Queued && Instant::now() < until {
-            ring_again(context, &command).await;
+            // It may be one too many, but never acts twice; if it is lost, another one follows.
+            let _ = knock(context, &command).await;
         }
     }
     Ok(follow(&context.exchange, command, until, |command| command.state.is_final()).await)
@@ -192,8 +193,7 @@ async fn ring(context: &Context, command: Command, key: &ApiKey, prefixes: &Dial
     let id = command.command_id;
     let rung = async {
         dialling::record(&context.state, &command, key, prefixes).await?;
-        let message = envelope::seal(&command.doorbell()).map_err(|_| ApiError::new(Code::Internal))?;
-        in_time(context.doorbell.send(message)).await
+        knock(context, &command).await
     };
     let Err(failure) = rung.await else { return Ok(command) };
     match in_time(context.exchange.expire(id, Timestamp::now())).await {
@@ -203,11 +203,10 @@ async fn ring(context: &Context, command: Command, key: &ApiKey, prefixes: &Dial
     }
 }
 
-/// Another message for the same command. It may be one too many, but never acts twice.
-async fn ring_again(context: &Context, command: &Command) {
-    if let Ok(message) = envelope::seal(&command.doorbell()) {
-        let _ = in_time(context.doorbell.send(message)).await;
-    }
+/// Sends the message that brings an agent to the command.
+async fn knock(context: &Context, command: &Command) -> Result<(), ApiError> {
+    let message = envelope::seal(&command.doorbell()).map_err(|_| ApiError::new(Code::Internal))?;
+    in_time(context.doorbell.send(message)).await
 }
 
 /// The command as the table has it, after nobody can take it any more if it is overdue.
