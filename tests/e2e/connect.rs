@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use easyconnect_tests::{Agent, AgentOptions, Answer, Pbx, Stack, eventually};
+use easyconnect_tests::{Agent, AgentOptions, Answer, Pbx, Proxy, Stack, Stop, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use shared::agent_status::AgentStatus;
@@ -338,14 +338,12 @@ async fn calls_that_were_dialled_and_not_named_are_found_by_their_number() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_dialled_before_it_is_written_down() {
     let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
-    let proxy =
-        easyconnect_tests::Proxy::start(stack.var("AWS_ENDPOINT_URL"), &["DynamoDB_20120810.UpdateItem", "dials"])
-            .await;
+    let proxy = Proxy::start(stack.var("AWS_ENDPOINT_URL"), &["DynamoDB_20120810.UpdateItem", "dials"]).await;
     let options = AgentOptions { aws_endpoint: Some(proxy.url()), ..AgentOptions::default() };
     let mut agent = Agent::start_with(&stack, &pbx, "one", &options).await;
-    proxy.hold_next();
+    proxy.stop(Stop::Answer, 1);
     let command = begin(&stack, 45).await;
-    proxy.until_holding().await;
+    proxy.until_stopped().await;
     eventually("the heartbeat lists the command", async || {
         let agents = stack.exchange.known_agents().await.map_err(|error| error.to_string())?;
         if agents.iter().any(|agent| !agent.running.is_empty()) { Ok(()) } else { Err(format!("{agents:?}")) }

@@ -3,6 +3,7 @@
 mod agent;
 mod apikeys;
 mod connect;
+mod crashes;
 mod high_availability;
 mod idempotency;
 mod isolation;

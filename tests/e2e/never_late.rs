@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use easyconnect_tests::{Agent, AgentOptions, Pbx, Proxy, Stack, eventually};
+use easyconnect_tests::{Agent, AgentOptions, Pbx, Proxy, Stack, Stop, eventually};
 use serde_json::json;
 use shared::command::{ACT_WITHIN, CommandState};
 
@@ -68,10 +68,10 @@ async fn frozen_while_the_answer_to_its_claim_is_held_back() {
         Proxy::start(stack.var("AWS_ENDPOINT_URL"), &["DynamoDB_20120810.UpdateItem", ":queued", ":token"]).await;
     let options = AgentOptions { aws_endpoint: Some(proxy.url()), ..AgentOptions::default() };
     let agent = Agent::start_with(&stack, &pbx, "one", &options).await;
-    proxy.hold_next();
+    proxy.stop(Stop::Answer, 1);
     let answer = stack.api.post("/rcc/makecall?wait=0", json!({"from": "77", "to": "50"})).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
-    proxy.until_holding().await;
+    proxy.until_stopped().await;
     agent.freeze();
     proxy.release();
     tokio::time::sleep(TOO_OLD).await;

@@ -1,69 +1,88 @@
-//! A TCP proxy between an agent and the cloud that can hold back the answer to one request.
+//! An HTTP proxy in front of the cloud that can stop a request on its way, before it has happened or before its answer is back.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::api::http_client;
 use crate::eventually;
 
+/// Where a request is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
-    Off,
-    /// The answer to the next matching request will be held back.
-    Armed,
-    Holding,
+pub enum Stop {
+    /// Before the cloud has it. It will never get there.
+    Request,
+    /// After the cloud has done what it asks for; its answer is held back.
+    Answer,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Traffic {
+    /// Which of the matching requests to come is stopped, counted from 1. Those behind it stop as well.
+    stop: Option<(Stop, usize)>,
+    /// Matching requests before it that the cloud has not answered yet.
+    open: usize,
+    stopped: usize,
 }
 
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    hold: Arc<watch::Sender<Hold>>,
+    traffic: Arc<watch::Sender<Traffic>>,
     server: JoinHandle<()>,
 }
 
+#[derive(Clone)]
+struct Way {
+    client: reqwest::Client,
+    upstream: String,
+    texts: &'static [&'static str],
+    traffic: Arc<watch::Sender<Traffic>>,
+}
+
 impl Proxy {
-    /// Forwards to the host and port of `upstream`. A request matches when it holds all of the texts.
+    /// Forwards to this base URL. A request matches when the name of its operation and its body hold all of the texts.
     pub async fn start(upstream: &str, texts: &'static [&'static str]) -> Self {
-        let upstream = upstream.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let hold = Arc::new(watch::channel(Hold::Off).0);
-        let shared = hold.clone();
-        let server = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (upstream, hold) = (upstream.clone(), shared.clone());
-                tokio::spawn(async move {
-                    if let Ok(server) = TcpStream::connect(&upstream).await {
-                        forward(client, server, texts, &hold).await;
-                    }
-                });
-            }
-        });
-        Self { address, hold, server }
+        let traffic = Arc::new(watch::Sender::new(Traffic::default()));
+        let upstream = upstream.trim_end_matches('/').to_owned();
+        let way = Way { client: http_client(), upstream, texts, traffic: traffic.clone() };
+        let router = Router::new().fallback(forward).with_state(way);
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("the proxy serves") });
+        Self { address, traffic, server }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn hold_next(&self) {
-        self.hold.send_replace(Hold::Armed);
+    /// Stops the n-th matching request from now, and all that match after it.
+    pub fn stop(&self, stop: Stop, nth: usize) {
+        self.traffic.send_modify(|traffic| traffic.stop = Some((stop, nth)));
     }
 
-    pub async fn until_holding(&self) {
-        eventually("the proxy holds an answer back", async || match *self.hold.borrow() {
-            Hold::Holding => Ok(()),
-            other => Err(format!("{other:?}")),
+    /// Waits until a request is stopped and the cloud has answered all those before it.
+    pub async fn until_stopped(&self) {
+        eventually("the proxy stops a request", async || match *self.traffic.borrow() {
+            Traffic { stopped: 1.., open: 0, .. } => Ok(()),
+            traffic => Err(format!("{traffic:?}")),
         })
         .await;
     }
 
+    /// Lets the answers go that were held back, and stops nothing more.
     pub fn release(&self) {
-        self.hold.send_replace(Hold::Off);
+        self.traffic.send_modify(|traffic| traffic.stop = None);
     }
 }
 
@@ -73,43 +92,59 @@ impl Drop for Proxy {
     }
 }
 
-async fn forward(client: TcpStream, server: TcpStream, texts: &[&str], hold: &watch::Sender<Hold>) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let own = watch::channel(false).0;
-    let upstream = async {
-        let mut buffer = vec![0; 64 * 1024];
-        // Long enough for a request that comes in two pieces.
-        let mut recent = String::new();
-        while let Ok(n @ 1..) = from_client.read(&mut buffer).await {
-            recent.push_str(&String::from_utf8_lossy(&buffer[..n]));
-            if *hold.borrow() == Hold::Armed && texts.iter().all(|text| recent.contains(text)) {
-                hold.send_replace(Hold::Holding);
-                own.send_replace(true);
-                recent.clear();
-            }
-            let keep = recent.len().saturating_sub(16 * 1024);
-            if recent.is_char_boundary(keep) {
-                recent.drain(..keep);
-            }
-            if to_server.write_all(&buffer[..n]).await.is_err() {
-                break;
-            }
+async fn forward(State(way): State<Way>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let operation = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let content = String::from_utf8_lossy(&body);
+    let matches = way.texts.iter().all(|text| operation.contains(text) || content.contains(text));
+    if !matches {
+        return way.pass(method, &uri, headers, body).await;
+    }
+    let mut stop = None;
+    way.traffic.send_modify(|traffic| match &mut traffic.stop {
+        Some((place, 0 | 1)) => {
+            stop = Some(*place);
+            traffic.stopped += usize::from(*place == Stop::Request);
         }
-        let _ = to_server.shutdown().await;
-    };
-    let downstream = async {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(n @ 1..) = from_server.read(&mut buffer).await {
-            if *own.borrow() {
-                let _ = hold.subscribe().wait_for(|hold| *hold == Hold::Off).await;
-                own.send_replace(false);
-            }
-            if to_client.write_all(&buffer[..n]).await.is_err() {
-                break;
-            }
+        Some((_, before)) => {
+            *before -= 1;
+            traffic.open += 1;
         }
-        let _ = to_client.shutdown().await;
-    };
-    tokio::join!(upstream, downstream);
+        None => traffic.open += 1,
+    });
+    match stop {
+        // Until the client is gone.
+        Some(Stop::Request) => std::future::pending().await,
+        Some(Stop::Answer) => {
+            let answer = way.pass(method, &uri, headers, body).await;
+            way.traffic.send_modify(|traffic| traffic.stopped += 1);
+            let _ = way.traffic.subscribe().wait_for(|traffic| traffic.stop.is_none()).await;
+            answer
+        }
+        None => {
+            let answer = way.pass(method, &uri, headers, body).await;
+            way.traffic.send_modify(|traffic| traffic.open -= 1);
+            answer
+        }
+    }
+}
+
+impl Way {
+    async fn pass(&self, method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Response {
+        let url = format!("{}{uri}", self.upstream);
+        let request = self.client.request(method, url).headers(of_the_message(headers)).body(body);
+        let answer = async {
+            let answer = request.send().await?;
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            Ok::<_, reqwest::Error>((status, of_the_message(headers), answer.bytes().await?))
+        };
+        answer.await.map_or_else(|_| StatusCode::BAD_GATEWAY.into_response(), IntoResponse::into_response)
+    }
+}
+
+/// Without what concerns one connection only.
+fn of_the_message(mut headers: HeaderMap) -> HeaderMap {
+    for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+    headers
 }

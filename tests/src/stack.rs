@@ -140,22 +140,46 @@ impl Stack {
 
     /// Invokes a function directly, as its event source mapping would, and returns its answer.
     pub async fn invoke(&self, function: &str, payload: &serde_json::Value) -> serde_json::Value {
-        let client = http_client();
-        let url = format!("{}/2015-03-31/functions/{}/invocations", self.var("AWS_ENDPOINT_URL"), self.var(function));
-        let date = "20260101T000000Z";
-        let answer = client
-            .post(url)
-            // The local cloud takes this key as the account's root user and does not check its signature.
-            .header(
-                "authorization",
-                "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0",
-            )
-            .header("x-amz-date", date)
-            .body(payload.to_string())
-            .send()
-            .await
-            .expect("the function answers");
-        answer.json().await.expect("JSON")
+        let path = format!("/2015-03-31/functions/{}/invocations", self.var(function));
+        self.ask("lambda", http_client().post(self.endpoint(&path)).body(payload.to_string())).await
+    }
+
+    /// How a function is deployed.
+    pub async fn configuration(&self, function: &str) -> serde_json::Value {
+        let path = format!("/2015-03-31/functions/{}/configuration", self.var(function));
+        self.ask("lambda", http_client().get(self.endpoint(&path))).await
+    }
+
+    /// Stops the clock: from now on what happens every minute only happens when the test says so.
+    pub async fn stop_clock(&self) {
+        let rules = async |verb: &str, body: serde_json::Value| {
+            let request = http_client().post(self.endpoint("/")).header("x-amz-target", format!("AWSEvents.{verb}"));
+            self.ask("events", request.header("content-type", "application/x-amz-json-1.1").body(body.to_string()))
+                .await
+        };
+        let found = rules("ListRules", serde_json::json!({})).await;
+        let found = found["Rules"].as_array().filter(|rules| !rules.is_empty()).expect("a schedule").clone();
+        for rule in found {
+            rules("DisableRule", serde_json::json!({"Name": rule["Name"]})).await;
+        }
+    }
+
+    fn endpoint(&self, path: &str) -> String {
+        format!("{}{path}", self.var("AWS_ENDPOINT_URL"))
+    }
+
+    /// Sends a request to a service that no SDK is linked for.
+    async fn ask(&self, service: &str, request: reqwest::RequestBuilder) -> serde_json::Value {
+        // The local cloud takes this key as the account's root user and does not check its signature.
+        let signature = format!(
+            "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
+        let request = request.header("authorization", signature).header("x-amz-date", "20260101T000000Z");
+        let answer = request.send().await.expect("the cloud answers");
+        let status = answer.status();
+        let text = answer.text().await.expect("a whole answer");
+        assert!(status.is_success(), "{service} answers {status}: {text}");
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{service} answers without JSON: {text}"))
     }
 
     /// Hands `deliver` a delivery that is in no queue, and returns its answer.
@@ -229,7 +253,7 @@ pub fn sqs_event(events: &[CallEvent]) -> serde_json::Value {
 }
 
 /// Messages that are in no queue, each with its group.
-fn batch(messages: impl IntoIterator<Item = (String, String)>) -> serde_json::Value {
+pub fn batch(messages: impl IntoIterator<Item = (String, String)>) -> serde_json::Value {
     let sent_at = jiff::Timestamp::now().as_millisecond().to_string();
     let record = |(n, (group, body)): (usize, (String, String))| {
         serde_json::json!({

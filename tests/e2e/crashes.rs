@@ -1,0 +1,483 @@
+//! `fanout` and `deliver` are killed at each moment at which something is done and something is not yet. Nothing is lost, and only
+//! what a receiver accepted before the log knew of it is sent again, under the same `webhook-id`.
+//!
+//! The queue hands a batch over again when the function did not answer; so does the test, to another environment of the function.
+
+use std::collections::BTreeMap;
+
+use easyconnect_tests::stack::{batch, sqs_event};
+use easyconnect_tests::{Inbox, Lambda, Manner, Proxy, Stack, Stop, eventually};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Drain, Trial};
+use shared::envelope;
+use shared::event::{CallEvent, Status};
+use shared::ids::{CallId, DeliveryId, SubscriptionId};
+use shared::queue::Outgoing;
+use shared::subscription::{Method, Subscription, SubscriptionState};
+use shared::tables::Change;
+use uuid::Uuid;
+
+/// Nothing goes stale while a test is at it.
+const FRESH: [&str; 2] = ["RingingFreshSeconds=3600", "ConnectedFreshSeconds=3600"];
+const ALL_DONE: &str = r#"{"batchItemFailures":[]}"#;
+
+const SEND: &[&str] = &["AmazonSQS.SendMessageBatch"];
+const READ: &[&str] = &["DynamoDB_20120810.BatchGetItem"];
+const PUT: &[&str] = &["DynamoDB_20120810.PutItem"];
+const UPDATE: &[&str] = &["DynamoDB_20120810.UpdateItem"];
+const TRANSACTION: &[&str] = &["DynamoDB_20120810.TransactWriteItems"];
+
+/// When a function is killed: at its n-th request of a kind, before or after that has happened.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    request: &'static [&'static str],
+    stop: Stop,
+    nth: usize,
+}
+
+impl Moment {
+    fn before(request: &'static [&'static str], nth: usize) -> Self {
+        Self { request, stop: Stop::Request, nth }
+    }
+
+    fn after(request: &'static [&'static str], nth: usize) -> Self {
+        Self { request, stop: Stop::Answer, nth }
+    }
+}
+
+/// Runs a function on an event until that moment.
+async fn killed(stack: &Stack, function: &'static str, event: &Value, moment: Moment) {
+    let proxy = Proxy::start(stack.var("AWS_ENDPOINT_URL"), moment.request).await;
+    proxy.stop(moment.stop, moment.nth);
+    let mut lambda = Lambda::start(stack, function, &proxy.url()).await;
+    lambda.hand_over(event);
+    tokio::select! {
+        () = proxy.until_stopped() => {}
+        answer = lambda.answer() => panic!("{function} was done before {moment:?}: {answer}"),
+    }
+    lambda.kill().await;
+}
+
+/// Hands the batch to another environment, which nothing happens to.
+async fn comes_again(stack: &Stack, function: &'static str, event: &Value) {
+    let mut event = event.clone();
+    for record in event["Records"].as_array_mut().expect("records") {
+        record["receiptHandle"] = json!(format!("{} again", record["messageId"]));
+        record["attributes"]["ApproximateReceiveCount"] = json!("2");
+    }
+    let mut lambda = Lambda::start(stack, function, stack.var("AWS_ENDPOINT_URL")).await;
+    lambda.hand_over(&event);
+    assert_eq!(lambda.answer().await.to_string(), ALL_DONE);
+    lambda.kill().await;
+}
+
+/// The same messages under ids that no queue remembers, after a long time in it.
+fn copies(mut event: Value) -> Value {
+    for record in event["Records"].as_array_mut().expect("records") {
+        record["messageId"] = json!(Uuid::new_v4().to_string());
+    }
+    long_ago(event)
+}
+
+/// Nothing of the fast lane is left to these messages.
+fn long_ago(mut event: Value) -> Value {
+    for record in event["Records"].as_array_mut().expect("records") {
+        record["attributes"]["SentTimestamp"] = json!("1700000000000");
+    }
+    event
+}
+
+/// Three calls, one after the other begun, in the order in which things happened.
+fn calls() -> Vec<CallEvent> {
+    use Status::{Connected, Disconnected, Ringing};
+    let [a, b, c] = [(); 3].map(|()| CallId::from_uuid(Uuid::new_v4()));
+    let story = [(a, Ringing), (b, Ringing), (c, Disconnected), (a, Connected), (b, Disconnected), (a, Disconnected)];
+    let begin = Timestamp::now();
+    let event = |(n, (call, status)): (i64, (CallId, Status))| {
+        CallEvent::example(call, status, begin + SignedDuration::from_millis(n))
+    };
+    (0..).zip(story).map(event).collect()
+}
+
+fn deliveries(events: &[CallEvent], to: SubscriptionId) -> Vec<Delivery> {
+    events.iter().map(|event| Delivery::of_call(event.clone(), to)).collect()
+}
+
+fn deliveries_event<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> Value {
+    batch(deliveries.into_iter().map(|delivery| (delivery.group(), envelope::seal(delivery).expect("JSON"))))
+}
+
+fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
+    deliveries.iter().map(Delivery::id).collect()
+}
+
+/// The `webhook-id`s that came to a path, in their order.
+fn came(inbox: &Inbox, path: &str) -> Vec<DeliveryId> {
+    let requests = inbox.received().into_iter().filter(|request| request.path == path);
+    requests.map(|request| request.header("webhook-id").parse().expect("an id")).collect()
+}
+
+/// Each call's part of the deliveries, in their order.
+fn by_call(ids: &[DeliveryId], deliveries: &[Delivery]) -> BTreeMap<CallId, Vec<DeliveryId>> {
+    let mut calls = BTreeMap::<_, Vec<_>>::new();
+    for id in ids {
+        let delivery = deliveries.iter().find(|delivery| delivery.id() == *id).expect("a delivery of this test");
+        calls.entry(delivery.payload.subject()).or_default().push(*id);
+    }
+    calls
+}
+
+async fn until_queue_is_empty(stack: &Stack, variable: &str) {
+    eventually(&format!("{variable} is empty"), async || match stack.messages_in(variable).await {
+        0 => Ok(()),
+        n => Err(format!("{n} messages")),
+    })
+    .await;
+}
+
+async fn subscription(stack: &Stack, id: SubscriptionId) -> Subscription {
+    stack.state.subscription(id).await.expect("the table answers").expect("the webhook exists")
+}
+
+async fn until_webhook(stack: &Stack, id: SubscriptionId, what: &str, holds: impl Fn(&Subscription) -> bool) {
+    eventually(&format!("the webhook {what}"), async || match subscription(stack, id).await {
+        found if holds(&found) => Ok(()),
+        found => Err(format!("{:?}", found.health)),
+    })
+    .await;
+}
+
+async fn log_of(stack: &Stack, delivery: &Delivery) -> DeliveryLog {
+    let log = stack.state.delivery_log(&delivery.log_key()).await.expect("the table answers");
+    log.unwrap_or_else(|| panic!("no log of {delivery:?}"))
+}
+
+/// Everything is in the log in this state.
+async fn logged(stack: &Stack, deliveries: &[Delivery], state: DeliveryState) {
+    for delivery in deliveries {
+        let log = log_of(stack, delivery).await;
+        assert_eq!(log.state, state, "{log:?}");
+    }
+}
+
+/// More than the queue takes at once.
+const RECEIVERS: usize = 11;
+/// What the fan-out of the three calls sends: the first events of each call to all receivers, then the second ones, then the third.
+const SENDS: usize = (3 * RECEIVERS).div_ceil(10) + (2 * RECEIVERS).div_ceil(10) + RECEIVERS.div_ceil(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fanout_that_is_killed_loses_nothing_and_repeats_nothing() {
+    let (stack, inbox) = tokio::join!(Stack::start_with(&FRESH), Inbox::start());
+    let mut receivers = Vec::new();
+    for n in 0..RECEIVERS {
+        receivers.push(stack.subscribe_with(&inbox.url(&format!("/{n}")), Method::Post).await.id);
+    }
+    let mut moments: Vec<Moment> = (1..=SENDS).map(|nth| Moment::before(SEND, nth)).collect();
+    moments.extend([Moment::before(TRANSACTION, 1), Moment::after(TRANSACTION, 1)]);
+    let mut told: Vec<Vec<CallEvent>> = Vec::new();
+    for moment in moments {
+        let events = calls();
+        let event = sqs_event(&events);
+        killed(&stack, "fanout", &event, moment).await;
+        comes_again(&stack, "fanout", &event).await;
+        told.push(events);
+    }
+
+    // One that nothing happens to sends as often as this test believes.
+    let events = calls();
+    let proxy = Proxy::start(stack.var("AWS_ENDPOINT_URL"), SEND).await;
+    proxy.stop(Stop::Request, SENDS + 1);
+    let mut lambda = Lambda::start(&stack, "fanout", &proxy.url()).await;
+    lambda.hand_over(&sqs_event(&events));
+    assert_eq!(lambda.answer().await.to_string(), ALL_DONE);
+    told.push(events);
+
+    let to = |n: usize| -> Vec<Delivery> { told.iter().flat_map(|events| deliveries(events, receivers[n])).collect() };
+    let as_it_should_be = || {
+        for n in 0..RECEIVERS {
+            let (came, wanted) = (came(&inbox, &format!("/{n}")), to(n));
+            assert_eq!(by_call(&came, &wanted), by_call(&ids(&wanted), &wanted), "receiver {n}");
+        }
+    };
+    until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
+    as_it_should_be();
+    let recorded = told.iter().map(Vec::len).sum::<usize>();
+    let feed = stack.state.feed(0, recorded + 1, recorded as u64 + 1).await.expect("the table answers");
+    assert_eq!(stack.state.feed_length().await.expect("the table answers"), recorded as u64);
+    assert_eq!(feed.len(), recorded, "each event is in the feed once");
+
+    // The queue has forgotten the events and the deliveries, and they come once more.
+    for events in &told {
+        let answer = stack.invoke("FANOUT_FUNCTION", &copies(sqs_event(events))).await;
+        assert_eq!(answer.to_string(), ALL_DONE);
+        for receiver in &receivers {
+            let copies = copies(deliveries_event(&deliveries(events, *receiver)));
+            assert_eq!(stack.invoke("DELIVER_FUNCTION", &copies).await.to_string(), ALL_DONE);
+        }
+    }
+    until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
+    as_it_should_be();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliver_that_is_killed_repeats_only_what_the_log_does_not_know() {
+    let (stack, inbox) = tokio::join!(Stack::start_with(&FRESH), Inbox::start());
+    let moments = (1..=calls().len()).flat_map(|nth| {
+        // Before the request, between the receiver's answer and the log, and between the log and the function's own answer.
+        [(Moment::after(READ, nth), false), (Moment::before(PUT, nth), true), (Moment::after(PUT, nth), false)]
+    });
+    // The first success is noted with the webhook, too.
+    let noted = [(Moment::before(UPDATE, 1), false), (Moment::after(UPDATE, 1), false)];
+    for (n, (moment, repeats)) in moments.chain(noted).enumerate() {
+        let path = format!("/{n}");
+        let to = stack.subscribe_with(&inbox.url(&path), Method::Post).await.id;
+        let deliveries = deliveries(&calls(), to);
+        let event = deliveries_event(&deliveries);
+        killed(&stack, "deliver", &event, moment).await;
+        comes_again(&stack, "deliver", &event).await;
+
+        let mut expected = ids(&deliveries);
+        if repeats {
+            expected.insert(moment.nth, expected[moment.nth - 1]);
+        }
+        assert_eq!(came(&inbox, &path), expected, "{moment:?}");
+        logged(&stack, &deliveries, DeliveryState::Delivered).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliver_that_is_killed_while_it_parks_loses_nothing_and_parks_nothing_twice() {
+    let (stack, inbox) = tokio::join!(Stack::start_with(&FRESH), Inbox::start());
+    stack.stop_clock().await;
+    inbox.behave(Manner::Status(503));
+    // The webhook's state changes with the first delivery.
+    let mut moments = vec![Moment::before(UPDATE, 1), Moment::after(UPDATE, 1)];
+    moments.extend(
+        (1..=calls().len()).flat_map(|nth| [Moment::before(TRANSACTION, nth), Moment::after(TRANSACTION, nth)]),
+    );
+    let mut webhooks = Vec::new();
+    for (n, moment) in moments.into_iter().enumerate() {
+        let path = format!("/{n}");
+        let to = stack.subscribe_with(&inbox.url(&path), Method::Post).await.id;
+        let deliveries = deliveries(&calls(), to);
+        let event = long_ago(deliveries_event(&deliveries));
+        killed(&stack, "deliver", &event, moment).await;
+        comes_again(&stack, "deliver", &event).await;
+        comes_again(&stack, "deliver", &copies(event)).await;
+
+        let health = subscription(&stack, to).await.health;
+        assert_eq!((health.state, health.parked), (SubscriptionState::Failing, 6), "{moment:?}");
+        let parked = stack.state.parked(to, None, 100).await.expect("the table answers");
+        let parked: Vec<Delivery> = parked.into_iter().map(|parked| parked.delivery).collect();
+        assert_eq!(ids(&parked), ids(&deliveries), "{moment:?}");
+        logged(&stack, &deliveries, DeliveryState::Parked).await;
+        webhooks.push((path, to, deliveries));
+    }
+
+    inbox.behave(Manner::Status(204));
+    inbox.forget();
+    for (_, id, _) in &webhooks {
+        stack.api.post(&format!("/webhooks/{id}/resume"), json!({})).await.ok();
+    }
+    each_came_once(&stack, &inbox, &webhooks).await;
+}
+
+/// Waits until the webhooks are active, and looks at what has come to their paths.
+async fn each_came_once(stack: &Stack, inbox: &Inbox, webhooks: &[(String, SubscriptionId, Vec<Delivery>)]) {
+    for (path, id, deliveries) in webhooks {
+        until_webhook(stack, *id, "is active", |found| found.health.state == SubscriptionState::Active).await;
+        assert_eq!(subscription(stack, *id).await.health.parked, 0, "{path}");
+        until_queue_is_empty(stack, "DELIVERIES_QUEUE_URL").await;
+        let came = came(inbox, path);
+        assert_eq!(by_call(&came, deliveries), by_call(&ids(deliveries), deliveries), "{path}");
+        logged(stack, deliveries, DeliveryState::Delivered).await;
+    }
+}
+
+/// A webhook that has accepted nothing and has six deliveries parked.
+async fn failing(stack: &Stack, inbox: &Inbox, path: &str) -> (String, SubscriptionId, Vec<Delivery>) {
+    let id = stack.subscribe_with(&inbox.url(path), Method::Post).await.id;
+    let deliveries = deliveries(&calls(), id);
+    let answer = stack.invoke("DELIVER_FUNCTION", &long_ago(deliveries_event(&deliveries))).await;
+    assert_eq!(answer.to_string(), ALL_DONE);
+    let health = subscription(stack, id).await.health;
+    assert_eq!((health.state, health.parked), (SubscriptionState::Failing, 6));
+    (path.to_owned(), id, deliveries)
+}
+
+/// Begins to drain a webhook, and returns the message that does it.
+async fn draining(stack: &Stack, id: SubscriptionId) -> Outgoing {
+    let change = Change::Drain { by_hand: true };
+    let changed = stack.state.change_state(id, &change, stack.clock.now()).await.expect("the table answers");
+    let since = changed.expect("the state changes").health.state_since.expect("a time");
+    let drain = Drain { drain: id, since };
+    Outgoing { group: drain.group(), dedup: drain.dedup(), body: envelope::seal(&drain).expect("JSON") }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliver_that_is_killed_while_it_drains_loses_nothing_and_repeats_nothing() {
+    let (stack, inbox) = tokio::join!(Stack::start_with(&FRESH), Inbox::start());
+    stack.stop_clock().await;
+    inbox.behave(Manner::Status(503));
+    // A request to the queue takes no two deliveries of a call.
+    let mut moments: Vec<Moment> = (1..=3).map(|nth| Moment::before(SEND, nth)).collect();
+    moments.extend(
+        (1..=calls().len()).flat_map(|nth| [Moment::before(TRANSACTION, nth), Moment::after(TRANSACTION, nth)]),
+    );
+    let mut webhooks = Vec::new();
+    for n in 0..moments.len() {
+        webhooks.push(failing(&stack, &inbox, &format!("/{n}")).await);
+    }
+    inbox.behave(Manner::Status(204));
+    inbox.forget();
+    let mut messages = Vec::new();
+    for ((_, id, _), moment) in webhooks.iter().zip(moments) {
+        let message = draining(&stack, *id).await;
+        killed(&stack, "deliver", &batch([(message.group.clone(), message.body.clone())]), moment).await;
+        messages.push(message);
+    }
+    // With nothing parked it only remains to write down that the webhook is active.
+    for (path, moment) in [("/early", Moment::before(UPDATE, 1)), ("/late", Moment::after(UPDATE, 1))] {
+        let id = stack.subscribe_with(&inbox.url(path), Method::Post).await.id;
+        let fail = Change::Fail { reason: "a test" };
+        stack.state.change_state(id, &fail, stack.clock.now()).await.expect("the table answers");
+        let message = draining(&stack, id).await;
+        killed(&stack, "deliver", &batch([(message.group.clone(), message.body.clone())]), moment).await;
+        messages.push(message);
+        webhooks.push((path.to_owned(), id, Vec::new()));
+    }
+
+    // The messages appear again, and the deployed function gets them.
+    for message in messages {
+        let taken = stack.queue("DELIVERIES_QUEUE_URL").send_fifo(&[message]).await.expect("the queue answers");
+        assert!(taken[0].is_yes());
+    }
+    each_came_once(&stack, &inbox, &webhooks).await;
+
+    // The queue has forgotten both rounds, and they come once more.
+    for (_, _, deliveries) in &webhooks {
+        let again: Vec<Delivery> = deliveries.iter().map(|delivery| delivery.again(None)).collect();
+        let copies = copies(deliveries_event(deliveries.iter().chain(&again)));
+        assert_eq!(stack.invoke("DELIVER_FUNCTION", &copies).await.to_string(), ALL_DONE);
+    }
+    each_came_once(&stack, &inbox, &webhooks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliver_that_is_killed_while_it_tries_a_failing_receiver_loses_nothing_and_repeats_nothing() {
+    let (stack, inbox) = tokio::join!(Stack::start_with(&FRESH), Inbox::start());
+    stack.stop_clock().await;
+    let minute = json!({"source": "aws.events"});
+    let unparks = Moment::before(TRANSACTION, 1);
+    let first =
+        async |id| -> Delivery { stack.state.parked(id, None, 1).await.expect("the table answers").remove(0).delivery };
+
+    // The trial is on its way and was not taken out of the park. It fails, and is parked in its own place.
+    inbox.behave(Manner::Status(503));
+    let webhook = failing(&stack, &inbox, "/down").await;
+    killed(&stack, "deliver", &minute, unparks).await;
+    eventually("the trial is parked again", async || match first(webhook.1).await.round {
+        1 => Ok(()),
+        round => Err(format!("round {round}")),
+    })
+    .await;
+    assert_eq!(subscription(&stack, webhook.1).await.health.parked, 6);
+    inbox.behave(Manner::Status(204));
+    inbox.forget();
+    stack.tick().await;
+    each_came_once(&stack, &inbox, &[webhook]).await;
+
+    // The same, but the receiver accepts it.
+    inbox.behave(Manner::Status(503));
+    let webhook = failing(&stack, &inbox, "/up").await;
+    inbox.behave(Manner::Status(204));
+    inbox.forget();
+    killed(&stack, "deliver", &minute, unparks).await;
+    each_came_once(&stack, &inbox, &[webhook]).await;
+
+    // It was accepted and logged, but what follows from that was not written down, or written down and not begun.
+    let unnoticed = (Moment::before(UPDATE, 1), SubscriptionState::Failing);
+    let unbegun = (Moment::after(UPDATE, 1), SubscriptionState::Draining);
+    for (path, (moment, state)) in [("/unnoticed", unnoticed), ("/unbegun", unbegun)] {
+        inbox.behave(Manner::Status(503));
+        let webhook = failing(&stack, &inbox, path).await;
+        inbox.behave(Manner::Status(204));
+        inbox.forget();
+        let trial = deliveries_event(&[first(webhook.1).await.again(Some(Trial::Probe))]);
+        killed(&stack, "deliver", &trial, moment).await;
+        comes_again(&stack, "deliver", &trial).await;
+        assert_eq!(subscription(&stack, webhook.1).await.health.state, state);
+        // A failing webhook's first minute meets the delivery that was accepted, the second one another.
+        for _ in 0..2 {
+            stack.tick().await;
+            until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
+        }
+        each_came_once(&stack, &inbox, &[webhook]).await;
+    }
+}
+
+/// Hands copies of a delivery to `deliver` while the receiver accepts everything, and shows that they do nothing.
+async fn copy_does_nothing(stack: &Stack, inbox: &Inbox, delivery: &Delivery, state: DeliveryState) {
+    let log = log_of(stack, delivery).await;
+    assert_eq!(log.state, state, "{log:?}");
+    let health = subscription(stack, delivery.subscription_id).await.health;
+    inbox.behave(Manner::Status(204));
+    inbox.forget();
+    for _ in 0..2 {
+        let answer = stack.invoke("DELIVER_FUNCTION", &copies(deliveries_event([delivery]))).await;
+        assert_eq!(answer.to_string(), ALL_DONE);
+    }
+    assert_eq!(inbox.received().len(), 0, "a copy of {state:?}");
+    assert_eq!(log_of(stack, delivery).await, log);
+    assert_eq!(subscription(stack, delivery.subscription_id).await.health, health);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_deliveries_past_the_queue_reach_nobody() {
+    let (stack, inbox) = tokio::join!(Stack::start(), Inbox::start());
+    stack.stop_clock().await;
+    let deliver = async |event: Value| {
+        assert_eq!(stack.invoke("DELIVER_FUNCTION", &event).await.to_string(), ALL_DONE);
+    };
+    let end_of_a_call = |to| {
+        let call = CallId::from_uuid(Uuid::new_v4());
+        Delivery::of_call(CallEvent::example(call, Status::Disconnected, Timestamp::now()), to)
+    };
+    let to = stack.subscribe(&inbox).await.id;
+
+    let delivered = end_of_a_call(to);
+    deliver(deliveries_event([&delivered])).await;
+    copy_does_nothing(&stack, &inbox, &delivered, DeliveryState::Delivered).await;
+
+    let an_hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
+    let call = CallId::from_uuid(Uuid::new_v4());
+    let expired = Delivery::of_call(CallEvent::example(call, Status::Ringing, an_hour_ago), to);
+    deliver(deliveries_event([&expired])).await;
+    copy_does_nothing(&stack, &inbox, &expired, DeliveryState::Expired).await;
+
+    // The fast lane has ended, and others were accepted on it.
+    inbox.behave(Manner::Status(500));
+    let failed = end_of_a_call(to);
+    deliver(long_ago(deliveries_event([&failed]))).await;
+    copy_does_nothing(&stack, &inbox, &failed, DeliveryState::Failed).await;
+
+    // The receiver wanted no more, and wants it again now.
+    inbox.behave(Manner::Status(410));
+    let cancelled = end_of_a_call(to);
+    deliver(deliveries_event([&cancelled])).await;
+    stack.api.post(&format!("/webhooks/{to}/resume"), json!({})).await.ok();
+    until_webhook(&stack, to, "is active", |found| found.health.state == SubscriptionState::Active).await;
+    copy_does_nothing(&stack, &inbox, &cancelled, DeliveryState::Cancelled).await;
+
+    inbox.behave(Manner::Status(503));
+    let (_, failing, six) = failing(&stack, &inbox, "/failing").await;
+    let parked = six.last().expect("six");
+    copy_does_nothing(&stack, &inbox, parked, DeliveryState::Parked).await;
+    assert_eq!(subscription(&stack, failing).await.health.parked, 6);
+    stack.api.post(&format!("/webhooks/{failing}/resume"), json!({})).await.ok();
+    until_webhook(&stack, failing, "is active", |found| found.health.state == SubscriptionState::Active).await;
+    for round in [parked.clone(), parked.again(None)] {
+        copy_does_nothing(&stack, &inbox, &round, DeliveryState::Delivered).await;
+    }
+}
