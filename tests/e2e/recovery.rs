@@ -1,9 +1,11 @@
 //! Receivers that fail: for a while, for good, for one delivery only, or on purpose.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use easyconnect_tests::{Agent, Answer, Inbox, Manner, Pbx, Stack, eventually, eventually_within};
+use easyconnect_tests::{Agent, Answer, Inbox, Manner, Pbx, Stack, eventually, eventually_within, traffic};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 const CALLER: &str = "+32472591687";
 const OTHER: &str = "+32475000001";
@@ -33,11 +35,10 @@ async fn until_webhook(stack: &Stack, id: &str, what: &str, holds: impl Fn(&Answ
 
 /// "status state" of every delivery in the log, oldest first.
 async fn log_of(stack: &Stack, id: &str) -> Vec<String> {
-    let log = stack.api.get(&format!("/webhooks/{id}/deliveries?limit=200")).await.ok();
     let line = |delivery: &Value| {
         format!("{} {}", delivery["about"].as_str().unwrap_or("?"), delivery["state"].as_str().unwrap_or("?"))
     };
-    log.body["deliveries"].as_array().expect("deliveries").iter().rev().map(line).collect()
+    stack.api.log_of(id).await.iter().map(line).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,6 +197,54 @@ async fn receiver_that_fails_for_a_while_gets_everything_in_order() {
     inbox.behave(Manner::Status(204));
     inbox.expect(&["42 disconnected", "43 disconnected", "44 disconnected"]).await;
     assert_eq!(webhook(&stack, &id).await.text("state"), "active");
+}
+
+/// A receiver that is away for a while in the middle of a busy hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn hundred_calls_around_an_outage_arrive_in_order_and_once() {
+    const CALLS: usize = 100;
+    let stack = Stack::start_with(&["RingingFreshSeconds=10"]);
+    let (stack, pbx, inbox, healthy) = tokio::join!(stack, Pbx::start(), Inbox::start(), Inbox::start());
+    let _agent = Agent::start(&stack, &pbx, "one").await;
+    let id = subscribe(&stack, &inbox).await;
+    subscribe(&stack, &healthy).await;
+    let outage = async {
+        eventually("the first calls were told", async || match inbox.accepted().len() {
+            10.. => Ok(()),
+            n => Err(n.to_string()),
+        })
+        .await;
+        inbox.behave(Manner::Status(503));
+        sleep(Duration::from_secs(20)).await;
+        inbox.behave(Manner::Status(204));
+    };
+    tokio::join!(traffic::place(&pbx, CALLS, Duration::from_millis(300)), outage);
+
+    eventually_within(Duration::from_secs(90), "the healthy receiver was told everything, once", async || {
+        traffic::complaint(&traffic::by_call(&healthy.events()), CALLS).map_or(Ok(()), Err)
+    })
+    .await;
+    let log = eventually_within(Duration::from_secs(90), "nothing is under way any more", async || {
+        let log = stack.api.log_of(&id).await;
+        let open = log.iter().filter(|delivery| delivery["state"] == "retrying").count();
+        if open == 0 && log.len() == healthy.count() { Ok(log) } else { Err(format!("{open} of {}", log.len())) }
+    })
+    .await;
+
+    // What was accepted and what the log says agree, each call's events came in order, and only what went stale is missing.
+    let accepted = traffic::by_call(&inbox.accepted());
+    let mut logged: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for delivery in &log {
+        let text = |name: &str| delivery[name].as_str().unwrap_or_default().to_owned();
+        match text("state").as_str() {
+            "delivered" => logged.entry(text("CallId")).or_default().push(text("about")),
+            "expired" => assert_eq!(delivery["about"], "ringing", "{delivery}"),
+            _ => panic!("{delivery}"),
+        }
+    }
+    assert_eq!(accepted, logged);
+    assert!(log.iter().any(|delivery| delivery["state"] == "expired"), "nothing went stale in the outage");
+    assert!(inbox.count() > inbox.accepted().len(), "nothing was refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]

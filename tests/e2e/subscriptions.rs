@@ -1,5 +1,8 @@
 //! Webhooks as their owners deal with them.
 
+use std::time::Duration;
+
+use easyconnect_tests::polling::{self, Story};
 use easyconnect_tests::{Agent, Inbox, Manner, Pbx, Stack, eventually};
 use serde_json::{Value, json};
 
@@ -181,6 +184,11 @@ async fn poller_sees_each_event_once_and_in_order() {
     assert_eq!((&none.body["events"], none.text("cursor")), (&json!([]), cursor.as_str()));
     let sample = api.get("/events/sample").await.ok();
     assert_eq!(sample.body.as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poller_and_webhook_agree_while_one_agent_loses_its_queue() {
+    polling::tell(Story { calls: 40, every: Duration::from_millis(300), cut: Duration::from_secs(8) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

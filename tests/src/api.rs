@@ -107,6 +107,21 @@ impl Api {
         self.send(self.client.post(self.url(path)).header("idempotency-key", name).json(body)).await
     }
 
+    /// Every delivery in a webhook's log, oldest first.
+    pub async fn log_of(&self, webhook: &str) -> Vec<Value> {
+        let (mut log, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("/webhooks/{webhook}/deliveries?limit=200{cursor}")).await.ok();
+            log.extend(page.body["deliveries"].as_array().cloned().expect("deliveries"));
+            match page.body["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        log.reverse();
+        log
+    }
+
     pub async fn make_call(&self, from: &str, to: &str) -> Answer {
         self.post("/rcc/makecall", json!({"from": from, "to": to})).await
     }

@@ -26,6 +26,8 @@ pub struct Request {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub received_at: Timestamp,
+    /// Whether it was answered with a 2xx.
+    pub accepted: bool,
 }
 
 impl Request {
@@ -125,6 +127,11 @@ impl Inbox {
         self.received().iter().map(Request::event).collect()
     }
 
+    /// Every event that was accepted, in the order of arrival.
+    pub fn accepted(&self) -> Vec<Value> {
+        self.received().iter().filter(|request| request.accepted).map(Request::event).collect()
+    }
+
     /// "extension status" of every event, in the order of arrival.
     pub fn statuses(&self) -> Vec<String> {
         let text = |event: &Value, name: &str| event[name].as_str().unwrap_or("?").to_owned();
@@ -173,6 +180,7 @@ async fn receive(
     let text = String::from_utf8_lossy(&body).into_owned();
     let manner = {
         let mut memory = memory.lock().expect("no panic");
+        let manner = memory.script.pop_front().map_or_else(|| memory.manner.clone(), Manner::Status);
         memory.received.push(Request {
             method: method.to_string(),
             path: uri.path().to_owned(),
@@ -180,8 +188,14 @@ async fn receive(
             headers,
             body,
             received_at,
+            accepted: match &manner {
+                Manner::Status(status) => (200..300).contains(status),
+                Manner::Endless => true,
+                Manner::RefuseWhatHas(part) => !text.contains(part),
+                Manner::Hang | Manner::Redirect(_) => false,
+            },
         });
-        memory.script.pop_front().map_or_else(|| memory.manner.clone(), Manner::Status)
+        manner
     };
     let status = |status| StatusCode::from_u16(status).expect("a status").into_response();
     match manner {

@@ -12,8 +12,10 @@ pub mod lambda;
 pub mod openapi;
 pub mod paths;
 pub mod pbx;
+pub mod polling;
 pub mod proxy;
 pub mod stack;
+pub mod traffic;
 
 pub use agent::{Agent, AgentOptions};
 pub use api::{Answer, Api};
