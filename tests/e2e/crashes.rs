@@ -181,6 +181,7 @@ async fn fanout_that_is_killed_loses_nothing_and_repeats_nothing() {
         let event = sqs_event(&events);
         killed(&stack, "fanout", &event, moment).await;
         comes_again(&stack, "fanout", &event).await;
+        until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
         told.push(events);
     }
 
