@@ -14,7 +14,7 @@ use shared::envelope;
 use shared::event::{CallEvent, Status};
 use shared::ids::{CallId, DeliveryId, SubscriptionId};
 use shared::queue::Outgoing;
-use shared::subscription::{Method, Subscription, SubscriptionState};
+use shared::subscription::{Kind, Method, Settings, Subscription, SubscriptionState};
 use shared::tables::Change;
 use uuid::Uuid;
 
@@ -415,6 +415,28 @@ async fn deliver_that_is_killed_while_it_tries_a_failing_receiver_loses_nothing_
             until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
         }
         each_came_once(&stack, &inbox, &[webhook]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliver_that_is_killed_when_a_webhook_begins_to_fail_tells_of_it_once() {
+    let (stack, inbox, broken) = tokio::join!(Stack::start_with(&FRESH), Inbox::start(), Inbox::start());
+    stack.stop_clock().await;
+    broken.behave(Manner::Status(503));
+    let kinds = [Kind::SubscriptionFailing].into();
+    stack.register(Settings { kinds, ..Settings::new(inbox.url("/")) }).await;
+    // Written down and not told, told and not known to be told.
+    for (told, moment) in [Moment::before(SEND, 1), Moment::after(SEND, 1)].into_iter().enumerate() {
+        let to = stack.subscribe(&broken).await.id;
+        let event = long_ago(deliveries_event(&deliveries(&calls(), to)));
+        killed(&stack, "deliver", &event, moment).await;
+        comes_again(&stack, "deliver", &event).await;
+        for _ in 0..2 {
+            stack.tick().await;
+            until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
+        }
+        let notices = inbox.events();
+        assert_eq!((notices.len(), &notices[told]["subscriptionId"]), (told + 1, &json!(to)), "{moment:?}");
     }
 }
 

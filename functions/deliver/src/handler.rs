@@ -8,7 +8,7 @@ use rand::random_range;
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Message};
 use shared::envelope;
 use shared::queue::{FifoRecord, GoingBack, Taken};
-use shared::subscription::{Kind, Subscription, SubscriptionState};
+use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::{Change, Parking};
 use tracing::{error, info, warn};
 
@@ -182,9 +182,9 @@ async fn send(
 async fn fail(context: &Context, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), RecoveryError> {
     let id = subscription.id;
     let reason = format!("nothing was accepted for {} s; the last attempt {why}", context.fast_lane.as_secs());
-    if context.state.change_state(id, &Change::Fail { reason: &reason }, now).await?.is_some() {
+    if let Some(failing) = context.state.change_state(id, &Change::Fail { reason: &reason }, now).await? {
         warn!(subscription.id = %id, "A webhook is failing: {reason}");
-        notices::tell(context, Kind::SubscriptionFailing, now, &reason, Some(id)).await?;
+        recovery::tell_failing(context, &failing, now).await?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Notices: what webhooks are told besides calls.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, Payload};
 use shared::envelope;
 use shared::ids::SubscriptionId;
@@ -11,6 +11,15 @@ use tracing::info;
 
 use crate::context::Context;
 use crate::recovery::RecoveryError;
+
+/// For so long the queue knows a notice that it was sent already, and a change is told again at every look: whoever wrote it down
+/// may have been killed before it was told.
+const TELL_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whether what began then is still to be told.
+pub(crate) fn is_news(since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(since) < TELL_AGAIN
+}
 
 /// Queues a notice for every webhook that wants its kind, except the one that it is about.
 pub(crate) async fn tell(
@@ -41,12 +50,15 @@ pub(crate) async fn tell(
     Ok(())
 }
 
-/// Tells when the last agent that could act is gone, and when one is back. Both are told once, also when several environments
-/// look at the same time: whoever writes the change down tells it, and the notice's identity follows from it.
+/// Tells when the last agent that could act is gone, and when one is back. Both come once, also when several environments look
+/// at the same time: a notice's identity follows from the change that was written down.
 pub(crate) async fn watch_agents(context: &Context, now: Timestamp) -> Result<(), RecoveryError> {
     let agents = context.exchange.agents(now).await?;
     let online = agents.iter().any(|agent| agent.can_act(now));
-    let Some(since) = context.state.agents_are(online, now).await? else { return Ok(()) };
+    let since = context.state.agents_are(online, now).await?;
+    if !is_news(since, now) {
+        return Ok(());
+    }
     let (kind, message) = if online {
         (Kind::AgentOnline, "An EasyConnect agent has its connection to the PBX again.")
     } else {
@@ -55,6 +67,6 @@ pub(crate) async fn watch_agents(context: &Context, now: Timestamp) -> Result<()
             "No EasyConnect agent has a connection to the PBX: nothing is reported and nothing can be done.",
         )
     };
-    info!(online, "The agents' state has changed");
+    info!(online, %since, "The agents' state has changed");
     tell(context, kind, since, message, None).await
 }

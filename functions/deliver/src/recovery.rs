@@ -11,12 +11,13 @@ use shared::delivery::{Delivery, DeliveryState, Drain, Trial};
 use shared::envelope;
 use shared::ids::SubscriptionId;
 use shared::queue::{BATCH, Outgoing, QueueError};
-use shared::subscription::{Subscription, SubscriptionState};
+use shared::subscription::{Kind, Subscription, SubscriptionState};
 use shared::tables::{Change, Parked, TableError};
+use shared::time::from_millis;
 use tracing::{info, warn};
 
 use crate::context::Context;
-use crate::log;
+use crate::{log, notices};
 
 /// Parked deliveries that are read at once.
 const PAGE: usize = 50;
@@ -101,7 +102,10 @@ pub(crate) async fn look_after(context: &Context, now: Timestamp) -> Result<(), 
         let id = subscription.id;
         let looked = match subscription.health.state {
             _ if !subscription.is_alive(now) => cancel_parked(context, &subscription, now).await,
-            SubscriptionState::Failing => probe(context, &subscription, now).await,
+            SubscriptionState::Failing => match tell_failing(context, &subscription, now).await {
+                Ok(()) => probe(context, &subscription, now).await,
+                untold => untold,
+            },
             // The message may have been lost with a crash.
             SubscriptionState::Draining => ring(context, &subscription).await,
             SubscriptionState::Active | SubscriptionState::Off => Ok(()),
@@ -109,6 +113,22 @@ pub(crate) async fn look_after(context: &Context, now: Timestamp) -> Result<(), 
         if let Err(error) = looked {
             warn!(cause = %error, subscription.id = %id, "A webhook cannot be looked after now");
         }
+    }
+    Ok(())
+}
+
+/// Tells others that a webhook is failing, as long as that is news.
+pub(crate) async fn tell_failing(
+    context: &Context,
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Result<(), RecoveryError> {
+    let (Some(since), Some(reason)) = (subscription.health.state_since, &subscription.health.reason) else {
+        return Ok(());
+    };
+    let since = from_millis(since);
+    if notices::is_news(since, now) {
+        notices::tell(context, Kind::SubscriptionFailing, since, reason, Some(subscription.id)).await?;
     }
     Ok(())
 }

@@ -195,29 +195,34 @@ impl StateTable {
         Ok((entries, next))
     }
 
-    /// Writes down whether any agent can act. Returns since when it is so, if this call was the one to find out; the first look
-    /// ever is no news.
-    pub async fn agents_are(&self, online: bool, now: Timestamp) -> Result<Option<Timestamp>, TableError> {
-        let written = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(AGENTS, AGENTS)))
-            .update_expression("SET isOnline = :online, since = :now")
-            .condition_expression("attribute_not_exists(pk) OR isOnline <> :online")
-            .expression_attribute_values(":online", AttributeValue::Bool(online))
-            .expression_attribute_values(":now", number(now.as_millisecond()))
-            .return_values(ReturnValue::AllOld)
-            .send()
-            .await;
-        match written.map_err(SdkError::into_service_error) {
-            Ok(answer) => {
-                let known = answer.attributes.is_some_and(|before| !before.is_empty());
-                Ok(known.then_some(now))
+    /// Writes down whether any agent can act, and returns since when it is so. The first look ever finds nothing out: then it
+    /// is so since ever.
+    pub async fn agents_are(&self, online: bool, now: Timestamp) -> Result<Timestamp, TableError> {
+        let place = || key(AGENTS, AGENTS);
+        let write = |since: Timestamp, condition: &str| {
+            self.client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(place()))
+                .update_expression("SET isOnline = :online, since = :since")
+                .condition_expression(condition)
+                .expression_attribute_values(":online", AttributeValue::Bool(online))
+                .expression_attribute_values(":since", number(since.as_millisecond()))
+        };
+        let writes = [
+            (now, write(now, "attribute_exists(pk) AND isOnline <> :online")),
+            (Timestamp::UNIX_EPOCH, write(Timestamp::UNIX_EPOCH, "attribute_not_exists(pk)")),
+        ];
+        for (since, write) in writes {
+            match write.send().await.map_err(SdkError::into_service_error) {
+                Ok(_) => return Ok(since),
+                Err(UpdateItemError::ConditionalCheckFailedException(_)) => {}
+                Err(error) => return Err(TableError::request("note the agents' state", &error)),
             }
-            Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-            Err(error) => Err(TableError::request("note the agents' state", &error)),
         }
+        let found = self.get_all(vec![place()], Some("since"), "read the agents' state").await?;
+        let since = found.first().and_then(|item| item.get("since")?.as_n().ok()?.parse().ok());
+        Ok(since.map_or(Timestamp::UNIX_EPOCH, from_millis))
     }
 
     /// All items of a partition whose sort key begins like this.
