@@ -128,9 +128,7 @@ async fn follow_up(context: &Context, request: &Incoming) -> Result<Answer, ApiE
     let now = Timestamp::now();
     let mine = |key_id: &str| key_id == key.id || key.may(Scope::Admin);
     match command {
-        Some(command) if mine(&command.key_id) && command.is_kept(now) => {
-            Ok(answers::follow_up(&command, now))
-        }
+        Some(command) if mine(&command.key_id) && command.is_kept(now) => Ok(answers::follow_up(&command, now)),
         _ => Err(ApiError::new(Code::CommandNotFound)),
     }
 }
