@@ -1,9 +1,13 @@
-//! `make bench`: the figures that the design sets goals for, each beside its floor, measured in the same run.
+//! `make bench`: the figures that the design sets goals for, each beside its floor, measured in the same run. Names of modules as
+//! arguments choose among them.
 //!
 //! Machines differ and are noisy, so the goals are ratios and differences to a floor. Nothing here fails: it reports.
 
 mod call_core;
 mod cold_start;
+mod delivery_cost;
+mod isolation;
+mod latency;
 mod report;
 mod round_trip;
 mod sizes;
@@ -13,10 +17,19 @@ use report::Report;
 #[tokio::main]
 async fn main() {
     easyconnect_tests::api::install_crypto();
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
+    let all = ["sizes", "call_core", "cold_start", "round_trip", "delivery_cost", "isolation", "latency"];
     let mut report = Report::begin();
-    sizes::measure(&mut report);
-    call_core::measure(&mut report);
-    cold_start::measure(&mut report).await;
-    round_trip::measure(&mut report).await;
+    for name in all.into_iter().filter(|name| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name)) {
+        match name {
+            "sizes" => sizes::measure(&mut report),
+            "call_core" => call_core::measure(&mut report),
+            "cold_start" => cold_start::measure(&mut report).await,
+            "round_trip" => round_trip::measure(&mut report).await,
+            "delivery_cost" => delivery_cost::measure(&mut report).await,
+            "isolation" => isolation::measure(&mut report).await,
+            _ => latency::measure(&report).await,
+        }
+    }
     report.end();
 }

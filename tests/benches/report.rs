@@ -20,6 +20,11 @@ impl Report {
         say(&format!("{figure:<46} {measured:>16} {floor:>16}   {goal}: {mark}"));
     }
 
+    /// A figure that nobody set a goal for.
+    pub(crate) fn plain(&self, figure: &str, measured: &str) {
+        say(&format!("{figure:<46} {measured:>16}"));
+    }
+
     pub(crate) fn note(&self, text: &str) {
         say(&format!("  {text}"));
     }
@@ -36,6 +41,11 @@ fn say(line: &str) {
 pub(crate) fn median<T: Ord + Copy>(values: &mut [T]) -> T {
     values.sort_unstable();
     values[values.len() / 2]
+}
+
+/// What this share of the values, given as a percentage, does not exceed. The values are sorted.
+pub(crate) fn percentile<T: Copy>(sorted: &[T], share: usize) -> T {
+    sorted[(sorted.len() * share).div_ceil(100).max(1) - 1]
 }
 
 pub(crate) fn millis(duration: Duration) -> String {
