@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use shared::aws::{self, Location};
+use shared::aws;
 use shared::clock::CloudClock;
 use shared::queue::Queue;
 use shared::tables::Exchange;
@@ -13,44 +13,61 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::account;
 use crate::config::Config;
 use crate::connect::Connector;
 use crate::desk::{Desk, DeskStatus, Fatal};
 use crate::downlink::{Downlink, RECEIVERS};
+use crate::health::Listeners;
 use crate::memory::Memory;
+use crate::outbox::{Opened, Outbox};
 use crate::pbx::link::Dialer;
 use crate::pbx::tls;
-use crate::pulse::Pulse;
+use crate::pulse::{self, Portrait, Pulse};
 use crate::running::Running;
+use crate::service::Service;
 use crate::takeover::Takeover;
 use crate::uplink::Uplink;
+use crate::vitals::Vitals;
 
 /// How long a stopping agent may take to hand over what it has.
 const GRACE: Duration = Duration::from_secs(20);
+/// Who leaves without saying so is found out by its silence.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+/// How long it still sends events; what is left is on disk and goes out after the next start.
+const SEND_FOR: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub struct Agent {
     desk: Desk,
     downlink: Downlink,
     takeover: Takeover,
+    service: Service,
     pulse: Pulse,
     uplink: Uplink,
+    outbox: Outbox,
+    health: Listeners,
 }
 
 impl Agent {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
-        let location = Location { region: config.aws.region.clone(), endpoint_url: config.aws.endpoint_url.clone() };
-        let sdk = aws::sdk_config(location).await;
+        let health = Listeners::open(&config).await?;
+        let sdk = aws::sdk_config(config.aws.location()?).await;
+        account::require(&sdk).await?;
         let clock = CloudClock::new();
         let (sqs, dynamodb) = (aws::sqs(&sdk, &clock), aws::dynamodb(&sdk, &clock));
         let exchange = Exchange::new(dynamodb, config.aws.exchange_table);
 
         let boot_id = Uuid::new_v4();
         let agent_id: Arc<str> = Arc::from(format!("{}/{boot_id}", config.agent.name));
-        let (uplink_sender, backlog, uplink) = Uplink::new(Queue::new(sqs.clone(), config.aws.events_queue_url));
+        let vitals = Vitals::default();
+        let Opened { outbox, events, records } =
+            Outbox::open(&config.agent.state_dir, config.agent.outbox_mib.bytes())?;
+        let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
+        let uplink = Uplink::new(queue, outbox.clone(), events, vitals.clone());
         let (status, watch_status) = watch::channel(DeskStatus::starting());
         let (requests, requested) = mpsc::channel(64);
         let (answers, recollections) = mpsc::unbounded_channel();
@@ -73,8 +90,10 @@ impl Agent {
             memory: Memory::new(exchange.clone(), clock.clone(), agent_id.clone(), answers),
             recollections,
             requests: requested,
-            uplink: uplink_sender,
+            outbox: outbox.clone(),
+            records,
             status,
+            vitals: vitals.clone(),
         };
         let running = Running::default();
         let connector = Connector {
@@ -84,6 +103,7 @@ impl Agent {
             desk: requests.clone(),
             status: watch_status.clone(),
             running: running.clone(),
+            vitals: vitals.clone(),
         };
         let takeover = Takeover { connector: connector.clone(), name: config.agent.name.clone() };
         let downlink = Downlink {
@@ -94,37 +114,43 @@ impl Agent {
             desk: requests.clone(),
             status: watch_status.clone(),
             connector,
+            vitals: vitals.clone(),
             tasks: TaskTracker::new(),
         };
-        let pulse = Pulse {
-            exchange,
+        let service = Service { status: watch_status.clone(), desk: requests.clone() };
+        let portrait = Portrait {
             started_at: clock.now(),
             clock,
             agent_id,
             name: config.agent.name,
+            os: pulse::os(),
             status: watch_status,
-            backlog,
+            outbox: outbox.status(),
             running,
-            desk: requests,
+            vitals,
         };
-        Ok(Self { desk, downlink, takeover, pulse, uplink })
+        let pulse = Pulse { exchange, portrait, desk: requests };
+        Ok(Self { desk, downlink, takeover, service, pulse, uplink, outbox, health })
     }
 
-    /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event unsent.
+    /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event in memory.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        info!(version = env!("CARGO_PKG_VERSION"), agent = %self.pulse.agent_id, "Agent started");
-        let (stop_commands, stop_desk, stop_pulse) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let (commands, backlog) = (self.downlink.tasks.clone(), self.pulse.backlog.clone());
+        info!(version = env!("CARGO_PKG_VERSION"), agent = %self.pulse.portrait.agent_id, "Agent started");
+        let [stop_commands, stop_desk, stop_pulse, stop_uplink] = std::array::from_fn(|_| CancellationToken::new());
+        let (commands, outbox) = (self.downlink.tasks.clone(), self.outbox);
         let mut receivers = JoinSet::new();
         for _ in 0..RECEIVERS {
             receivers.spawn(self.downlink.clone().run(stop_commands.clone()));
         }
         drop(self.downlink);
         commands.spawn(self.takeover.run(stop_commands.clone()));
+        commands.spawn(self.service.run(stop_commands.clone()));
         let mut desk: JoinHandle<Result<(), Fatal>> = tokio::spawn(self.desk.run(stop_desk.clone()));
+        // It answers until the last event is sent.
+        let stop_health = CancellationToken::new();
+        let health = tokio::spawn(self.health.serve(self.pulse.portrait.clone(), stop_health.clone()));
         let pulse = tokio::spawn(self.pulse.run(stop_pulse.clone()));
-        let uplink = tokio::spawn(self.uplink.run());
+        let uplink = tokio::spawn(self.uplink.run(stop_uplink.clone()));
 
         let ended = tokio::select! {
             () = shutdown => None,
@@ -144,13 +170,26 @@ impl Agent {
             // What the desk interrupted is written down before the agent takes leave.
             let _ = timeout(Duration::from_secs(5), commands.wait()).await;
             stop_pulse.cancel();
-            let _ = pulse.await;
+            let _ = timeout(LEAVE_WITHIN, pulse).await;
+            let _ = timeout(SEND_FOR, outbox.emptied()).await;
+            stop_uplink.cancel();
             let _ = uplink.await;
+            outbox.flushed().await;
             ended
         });
-        match drained.await {
+        let drained = drained.await;
+        stop_health.cancel();
+        let _ = health.await;
+        let left = outbox.status().borrow().clone();
+        if left.unwritten > 0 {
+            bail!("stopped with {} events that neither the queue nor the disk has taken", left.unwritten);
+        }
+        if left.depth > 0 {
+            warn!(events = left.depth, "Events wait on disk for the next start");
+        }
+        match drained {
             Ok(ended) => Ok(ended.context("the desk failed")??),
-            Err(_) => bail!("stopped with {} events that the queue has not accepted", backlog.len()),
+            Err(_) => bail!("stopped before everything was handed over"),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Configuration: a TOML file, overridden by variables `EASYCONNECT_AGENT__<TABLE>__<KEY>`, strict on unknown keys.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use shared::aws::{Location, Proxy};
 use shared::subscription::Secret;
 use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
@@ -11,6 +13,8 @@ use url::Url;
 use crate::pbx::tls;
 
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
+/// Where the service manager has put the files that only this service may read (systemd's `LoadCredential=`).
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -28,6 +32,8 @@ pub struct Config {
     pub aws: Aws,
     #[serde(default)]
     pub log: Log,
+    #[serde(default)]
+    pub health: Health,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -37,6 +43,46 @@ pub struct Agent {
     pub name: String,
     /// Where the agent keeps what must survive a restart.
     pub state_dir: PathBuf,
+    /// How much of it may be events that the cloud has not taken yet, in MiB. Beyond that, the oldest `ringing` goes first.
+    #[serde(default)]
+    pub outbox_mib: Mebibytes,
+}
+
+/// A number, which a variable gives as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "NumberOrText")]
+pub struct Mebibytes(u64);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
+}
+
+impl Mebibytes {
+    pub fn bytes(self) -> u64 {
+        self.0 << 20
+    }
+}
+
+impl Default for Mebibytes {
+    fn default() -> Self {
+        Self(1024)
+    }
+}
+
+impl TryFrom<NumberOrText> for Mebibytes {
+    type Error = String;
+
+    fn try_from(value: NumberOrText) -> Result<Self, String> {
+        let number = match value {
+            NumberOrText::Number(number) => Some(number),
+            NumberOrText::Text(text) => text.parse().ok(),
+        };
+        let number = number.filter(|number| (1..=1 << 20).contains(number));
+        number.map(Self).ok_or_else(|| "is a whole number of MiB between 1 and 1048576".to_owned())
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -145,6 +191,12 @@ pub struct Aws {
     /// Another endpoint than AWS itself, for a local stack.
     #[serde(default)]
     pub endpoint_url: Option<String>,
+    /// A shared credentials file, instead of `~/.aws/credentials`.
+    #[serde(default)]
+    credentials_file: Option<PathBuf>,
+    /// `http://proxy.example.com:3128`, for what goes to AWS; the PBX is always dialled directly.
+    #[serde(default)]
+    proxy: Option<Secret>,
     pub events_queue_url: String,
     pub commands_queue_url: String,
     pub exchange_table: String,
@@ -170,22 +222,85 @@ pub enum LogFormat {
     Json,
 }
 
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    pub listen: HealthListen,
+}
+
+/// Where the agent tells how it is doing; nowhere, if it is switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HealthListen(pub Option<SocketAddr>);
+
+impl Default for HealthListen {
+    fn default() -> Self {
+        Self(Some(SocketAddr::from(([127, 0, 0, 1], 9870))))
+    }
+}
+
+impl TryFrom<String> for HealthListen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Self(Some(address))),
+            Ok(address) => Err(format!(
+                "{address} could be reached from other machines, which nobody guards; use 127.0.0.1:{}",
+                address.port()
+            )),
+            Err(_) => Err(format!("`{text}` is neither an address of this machine such as 127.0.0.1:9870 nor `off`")),
+        }
+    }
+}
+
 impl Config {
-    /// Reads the file and the process's variables.
+    /// Reads the file and the process's variables. Changes nothing.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| ConfigError::Unreadable(format!("cannot read `{}`: {error}", file.display())))?;
-        let config = Self::read(&text, std::env::vars())?;
+        let mut config = Self::read(&text_of(file)?, file, std::env::vars())?;
+        let credentials = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
+        config.locate(credentials.as_deref(), file.parent().unwrap_or(Path::new("")));
         config.check()?;
         Ok(config)
     }
 
-    fn read(text: &str, vars: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
-            // The library quotes the line, in which a secret may stand.
-            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-            ConfigError::Unreadable(format!("line {line}: {}", error.message()))
-        })?;
+    /// A relative path means a credential of this service or, where there is none of that name, a file beside the configuration.
+    fn locate(&mut self, credentials: Option<&Path>, beside: &Path) {
+        let files = [&mut self.pbx.password_file, &mut self.pbx.ca_file, &mut self.aws.credentials_file];
+        for file in files.into_iter().flatten().filter(|file| file.is_relative()) {
+            let credential = credentials.map(|folder| folder.join(&*file)).filter(|path| path.is_file());
+            *file = credential.unwrap_or_else(|| beside.join(&*file));
+        }
+    }
+
+    /// Where a running agent with this configuration keeps its socket. The rest, of which a part may come from variables
+    /// that only the service has, is not needed for it.
+    pub fn state_dir(file: &Path) -> Result<PathBuf, ConfigError> {
+        let variable = std::env::var_os(format!("{ENV_PREFIX}AGENT__STATE_DIR"));
+        if let Some(folder) = variable {
+            return Ok(folder.into());
+        }
+        let table = parse(&text_of(file)?, file)?;
+        let folder = table.get("agent").and_then(|agent| agent.get("state_dir")).and_then(Value::as_str);
+        folder
+            .map(PathBuf::from)
+            .ok_or_else(|| ConfigError::Unreadable(format!("`{}` lacks `agent.state_dir`", file.display())))
+    }
+
+    /// Makes the folder for what must survive a restart.
+    pub fn create_state_dir(&self) -> Result<(), ConfigError> {
+        let folder = &self.agent.state_dir;
+        std::fs::create_dir_all(folder).map_err(|error| ConfigError::Invalid {
+            key: "agent.state_dir",
+            reason: format!("cannot create {}: {error}", folder.display()),
+        })
+    }
+
+    fn read(text: &str, file: &Path, vars: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut table = parse(text, file)?;
         for (name, value) in vars {
             let Some(path) = name.strip_prefix(ENV_PREFIX) else { continue };
             let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
@@ -235,12 +350,18 @@ impl Config {
             return invalid("log.level", "is error, warn, info, debug or trace");
         }
         if let Err(error) = tls::client_config(&self.pbx) {
-            return Err(ConfigError::Invalid { key: "pbx", reason: format!("{error:#}") });
+            return Err(ConfigError::Invalid { key: "pbx.ca_file", reason: format!("{error:#}") });
         }
-        if let Err(error) = std::fs::create_dir_all(&self.agent.state_dir) {
-            let reason = format!("cannot create {}: {error}", self.agent.state_dir.display());
-            return Err(ConfigError::Invalid { key: "agent.state_dir", reason });
+        for (key, value, output) in [
+            ("aws.events_queue_url", &self.aws.events_queue_url, "EventsQueueUrl"),
+            ("aws.commands_queue_url", &self.aws.commands_queue_url, "CommandsQueueUrl"),
+            ("aws.exchange_table", &self.aws.exchange_table, "ExchangeTable"),
+        ] {
+            if value.is_empty() {
+                return invalid(key, &format!("is empty; it is the stack's output {output}"));
+            }
         }
+        self.aws.location()?;
         self.pbx.password().map(drop)
     }
 }
@@ -262,6 +383,38 @@ impl Pbx {
     }
 }
 
+impl Aws {
+    /// Where AWS is for the agent.
+    pub fn location(&self) -> Result<Location, ConfigError> {
+        let invalid = |key, reason: String| ConfigError::Invalid { key, reason };
+        if let Some(file) = &self.credentials_file {
+            let unreadable =
+                |error| invalid("aws.credentials_file", format!("cannot read `{}`: {error}", file.display()));
+            std::fs::File::open(file).map_err(unreadable)?;
+        }
+        let proxy = self.proxy.as_ref().map(|url| Proxy::new(url.expose())).transpose();
+        Ok(Location {
+            region: self.region.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            credentials_file: self.credentials_file.clone(),
+            proxy: proxy.map_err(|error| invalid("aws.proxy", format!("is of the form http://HOST:PORT ({error})")))?,
+        })
+    }
+}
+
+fn text_of(file: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(file)
+        .map_err(|error| ConfigError::Unreadable(format!("cannot read `{}`: {error}", file.display())))
+}
+
+fn parse(text: &str, file: &Path) -> Result<Table, ConfigError> {
+    text.parse().map_err(|error: toml::de::Error| {
+        // The library quotes the line, in which a secret may stand.
+        let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+        ConfigError::Unreadable(format!("`{}`, line {line}: {}", file.display(), error.message()))
+    })
+}
+
 /// A variable is a text, whatever it looks like; only a list is written as in the file.
 fn variable(value: &str) -> Value {
     let list = || format!("list = {value}").parse::<Table>().ok()?.remove("list").filter(Value::is_array);
@@ -269,102 +422,4 @@ fn variable(value: &str) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"
-        [agent]
-        name = "rack"
-        state_dir = "/tmp"
-        [pbx]
-        url = "wss://pbx.test/PBX0/APPS/websocket"
-        app = "easyconnect"
-        password = "hush-hush"
-        [aws]
-        events_queue_url = "https://sqs.test/events.fifo"
-        commands_queue_url = "https://sqs.test/commands"
-        exchange_table = "exchange"
-    "#;
-
-    fn read(text: &str) -> Result<Config, String> {
-        read_with(text, &[])
-    }
-
-    fn read_with(text: &str, vars: &[(&str, &str)]) -> Result<Config, String> {
-        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let config = Config::read(text, vars).map_err(|error| error.to_string())?;
-        config.check().map_err(|error| error.to_string())?;
-        Ok(config)
-    }
-
-    fn check(from: &str, to: &str, error: &str) {
-        let text = GOOD.replace(from, to);
-        assert_ne!(text, GOOD, "nothing was replaced");
-        let message = read(&text).expect_err("invalid");
-        assert!(message.contains(error), "{message}");
-        assert!(!message.contains('\n') && !message.contains("hush"), "{message}");
-    }
-
-    #[test]
-    fn good_configuration_hides_its_secret() {
-        let config = read(GOOD).expect("valid");
-        assert!(config.pbx.monitor.by_group());
-        assert_eq!(config.pbx.password().expect("a password").expose(), "hush-hush");
-        assert!(!format!("{config:?}").contains("hush"));
-    }
-
-    #[test]
-    fn errors_name_the_key() {
-        check("app =", "ap =", "ap");
-        check("\"easyconnect\"", "\"\"", "pbx.app");
-        check("wss://pbx.test", "https://pbx.test", "pbx.url");
-        check("password = \"hush-hush\"", "", "pbx.password");
-        check("password = \"hush-hush\"", "password_file = \"/nowhere\"", "/nowhere");
-        check("name = \"rack\"", "name = \"a/b\"", "agent.name");
-        check("exchange_table", "table", "table");
-        check("app =", "fingerprint = \"12\"\napp =", "64 hexadecimal digits");
-        check("wss://", "ws://u@[/", "pbx.url");
-    }
-
-    #[test]
-    fn no_error_shows_a_secret() {
-        for value in ["\"hush-hush", "471147114711", "[\"hush-hush\"]", "{ hush = 1 }"] {
-            let message = read(&GOOD.replace("\"hush-hush\"", value)).expect_err("invalid");
-            assert!(!message.contains("hush") && !message.contains("4711"), "{message}");
-        }
-    }
-
-    #[test]
-    fn variables_go_before_the_file_and_are_texts() {
-        let vars =
-            [("EASYCONNECT_AGENT__PBX__PASSWORD", "123456"), ("EASYCONNECT_AGENT__PBX__ID", "7"), ("OTHER", "x")];
-        let config = read_with(GOOD, &vars).expect("valid");
-        assert_eq!(config.pbx.password().expect("a password").expose(), "123456");
-        assert_eq!(config.pbx.id.as_deref(), Some("7"));
-        let list = [("EASYCONNECT_AGENT__PBX__MONITOR", "[\"Reception\"]")];
-        assert!(read_with(GOOD, &list).expect("valid").pbx.monitor.wants("Reception"));
-        let unknown = read_with(GOOD, &[("EASYCONNECT_AGENT__PBX__APPP", "x")]).expect_err("unknown");
-        assert!(unknown.contains("appp"), "{unknown}");
-        assert!(read_with(GOOD, &[("EASYCONNECT_AGENT__PBX", "x")]).is_err());
-    }
-
-    #[test]
-    fn whom_digits_with_recv_reach() {
-        assert_eq!(read(GOOD).expect("valid").pbx.dtmf_recv, DtmfRecv::Own);
-        let peer = read_with(GOOD, &[("EASYCONNECT_AGENT__PBX__DTMF_RECV", "peer")]).expect("valid").pbx.dtmf_recv;
-        assert_eq!(peer, DtmfRecv::Peer);
-        assert!(DtmfRecv::Own.flag(true) && !DtmfRecv::Own.flag(false));
-        assert!(!DtmfRecv::Peer.flag(true) && DtmfRecv::Peer.flag(false));
-    }
-
-    #[test]
-    fn whom_to_monitor() {
-        let monitor = |value: &str| {
-            read(&GOOD.replace("app =", &format!("monitor = {value}\napp ="))).expect("valid").pbx.monitor
-        };
-        assert!(monitor("\"group\"").by_group());
-        assert_eq!(monitor("\"app\""), Monitor::Named(MonitorName::App));
-        let list = monitor("[\"Thomas De Wilde\"]");
-        assert!(list.wants("Thomas De Wilde") && !list.wants("Reception") && !list.by_group());
-    }
-}
+mod tests;

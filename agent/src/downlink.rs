@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::connect::Connector;
 use crate::desk::{Act, DeskStatus, Request};
 use crate::jobs::{Guard, Reply};
+use crate::vitals::Vitals;
 
 /// Long polls that may be open at once. While the answer of one is handled, the other listens.
 pub const RECEIVERS: usize = 2;
@@ -39,6 +40,7 @@ pub struct Downlink {
     pub desk: mpsc::Sender<Request>,
     pub status: watch::Receiver<DeskStatus>,
     pub connector: Connector,
+    pub vitals: Vitals,
     pub tasks: TaskTracker,
 }
 
@@ -46,6 +48,8 @@ impl Downlink {
     /// Listens while the PBX session is up.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut pause = Duration::ZERO;
+        // The first poll, and the first one after a failure, is answered at once: only then is it known that commands are heard.
+        let mut wait = Duration::ZERO;
         loop {
             let up = async {
                 let up = self.status.wait_for(DeskStatus::is_up).await.is_ok();
@@ -59,9 +63,11 @@ impl Downlink {
             // The poll is kept when the session is lost: the queue would hand a message to a poll that nobody listens to any more,
             // and hide it from the other agent.
             let received = tokio::select! {
-                received = self.queue.receive(DOORBELLS, LONG_POLL) => received,
+                received = self.queue.receive(DOORBELLS, wait) => received,
                 () = stop.cancelled() => return,
             };
+            self.vitals.commands_queue(received.is_ok());
+            wait = if received.is_ok() { LONG_POLL } else { Duration::ZERO };
             match received {
                 Ok(messages) if !self.status.borrow().is_up() => self.give_back(&messages).await,
                 Ok(messages) => {
@@ -134,7 +140,7 @@ impl Downlink {
             return self.connector.run(&command, &token, guard, stop).await;
         }
         let end = self.carry_out(&command, guard, knows).await;
-        finish(&self.exchange, &self.clock, &command, &token, &end).await
+        finish(&self.connector, &command, &token, &end).await
     }
 
     async fn carry_out(&self, command: &Command, guard: Guard, knows: bool) -> Finish {
@@ -185,8 +191,7 @@ impl Downlink {
 
 /// Writes down how a claimed command ended.
 pub(crate) async fn finish(
-    exchange: &Exchange,
-    clock: &CloudClock,
+    Connector { exchange, clock, vitals, .. }: &Connector,
     command: &Command,
     token: &str,
     end: &Finish,
@@ -198,7 +203,9 @@ pub(crate) async fn finish(
         Finish::Done(Ok(_)) => ("succeeded", None),
         Finish::Done(Err(refusal)) => ("failed", Some(refusal.code.as_str())),
     };
-    let age_ms = clock.now().duration_since(from_millis(command.created_at)).as_millis();
+    let age = clock.now().duration_since(from_millis(command.created_at));
+    let age_ms = age.as_millis();
+    vitals.command_ended(command.operation.name(), state, Duration::try_from(age).unwrap_or_default());
     info!(
         command.id = %command.command_id,
         operation = command.operation.name(),

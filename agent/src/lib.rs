@@ -1,23 +1,30 @@
 //! The agent beside the PBX, as a library for its binary, its benchmarks and its tests.
 //!
-//! Data flows one way each: `pbx` (frames) → `desk` → `calls` (the pure core) → `uplink` (events queue), and
+//! Data flows one way each: `pbx` (frames) → `desk` → `calls` (the pure core) → `outbox` (disk) → `uplink` (events queue), and
 //! `downlink` (commands queue) → `desk` → `operations` and `jobs` → `pbx`. `connect` is the one command that outlives its
 //! request; `takeover` ends it for an agent that is gone, by what `running` and `pulse` have told. `memory` is what agents
-//! share.
+//! share. `vitals` counts what happens; `health` tells it to those on this machine, `service` to systemd, and `check` finds out
+//! why nothing happens.
 
+pub mod account;
 pub mod agent;
 pub mod backoff;
 pub mod calls;
+pub mod check;
 pub mod config;
 pub mod connect;
 pub mod desk;
 pub mod downlink;
+pub mod health;
 pub mod jobs;
 pub mod memory;
 pub mod operations;
+pub mod outbox;
 pub mod pbx;
 pub mod pulse;
 pub mod running;
+pub mod service;
 pub mod takeover;
 pub mod telemetry;
 pub mod uplink;
+pub mod vitals;

@@ -1,14 +1,17 @@
 //! `easyconnect-agent`: holds the WebSocket to the PBX, pushes call events to the cloud and takes commands from it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+use easyconnect_agent::account::Lacking;
 use easyconnect_agent::agent::Agent;
-use easyconnect_agent::config::Config;
+use easyconnect_agent::check;
+use easyconnect_agent::config::{Config, ConfigError};
 use easyconnect_agent::desk::Fatal;
+use easyconnect_agent::health::{self, metrics};
 use easyconnect_agent::telemetry;
 
 /// The configuration cannot be used (EX_USAGE of sysexits.h).
@@ -27,29 +30,84 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Runs the agent until SIGTERM.
-    Run {
-        /// The configuration file.
-        #[arg(long, default_value = "/etc/easyconnect-agent/agent.toml")]
-        config: PathBuf,
+    Run(File),
+    /// Tries every hop to the PBX and to AWS, and says what is broken and what mends it. Disturbs nobody. Exits 0 if
+    /// everything works, 1 if not, 64 if the configuration cannot be used.
+    Check {
+        #[command(flatten)]
+        file: File,
+        /// One JSON object instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tells how the running agent is doing. Exits 0 if it is ready, 1 if not, 3 if none is running.
+    Status {
+        #[command(flatten)]
+        file: File,
+        /// JSON instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows the latest call events of the running agent.
+    Events {
+        #[command(flatten)]
+        file: File,
+        /// Goes on with the events that come.
+        #[arg(long)]
+        tail: bool,
+        /// One JSON object per line.
+        #[arg(long)]
+        json: bool,
     },
 }
 
+#[derive(Args)]
+struct File {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/easyconnect-agent/agent.toml")]
+    config: PathBuf,
+}
+
 fn main() -> ExitCode {
-    let Verb::Run { config } = Cli::parse().verb;
-    let config = match Config::load(&config) {
+    match Cli::parse().verb {
+        Verb::Run(File { config }) => run(&config),
+        Verb::Check { file, json } => answer(async { Ok(check::run(&file.config, json).await) }),
+        Verb::Status { file, json } => answer(async { health::status(&Config::state_dir(&file.config)?, json).await }),
+        Verb::Events { file, tail, json } => {
+            answer(async { health::events(&Config::state_dir(&file.config)?, tail, json).await })
+        }
+    }
+}
+
+fn run(file: &Path) -> ExitCode {
+    let loaded = Config::load(file).and_then(|config| config.create_state_dir().map(|()| config));
+    let config = match loaded {
         Ok(config) => config,
         Err(error) => return complain(EXIT_BAD_CONFIG, "invalid configuration", &error.into()),
     };
     telemetry::init(&config.log);
-    match run(config) {
+    metrics::install();
+    match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Fatal>() => complain(EXIT_INCOMPLETE_CONFIG, "incomplete configuration", &error),
+        Err(error) if error.is::<Fatal>() || error.is::<Lacking>() => {
+            complain(EXIT_INCOMPLETE_CONFIG, "incomplete configuration", &error)
+        }
+        Err(error) => complain(1, "failed", &error),
+    }
+}
+
+/// Does what an administrator asked for at the command line.
+#[tokio::main(flavor = "current_thread")]
+async fn answer(work: impl Future<Output = anyhow::Result<u8>>) -> ExitCode {
+    match work.await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if error.is::<ConfigError>() => complain(EXIT_BAD_CONFIG, "invalid configuration", &error),
         Err(error) => complain(1, "failed", &error),
     }
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config) -> anyhow::Result<()> {
     let agent = Agent::build(config).await?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     agent

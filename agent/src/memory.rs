@@ -16,6 +16,8 @@ use crate::calls::{LegId, UserGuid};
 
 /// A name must not wait longer than this for what others may know.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// An agent that stops does not wait longer than this for a table that is out of reach.
+const FINISH_WITHIN: Duration = Duration::from_secs(3);
 
 /// An answer from the table, for the desk.
 #[derive(Debug)]
@@ -67,11 +69,12 @@ impl Memory {
     /// Finds out what others know about calls that did not come back. No answer means that it cannot be told now.
     pub fn ask_about_missing(&self, pbx_id: Arc<str>, users: Vec<UserGuid>) {
         let (exchange, answers, clock) = (self.exchange.clone(), self.answers.clone(), self.clock.clone());
-        let own = self.agent_id.clone();
+        // One of this agent's name was this one before a restart, and sees nothing any more.
+        let own = self.agent_id.split('/').next().unwrap_or_default().to_owned();
         self.tasks.spawn(async move {
             let settled: Result<(), shared::tables::TableError> = async {
                 let agents = exchange.agents(clock.now()).await?;
-                let others = agents.iter().filter(|agent| *agent.agent_id != *own && agent.can_act(clock.now()));
+                let others = agents.iter().filter(|agent| agent.name != own && agent.can_act(clock.now()));
                 let others_since = others.filter_map(|agent| agent.session_since).min();
                 let others_since = others_since.map(shared::time::from_millis);
                 for user in users {
@@ -100,9 +103,11 @@ impl Memory {
         });
     }
 
-    /// Waits until everything begun is written.
+    /// Waits until everything begun is written, for a while.
     pub async fn finish(self) {
         self.tasks.close();
-        self.tasks.wait().await;
+        if timeout(FINISH_WITHIN, self.tasks.wait()).await.is_err() {
+            warn!("Other agents do not hear of every ended call: the table does not answer");
+        }
     }
 }

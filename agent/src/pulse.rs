@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shared::agent_status::{AgentStatus, BEAT_EVERY};
+use shared::agent_status::{self, AgentStatus, BEAT_EVERY};
 use shared::clock::CloudClock;
 use shared::tables::Exchange;
 use tokio::sync::{mpsc, watch};
@@ -13,63 +13,37 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::desk::{DeskStatus, Request};
+use crate::outbox::OutboxStatus;
 use crate::running::Running;
-use crate::uplink::Backlog;
+use crate::vitals::Vitals;
 
 /// Changes come in bursts; they share a beat.
 const GATHER: Duration = Duration::from_millis(50);
 const KEEP_SECONDS: i64 = 24 * 60 * 60;
 
-#[derive(Debug)]
-pub struct Pulse {
-    pub exchange: Exchange,
+/// Everything that the agent says of itself.
+#[derive(Clone, Debug)]
+pub struct Portrait {
     pub clock: CloudClock,
     pub agent_id: Arc<str>,
     pub name: String,
+    pub os: String,
     pub started_at: Timestamp,
     pub status: watch::Receiver<DeskStatus>,
-    pub backlog: Backlog,
+    pub outbox: watch::Receiver<OutboxStatus>,
     pub running: Running,
-    pub desk: mpsc::Sender<Request>,
+    pub vitals: Vitals,
 }
 
-impl Pulse {
-    /// Beats until stopped, then takes leave.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let mut beat = interval(BEAT_EVERY);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut long_commands = self.running.changes();
-        loop {
-            tokio::select! {
-                _ = beat.tick() => {}
-                changed = self.status.changed() => {
-                    if changed.is_err() {
-                        break;
-                    }
-                    sleep(GATHER).await;
-                }
-                // A command waits for being listed, so this does not wait for other changes.
-                _ = long_commands.changed() => {}
-                () = stop.cancelled() => break,
-            }
-            let status = self.status.borrow_and_update().clone();
-            long_commands.mark_unchanged();
-            self.beat(&status).await;
-        }
-        let last = self.item(&self.status.borrow());
-        let left = if last.running.is_empty() {
-            self.exchange.leave(&self.agent_id).await
-        } else {
-            // What is left undone has to be found by another agent.
-            self.exchange.beat(&last.gone()).await
-        };
-        if let Err(error) = left {
-            warn!("The agent leaves without saying so: {error}");
-        }
+impl Portrait {
+    pub fn now(&self) -> AgentStatus {
+        self.of(&self.status.borrow())
     }
 
-    fn item(&self, status: &DeskStatus) -> AgentStatus {
+    fn of(&self, status: &DeskStatus) -> AgentStatus {
         let now = self.clock.now();
+        let outbox = self.outbox.borrow();
+        let age_of = |at: Timestamp| (now.as_millisecond() - at.as_millisecond()).max(0);
         AgentStatus {
             agent_id: self.agent_id.to_string(),
             name: self.name.clone(),
@@ -81,22 +55,85 @@ impl Pulse {
             updated_at: now.as_millisecond(),
             visible_users: status.visible_users,
             live_calls: status.live_calls,
-            waiting_events: u32::try_from(self.backlog.len()).unwrap_or(u32::MAX),
+            waiting_events: u32::try_from(outbox.depth).unwrap_or(u32::MAX),
             prefixes: status.prefixes.clone(),
             running: self.running.commands().into_iter().collect(),
-            problem: status.problem.clone(),
+            vitals: agent_status::Vitals {
+                os: self.os.clone(),
+                reconnects: self.vitals.reconnects(),
+                events: self.vitals.events(),
+                dropped_events: outbox.dropped,
+                oldest_event_age_ms: outbox.oldest.map(age_of),
+                commands_succeeded: self.vitals.commands_ended("succeeded"),
+                commands_failed: self.vitals.commands_ended("failed"),
+                commands_expired: self.vitals.commands_ended("expired"),
+                clock_ahead_ms: self.clock.machine_is_ahead_by().map(|ahead| ahead.as_millis() as i64),
+            },
+            problem: status.problem.clone().or_else(|| outbox.problem.clone()),
             expires_at: now.as_second() + KEEP_SECONDS,
+        }
+    }
+}
+
+/// The system by the name that it gives itself, and its processor.
+pub fn os() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    format!("{}, {}", name.map_or(std::env::consts::OS, |name| name.trim_matches('"')), std::env::consts::ARCH)
+}
+
+#[derive(Debug)]
+pub struct Pulse {
+    pub exchange: Exchange,
+    pub portrait: Portrait,
+    pub desk: mpsc::Sender<Request>,
+}
+
+impl Pulse {
+    /// Beats until stopped, then takes leave.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut beat = interval(BEAT_EVERY);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut long_commands = self.portrait.running.changes();
+        loop {
+            tokio::select! {
+                _ = beat.tick() => {}
+                changed = self.portrait.status.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    sleep(GATHER).await;
+                }
+                // A command waits for being listed, so this does not wait for other changes.
+                _ = long_commands.changed() => {}
+                () = stop.cancelled() => break,
+            }
+            let status = self.portrait.status.borrow_and_update().clone();
+            long_commands.mark_unchanged();
+            self.beat(&status).await;
+        }
+        let last = self.portrait.now();
+        let left = if last.running.is_empty() {
+            self.exchange.leave(&self.portrait.agent_id).await
+        } else {
+            // What is left undone has to be found by another agent.
+            self.exchange.beat(&last.gone()).await
+        };
+        if let Err(error) = left {
+            warn!("The agent leaves without saying so: {error}");
         }
     }
 
     async fn beat(&self, status: &DeskStatus) {
-        let item = self.item(status);
-        match self.exchange.beat(&item).await {
-            Ok(()) => self.running.was_told(item.running.into_iter().collect()),
+        let item = self.portrait.of(status);
+        let beaten = self.exchange.beat(&item).await;
+        self.portrait.vitals.exchange_table(beaten.is_ok());
+        match beaten {
+            Ok(()) => self.portrait.running.was_told(item.running.into_iter().collect()),
             Err(error) => warn!("The heartbeat was not heard: {error}"),
         }
         let Some(pbx_id) = &status.pbx_id else { return };
-        match self.exchange.register_pbx(pbx_id, self.clock.now()).await {
+        match self.exchange.register_pbx(pbx_id, self.portrait.clock.now()).await {
             Ok(None) => {}
             // While this agent was out of reach, another PBX took its place.
             Ok(Some(other)) => drop(self.desk.try_send(Request::GiveWay { to: other })),

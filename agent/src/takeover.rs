@@ -102,7 +102,7 @@ impl Takeover {
                 return Ok(false);
             }
         };
-        downlink::finish(exchange, clock, &command, &token, &Finish::Done(Err(refusal))).await?;
+        downlink::finish(&self.connector, &command, &token, &Finish::Done(Err(refusal))).await?;
         Ok(true)
     }
 }
@@ -116,7 +116,7 @@ fn is_gone(agent: &AgentStatus, own_name: &str, born: Timestamp, now: Timestamp)
 
 #[cfg(test)]
 mod tests {
-    use shared::agent_status::PbxLink;
+    use shared::agent_status::{PbxLink, Vitals};
     use shared::number::DialPrefixes;
     use shared::time::from_millis;
 
@@ -139,6 +139,7 @@ mod tests {
                 waiting_events: 0,
                 prefixes: DialPrefixes::default(),
                 running: Vec::new(),
+                vitals: Vitals::default(),
                 problem: None,
                 expires_at: 0,
             };

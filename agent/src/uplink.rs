@@ -1,65 +1,53 @@
-//! Events to the cloud's queue: in order per call, several calls at a time, for as long as it takes.
+//! Events from the outbox to the cloud's queue: in order per call, several calls at a time, for as long as it takes.
 //!
 //! At most one event of a call is unacknowledged: a batch holds one event of a call, and the next follows its acceptance.
 //! So the queue never sees a call's events in another order, whatever is lost or sent twice on the way.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt::{Debug, Display};
 use std::time::Duration;
 
 use rand::RngExt;
-use shared::envelope;
-use shared::event::CallEvent;
 use shared::ids::CallId;
 use shared::queue::{BATCH, Outgoing, Queue, QueueError, Taken};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
+
+use crate::outbox::{Outbox, Settled, Waiting};
+use crate::vitals::Vitals;
 
 /// Batches that may be on their way at once.
 const BATCHES: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Hands events to the uplink.
-#[derive(Clone, Debug)]
-pub struct UplinkSender {
-    events: mpsc::UnboundedSender<CallEvent>,
-    waiting: Arc<AtomicUsize>,
+/// Where events go: a FIFO queue, or in tests what stands in for it.
+pub trait EventQueue: Clone + Debug + Send + 'static {
+    type Error: Display + Send;
+
+    /// Sends up to [`BATCH`] messages and returns, in their order, whether each was taken.
+    fn send(&self, messages: Vec<Outgoing>) -> impl Future<Output = Result<Vec<Taken>, Self::Error>> + Send;
 }
 
-impl UplinkSender {
-    pub fn send(&self, event: CallEvent) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.events.send(event).is_err() {
-            error!("An event came after the uplink had ended");
-        }
-    }
-}
+impl EventQueue for Queue {
+    type Error = QueueError;
 
-/// How many events the queue has not accepted yet.
-#[derive(Clone, Debug)]
-pub struct Backlog(Arc<AtomicUsize>);
-
-impl Backlog {
-    pub fn len(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    async fn send(&self, messages: Vec<Outgoing>) -> Result<Vec<Taken>, QueueError> {
+        self.send_fifo(&messages).await
     }
 }
 
 #[derive(Debug)]
-pub struct Uplink {
-    queue: Queue,
-    events: mpsc::UnboundedReceiver<CallEvent>,
-    waiting: Arc<AtomicUsize>,
-    /// Read and not accepted, in order.
-    backlog: VecDeque<CallEvent>,
+pub struct Uplink<Q = Queue> {
+    queue: Q,
+    outbox: Outbox,
+    vitals: Vitals,
+    events: mpsc::UnboundedReceiver<Waiting>,
+    /// Got from the outbox and not accepted, in order.
+    backlog: VecDeque<Waiting>,
     /// Calls with an event on its way.
     on_the_way: HashSet<CallId>,
     backoff: Duration,
@@ -67,29 +55,26 @@ pub struct Uplink {
     resume_at: Option<Instant>,
 }
 
-type Sent = (Vec<CallEvent>, Result<Vec<Taken>, QueueError>);
+type Sent<E> = (Vec<Waiting>, Result<Vec<Taken>, E>);
 
-impl Uplink {
-    pub fn new(queue: Queue) -> (UplinkSender, Backlog, Self) {
-        let (sender, events) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let uplink = Self {
+impl<Q: EventQueue> Uplink<Q> {
+    pub fn new(queue: Q, outbox: Outbox, events: mpsc::UnboundedReceiver<Waiting>, vitals: Vitals) -> Self {
+        Self {
             queue,
+            outbox,
+            vitals,
             events,
-            waiting: waiting.clone(),
             backlog: VecDeque::new(),
             on_the_way: HashSet::new(),
             backoff: Duration::ZERO,
             resume_at: None,
-        };
-        (UplinkSender { events: sender, waiting: waiting.clone() }, Backlog(waiting), uplink)
+        }
     }
 
-    /// Sends until all senders are gone and everything is accepted.
-    pub async fn run(mut self) {
-        let mut batches: JoinSet<Sent> = JoinSet::new();
-        let mut open = true;
-        while open || !self.backlog.is_empty() || !batches.is_empty() {
+    /// Sends until told to stop. What is not accepted by then stays in the outbox.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut batches: JoinSet<Sent<Q::Error>> = JoinSet::new();
+        loop {
             while batches.len() < BATCHES && self.resume_at.is_none() {
                 let batch = self.next_batch();
                 if batch.is_empty() {
@@ -97,15 +82,12 @@ impl Uplink {
                 }
                 let queue = self.queue.clone();
                 batches.spawn(async move {
-                    let sent = send(&queue, &batch).await;
+                    let sent = queue.send(batch.iter().map(message).collect()).await;
                     (batch, sent)
                 });
             }
             tokio::select! {
-                event = self.events.recv(), if open => match event {
-                    Some(event) => self.backlog.push_back(event),
-                    None => open = false,
-                },
+                Some(event) = self.events.recv() => self.backlog.push_back(event),
                 Some(sent) = batches.join_next() => match sent {
                     Ok((batch, result)) => self.settle(batch, result),
                     Err(error) => error!("A batch was lost: {error}"),
@@ -113,6 +95,7 @@ impl Uplink {
                 () = async { sleep_until(self.resume_at.unwrap_or_else(Instant::now)).await }, if self.resume_at.is_some() => {
                     self.resume_at = None;
                 }
+                () = stop.cancelled() => return,
             }
             while let Ok(event) = self.events.try_recv() {
                 self.backlog.push_back(event);
@@ -121,12 +104,12 @@ impl Uplink {
     }
 
     /// The oldest events, one of each call.
-    fn next_batch(&mut self) -> Vec<CallEvent> {
+    fn next_batch(&mut self) -> Vec<Waiting> {
         let mut batch = Vec::new();
         let mut at = 0;
         let mut skipped = HashSet::new();
         while at < self.backlog.len() && batch.len() < BATCH {
-            let call = self.backlog[at].call_id();
+            let call = self.backlog[at].call_id;
             if self.on_the_way.contains(&call) || !skipped.insert(call) {
                 at += 1;
                 continue;
@@ -137,26 +120,35 @@ impl Uplink {
         batch
     }
 
-    fn settle(&mut self, batch: Vec<CallEvent>, result: Result<Vec<Taken>, QueueError>) {
+    fn settle(&mut self, batch: Vec<Waiting>, result: Result<Vec<Taken>, Q::Error>) {
+        self.vitals.events_queue(result.is_ok());
         let taken = result.unwrap_or_else(|error| {
-            warn!(waiting = self.waiting.load(Ordering::Relaxed), "Events wait: {error}");
+            let waiting = self.outbox.status().borrow().depth;
+            warn!(waiting, "Events wait: {error}");
             vec![Taken::unanswered(); batch.len()]
         });
-        let mut again = Vec::new();
+        let (mut settled, mut again) = (Vec::new(), Vec::new());
         for (event, taken) in batch.into_iter().zip(taken) {
-            self.on_the_way.remove(&event.call_id());
+            self.on_the_way.remove(&event.call_id);
             match taken {
-                Taken::Yes => debug!(event.id = %event.event_id, "Event accepted"),
+                Taken::Yes => {
+                    debug!(event.id = %event.event_id, "Event accepted");
+                    self.vitals.event_accepted();
+                    settled.push((event.number, Settled::Accepted));
+                }
                 Taken::No { code, hopeless: true } => {
-                    error!(event.id = %event.event_id, call.id = %event.call_id(), code, "The queue will never take this event");
+                    self.vitals.event_hopeless();
+                    error!(event.id = %event.event_id, call.id = %event.call_id, code, "The queue will never take this event");
+                    settled.push((event.number, Settled::Refused));
                 }
                 Taken::No { code, hopeless: false } => {
                     debug!(event.id = %event.event_id, code, "Event refused for now");
                     again.push(event);
-                    continue;
                 }
             }
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        if !settled.is_empty() {
+            self.outbox.settle(settled);
         }
         if again.is_empty() {
             self.backoff = Duration::ZERO;
@@ -172,14 +164,9 @@ impl Uplink {
     }
 }
 
-async fn send(queue: &Queue, batch: &[CallEvent]) -> Result<Vec<Taken>, QueueError> {
-    let messages: Vec<Outgoing> = batch
-        .iter()
-        .map(|event| Outgoing {
-            group: event.call_id().to_string(),
-            dedup: event.event_id.to_string(),
-            body: envelope::seal(event).expect("an event is always JSON"),
-        })
-        .collect();
-    queue.send_fifo(&messages).await
+fn message(event: &Waiting) -> Outgoing {
+    Outgoing { group: event.call_id.to_string(), dedup: event.event_id.to_string(), body: event.body.clone() }
 }
+
+#[cfg(test)]
+mod tests;

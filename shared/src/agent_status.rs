@@ -43,11 +43,36 @@ pub struct AgentStatus {
     /// Long commands that this agent carries out. When it is gone, another agent ends what they began.
     #[serde(default)]
     pub running: Vec<CommandId>,
+    /// How it is doing; an older agent does not say so.
+    #[serde(default)]
+    pub vitals: Vitals,
     /// What stands in the way, for the person who looks at `GET /status`.
     #[serde(default)]
     pub problem: Option<String>,
     /// Unix seconds, the table's TTL attribute.
     pub expires_at: i64,
+}
+
+/// What the agent has counted since it started, and what it runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Vitals {
+    /// System and processor.
+    pub os: String,
+    /// Sessions with the PBX after the first one.
+    pub reconnects: u64,
+    /// Events that it has seen.
+    pub events: u64,
+    /// Events that had to be given up because the disk was full of them.
+    pub dropped_events: u64,
+    /// How long the oldest event waits for the queue, in milliseconds; none if none waits.
+    pub oldest_event_age_ms: Option<i64>,
+    /// Commands that it has carried out or refused, by how they ended.
+    pub commands_succeeded: u64,
+    pub commands_failed: u64,
+    pub commands_expired: u64,
+    /// How far its machine's clock is ahead of the cloud's, in milliseconds; none before the cloud has answered.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 impl AgentStatus {
@@ -62,5 +87,22 @@ impl AgentStatus {
     /// The last word of an agent that leaves something undone: nobody has to wait until it is stale.
     pub fn gone(self) -> Self {
         Self { pbx: PbxLink::Down, session_since: None, updated_at: 0, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heartbeat_of_an_older_agent_is_understood() {
+        let item = serde_json::json!({
+            "agentId": "rack/1", "name": "rack", "version": "0.1.0", "pbx": "up", "startedAt": 1, "updatedAt": 2,
+            "visibleUsers": 3, "liveCalls": 0, "waitingEvents": 0, "expiresAt": 9,
+        });
+        let status: AgentStatus = serde_json::from_value(item).expect("a heartbeat");
+        assert_eq!(status.vitals, Vitals::default());
+        let newer = serde_json::json!({"os": "Debian", "reconnects": 2, "somethingNew": true});
+        assert_eq!(serde_json::from_value::<Vitals>(newer).expect("vitals").reconnects, 2);
     }
 }

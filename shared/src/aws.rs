@@ -1,17 +1,23 @@
 //! The AWS clients: one TLS stack, one region provider chain, and a clock that learns from every answer.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::SystemTimeSource;
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
+use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::interceptors::context::{
@@ -26,11 +32,34 @@ use jiff::fmt::rfc2822;
 use crate::clock::{BootTime, CloudClock};
 use crate::config::Vars;
 
-/// Where the queues and tables are, when not where the environment says.
+/// Where the queues and tables are and how to get there, when not as the environment says.
 #[derive(Clone, Debug, Default)]
 pub struct Location {
     pub region: Option<String>,
     pub endpoint_url: Option<String>,
+    /// A shared credentials file, instead of the one in the home folder.
+    pub credentials_file: Option<PathBuf>,
+    /// Whom to ask for a tunnel to AWS.
+    pub proxy: Option<Proxy>,
+}
+
+/// An HTTP proxy that makes tunnels (`CONNECT`). What is not encrypted does not go through it: that is only the instance metadata
+/// of a cloud machine, and a local stack.
+#[derive(Clone)]
+pub struct Proxy(ProxyConfig);
+
+impl Proxy {
+    /// `http://HOST:PORT`, with `USER:PASSWORD@` before the host where the proxy wants to know who asks.
+    pub fn new(url: &str) -> Result<Self, ProxyError> {
+        ProxyConfig::https(url).map(Self)
+    }
+}
+
+/// Its URL may hold a password.
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proxy")
+    }
 }
 
 /// For a function: credentials, region and endpoint are in the variables that Lambda sets. No other source is linked in, which
@@ -41,6 +70,8 @@ pub fn function_config(vars: &impl Vars) -> SdkConfig {
         .http_client(http_client())
         .timeout_config(timeouts())
         .retry_config(retries())
+        // What goes to and fro is small and has a time limit; to watch its pace would only cost.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .time_source(SystemTimeSource::new())
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()));
@@ -53,9 +84,13 @@ pub fn function_config(vars: &impl Vars) -> SdkConfig {
 /// process), checked on first use only.
 pub async fn sdk_config(location: Location) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
+        .http_client(location.proxy.map_or_else(http_client, http_client_through))
         .timeout_config(timeouts())
         .retry_config(retries());
+    if let Some(file) = location.credentials_file {
+        let files = EnvConfigFiles::builder().include_default_config_file(true);
+        loader = loader.profile_files(files.with_file(EnvConfigFileKind::Credentials, file).build());
+    }
     if let Some(region) = location.region {
         loader = loader.region(Region::new(region));
     }
@@ -65,10 +100,31 @@ pub async fn sdk_config(location: Location) -> SdkConfig {
     loader.load().await
 }
 
+const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+/// When the credentials of the agent end; none if they do not. Asks for them as a request would.
+pub async fn credentials_expire(config: &SdkConfig) -> Result<Option<Timestamp>, CredentialsError> {
+    let none = || CredentialsError::not_loaded("no provider of credentials is configured");
+    let credentials = config.credentials_provider().ok_or_else(none)?.provide_credentials().await?;
+    Ok(credentials.expiry().and_then(|expiry| Timestamp::try_from(expiry).ok()))
+}
+
+/// For a check: one answer counts, and nobody waits for a second try.
+pub fn without_retries(config: &SdkConfig) -> SdkConfig {
+    config.to_builder().retry_config(RetryConfig::disabled()).build()
+}
+
 fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https()
+    Builder::new().tls_provider(TLS).build_https()
+}
+
+/// The same as `http_client`, whose builder knows no proxy.
+fn http_client_through(proxy: Proxy) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder().proxy_config(proxy.0.clone());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.tls_provider(TLS).build()
+    })
 }
 
 fn timeouts() -> TimeoutConfig {
@@ -93,6 +149,12 @@ pub fn dynamodb(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_dynamodb::Cli
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
+/// Stands for the code of an error when AWS has not answered.
+pub(crate) const NO_ANSWER: &str = "no answer";
+
+/// The request was not even made.
+pub(crate) const NO_CREDENTIALS: &str = "no credentials";
+
 /// An SDK error in two short texts: AWS's code and its message, or what kept the answer away.
 pub(crate) fn explain<E: std::error::Error + ProvideErrorMetadata>(error: &E) -> (String, String) {
     match (error.code(), error.message()) {
@@ -101,11 +163,16 @@ pub(crate) fn explain<E: std::error::Error + ProvideErrorMetadata>(error: &E) ->
             let mut causes = vec![error.to_string()];
             let mut source = error.source();
             while let Some(cause) = source {
+                if cause.is::<CredentialsError>() {
+                    // What stands around it says nothing.
+                    let why = cause.source().map(|why| format!(": {why}")).unwrap_or_default();
+                    return (NO_CREDENTIALS.to_owned(), format!("{cause}{why}"));
+                }
                 causes.push(cause.to_string());
                 source = cause.source();
             }
             causes.dedup();
-            (code.unwrap_or("no answer").to_owned(), causes.join(": "))
+            (code.unwrap_or(NO_ANSWER).to_owned(), causes.join(": "))
         }
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
 /// How far a quartz may drift, generously; the window widens by it between answers.
@@ -81,6 +81,19 @@ impl CloudClock {
         let own_clock_fits = |window: &Window| (window.low..=window.high).contains(&self.fallback);
         let offset = self.window().filter(|window| !own_clock_fits(window)).map_or(self.fallback, Window::middle);
         Timestamp::from_nanosecond(boot.nanos() + offset).unwrap_or(Timestamp::MAX)
+    }
+
+    /// How far this machine's own clock is ahead of the cloud's (negative: behind), as far as that is certain; none before
+    /// the first answer.
+    pub fn machine_is_ahead_by(&self) -> Option<SignedDuration> {
+        self.ahead_by(Timestamp::now(), BootTime::now())
+    }
+
+    fn ahead_by(&self, wall: Timestamp, boot: BootTime) -> Option<SignedDuration> {
+        let window = self.window()?.widened(boot.nanos());
+        let own = wall.as_nanosecond() - boot.nanos();
+        let nanos = own - own.clamp(window.low, window.high);
+        Some(SignedDuration::from_nanos_i128(nanos))
     }
 
     /// Learns from an answer whose `Date` header said `date`.
@@ -164,6 +177,19 @@ mod tests {
         let clock = CloudClock::starting_at(at(1_000_003), boot(0));
         answer(&clock, 100, 120);
         assert_eq!(off_by(&clock, 120, 1_000_120), 3);
+    }
+
+    #[test]
+    fn the_own_clock_is_judged_by_the_answers() {
+        let clock = CloudClock::starting_at(at(1_000_000), boot(0));
+        assert_eq!(clock.ahead_by(at(1_000_000), boot(0)), None);
+        answer(&clock, 100, 120);
+        assert_eq!(clock.ahead_by(at(1_000_120), boot(120)), Some(SignedDuration::ZERO));
+        // It was set after the start of the process.
+        for (wall, off) in [(1_600_120, 600), (400_120, -600)] {
+            let ahead = clock.ahead_by(at(wall), boot(120)).expect("an answer was heard");
+            assert!((ahead.as_secs() - off).abs() <= 1, "{ahead}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod notice;
 pub mod number;
 pub mod operation;
+pub mod probe;
 pub mod queue;
 pub mod subscription;
 pub mod tables;

@@ -72,8 +72,8 @@ pub struct Received {
 
 #[derive(Clone, Debug)]
 pub struct Queue {
-    client: Client,
-    url: String,
+    pub(crate) client: Client,
+    pub(crate) url: String,
 }
 
 impl Queue {

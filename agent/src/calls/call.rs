@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, Direction, Status, WebHookEvent};
 use shared::ids::{CallId, EventId};
 use shared::time::PublishedTime;
@@ -13,13 +14,14 @@ use super::leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
 const HISTORY: usize = 100;
 
 /// Who a monitored user is, as last told by the PBX.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub extension: String,
     pub name: String,
 }
 
-#[derive(Debug)]
+/// It is kept on disk as it is, so a field that comes later needs a default.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Call {
     pub id: CallId,
     pub user: UserGuid,
@@ -30,6 +32,8 @@ pub(super) struct Call {
     pub counts: Vec<u32>,
     /// The conference id that is valid now.
     pub conference: Option<Arc<str>>,
+    /// Handles die with the PBX session, so they are not kept.
+    #[serde(skip)]
     pub legs: Vec<LegId>,
     pub rung: bool,
     pub start: Timestamp,
@@ -45,6 +49,7 @@ pub(super) struct Call {
     pub phase: Phase,
     pub cause: Option<u16>,
     /// The last leg was parked then, and the call waits for the leg that holds it in the park.
+    #[serde(skip)]
     pub parked_at: Option<Timestamp>,
     /// The PBX session was lost while the call lived, and the call has not been seen since.
     pub missing_since: Option<Timestamp>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use shared::event::Direction;
 use shared::ids::CallId;
 
@@ -20,7 +21,7 @@ pub struct LegId {
 }
 
 /// The low four bits of the PBX's `state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     Init,
     Setup,
@@ -71,7 +72,7 @@ pub struct LegState {
 }
 
 /// A party as the PBX names it. Each part may be empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Party {
     pub number: String,
     pub name: String,

@@ -5,15 +5,20 @@
 //!
 //! Promises, each a property test: a status happens once per call; no `ringing` after `connected`; `disconnected` comes
 //! last and comes for every call that was ever reported; no duration is negative.
+//!
+//! What it remembers is bounded, whatever the PBX leaves out or repeats: the first hundred entries of a call's history, its first
+//! [`ALIASES`] conference ids, the latest [`ENDED_HANDLES`] handles whose end was told and whose deletion was not, and what ended under
+//! the latest [`names::ENDED_SPOTS`] conferences. What is beyond that and still comes is taken for something new.
 
 mod call;
 mod leg;
 mod names;
+mod records;
 #[cfg(test)]
 pub(crate) mod tests;
 mod view;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +29,7 @@ use uuid::Uuid;
 
 pub use call::{Identity, Origin};
 pub use leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
+pub use records::{Changes, Records, Subject, Unreadable};
 
 use call::Call;
 use leg::{Leg, Place, Waiting};
@@ -35,6 +41,10 @@ const NAME_WITHOUT_CONFERENCE_AFTER: SignedDuration = SignedDuration::from_secs(
 const PARK_GRACE: SignedDuration = SignedDuration::from_secs(2);
 /// In this time after the start of a PBX session, another agent may know more about any call than this one.
 const ASK_FOR_EVERY_NAME: SignedDuration = SignedDuration::from_hours(1);
+/// Handles that have ended and are kept until the PBX deletes them; some never do.
+pub const ENDED_HANDLES: usize = 4096;
+/// Conference ids under which a call is found. Later ones are shown, but no other leg finds the call by them.
+const ALIASES: usize = 64;
 
 /// What the core wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +64,11 @@ pub struct Calls {
     /// Everybody who is or was monitored and may still have calls.
     users: HashMap<UserGuid, Arc<Identity>>,
     legs: HashMap<LegId, Leg>,
+    /// Legs in the order in which they ended, also such that were deleted since.
+    ended: VecDeque<LegId>,
     calls: HashMap<CallId, Call>,
+    /// Calls that have changed, begun or ended since they were last written to disk.
+    changed: HashSet<CallId>,
     names: Names,
     session_since: Timestamp,
     /// Since when each user is monitored in this session.
@@ -73,7 +87,9 @@ impl Calls {
             boot_id,
             users: HashMap::new(),
             legs: HashMap::new(),
+            ended: VecDeque::new(),
             calls: HashMap::new(),
+            changed: HashSet::new(),
             names: Names::default(),
             session_since: Timestamp::MIN,
             watched: HashMap::new(),
@@ -105,12 +121,14 @@ impl Calls {
             self.place(id, now, &mut out);
         }
         self.legs.clear();
+        self.ended.clear();
         self.parking.clear();
         for call in self.calls.values_mut() {
             call.legs.clear();
             call.parked_at = None;
             call.missing_since.get_or_insert(now);
         }
+        self.changed.extend(self.calls.keys());
         out
     }
 
@@ -158,7 +176,8 @@ impl Calls {
         let mut out = Vec::new();
         let Some(leg) = self.legs.get(&id) else { return out };
         let user = leg.user.clone();
-        self.learn_items(&user, items.unwrap_or_default(), now);
+        let items: Vec<LegItem> = items.unwrap_or_default().iter().map(|item| before_end_of(leg, item)).collect();
+        self.learn_items(&user, &items, now);
         self.place(id, now, &mut out);
         out
     }
@@ -240,8 +259,10 @@ impl Calls {
         for item in items {
             self.names.learn(user, item, watched_since, now);
             let name = |n| CallId::of_conference(&self.origin.pbx_id, user, &item.conference, item.direction, n);
+            // Another call that came to this conference counts as well when it ends, while the first one goes on.
+            let goes_on = |id: &CallId| item.live == Some(*id);
             let ended: HashSet<CallId> = (0..item.ended).map(name).chain(item.last_ended).collect();
-            for id in ended {
+            for id in ended.into_iter().filter(|id| !goes_on(id)) {
                 if self.calls.get(&id).is_some_and(|call| call.missing_since.is_some()) {
                     self.forget(id, now);
                 }
@@ -318,6 +339,8 @@ impl Calls {
         if live.is_none() && waiting.begins_ended() && spot.as_ref().is_some_and(|spot| self.names.ended(spot) > 0) {
             if waiting.has_last() {
                 self.legs.remove(&id);
+            } else {
+                self.has_ended(id);
             }
             return; // The tail of a call whose end is known: nothing new.
         }
@@ -334,6 +357,7 @@ impl Calls {
         if waiting.continues && is_new {
             call.peer = peer; // The PBX does not repeat what it said about the handle before.
         }
+        self.changed.insert(name);
         call.missing_since = None;
         call.parked_at = None;
         if !call.legs.contains(&id) {
@@ -354,12 +378,12 @@ impl Calls {
     fn enter(&mut self, id: CallId, spot: &Spot, is_new: bool, now: Timestamp, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.conference = Some(spot.conference.clone());
-        if call.conferences.contains(&spot.conference) {
+        if call.conferences.contains(&spot.conference) || call.conferences.len() >= ALIASES {
             return;
         }
         call.conferences.push(spot.conference.clone());
         call.counts.push(self.names.ended(spot));
-        self.names.enter(spot.clone(), id, now);
+        self.names.enter(spot, id, now);
         if !is_new || self.names.ended(spot) > 0 {
             out.push(Output::Remember(spot.user.clone(), self.names.item(spot, now)));
         }
@@ -367,6 +391,7 @@ impl Calls {
 
     fn apply(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
+        self.changed.insert(id);
         let user = self.users.get(&call.user).cloned().unwrap_or_default();
         let direction = call.direction;
         // A leg that waited for its call tells of moments before what the call's other legs have told already.
@@ -402,6 +427,7 @@ impl Calls {
     fn end_leg(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
         if let Some(leg) = self.legs.get_mut(&leg_id) {
             leg.place = Place::Ended;
+            self.has_ended(leg_id);
         }
         let parked = self.parking.remove(&leg_id) || report.relates(Relation::ParkedTo).is_some();
         let Some(call) = self.calls.get_mut(&id) else { return };
@@ -421,6 +447,17 @@ impl Calls {
         }
     }
 
+    /// A handle waits for its deletion from now on, unless too many do.
+    fn has_ended(&mut self, id: LegId) {
+        self.ended.push_back(id);
+        while self.ended.len() > ENDED_HANDLES {
+            let Some(oldest) = self.ended.pop_front() else { break };
+            if self.legs.get(&oldest).is_some_and(|leg| matches!(leg.place, Place::Ended)) {
+                self.legs.remove(&oldest);
+            }
+        }
+    }
+
     /// Before a call ends with its last leg, the legs that only wait for its name join it: the user's other devices.
     fn join_waiting(&mut self, id: CallId, at: Timestamp, out: &mut Vec<Output>) {
         let belongs =
@@ -437,6 +474,8 @@ impl Calls {
 
     fn end(&mut self, id: CallId, at: Timestamp, inferred: bool, out: &mut Vec<Output>) {
         let Some(call) = self.forget(id, at) else { return };
+        // A clock that was set back must not end a call before it was last heard of.
+        let at = at.max(call.latest);
         for spot in spots(&call) {
             out.push(Output::Remember(spot.user.clone(), self.names.item(&spot, at)));
         }
@@ -446,11 +485,32 @@ impl Calls {
 
     fn forget(&mut self, id: CallId, at: Timestamp) -> Option<Call> {
         let call = self.calls.remove(&id)?;
+        self.changed.insert(id);
         for (spot, before) in spots(&call).iter().zip(&call.counts) {
             self.names.leave(spot, id, before + 1, call.start, at);
         }
         Some(call)
     }
+}
+
+/// The item as it was before the end of the leg's own call, when another agent has written down that end while the leg, which was found
+/// alive, waited for its name: calls of one user in one conference do not overlap.
+fn before_end_of(leg: &Leg, item: &LegItem) -> LegItem {
+    let mut item = item.clone();
+    if let Place::Waiting(waiting) = &leg.place
+        && !waiting.begins_ended()
+        && item.last_ended_at.is_some_and(|ended_at| ended_at > waiting.since.as_millisecond())
+        && leg
+            .spot(waiting)
+            .is_some_and(|spot| *spot.conference == *item.conference && spot.direction == item.direction)
+    {
+        item.ended = item.ended.saturating_sub(1);
+        item.begun.pop();
+        item.live = item.live.or(item.last_ended);
+        item.last_ended = None;
+        item.last_ended_at = None;
+    }
+    item
 }
 
 fn leg_is_parked(leg: &Leg) -> bool {

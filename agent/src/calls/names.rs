@@ -1,9 +1,10 @@
 //! Which call a leg belongs to: the names of calls, and what has ended under which conference.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use shared::event::Direction;
 use shared::ids::CallId;
 use shared::tables::LegItem;
@@ -16,30 +17,64 @@ const KEEP: SignedDuration = SignedDuration::from_hours(24);
 /// Beginnings of ended calls that are kept; a queue may offer one call many times.
 const LATEST: usize = 16;
 
+/// Spots without a live call that are kept, the latest ones: more than a day of a busy PBX has, and as much as memory allows. The table
+/// keeps all of them, and is asked whenever another agent may know more.
+pub(super) const ENDED_SPOTS: usize = 20_000;
+
 /// Where calls meet: the same user, conference and direction.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Spot {
     pub user: UserGuid,
     pub conference: Arc<str>,
     pub direction: Direction,
 }
 
-#[derive(Debug, Default)]
-struct Knowledge {
+/// It is kept on disk as it is, so a field that comes later needs a default.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Knowledge {
     ended: u32,
     /// When the latest ended calls began, in milliseconds.
     begun: VecDeque<i64>,
     last_ended: Option<CallId>,
+    #[serde(default)]
+    last_ended_at: Option<i64>,
     live: Option<CallId>,
     touched: Timestamp,
+    /// It is among those that may be forgotten.
+    #[serde(skip)]
+    listed: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
     spots: HashMap<Spot, Knowledge>,
+    /// Those that may be forgotten, in the order in which they came to be so.
+    forgettable: VecDeque<Spot>,
+    /// Whose knowledge has changed since it was last written to disk.
+    changed: HashSet<Spot>,
 }
 
 impl Names {
+    /// Takes back what was kept on disk.
+    pub(super) fn put_back(&mut self, spot: &Spot, known: Knowledge) {
+        self.spots.insert(spot.clone(), known);
+        self.may_forget(spot);
+    }
+
+    /// The spots about which something changed since the last time, each with what is known now.
+    pub(super) fn changes(&mut self) -> impl Iterator<Item = (Spot, Option<&Knowledge>)> {
+        std::mem::take(&mut self.changed).into_iter().map(|spot| {
+            let known = self.spots.get(&spot);
+            (spot, known)
+        })
+    }
+
+    /// What is known about a spot, to be changed.
+    fn at(&mut self, spot: &Spot) -> &mut Knowledge {
+        self.changed.insert(spot.clone());
+        self.spots.entry(spot.clone()).or_default()
+    }
+
     /// The live call at a spot, under this conference or an alias.
     pub(super) fn live(&self, spot: &Spot) -> Option<CallId> {
         self.spots.get(spot)?.live
@@ -55,27 +90,50 @@ impl Names {
     }
 
     /// A call lives at this spot from now on, unless another one does already.
-    pub(super) fn enter(&mut self, spot: Spot, call: CallId, now: Timestamp) {
-        let known = self.spots.entry(spot).or_default();
+    pub(super) fn enter(&mut self, spot: &Spot, call: CallId, now: Timestamp) {
+        let known = self.at(spot);
         known.live.get_or_insert(call);
         known.touched = now;
     }
 
     /// A call that had this spot has ended, as the `count`-th. Others may have counted it, and more, already.
     pub(super) fn leave(&mut self, spot: &Spot, call: CallId, count: u32, begun: Timestamp, now: Timestamp) {
-        let known = self.spots.entry(spot.clone()).or_default();
+        let known = self.at(spot);
         if known.live == Some(call) {
             known.live = None;
         }
         if count > known.ended {
             known.ended = count;
             known.last_ended = Some(call);
+            known.last_ended_at = Some(now.as_millisecond());
             known.begun.push_back(begun.as_millisecond());
             if known.begun.len() > LATEST {
                 known.begun.pop_front();
             }
         }
         known.touched = now;
+        self.may_forget(spot);
+    }
+
+    /// A spot without a live call may be forgotten when there are too many.
+    fn may_forget(&mut self, spot: &Spot) {
+        if let Some(known) = self.spots.get_mut(spot)
+            && known.live.is_none()
+            && !known.listed
+        {
+            known.listed = true;
+            self.forgettable.push_back(spot.clone());
+        }
+        while self.forgettable.len() > ENDED_SPOTS {
+            let Some(oldest) = self.forgettable.pop_front() else { break };
+            match self.spots.get_mut(&oldest) {
+                Some(known) if known.live.is_some() => known.listed = false,
+                _ => {
+                    self.spots.remove(&oldest);
+                    self.changed.insert(oldest);
+                }
+            }
+        }
     }
 
     /// Takes over what other agents, or this one before a restart, wrote down. Counts only grow.
@@ -84,12 +142,14 @@ impl Names {
     /// end. Another agent may have seen that end already, and this call would then count as one before itself.
     pub(super) fn learn(&mut self, user: &UserGuid, item: &LegItem, watched_since: Timestamp, now: Timestamp) {
         let spot = Spot { user: user.clone(), conference: item.conference.as_str().into(), direction: item.direction };
-        let known = self.spots.entry(spot).or_default();
+        let known = self.spots.entry(spot.clone()).or_default();
+        let (had_ended, had_live) = (known.ended, known.live);
         let own = item.begun.iter().filter(|begun| **begun >= watched_since.as_millisecond()).count();
         let ended = item.ended.saturating_sub(u32::try_from(own).unwrap_or(u32::MAX));
         if ended > known.ended {
             known.ended = ended;
             known.last_ended = item.last_ended.filter(|_| own == 0);
+            known.last_ended_at = item.last_ended_at.filter(|_| own == 0);
             known.begun = item.begun.iter().copied().filter(|begun| *begun < watched_since.as_millisecond()).collect();
             if known.live.is_some() && known.live == item.last_ended {
                 known.live = None;
@@ -99,6 +159,10 @@ impl Names {
             known.live = item.live;
         }
         known.touched = now;
+        if (known.ended, known.live) != (had_ended, had_live) {
+            self.changed.insert(spot.clone());
+        }
+        self.may_forget(&spot);
     }
 
     /// What this spot's item in the table should say.
@@ -111,11 +175,26 @@ impl Names {
             live: known.and_then(|known| known.live),
             begun: known.map(|known| known.begun.iter().copied().collect()).unwrap_or_default(),
             last_ended: known.and_then(|known| known.last_ended),
+            last_ended_at: known.and_then(|known| known.last_ended_at),
             expires_at: now.as_second() + KEEP.as_secs(),
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn known_spots(&self) -> usize {
+        self.spots.len()
+    }
+
     pub(super) fn forget_old(&mut self, now: Timestamp) {
-        self.spots.retain(|_, known| known.live.is_some() || now.duration_since(known.touched) < KEEP);
+        let changed = &mut self.changed;
+        self.spots.retain(|spot, known| {
+            let stays = known.live.is_some() || now.duration_since(known.touched) < KEEP;
+            if !stays {
+                changed.insert(spot.clone());
+            }
+            stays
+        });
+        let spots = &self.spots;
+        self.forgettable.retain(|spot| spots.contains_key(spot));
     }
 }

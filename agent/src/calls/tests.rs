@@ -1,6 +1,8 @@
 //! Every sequence of calls that the PBX is known to produce, and the laws that hold for those it is not.
 
+mod bounds;
 mod laws;
+mod restart;
 mod sequences;
 mod two_agents;
 mod view;
@@ -21,13 +23,55 @@ pub(crate) fn guid(text: &str) -> UserGuid {
     Arc::from(text)
 }
 
+fn origin() -> Origin {
+    Origin { pbx_id: Arc::from("master"), agent_id: Arc::from("rack/1") }
+}
+
 pub(crate) fn core() -> Calls {
-    let origin = Origin { pbx_id: Arc::from("master"), agent_id: Arc::from("rack/1") };
-    let mut calls = Calls::new(origin, Uuid::nil());
+    started(Calls::new(origin(), Uuid::nil()), at(0.0))
+}
+
+/// The session begins and the PBX shows its users.
+fn started(mut calls: Calls, now: Timestamp) -> Calls {
     calls.user_is(guid(PHONE), Identity { extension: "42".to_owned(), name: "Thomas De Wilde".to_owned() });
     calls.user_is(guid(OTHER), Identity { extension: "43".to_owned(), name: "Reception".to_owned() });
-    calls.session_started(at(0.0));
+    calls.session_started(now);
     calls
+}
+
+/// The disk of an agent: the last text of each record.
+#[derive(Debug, Default)]
+struct Disk {
+    texts: HashMap<Subject, String>,
+    seen: Option<Timestamp>,
+}
+
+impl Disk {
+    fn keep(&mut self, calls: &mut Calls, now: Timestamp) {
+        for (subject, text) in calls.changes() {
+            match text {
+                Some(text) => drop(self.texts.insert(subject, text)),
+                None => drop(self.texts.remove(&subject)),
+            }
+            self.seen = Some(now);
+        }
+    }
+
+    /// The core of the agent's next run, before it has its PBX.
+    fn restore(&self, boot: u128, now: Timestamp) -> Calls {
+        let mut records = Records::default();
+        for (subject, text) in &self.texts {
+            match subject {
+                Subject::Call(_) => records.add_call(text),
+                Subject::Spot(key) => records.add_spot(key, text),
+            }
+            .expect("a record");
+        }
+        if let Some(seen) = self.seen {
+            records.seen_at(seen);
+        }
+        Calls::restore(origin(), Uuid::from_u128(boot), records, now)
+    }
 }
 
 pub(crate) fn state(bits: u32) -> LegState {

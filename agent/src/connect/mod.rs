@@ -27,6 +27,7 @@ use crate::desk::{Act, DeskStatus, Request};
 use crate::downlink;
 use crate::jobs::{Guard, News, Reply};
 use crate::running::{Listed, Running};
+use crate::vitals::Vitals;
 
 pub use cleaning::Cleaned;
 pub use record::Record;
@@ -45,6 +46,7 @@ pub struct Connector {
     pub desk: mpsc::Sender<Request>,
     pub status: watch::Receiver<DeskStatus>,
     pub running: Running,
+    pub vitals: Vitals,
 }
 
 /// How a long command leaves this agent.
@@ -73,7 +75,7 @@ impl Connector {
     ) -> Result<(), TableError> {
         let listed = self.running.list(command.command_id);
         match self.connect(command, token, guard, &listed, stop).await {
-            End::Finished(end) => downlink::finish(&self.exchange, &self.clock, command, token, &end).await?,
+            End::Finished(end) => downlink::finish(self, command, token, &end).await?,
             End::TakenOver => warn!(command.id = %command.command_id, "Another agent has taken the command over"),
             End::Unfinished => listed.keep(),
         }

@@ -21,15 +21,16 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::calls::{Calls, Origin, Output};
+use crate::calls::{Calls, Origin, Output, Records};
 use crate::config::{DtmfRecv, Monitor};
 use crate::jobs::{Jobs, Outgoing};
 use crate::memory::{Memory, Recollection};
+use crate::outbox::Outbox;
 use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
-use crate::uplink::UplinkSender;
+use crate::vitals::Vitals;
 
 pub use requests::{Act, Request};
 pub use status::DeskStatus;
@@ -85,8 +86,11 @@ pub struct Desk {
     pub memory: Memory,
     pub recollections: mpsc::UnboundedReceiver<Recollection>,
     pub requests: mpsc::Receiver<Request>,
-    pub uplink: UplinkSender,
+    pub outbox: Outbox,
+    /// What the call core knew before the agent was restarted.
+    pub records: Records,
     pub status: watch::Sender<DeskStatus>,
+    pub vitals: Vitals,
 }
 
 impl Desk {
@@ -103,8 +107,10 @@ impl Desk {
             clock,
             exchange,
             memory,
-            uplink: self.uplink,
+            outbox: self.outbox,
+            records: Some(self.records),
             status: self.status,
+            vitals: self.vitals,
             calls: None,
             pbx_id: None,
             session: Session::new(0),
@@ -154,8 +160,11 @@ struct Shift {
     clock: CloudClock,
     exchange: Exchange,
     memory: Memory,
-    uplink: UplinkSender,
+    outbox: Outbox,
+    /// Taken by the call core when it begins.
+    records: Option<Records>,
     status: watch::Sender<DeskStatus>,
+    vitals: Vitals,
     /// The call core, from the moment on when the PBX is known by its id.
     calls: Option<Calls>,
     pbx_id: Option<Arc<str>>,
@@ -178,6 +187,7 @@ impl Shift {
         stop: &CancellationToken,
     ) -> End {
         info!("Logged in to the PBX");
+        self.vitals.session_begun();
         self.session = Session::new(self.session.number + 1);
         self.send(rcc::initialize(self.monitor.by_group()));
         let mut tick = interval(TICK);
@@ -268,7 +278,12 @@ impl Shift {
         match frame {
             Frame::CallInfo(call_info) => self.on_call_info(call_info),
             Frame::User(user_info) => self.on_user_info(user_info),
-            Frame::InitializeResult => self.on_listed().await?,
+            Frame::InitializeResult { error: None } => self.on_listed().await?,
+            Frame::InitializeResult { error: Some(error) } => {
+                return Err(End::Lost(anyhow::anyhow!(
+                    "the PBX does not list its users ({error}); is the API check mark RCC set at the App object?"
+                )));
+            }
             Frame::UserInitializeResult { src, handle, prefixes } => {
                 let watched = self.session.monitored(src.as_deref(), handle, prefixes);
                 if let (Some(user), Some(calls)) = (watched, &mut self.calls) {
@@ -346,7 +361,8 @@ impl Shift {
         }
         let now = self.clock.now();
         let calls = self.calls.get_or_insert_with(|| {
-            Calls::new(Origin { pbx_id: pbx_id.clone(), agent_id: self.agent_id.clone() }, self.boot_id)
+            let origin = Origin { pbx_id: pbx_id.clone(), agent_id: self.agent_id.clone() };
+            Calls::restore(origin, self.boot_id, self.records.take().unwrap_or_default(), now)
         });
         calls.session_started(now);
         for (guid, identity) in self.session.identities() {
@@ -430,8 +446,9 @@ impl Shift {
                 self.memory.ask_about_missing(pbx_id.clone(), missing);
             }
         }
-        if !outputs.is_empty() {
-            self.perform(outputs);
+        let something_ended = !outputs.is_empty();
+        self.perform(outputs);
+        if something_ended {
             self.release_users();
         }
         let live_calls = self.calls.as_ref().map_or(0, |calls| count(calls.live_calls()));
@@ -458,17 +475,23 @@ impl Shift {
     }
 
     fn perform(&mut self, outputs: Vec<Output>) {
-        let Some(pbx_id) = &self.pbx_id else { return };
+        let (Some(pbx_id), Some(calls)) = (&self.pbx_id, &mut self.calls) else { return };
+        let mut events = Vec::new();
         for output in outputs {
             match output {
                 Output::Event(event) => {
                     debug!(event.id = %event.event_id, call.id = %event.call_id(), status = event.status().as_str(), "Event");
                     self.jobs.on_event(&event);
-                    self.uplink.send(*event);
+                    self.vitals.event(&event);
+                    events.push(*event);
                 }
                 Output::Remember(user, item) => self.memory.remember(pbx_id.clone(), user, item),
                 Output::Ask(leg, user) => self.memory.ask(pbx_id.clone(), leg, user),
             }
+        }
+        let changes = calls.changes();
+        if !events.is_empty() || !changes.is_empty() {
+            self.outbox.put(&events, changes, self.clock.now());
         }
     }
 

@@ -32,6 +32,10 @@ pub enum Request {
         calls: Vec<CallId>,
         reply: oneshot::Sender<bool>,
     },
+    /// Whether the desk still turns to its requests.
+    Probe {
+        reply: oneshot::Sender<()>,
+    },
     /// Another PBX holds this stack.
     GiveWay {
         to: String,
@@ -62,6 +66,9 @@ impl Shift {
                 if self.status.borrow().is_up() {
                     let _ = reply.send(self.calls_of(&dial));
                 }
+            }
+            Request::Probe { reply } => {
+                let _ = reply.send(());
             }
             Request::GiveWay { to } => return Err(self.belongs_to(&to)),
         }

@@ -13,6 +13,10 @@ use shared::number::DialPrefixes;
 
 use crate::calls::{LegId, LegReport, LegState, Party, Phase, Relation};
 
+/// What people read of a party is cut behind this: an event with a full history has to fit into a message of the queue.
+const LONGEST_NAME: usize = 128;
+const LONGEST_NUMBER: usize = 64;
+
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     #[error("the PBX sent a text that is not a JSON object")]
@@ -29,7 +33,10 @@ pub enum Frame {
         ok: bool,
         error: Option<String>,
     },
-    InitializeResult,
+    /// The list of users is complete, or refused.
+    InitializeResult {
+        error: Option<String>,
+    },
     User(UserInfo),
     UserInitializeResult {
         src: Option<String>,
@@ -99,7 +106,7 @@ impl Frame {
                 let error = fields.text("errorText").or_else(|| fields.text("error"));
                 Self::LoginResult { ok: fields.flag("ok"), error }
             }
-            "InitializeResult" => Self::InitializeResult,
+            "InitializeResult" => Self::InitializeResult { error: fields.error() },
             "UserInfo" => Self::User(UserInfo::read(fields)),
             "UserInitializeResult" => Self::UserInitializeResult {
                 src: fields.text("src"),
@@ -127,7 +134,7 @@ impl Frame {
                 request: result.trim_end_matches("Result").to_owned(),
                 src: fields.text("src"),
                 call: fields.number("call"),
-                error: fields.text("errorText").or_else(|| fields.text("error")).filter(|error| error != "0"),
+                error: fields.error(),
             }),
             other => Self::Other(other.to_owned()),
         })
@@ -153,9 +160,9 @@ impl UserInfo {
             gone: fields.text("update").is_some_and(|update| update == "del"),
             // The guid is the stable key; without one the long name, unique on the PBX, has to do.
             guid: fields.text("guid").filter(|guid| !guid.is_empty()).unwrap_or_else(|| cn.clone()),
-            dn: text("dn"),
+            dn: bounded(&text("dn"), LONGEST_NAME),
             h323: text("h323"),
-            e164: text("e164"),
+            e164: bounded(&text("e164"), LONGEST_NUMBER),
             pbx: text("pbx"),
             pseudo: text("pseudo"),
             devices: fields.list("regs").filter_map(|device| device.text("hw")).collect(),
@@ -165,8 +172,8 @@ impl UserInfo {
         }
     }
 
-    pub fn display_name(&self) -> &str {
-        if self.dn.is_empty() { &self.cn } else { &self.dn }
+    pub fn display_name(&self) -> String {
+        bounded(if self.dn.is_empty() { &self.cn } else { &self.dn }, LONGEST_NAME)
     }
 }
 
@@ -181,7 +188,11 @@ impl CallInfo {
             user: fields.number("user")?,
             call: fields.number("call")?,
             state: fields.number("state").and_then(|state| state.try_into().ok()),
-            conference: fields.text("conf").filter(|conf| !conf.is_empty()).map(Arc::from),
+            conference: fields
+                .text("conf")
+                .map(|conf| bounded(&conf, LONGEST_NUMBER))
+                .filter(|conf| !conf.is_empty())
+                .map(Arc::from),
             peer: fields.object("peer").map(party),
             related: fields
                 .list("no")
@@ -220,8 +231,17 @@ impl CallInfo {
 fn party(fields: Fields<'_>) -> Party {
     let text = |name| fields.text(name).unwrap_or_default();
     let (dn, cn) = (text("dn"), text("cn"));
-    let norm = fields.text("norm").filter(|norm| norm.starts_with('+'));
-    Party { number: text("e164"), name: if dn.is_empty() { cn } else { dn }, e164: norm }
+    let norm = fields.text("norm").filter(|norm| norm.starts_with('+') && norm.len() <= LONGEST_NUMBER);
+    Party {
+        number: bounded(&text("e164"), LONGEST_NUMBER),
+        name: bounded(if dn.is_empty() { &cn } else { &dn }, LONGEST_NAME),
+        e164: norm,
+    }
+}
+
+/// A text for people, without control characters, which would take up six times their space in JSON.
+fn bounded(text: &str, most: usize) -> String {
+    text.chars().filter(|character| !character.is_control()).take(most).collect()
 }
 
 fn relation(kind: &str) -> Option<Relation> {
@@ -241,6 +261,11 @@ fn relation(kind: &str) -> Option<Relation> {
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl<'a> Fields<'a> {
+    /// Why a request was refused, if it was.
+    fn error(self) -> Option<String> {
+        self.text("errorText").or_else(|| self.text("error")).filter(|error| error != "0")
+    }
+
     fn text(self, name: &str) -> Option<String> {
         match self.0.get(name)? {
             Value::String(text) => Some(text.clone()),
@@ -349,7 +374,7 @@ mod tests {
         };
         assert_eq!(
             (user.gone, user.display_name(), user.devices.len(), user.channels),
-            (true, "Thomas De Wilde", 1, Some(2))
+            (true, "Thomas De Wilde".to_owned(), 1, Some(2))
         );
         assert_eq!(
             Frame::parse(r#"{"mt":"DevicesResult","src":"d1","devices":[{"hw":"p1","text":"Desk"},{"hw":"p2"},{}]}"#)

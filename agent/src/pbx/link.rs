@@ -1,27 +1,33 @@
 //! The WebSocket to the PBX: connect, log in, keep alive.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use shared::subscription::Secret;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tracing::{debug, warn};
 use url::Url;
 
 use super::frames::Frame;
 use super::login;
+use super::tls::Untrusted;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
+/// The vendor's own libraries take 64 KiB.
+const LONGEST_MESSAGE: usize = 1 << 20;
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// Any frame is a sign of life; after two unanswered pings and a half the link is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(50);
@@ -45,40 +51,94 @@ pub struct Link {
     last_heard: Instant,
 }
 
+/// A connection on which the WebSocket can begin.
+pub struct Secured {
+    stream: Box<dyn Stream>,
+    /// The certificate that the PBX has shown; none without TLS.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// The steps of a connection, one by one for `check`, which tells where it breaks.
 impl Dialer {
     pub async fn connect(&self) -> anyhow::Result<Link> {
-        let socket = timeout(CONNECT_WITHIN, self.open()).await.context("the PBX did not answer in time")??;
-        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut link = Link { socket, ping, last_heard: Instant::now() };
-        timeout(LOGIN_WITHIN, link.log_in(&self.app, &self.password))
-            .await
-            .context("the PBX did not finish the login")??;
+        let mut link = timeout(CONNECT_WITHIN, self.open()).await.context("the PBX did not answer in time")??;
+        timeout(LOGIN_WITHIN, self.log_in(&mut link)).await.context("the PBX did not finish the login")??;
         Ok(link)
     }
 
-    async fn open(&self) -> anyhow::Result<WebSocketStream<Box<dyn Stream>>> {
-        let host =
-            self.url.host_str().ok_or_else(|| anyhow!("`pbx.url` has no host"))?.trim_matches(['[', ']']).to_owned();
-        let secure = self.url.scheme() == "wss";
-        let port = self.url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
-        let tcp = TcpStream::connect((host.as_str(), port))
-            .await
-            .with_context(|| format!("cannot connect to {host}:{port}"))?;
+    async fn open(&self) -> anyhow::Result<Link> {
+        let addresses = self.resolve().await?;
+        let tcp = self.reach(&addresses).await?;
+        let secured = self.secure(tcp).await?;
+        self.begin(secured).await
+    }
+
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
+    }
+
+    pub fn port(&self) -> u16 {
+        self.url.port_or_known_default().unwrap_or(if self.is_secure() { 443 } else { 80 })
+    }
+
+    pub fn is_secure(&self) -> bool {
+        self.url.scheme() == "wss"
+    }
+
+    pub async fn resolve(&self) -> anyhow::Result<Vec<SocketAddr>> {
+        let (host, port) = (self.host(), self.port());
+        let found = lookup_host((host, port)).await;
+        let addresses: Vec<SocketAddr> = found.with_context(|| format!("the name {host} is not known"))?.collect();
+        ensure!(!addresses.is_empty(), "the name {host} has no address");
+        Ok(addresses)
+    }
+
+    pub async fn reach(&self, addresses: &[SocketAddr]) -> anyhow::Result<TcpStream> {
+        let tcp = TcpStream::connect(addresses).await;
+        let tcp = tcp.with_context(|| format!("cannot connect to {}:{}", self.host(), self.port()))?;
         tcp.set_nodelay(true)?;
-        let stream: Box<dyn Stream> = if secure {
-            let name = ServerName::try_from(host.clone()).context("`pbx.url` has an invalid host name")?;
-            let connector = TlsConnector::from(self.tls.clone());
-            Box::new(
-                connector.connect(name, tcp).await.with_context(|| format!("the TLS handshake with {host} failed"))?,
-            )
-        } else {
-            Box::new(tcp)
-        };
-        let (socket, _) = tokio_tungstenite::client_async(self.url.as_str(), stream)
-            .await
-            .with_context(|| format!("{host} refused the WebSocket at {}", self.url.path()))?;
-        Ok(socket)
+        Ok(tcp)
+    }
+
+    /// Does the TLS handshake where the URL asks for it. A certificate that is refused makes an [`Untrusted`].
+    pub async fn secure(&self, tcp: TcpStream) -> anyhow::Result<Secured> {
+        if !self.is_secure() {
+            return Ok(Secured { stream: Box::new(tcp), certificate: None });
+        }
+        let host = self.host();
+        let name = ServerName::try_from(host.to_owned()).context("`pbx.url` has an invalid host name")?;
+        match TlsConnector::from(self.tls.clone()).connect(name, tcp).await {
+            Ok(stream) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let certificate = shown.map(|certificate| certificate.clone().into_owned());
+                Ok(Secured { stream: Box::new(stream), certificate })
+            }
+            Err(error) => Err(match Untrusted::of(&error).cloned() {
+                Some(untrusted) => anyhow!(untrusted.fix()).context(untrusted),
+                None => error.into(),
+            })
+            .with_context(|| format!("the TLS handshake with {host} failed")),
+        }
+    }
+
+    pub async fn begin(&self, secured: Secured) -> anyhow::Result<Link> {
+        let limits = WebSocketConfig::default().max_message_size(Some(LONGEST_MESSAGE));
+        let begun = tokio_tungstenite::client_async_with_config(self.url.as_str(), secured.stream, Some(limits)).await;
+        let (socket, _) =
+            begun.with_context(|| format!("{} refused the WebSocket at {}", self.host(), self.url.path()))?;
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Link { socket, ping, last_heard: Instant::now() })
+    }
+
+    pub async fn log_in(&self, link: &mut Link) -> anyhow::Result<()> {
+        link.log_in(&self.app, &self.password).await
+    }
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secured").field("certificate", &self.certificate.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -139,8 +199,8 @@ impl Link {
     }
 }
 
-impl std::fmt::Debug for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("last_heard", &self.last_heard).finish_non_exhaustive()
     }
 }

@@ -323,7 +323,7 @@ impl Session {
 }
 
 fn identity(info: &UserInfo) -> Identity {
-    Identity { extension: info.e164.clone(), name: info.display_name().to_owned() }
+    Identity { extension: info.e164.clone(), name: info.display_name() }
 }
 
 #[cfg(test)]

@@ -1,42 +1,153 @@
 //! Whom to trust as the PBX: the system's authorities, one's own, or one certificate by its fingerprint.
 
+use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 use sha2::{Digest, Sha256};
 
 use crate::config::{Fingerprint, Pbx};
 
 pub fn client_config(pbx: &Pbx) -> anyhow::Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let config = match (&pbx.fingerprint, &pbx.ca_file) {
-        (Some(fingerprint), _) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned { fingerprint: fingerprint.clone(), provider }))
-            .with_no_client_auth(),
-        (None, Some(file)) => {
+    let verifier: Arc<dyn ServerCertVerifier> = match (&pbx.fingerprint, &pbx.ca_file) {
+        (Some(fingerprint), _) => Arc::new(Pinned { fingerprint: fingerprint.clone(), provider: provider.clone() }),
+        (None, ca_file) => {
             let mut roots = RootCertStore::empty();
-            let read = || format!("cannot read `pbx.ca_file` {}", file.display());
-            for certificate in CertificateDer::pem_file_iter(file).with_context(read)? {
-                roots.add(certificate.with_context(read)?).with_context(read)?;
+            if let Some(file) = ca_file {
+                let read = || format!("cannot read `pbx.ca_file` {}", file.display());
+                for certificate in CertificateDer::pem_file_iter(file).with_context(read)? {
+                    roots.add(certificate.with_context(read)?).with_context(read)?;
+                }
+                ensure!(!roots.is_empty(), "`pbx.ca_file` {} holds no certificate", file.display());
+            } else {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                ensure!(!roots.is_empty(), "this system has no certificate authorities; install ca-certificates");
             }
-            ensure!(!roots.is_empty(), "`pbx.ca_file` {} holds no certificate", file.display());
-            builder.with_root_certificates(roots).with_no_client_auth()
-        }
-        (None, None) => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            ensure!(!roots.is_empty(), "this system has no certificate authorities; install ca-certificates");
-            builder.with_root_certificates(roots).with_no_client_auth()
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?
         }
     };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Explained(verifier)))
+        .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// The SHA-256 fingerprint of a certificate, as `pbx.fingerprint` takes it.
+pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    let pairs: Vec<String> = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
+}
+
+/// Why the PBX's certificate is not trusted, and what an administrator can do about it.
+#[derive(Clone, Debug)]
+pub struct Untrusted {
+    pub reason: CertificateError,
+    pub fingerprint: String,
+}
+
+impl Untrusted {
+    /// The refusal that made a handshake fail, if that is why it failed.
+    pub fn of(error: &std::io::Error) -> Option<&Self> {
+        match error.get_ref()?.downcast_ref::<Error>()? {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => other.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    pub fn fix(&self) -> &'static str {
+        match self.reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "renew the certificate on the PBX, or pin this one by setting `pbx.fingerprint`, which disregards its dates"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "set this machine's clock, or pin the certificate by setting `pbx.fingerprint`, which disregards its dates"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "use a name of the certificate in `pbx.url`, or pin the certificate by setting `pbx.fingerprint`"
+            }
+            CertificateError::ApplicationVerificationFailure => {
+                "if the PBX has a new certificate, compare this fingerprint with the one that the PBX shows, and set \
+                 `pbx.fingerprint` to it"
+            }
+            _ => {
+                "set `pbx.ca_file` to the certificate of the authority that issued it; or compare the fingerprint with the one \
+                 that the PBX shows, and set `pbx.fingerprint` to it"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, fingerprint } = self;
+        match reason {
+            CertificateError::UnknownIssuer => write!(f, "nobody who is trusted has issued the PBX's certificate")?,
+            CertificateError::ApplicationVerificationFailure => {
+                write!(f, "the PBX's certificate is not the one of `pbx.fingerprint`")?;
+            }
+            reason => write!(f, "the PBX's certificate is refused: {reason}")?,
+        }
+        write!(f, "; its SHA-256 fingerprint is {fingerprint}")
+    }
+}
+
+impl std::error::Error for Untrusted {}
+
+/// Refuses what the inner verifier refuses, and says which certificate it was: the handshake leaves no other way to see it.
+#[derive(Debug)]
+struct Explained(Arc<dyn ServerCertVerifier>);
+
+impl ServerCertVerifier for Explained {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        verified.map_err(|error| match error {
+            Error::InvalidCertificate(reason) => {
+                let untrusted = Untrusted { reason, fingerprint: fingerprint(end_entity) };
+                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted))))
+            }
+            error => error,
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// Trusts exactly one certificate, whatever its name, issuer and dates say; the key must still prove itself.

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
-use shared::agent_status::{AgentStatus, PbxLink};
+use shared::agent_status::{AgentStatus, PbxLink, Vitals};
 use shared::apikey::KeyHash;
 use shared::command::Command;
 use shared::ids::CommandId;
@@ -54,6 +54,7 @@ pub(crate) fn agent(id: &str, pbx: PbxLink) -> AgentStatus {
         waiting_events: 0,
         prefixes: DialPrefixes::default(),
         running: Vec::new(),
+        vitals: Vitals { os: "Debian GNU/Linux 11, x86_64".to_owned(), reconnects: 1, ..Vitals::default() },
         problem: (pbx == PbxLink::Down).then(|| "the PBX does not answer".to_owned()),
         expires_at: 0,
     }

@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -57,13 +58,16 @@ pub struct LegItem {
     /// The call that ended last; an agent that still remembers it forgets it silently.
     #[serde(default)]
     pub last_ended: Option<CallId>,
+    /// When it ended, in milliseconds. A leg that was alive before that moment belongs to it, and to no later call.
+    #[serde(default)]
+    pub last_ended_at: Option<i64>,
     pub expires_at: i64,
 }
 
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    client: Client,
-    table: String,
+    pub(crate) client: Client,
+    pub(crate) table: String,
 }
 
 impl Exchange {
@@ -328,6 +332,11 @@ impl Exchange {
 
     /// All agents that were heard of in the last day and have not taken leave, or have left something undone.
     pub async fn known_agents(&self) -> Result<Vec<AgentStatus>, TableError> {
+        let items = self.query_agents().await.map_err(|error| TableError::request("list the agents", &error))?;
+        items.into_iter().map(value).collect()
+    }
+
+    pub(crate) async fn query_agents(&self) -> Result<Vec<Item>, QueryError> {
         let answer = self
             .client
             .query()
@@ -337,8 +346,8 @@ impl Exchange {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| TableError::request("list the agents", &error.into_service_error()))?;
-        answer.items.unwrap_or_default().into_iter().map(value).collect()
+            .map_err(SdkError::into_service_error)?;
+        Ok(answer.items.unwrap_or_default())
     }
 
     /// Registers the one PBX of this stack, or confirms it. Returns the other PBX that holds the place, if one does.

@@ -58,6 +58,11 @@ fn key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
     Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
+/// The key of an item that never exists: only a check names it, in writes that must not succeed.
+pub(crate) fn check_key() -> Item {
+    key("CHECK", "CHECK")
+}
+
 /// The item of a value: its attributes beside its key.
 fn item<T: Serialize>(key: Item, value: &T) -> Result<Item, TableError> {
     let mut item: Item = serde_dynamo::to_item(value)?;

@@ -23,6 +23,8 @@ enum Step {
     Tick,
     Lose,
     Settle,
+    /// The agent is killed and started again.
+    Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -50,12 +52,12 @@ fn step() -> impl Strategy<Value = Step> {
             parked,
             del,
         });
-    prop_oneof![20 => report, 10 => Just(Step::Answer), 3 => Just(Step::Tick), 1 => Just(Step::Lose), 1 => Just(Step::Settle)]
+    prop_oneof![20 => report, 10 => Just(Step::Answer), 3 => Just(Step::Tick), 1 => Just(Step::Lose), 1 => Just(Step::Settle), 1 => Just(Step::Restart)]
 }
 
 /// Plays the steps and then lets everything end, as it would after the PBX had gone away for good.
 fn run(steps: &[Step]) -> Vec<Output> {
-    let mut calls = core();
+    let (mut calls, mut disk) = (core(), Disk::default());
     let mut session = 1;
     let mut out = Vec::new();
     let mut questions: VecDeque<LegId> = VecDeque::new();
@@ -88,7 +90,14 @@ fn run(steps: &[Step]) -> Vec<Output> {
                 .iter()
                 .flat_map(|user| calls.settle(user, None, None, &[], now))
                 .collect(),
+            Step::Restart => {
+                session += 1;
+                questions.clear();
+                calls = started(disk.restore(n as u128 + 1, now), now);
+                Vec::new()
+            }
         };
+        disk.keep(&mut calls, now);
         for output in outputs {
             match output {
                 Output::Ask(leg, _) => questions.push_back(leg),
@@ -119,6 +128,19 @@ proptest! {
         }
         for (call, statuses) in told {
             prop_assert_eq!(statuses.last(), Some(&Status::Disconnected), "{} has no end\n{}", call, show(&out));
+        }
+    }
+
+    #[test]
+    fn beginning_and_answer_of_a_call_never_change(steps in prop::collection::vec(step(), 0..60)) {
+        let out = run(&steps);
+        let (mut begun, mut answered) = (HashMap::new(), HashMap::new());
+        for event in events(&out) {
+            let told = &event.web_hook_event;
+            prop_assert_eq!(*begun.entry(event.call_id()).or_insert(told.start_time), told.start_time, "{}", show(&out));
+            if let Some(pickup) = told.pickup_time {
+                prop_assert_eq!(*answered.entry(event.call_id()).or_insert(pickup), pickup, "{}", show(&out));
+            }
         }
     }
 

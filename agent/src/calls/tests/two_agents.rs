@@ -103,6 +103,36 @@ fn end_that_another_agent_wrote_down_is_not_told_again() {
 }
 
 #[test]
+fn end_of_a_call_that_came_to_the_same_conference_is_not_the_end_of_the_first_one() {
+    let mut table = Table::default();
+    let mut calls = core();
+    table.play(&mut calls, 0.0, vec![leg(1, 129).conf("c1"), leg(1, 133)]);
+    let transferred = vec![leg(2, 129).conf("c2"), leg(2, 133), leg(2, 133).conf("c1"), leg(2, 134).del()];
+    table.play(&mut calls, 1.0, transferred);
+    calls.session_lost(at(2.0));
+    calls.session_started(at(3.0));
+    let out = calls.settle(&guid(PHONE), Some(1), None, &table.0, at(8.0));
+    assert!(out.is_empty(), "{}", show(&out));
+    assert_eq!(calls.live_calls(), 1);
+}
+
+#[test]
+fn call_found_alive_whose_end_is_written_down_before_it_has_its_name_keeps_its_name() {
+    let mut table = Table::default();
+    let (mut old, mut young) = (core(), core());
+    let mut first = table.play(&mut old, 0.0, vec![leg(1, 1).conf("c1"), leg(1, 5)]);
+    // The young agent finds the call and asks; its answer is slow.
+    young.session_started(at(4.0));
+    young.watching(guid(PHONE), at(4.5));
+    let asked = young.report(&guid(PHONE), leg(9, 5).conf("c1").running(5), at(5.0));
+    assert!(matches!(asked[..], [Output::Ask(..)]), "{}", show(&asked));
+    first.extend(table.play(&mut old, 5.2, vec![leg(1, 7).del()]));
+    let mut second = young.report(&guid(PHONE), leg(9, 7).del(), at(5.3));
+    second.extend(young.learn(LegId { session: 1, user: 1, call: 9 }, Some(&table.0), at(5.5)));
+    assert_eq!(ids(&second), ids(&first), "{}\n{}", show(&first), show(&second));
+}
+
+#[test]
 fn tone_after_an_end_that_another_agent_saw_is_no_new_call() {
     let mut table = Table::default();
     let (mut old, mut young) = (core(), core());

@@ -33,13 +33,23 @@ struct Agent<'a> {
     agent_id: &'a str,
     name: &'a str,
     version: &'a str,
+    os: &'a str,
+    started_at: String,
     pbx_id: Option<&'a str>,
     pbx: PbxLink,
     session_since: Option<String>,
+    reconnects: u64,
     last_seen: String,
     visible_users: u32,
     live_calls: u32,
+    events: u64,
     waiting_events: u32,
+    oldest_event_age_ms: Option<i64>,
+    dropped_events: u64,
+    commands_succeeded: u64,
+    commands_failed: u64,
+    commands_expired: u64,
+    clock_ahead_ms: Option<i64>,
     problem: Option<&'a str>,
 }
 
@@ -68,17 +78,28 @@ fn overview(agents: &[AgentStatus], now: Timestamp) -> Status<'_> {
 impl<'a> From<&'a AgentStatus> for Agent<'a> {
     fn from(status: &'a AgentStatus) -> Self {
         let iso = |millis| iso_millis(from_millis(millis));
+        let vitals = &status.vitals;
         Self {
             agent_id: &status.agent_id,
             name: &status.name,
             version: &status.version,
+            os: &vitals.os,
+            started_at: iso(status.started_at),
             pbx_id: status.pbx_id.as_deref(),
             pbx: status.pbx,
             session_since: status.session_since.map(iso),
+            reconnects: vitals.reconnects,
             last_seen: iso(status.updated_at),
             visible_users: status.visible_users,
             live_calls: status.live_calls,
+            events: vitals.events,
             waiting_events: status.waiting_events,
+            oldest_event_age_ms: vitals.oldest_event_age_ms,
+            dropped_events: vitals.dropped_events,
+            commands_succeeded: vitals.commands_succeeded,
+            commands_failed: vitals.commands_failed,
+            commands_expired: vitals.commands_expired,
+            clock_ahead_ms: vitals.clock_ahead_ms,
             problem: status.problem.as_deref(),
         }
     }

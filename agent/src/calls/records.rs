@@ -1,0 +1,107 @@
+//! What of the core survives a restart: names, aliases and counts, and the calls that run.
+//!
+//! The core tells what has changed; whoever holds the disk writes it together with the events of the same moment, so that
+//! ids and events cannot disagree after a crash.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::ids::CallId;
+use uuid::Uuid;
+
+use super::Calls;
+use super::call::{Call, Identity, Origin};
+use super::names::{Knowledge, Spot};
+
+/// What a record is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Call(CallId),
+    /// A user, conference and direction.
+    Spot(String),
+}
+
+/// The new texts of records, `None` for what needs none any more.
+pub type Changes = HashMap<Subject, Option<String>>;
+
+/// A call with what its events need to know of its user, who may be out of sight after the restart.
+#[derive(Debug, Serialize, Deserialize)]
+struct CallRecord<C, I> {
+    call: C,
+    identity: I,
+}
+
+/// Everything that was kept.
+#[derive(Debug, Default)]
+pub struct Records {
+    calls: Vec<CallRecord<Call, Identity>>,
+    spots: Vec<(Spot, Knowledge)>,
+    /// When the agent that kept it was last known to be there.
+    seen: Option<Timestamp>,
+}
+
+/// A record that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("a record of a call cannot be read: {0}")]
+pub struct Unreadable(#[from] serde_json::Error);
+
+impl Records {
+    pub fn seen_at(&mut self, seen: Timestamp) {
+        self.seen = Some(seen);
+    }
+
+    pub fn add_call(&mut self, text: &str) -> Result<(), Unreadable> {
+        self.calls.push(serde_json::from_str(text)?);
+        Ok(())
+    }
+
+    pub fn add_spot(&mut self, key: &str, text: &str) -> Result<(), Unreadable> {
+        self.spots.push((serde_json::from_str(key)?, serde_json::from_str(text)?));
+        Ok(())
+    }
+}
+
+impl Calls {
+    /// Goes on where an earlier core ended. Its calls are missing until the PBX shows them again, as after a lost session.
+    pub fn restore(origin: Origin, boot_id: Uuid, records: Records, now: Timestamp) -> Self {
+        let mut calls = Self::new(origin, boot_id);
+        for (spot, known) in records.spots {
+            calls.names.put_back(&spot, known);
+        }
+        for CallRecord { mut call, identity } in records.calls {
+            let last_known = records.seen.map_or(call.latest, |seen| seen.max(call.latest));
+            call.missing_since.get_or_insert(last_known);
+            calls.changed.insert(call.id);
+            calls.users.insert(call.user.clone(), Arc::new(identity));
+            calls.calls.insert(call.id, call);
+        }
+        // This machine's clock may be far off until the cloud has told the time.
+        calls.last_cleaning = now;
+        calls
+    }
+
+    /// What has changed since the last time.
+    pub fn changes(&mut self) -> Changes {
+        let mut changes = Changes::new();
+        for id in std::mem::take(&mut self.changed) {
+            let text = self.calls.get(&id).map(|call| {
+                let identity = identity_of(self.users.get(&call.user));
+                text(&CallRecord { call, identity })
+            });
+            changes.insert(Subject::Call(id), text);
+        }
+        changes.extend(self.names.changes().map(|(spot, known)| (Subject::Spot(text(&spot)), known.map(text))));
+        changes
+    }
+}
+
+fn identity_of(user: Option<&Arc<Identity>>) -> Cow<'_, Identity> {
+    user.map_or_else(Cow::default, |user| Cow::Borrowed(user.as_ref()))
+}
+
+fn text<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("a record is always JSON")
+}

@@ -1,0 +1,90 @@
+//! What a PBX can do for ever without the agent's memory or its events growing for ever.
+
+use super::*;
+use crate::pbx::frames::Frame;
+
+/// What the queue takes as one message.
+const MESSAGE: usize = 256 * 1024;
+
+fn report(calls: &mut Calls, report: LegReport, now: Timestamp) -> Vec<Output> {
+    let out = calls.report(&guid(PHONE), report, now);
+    settle_questions(calls, out, now)
+}
+
+#[test]
+fn handles_that_are_never_deleted_are_forgotten_in_the_end() {
+    let mut calls = core();
+    let handles = 3 * ENDED_HANDLES as u64;
+    for call in 0..handles {
+        let now = at(call as f64);
+        for bits in [129, 132, 134] {
+            report(&mut calls, leg(call, bits).conf(&format!("c{call}")), now);
+        }
+    }
+    assert_eq!((calls.legs.len(), calls.ended.len()), (ENDED_HANDLES, ENDED_HANDLES));
+    // What still comes of those that are forgotten is nothing new.
+    let late = at(handles as f64);
+    for tail in [leg(0, 134).conf("c0"), leg(1, 134).conf("c1").del()] {
+        assert!(report(&mut calls, tail, late).is_empty());
+    }
+    // A handle that is still known may come back to life.
+    let again = report(&mut calls, leg(handles - 1, 132), late);
+    assert_eq!(events(&again).len(), 1);
+}
+
+#[test]
+fn ends_are_forgotten_behind_the_latest_ones_on_disk_too() {
+    let mut calls = core();
+    let ended = names::ENDED_SPOTS as u64 + 100;
+    let mut forgotten = 0;
+    for call in 0..ended {
+        for bits in [129, 132, 134] {
+            report(&mut calls, leg(call, bits).conf(&format!("c{call}")), at(call as f64));
+        }
+        let is_gone = |change: (&Subject, &Option<String>)| matches!(change, (Subject::Spot(_), None));
+        forgotten += calls.changes().iter().filter(|change| is_gone(*change)).count();
+    }
+    assert_eq!(forgotten, 100);
+    assert_eq!(calls.names.known_spots(), names::ENDED_SPOTS);
+}
+
+#[test]
+fn call_whose_conference_changes_all_the_time_stays_one_call() {
+    let mut calls = core();
+    let mut out = report(&mut calls, leg(1, 129).conf("c0"), at(0.0));
+    for n in 1..10_000 {
+        out.extend(report(&mut calls, leg(1, 133).conf(&format!("c{n}")), at(f64::from(n))));
+    }
+    assert_eq!(calls.names.known_spots(), ALIASES);
+    out.extend(report(&mut calls, leg(1, 134).del(), at(10_000.0)));
+    let events = events(&out);
+    let end = events.last().expect("an end");
+    assert_eq!((events.len(), end.web_hook_event.conference_id.as_str()), (2, "c9999"));
+}
+
+#[test]
+fn event_fits_into_a_message_whatever_the_pbx_says_and_however_often() {
+    let mut calls = core();
+    // Each of these takes more space in JSON than in the frame, or four bytes.
+    for text in ["\u{1}", "\"", "\u{1f4de}"] {
+        let name = text.repeat(2_000);
+        let mut out = Vec::new();
+        let bits = |n: u32| if n.is_multiple_of(2) { 133 } else { 133 | 0x100 };
+        for n in 0..200 {
+            let frame = serde_json::json!({
+                "mt": "CallInfo", "user": 1, "call": 7, "state": bits(n), "conf": "c1", "msg": "r-ct",
+                "peer": {"e164": format!("{n}{name}"), "dn": format!("{n}{name}")},
+                "no": [{"type": "leg2", "e164": format!("{n}{name}"), "dn": name}],
+            });
+            let Ok(Frame::CallInfo(info)) = Frame::parse(&frame.to_string()) else { panic!("not a CallInfo") };
+            out.extend(report(&mut calls, info.into_report(1), at(f64::from(n))));
+        }
+        // From here on it is only held and retrieved.
+        for n in 200..10_000 {
+            out.extend(report(&mut calls, leg(7, bits(n)), at(f64::from(n))));
+        }
+        out.extend(report(&mut calls, leg(7, 134).del(), at(10_000.0)));
+        let end = events(&out).last().map(|event| shared::envelope::seal(*event).expect("JSON")).expect("an end");
+        assert!(end.len() < MESSAGE, "{} bytes", end.len());
+    }
+}

@@ -1,0 +1,80 @@
+//! An agent that was killed goes on with the calls that it knew.
+
+use super::*;
+
+/// An answered call, of which the agent knows until it is killed at second 20.
+fn answered() -> (Disk, Vec<Output>) {
+    let (mut calls, mut disk) = (core(), Disk::default());
+    let told = play(&mut calls, 0.0, vec![leg(1, 129).conf("c1").peer("50"), leg(1, 132), leg(1, 133)]);
+    disk.keep(&mut calls, at(20.0));
+    (disk, told)
+}
+
+#[test]
+fn call_that_goes_on_keeps_its_name_and_its_times() {
+    let (disk, told) = answered();
+    let mut calls = started(disk.restore(1, at(60.0)), at(60.0));
+    assert_eq!(calls.live_calls(), 1);
+    let found = play(&mut calls, 61.0, vec![leg(4, 133).session(2).conf("c1").running(3)]);
+    assert!(events(&found).is_empty(), "{}", show(&found));
+    let ended = play(&mut calls, 70.0, vec![leg(4, 134).session(2).del()]);
+    let (before, after) = (events(&told), events(&ended));
+    assert_eq!(before[1].call_id(), after[0].call_id());
+    insta::assert_snapshot!(show(&ended));
+}
+
+#[test]
+fn call_that_ended_meanwhile_gets_its_end() {
+    let (mut disk, told) = answered();
+    let mut calls = started(disk.restore(1, at(60.0)), at(60.0));
+    assert_eq!(calls.users_with_missing_calls(), [guid(PHONE)]);
+    // Another agent whose session began before this one was gone would have told the end.
+    let other = calls.settle(&guid(PHONE), Some(0), Some(at(10.0)), &[], at(65.0));
+    assert!(events(&other).is_empty(), "{}", show(&other));
+    let ended = calls.settle(&guid(PHONE), Some(0), Some(at(30.0)), &[], at(66.0));
+    assert_eq!(events(&told)[1].call_id(), events(&ended)[0].call_id());
+    insta::assert_snapshot!(show(&ended));
+    disk.keep(&mut calls, at(66.0));
+    assert_eq!(disk.restore(2, at(90.0)).live_calls(), 0, "it does not come back");
+}
+
+#[test]
+fn end_is_told_of_a_user_who_is_out_of_sight() {
+    let (disk, _) = answered();
+    let mut calls = disk.restore(1, at(60.0));
+    calls.session_started(at(60.0));
+    let ended = calls.settle(&guid(PHONE), None, None, &[], at(65.0));
+    assert_eq!(events(&ended)[0].web_hook_event.monitored_extension, "42");
+}
+
+#[test]
+fn next_call_of_a_conference_is_named_from_the_disk() {
+    let (mut calls, mut disk) = (core(), Disk::default());
+    let offer = |call| vec![leg(call, 129).conf("c1"), leg(call, 132), leg(call, 134).del()];
+    let first = play(&mut calls, 0.0, offer(1));
+    disk.keep(&mut calls, at(2.0));
+    // The table is out of reach, so that only the disk can know.
+    let mut calls = started(disk.restore(1, at(10.0)), at(10.0));
+    let mut second = Vec::new();
+    for (n, report) in (0i16..).zip(offer(2)) {
+        let now = at(11.0 + f64::from(n));
+        for output in calls.report(&guid(PHONE), report, now) {
+            match output {
+                Output::Ask(leg, _) => second.extend(calls.learn(leg, None, now)),
+                other => second.push(other),
+            }
+        }
+    }
+    let named = |n| CallId::of_conference("master", PHONE, "c1", Direction::Incoming, n);
+    assert_eq!(events(&first)[0].call_id(), named(0));
+    assert_eq!(events(&second)[0].call_id(), named(1));
+}
+
+#[test]
+fn clock_that_was_set_back_makes_no_negative_times() {
+    let (disk, _) = answered();
+    let mut calls = started(disk.restore(1, at(-500.0)), at(-500.0));
+    let ended = calls.settle(&guid(PHONE), Some(0), None, &[], at(-495.0));
+    let event = &events(&ended)[0];
+    assert_eq!((event.web_hook_event.conversation_time, event.occurred_at), (0, at(1.0)), "{}", show(&ended));
+}

@@ -1,0 +1,43 @@
+//! `easyconnect-agent check`: goes the way of an event and of a command hop by hop, and says which one is broken and what
+//! mends it.
+//!
+//! It may run beside a running agent: it has a login of its own at the PBX, subscribes to nobody, takes no command, sends
+//! no event and writes nothing. Its output holds no secret and no number.
+
+mod cloud;
+mod disk;
+mod pbx;
+mod report;
+
+use std::path::Path;
+
+use crate::config::Config;
+use report::Report;
+
+/// The configuration cannot be used (EX_USAGE of sysexits.h); the same code as that of `run`.
+const EXIT_BAD_CONFIG: u8 = 64;
+const EXIT_BROKEN: u8 = 1;
+
+/// Checks everything and prints it. Returns the exit code.
+pub async fn run(file: &Path, json: bool) -> u8 {
+    let mut report = Report::new(json);
+    let hop = report.begin("config");
+    let code = match Config::load(file) {
+        Ok(config) => {
+            report.good(hop, file.display().to_string());
+            pbx::check(&config, &mut report).await;
+            cloud::check(&config, &mut report).await;
+            disk::check(&config, &mut report);
+            if report.is_broken() { EXIT_BROKEN } else { 0 }
+        }
+        Err(error) => {
+            report.broken(hop, error.to_string(), format!("correct {}", file.display()));
+            report.skip(&pbx::HOPS);
+            report.skip(&cloud::HOPS);
+            report.skip(&["disk"]);
+            EXIT_BAD_CONFIG
+        }
+    };
+    report.end();
+    code
+}

@@ -1,0 +1,246 @@
+//! The way to the PBX: its name, its port, its certificate, the login, and what it shows of its users.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use tokio::time::timeout;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use super::report::{Report, Trial};
+use crate::config::{Config, Monitor, MonitorName};
+use crate::pbx::frames::Frame;
+use crate::pbx::link::{Dialer, Link};
+use crate::pbx::rcc;
+use crate::pbx::session::Session;
+use crate::pbx::tls::{self, Untrusted};
+
+pub(super) const HOPS: [&str; 8] = ["dns", "tcp", "tls", "websocket", "login", "api", "group", "pbx-id"];
+
+const WITHIN: Duration = Duration::from_secs(10);
+/// A PBX is silent about an API that is not granted.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+/// What the PBX's documentation gives as a good size of the groups by which an app sees users.
+const GROUP_SIZE: usize = 50;
+const EXPIRES_SOON_DAYS: i64 = 30;
+
+pub(super) async fn check(config: &Config, report: &mut Report) {
+    let done = go(config, report).await;
+    report.skip(&HOPS[done..]);
+}
+
+/// Returns how many hops were tried.
+async fn go(config: &Config, report: &mut Report) -> usize {
+    let dialer = match dialer(config) {
+        Ok(dialer) => dialer,
+        Err(error) => {
+            let hop = report.begin("dns");
+            report.broken(hop, format!("{error:#}"), "correct the table `pbx` of the configuration");
+            return 1;
+        }
+    };
+    let (host, port) = (dialer.host().to_owned(), dialer.port());
+
+    let hop = report.begin("dns");
+    let addresses = match within(dialer.resolve()).await {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            let fix = "correct the host of `pbx.url`, or make this machine's DNS (or /etc/hosts) know it";
+            report.broken(hop, format!("{error:#}"), fix);
+            return 1;
+        }
+    };
+    let list: BTreeSet<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    report.good(hop, format!("{host} is {}", list.into_iter().collect::<Vec<_>>().join(", ")));
+
+    let hop = report.begin("tcp");
+    let tcp = match within(dialer.reach(&addresses)).await {
+        Ok(tcp) => tcp,
+        Err(error) => {
+            let fix = format!(
+                "correct host and port of `pbx.url`, and let this machine reach port {port} of the PBX (firewall)"
+            );
+            report.broken(hop, format!("{error:#}"), fix);
+            return 2;
+        }
+    };
+    report.good(hop, format!("port {port} is open"));
+
+    let hop = report.begin("tls");
+    let secured = match within(dialer.secure(tcp)).await {
+        Ok(secured) => secured,
+        Err(error) => {
+            match error.downcast_ref::<Untrusted>() {
+                Some(untrusted) => report.broken(hop, untrusted.to_string(), untrusted.fix()),
+                None => {
+                    report.broken(
+                        hop,
+                        format!("{error:#}"),
+                        "let `pbx.url` name the HTTPS port of the PBX; ws:// is without TLS",
+                    );
+                }
+            }
+            return 3;
+        }
+    };
+    match &secured.certificate {
+        Some(certificate) => judge_certificate(certificate, config, report, hop),
+        None => report.warning(
+            hop,
+            "the connection to the PBX is not encrypted, and nothing proves that it is the PBX",
+            "use wss:// in `pbx.url`, and `pbx.fingerprint` if the PBX has signed its certificate itself",
+        ),
+    }
+
+    let hop = report.begin("websocket");
+    let mut link = match within(dialer.begin(secured)).await {
+        Ok(link) => link,
+        Err(error) => {
+            let fix = "correct the path of `pbx.url`; it is /PBX0/APPS/websocket on most boxes, and the port is that of the PBX's web server";
+            report.broken(hop, format!("{error:#}"), fix);
+            return 4;
+        }
+    };
+    report.good(hop, dialer.url.path());
+
+    let hop = report.begin("login");
+    if let Err(error) = within(dialer.log_in(&mut link)).await {
+        let fix = "let `pbx.app` be the Name of the App object in the PBX, and `pbx.password` (or the content of \
+                   `pbx.password_file`) its password";
+        report.broken(hop, format!("{error:#}"), fix);
+        link.close().await;
+        return 5;
+    }
+    report.good(hop, format!("as App object {}", dialer.app));
+
+    let hop = report.begin("api");
+    let listed = list_users(&mut link, &config.pbx.monitor).await;
+    link.close().await;
+    let session = match listed {
+        Ok(session) => session,
+        Err(error) => {
+            let fix =
+                format!("set the check mark RCC under \"Grant access to APIs\" of the App object `{}`", config.pbx.app);
+            report.broken(hop, format!("{error:#}"), fix);
+            return 6;
+        }
+    };
+    report.good(hop, "RCC is granted; the agent needs no other API");
+
+    let hop = report.begin("group");
+    if !judge_users(&session, config, report, hop) {
+        return 7;
+    }
+
+    let hop = report.begin("pbx-id");
+    let mut names: Vec<&str> = session.pbx_names().into_iter().collect();
+    names.sort_unstable();
+    match (&config.pbx.id, names.as_slice()) {
+        (Some(id), _) => report.good(hop, format!("{id}, as configured")),
+        (None, [name]) => report.good(hop, (*name).to_owned()),
+        (None, names) => report.broken(
+            hop,
+            format!("the visible users name {} PBXs: {}", names.len(), names.join(", ")),
+            "set `pbx.id` to one short name, the same for all agents of this PBX",
+        ),
+    }
+    8
+}
+
+fn dialer(config: &Config) -> anyhow::Result<Dialer> {
+    Ok(Dialer {
+        tls: tls::client_config(&config.pbx)?,
+        password: config.pbx.password()?,
+        url: config.pbx.url.clone(),
+        app: config.pbx.app.clone(),
+    })
+}
+
+async fn within<T>(step: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    timeout(WITHIN, step).await.with_context(|| format!("no answer within {} s", WITHIN.as_secs()))?
+}
+
+fn judge_certificate(certificate: &CertificateDer<'_>, config: &Config, report: &mut Report, hop: Trial) {
+    let how = match (&config.pbx.fingerprint, &config.pbx.ca_file) {
+        (Some(_), _) => "trusted by its fingerprint",
+        (None, Some(_)) => "trusted by `pbx.ca_file`",
+        (None, None) => "trusted by this system's authorities",
+    };
+    let until = X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed.validity().not_after.timestamp());
+    let Some(until) = until.and_then(|seconds| Timestamp::from_second(seconds).ok()) else {
+        return report.good(hop, how);
+    };
+    let days = (until.as_second() - Timestamp::now().as_second()).div_euclid(24 * 60 * 60);
+    let detail = format!("{how}; valid until {}", until.strftime("%Y-%m-%d"));
+    // Whoever trusts a fingerprint trusts it for ever.
+    if days >= EXPIRES_SOON_DAYS || config.pbx.fingerprint.is_some() {
+        report.good(hop, detail);
+    } else {
+        report.warning(hop, format!("{detail}, in {days} days"), "renew the certificate on the PBX before that");
+    }
+}
+
+/// Asks for the users as the agent does, and for nothing else.
+async fn list_users(link: &mut Link, monitor: &Monitor) -> anyhow::Result<Session> {
+    let mut session = Session::new(0);
+    link.send(rcc::initialize(monitor.by_group())).await?;
+    loop {
+        let frame = timeout(ANSWER_WITHIN, link.next()).await;
+        match frame.context("the PBX does not answer on the API RCC")?? {
+            Frame::User(info) => {
+                session.user_info(info, monitor);
+            }
+            Frame::InitializeResult { error: None } => return Ok(session),
+            Frame::InitializeResult { error: Some(error) } => bail!("the PBX refuses the API RCC: {error}"),
+            _ => {}
+        }
+    }
+}
+
+/// Whether the agent would see somebody.
+fn judge_users(session: &Session, config: &Config, report: &mut Report, hop: Trial) -> bool {
+    let (app, visible) = (&config.pbx.app, session.visible().count());
+    let detail = format!("{visible} users and queues are visible");
+    match &config.pbx.monitor {
+        Monitor::Named(MonitorName::Group) if visible == 0 => {
+            let fix = format!(
+                "in the PBX, make the App object `{app}` an active member of the group with the users to monitor, and those users \
+                 members of it; or set `pbx.monitor`"
+            );
+            report.broken(
+                hop,
+                "the PBX shows no user: the App object is in no group as an active member, or its group is empty",
+                fix,
+            );
+        }
+        Monitor::Named(MonitorName::App) if visible == 0 => {
+            let fix = format!(
+                "in the PBX, give users access to the App object `{app}` (their Apps tab, or a configuration template)"
+            );
+            report.broken(hop, "the PBX shows no user with access to the App object", fix);
+        }
+        Monitor::List(names) if visible < names.len() => {
+            let shown: BTreeSet<&str> = session.visible().map(|user| user.info.cn.as_str()).collect();
+            let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| !shown.contains(name)).collect();
+            let detail = format!("{detail}; `pbx.monitor` also names {}", missing.join(", "));
+            let fix = format!(
+                "correct these Long Names in `pbx.monitor`, or give these users access to the App object `{app}`"
+            );
+            if visible == 0 {
+                report.broken(hop, detail, fix);
+            } else {
+                report.warning(hop, detail, fix);
+            }
+        }
+        Monitor::Named(MonitorName::Group) if visible > GROUP_SIZE => report.warning(
+            hop,
+            format!("{detail}; visibility by group is meant for about {GROUP_SIZE}"),
+            "if the PBX is slow, set `pbx.monitor = \"app\"` and give the users access to the App object",
+        ),
+        _ => report.good(hop, detail),
+    }
+    visible > 0
+}

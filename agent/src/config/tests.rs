@@ -1,0 +1,165 @@
+use super::*;
+
+const GOOD: &str = r#"
+    [agent]
+    name = "rack"
+    state_dir = "/tmp"
+    [pbx]
+    url = "wss://pbx.test/PBX0/APPS/websocket"
+    app = "easyconnect"
+    password = "hush-hush"
+    [aws]
+    events_queue_url = "https://sqs.test/events.fifo"
+    commands_queue_url = "https://sqs.test/commands"
+    exchange_table = "exchange"
+"#;
+
+fn read(text: &str) -> Result<Config, String> {
+    read_with(text, &[])
+}
+
+fn read_with(text: &str, vars: &[(&str, &str)]) -> Result<Config, String> {
+    let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let config = Config::read(text, Path::new("agent.toml"), vars).map_err(|error| error.to_string())?;
+    config.check().map_err(|error| error.to_string())?;
+    Ok(config)
+}
+
+fn check(from: &str, to: &str, error: &str) {
+    let text = GOOD.replace(from, to);
+    assert_ne!(text, GOOD, "nothing was replaced");
+    let message = read(&text).expect_err("invalid");
+    assert!(message.contains(error), "{message}");
+    assert!(!message.contains('\n') && !message.contains("hush"), "{message}");
+}
+
+#[test]
+fn good_configuration_hides_its_secret() {
+    let config = read(GOOD).expect("valid");
+    assert!(config.pbx.monitor.by_group());
+    assert_eq!(config.pbx.password().expect("a password").expose(), "hush-hush");
+    assert!(!format!("{config:?}").contains("hush"));
+}
+
+#[test]
+fn errors_name_the_key() {
+    check("app =", "ap =", "ap");
+    check("\"easyconnect\"", "\"\"", "pbx.app");
+    check("wss://pbx.test", "https://pbx.test", "pbx.url");
+    check("password = \"hush-hush\"", "", "pbx.password");
+    check("password = \"hush-hush\"", "password_file = \"/nowhere\"", "/nowhere");
+    check("name = \"rack\"", "name = \"a/b\"", "agent.name");
+    check("exchange_table", "table", "table");
+    check("app =", "fingerprint = \"12\"\napp =", "64 hexadecimal digits");
+    check("wss://", "ws://u@[/", "pbx.url");
+    check("\"exchange\"", "\"\"", "aws.exchange_table");
+    check("exchange_table", "proxy = \"hush.test:3128\"\nexchange_table", "aws.proxy");
+    check("exchange_table", "credentials_file = \"/nowhere\"\nexchange_table", "/nowhere");
+}
+
+#[test]
+fn relative_files_are_credentials_or_beside_the_configuration() {
+    let folder = std::env::temp_dir().join(format!("easyconnect-test-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("pbx-password"), "hush-hush\n").expect("a file");
+    let text = GOOD.replace("password = \"hush-hush\"", "password_file = \"pbx-password\"\nca_file = \"pbx.pem\"");
+    let mut config = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
+    config.locate(Some(&folder), Path::new("/etc/agent"));
+    assert_eq!(config.pbx.password().expect("a password").expose(), "hush-hush");
+    assert_eq!(config.pbx.ca_file.as_deref(), Some(Path::new("/etc/agent/pbx.pem")));
+    config.locate(None, Path::new("/nowhere"));
+    assert_eq!(config.pbx.password_file, Some(folder.join("pbx-password")), "an absolute path stays");
+    std::fs::remove_dir_all(&folder).expect("the folder is removed");
+}
+
+/// What is packaged as the configuration to fill in.
+const EXAMPLE: &str = include_str!("../../packaging/agent.toml");
+
+#[test]
+fn every_key_of_the_example_exists() {
+    let is_key = |line: &str| line.split(' ').nth(1) == Some("=");
+    let lines = EXAMPLE.lines().map(|line| line.strip_prefix("# ").filter(|rest| is_key(rest)).unwrap_or(line));
+    let uncommented = lines.collect::<Vec<_>>().join("\n");
+    assert!(uncommented.contains("\nmonitor = "), "commented keys are tried, too");
+    Config::read(&uncommented, Path::new("agent.toml"), std::iter::empty()).map(drop).expect("keys that exist");
+}
+
+#[test]
+fn the_example_asks_for_what_it_lacks() {
+    let lacking = Config::read(EXAMPLE, Path::new("agent.toml"), std::iter::empty())
+        .expect("the right form")
+        .check()
+        .expect_err("incomplete");
+    assert!(lacking.to_string().contains("aws.events_queue_url"), "{lacking}");
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    for value in ["\"hush-hush", "471147114711", "[\"hush-hush\"]", "{ hush = 1 }"] {
+        let message = read(&GOOD.replace("\"hush-hush\"", value)).expect_err("invalid");
+        assert!(!message.contains("hush") && !message.contains("4711"), "{message}");
+    }
+}
+
+#[test]
+fn variables_go_before_the_file_and_are_texts() {
+    let vars = [("EASYCONNECT_AGENT__PBX__PASSWORD", "123456"), ("EASYCONNECT_AGENT__PBX__ID", "7"), ("OTHER", "x")];
+    let config = read_with(GOOD, &vars).expect("valid");
+    assert_eq!(config.pbx.password().expect("a password").expose(), "123456");
+    assert_eq!(config.pbx.id.as_deref(), Some("7"));
+    let list = [("EASYCONNECT_AGENT__PBX__MONITOR", "[\"Reception\"]")];
+    assert!(read_with(GOOD, &list).expect("valid").pbx.monitor.wants("Reception"));
+    let unknown = read_with(GOOD, &[("EASYCONNECT_AGENT__PBX__APPP", "x")]).expect_err("unknown");
+    assert!(unknown.contains("appp"), "{unknown}");
+    assert!(read_with(GOOD, &[("EASYCONNECT_AGENT__PBX", "x")]).is_err());
+}
+
+#[test]
+fn a_syntax_error_names_the_file_and_the_line() {
+    let message = read(&GOOD.replace("\"rack\"", "\"rack")).expect_err("invalid");
+    assert!(message.contains("`agent.toml`, line 3"), "{message}");
+}
+
+#[test]
+fn health_is_for_this_machine_only() {
+    let listen = |value| read_with(GOOD, &[("EASYCONNECT_AGENT__HEALTH__LISTEN", value)]).map(|c| c.health.listen.0);
+    assert_eq!(read(GOOD).expect("valid").health.listen.0.map(|address| address.port()), Some(9870));
+    assert_eq!(listen("[::1]:0").expect("valid").map(|address| address.port()), Some(0));
+    assert_eq!(listen("off"), Ok(None));
+    for (value, error) in [("0.0.0.0:9870", "use 127.0.0.1:9870"), ("192.0.2.1:1", "other machines"), ("on", "off")] {
+        let message = listen(value).expect_err("invalid");
+        assert!(message.contains("health.listen") && message.contains(error), "{message}");
+    }
+}
+
+#[test]
+fn whom_digits_with_recv_reach() {
+    assert_eq!(read(GOOD).expect("valid").pbx.dtmf_recv, DtmfRecv::Own);
+    let peer = read_with(GOOD, &[("EASYCONNECT_AGENT__PBX__DTMF_RECV", "peer")]).expect("valid").pbx.dtmf_recv;
+    assert_eq!(peer, DtmfRecv::Peer);
+    assert!(DtmfRecv::Own.flag(true) && !DtmfRecv::Own.flag(false));
+    assert!(!DtmfRecv::Peer.flag(true) && DtmfRecv::Peer.flag(false));
+}
+
+#[test]
+fn how_much_the_outbox_may_hold() {
+    assert_eq!(read(GOOD).expect("valid").agent.outbox_mib.bytes(), 1 << 30);
+    let named = |value: &str| read(&GOOD.replace("[pbx]", &format!("outbox_mib = {value}\n[pbx]")));
+    assert_eq!(named("64").expect("valid").agent.outbox_mib.bytes(), 64 << 20);
+    let var = read_with(GOOD, &[("EASYCONNECT_AGENT__AGENT__OUTBOX_MIB", "64")]).expect("valid");
+    assert_eq!(var.agent.outbox_mib.bytes(), 64 << 20);
+    for wrong in ["0", "-1", "\"much\""] {
+        let message = named(wrong).expect_err("invalid");
+        assert!(message.contains("outbox_mib"), "{message}");
+    }
+}
+
+#[test]
+fn whom_to_monitor() {
+    let monitor =
+        |value: &str| read(&GOOD.replace("app =", &format!("monitor = {value}\napp ="))).expect("valid").pbx.monitor;
+    assert!(monitor("\"group\"").by_group());
+    assert_eq!(monitor("\"app\""), Monitor::Named(MonitorName::App));
+    let list = monitor("[\"Thomas De Wilde\"]");
+    assert!(list.wants("Thomas De Wilde") && !list.wants("Reception") && !list.by_group());
+}

@@ -1,0 +1,196 @@
+//! How the agent is doing, for those on its machine who ask.
+//!
+//! Monitoring gets `/live`, `/ready` and `/metrics` on a loopback port: every local user can read them, so they hold no
+//! number and no name of a person. What does, `/status` and `/events`, is served on a Unix socket in the state folder that
+//! only the agent's own user (and root) can open.
+
+mod ask;
+pub mod metrics;
+mod socket;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use shared::agent_status::{AgentStatus, PbxLink};
+use shared::event::CallEvent;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::pulse::Portrait;
+use crate::vitals::Cloud;
+
+pub use ask::{events, status};
+
+/// The file in the state folder with the address of the loopback port, for who has let the system choose it.
+pub const ADDRESS_FILE: &str = "health.addr";
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// The open sockets, before anything is served on them.
+#[derive(Debug)]
+pub struct Listeners {
+    port: Option<TcpListener>,
+    address: Option<SocketAddr>,
+    socket: UnixListener,
+    state_dir: PathBuf,
+}
+
+impl Listeners {
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let state_dir = config.agent.state_dir.clone();
+        let socket = socket::listen(&state_dir).await?;
+        let mut port = None;
+        if let Some(listen) = config.health.listen.0 {
+            match TcpListener::bind(listen).await {
+                Ok(listener) => port = Some(listener),
+                // Calls must not wait for monitoring, and monitoring will notice.
+                Err(error) => error!("Nothing listens at `health.listen` {listen}: {error}"),
+            }
+        }
+        let address = port.as_ref().map(TcpListener::local_addr).transpose()?;
+        let file = state_dir.join(ADDRESS_FILE);
+        match address {
+            Some(address) => std::fs::write(&file, format!("{address}\n")),
+            None => std::fs::remove_file(&file).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+        }
+        .with_context(|| format!("`agent.state_dir`: cannot write {}", file.display()))?;
+        Ok(Self { port, address, socket, state_dir })
+    }
+
+    /// Answers until stopped. Open answers are cut off then.
+    pub async fn serve(self, portrait: Portrait, stop: CancellationToken) {
+        if let Some(address) = self.address {
+            info!("Health at http://{address}/ready");
+        }
+        let health = Arc::new(Health { portrait, address: self.address });
+        let port = async {
+            match self.port {
+                Some(listener) => axum::serve(listener, for_everybody(health.clone())).await,
+                None => std::future::pending().await,
+            }
+        };
+        let socket = axum::serve(self.socket, for_the_administrator(health.clone())).into_future();
+        let upkeep = async {
+            let mut due = interval(UPKEEP_EVERY);
+            loop {
+                due.tick().await;
+                metrics::upkeep();
+            }
+        };
+        tokio::select! {
+            ended = port => warn!("The health port ended: {ended:?}"),
+            ended = socket => warn!("The agent's socket ended: {ended:?}"),
+            () = upkeep => {}
+            () = stop.cancelled() => {}
+        }
+        socket::remove(&self.state_dir);
+        let _ = std::fs::remove_file(self.state_dir.join(ADDRESS_FILE));
+    }
+}
+
+#[derive(Debug)]
+struct Health {
+    portrait: Portrait,
+    address: Option<SocketAddr>,
+}
+
+type Ctx = State<Arc<Health>>;
+
+fn for_everybody(health: Arc<Health>) -> Router {
+    let router = Router::new().route("/live", get(async || "live\n")).route("/ready", get(ready));
+    router.route("/metrics", get(figures)).with_state(health)
+}
+
+fn for_the_administrator(health: Arc<Health>) -> Router {
+    let router = Router::new().route("/status", get(report)).route("/events", get(tell_events));
+    router.with_state(health)
+}
+
+/// Why the agent is ready, or not.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Readiness {
+    ready: bool,
+    pbx: PbxLink,
+    #[serde(flatten)]
+    cloud: Cloud,
+}
+
+/// What a running agent says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    #[serde(flatten)]
+    readiness: Readiness,
+    health: Option<SocketAddr>,
+    agent: AgentStatus,
+}
+
+impl Health {
+    fn readiness(&self, status: &AgentStatus) -> Readiness {
+        let cloud = self.portrait.vitals.cloud();
+        Readiness { ready: status.pbx == PbxLink::Up && cloud.is_working(), pbx: status.pbx, cloud }
+    }
+}
+
+async fn ready(State(health): Ctx) -> Response {
+    let readiness = health.readiness(&health.portrait.now());
+    let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(readiness)).into_response()
+}
+
+async fn figures(State(health): Ctx) -> Response {
+    let status = health.portrait.now();
+    let ready = health.readiness(&status).ready;
+    let text = metrics::render(&status, &health.portrait.vitals, ready);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn report(State(health): Ctx) -> Json<Report> {
+    let agent = health.portrait.now();
+    Json(Report { readiness: health.readiness(&agent), health: health.address, agent })
+}
+
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    tail: bool,
+}
+
+/// The latest events, one JSON object per line, and with `tail` those that come.
+async fn tell_events(State(health): Ctx, Query(wanted): Query<Wanted>) -> Response {
+    let (recent, live) = health.portrait.vitals.listen();
+    let recent = stream::iter(recent).map(|event| line(&event));
+    let live = stream::unfold(live, async |mut live| match live.recv().await {
+        Ok(event) => Some((line(&event), live)),
+        Err(RecvError::Lagged(missed)) => Some((format!("{{\"missed\":{missed}}}\n").into(), live)),
+        Err(RecvError::Closed) => None,
+    });
+    let lines = recent.chain(live.take(if wanted.tail { usize::MAX } else { 0 }));
+    let body = Body::from_stream(lines.map(Ok::<Bytes, Infallible>));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+fn line(event: &CallEvent) -> Bytes {
+    let mut line = serde_json::to_vec(event).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}

@@ -1,0 +1,189 @@
+//! The durable outbox: events between the desk and the queue, and what the call core has to remember over a restart.
+//!
+//! Promises:
+//! - An event is on disk, synced, before the uplink gets it, and leaves the disk only after the queue has accepted it. All
+//!   events that wait when a commit begins share its sync.
+//! - The call core's records of a moment are in the same transaction as the events of that moment.
+//! - Events leave in the order in which they came. Memory does not grow with the backlog: at most [`WINDOW`] events are in
+//!   the uplink's hands, and the rest is read from disk when there is room.
+//! - When the cap is reached, the oldest `ringing` goes first, then the oldest `connected`, then the oldest
+//!   `disconnected`: the order in which events lose their worth. Each is counted.
+//! - While the disk refuses (full, read-only, broken), events wait in memory up to [`MEMORY_CAP`], go from there to the
+//!   queue, and are written as soon as the disk takes them. Only in that time can a crash lose an event; the status says so.
+//! - A damaged file is set aside under another name, and what can still be read of it goes on.
+//!
+//! Not promised: that nothing is sent twice. An event whose acceptance was not written down before a crash is sent again
+//! under the same id, and the cloud drops the copy.
+
+mod file;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::thread;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use shared::envelope;
+use shared::event::{CallEvent, Status};
+use shared::ids::{CallId, EventId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::error;
+
+use crate::calls::{Changes, Records};
+use file::{DataFile, Medium};
+use store::Limits;
+use writer::{Job, Put, Writer};
+
+/// Events that the uplink may have at once.
+pub const WINDOW: usize = 256;
+/// Bytes of events that wait in memory while the disk refuses them.
+pub const MEMORY_CAP: u64 = 8 << 20;
+
+const LOCK: &str = "lock";
+
+/// An event on its way to the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its place in the outbox. Later events have greater numbers, also after a restart with a backlog.
+    pub number: u64,
+    pub status: Status,
+    pub call_id: CallId,
+    pub event_id: EventId,
+    pub occurred_at: Timestamp,
+    /// The sealed envelope.
+    pub body: String,
+}
+
+impl Waiting {
+    fn new(event: &CallEvent) -> Self {
+        Self {
+            number: 0,
+            status: event.status(),
+            call_id: event.call_id(),
+            event_id: event.event_id,
+            occurred_at: event.occurred_at,
+            body: envelope::seal(event).expect("an event is always JSON"),
+        }
+    }
+}
+
+/// What became of an event in the uplink's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    Accepted,
+    /// The queue will never take it.
+    Refused,
+}
+
+/// How the outbox is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboxStatus {
+    /// Events that the queue has not accepted yet.
+    pub depth: u64,
+    /// When the oldest of them occurred.
+    pub oldest: Option<Timestamp>,
+    /// What they take up on disk, and how much that may be.
+    pub bytes: u64,
+    pub cap: u64,
+    /// Events that are in memory alone.
+    pub unwritten: u64,
+    /// Events given up for lack of space, since the file was begun.
+    pub dropped: u64,
+    /// Events that the queue will never take, since the file was begun.
+    pub refused: u64,
+    pub problem: Option<String>,
+}
+
+/// Hands events to the outbox and takes back what became of them.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    jobs: std::sync::mpsc::Sender<Job>,
+    status: watch::Receiver<OutboxStatus>,
+}
+
+/// An outbox that was opened, and what it holds.
+#[derive(Debug)]
+pub struct Opened {
+    pub outbox: Outbox,
+    /// The events for the uplink, in order.
+    pub events: mpsc::UnboundedReceiver<Waiting>,
+    /// What the call core knew.
+    pub records: Records,
+}
+
+impl Outbox {
+    /// Opens the outbox in this folder, or begins one. `cap` is how many bytes its events may take.
+    pub fn open(folder: &Path, cap: u64) -> anyhow::Result<Opened> {
+        let lock = lock(folder)?;
+        Self::begin(DataFile::new(folder), Limits::with_cap(cap), lock)
+            .with_context(|| format!("`agent.state_dir`: the outbox in {} cannot be opened", folder.display()))
+    }
+
+    /// `lock` is kept as long as the outbox works.
+    fn begin<M: Medium>(medium: M, limits: Limits, lock: impl Send + 'static) -> anyhow::Result<Opened> {
+        let (to_uplink, events) = mpsc::unbounded_channel();
+        let (jobs, queue) = std::sync::mpsc::channel();
+        let (writer, records, status) = Writer::open(medium, limits, queue, to_uplink)?;
+        let run = move || {
+            writer.run();
+            drop(lock);
+        };
+        thread::Builder::new().name("outbox".to_owned()).spawn(run).context("no thread for the outbox")?;
+        Ok(Opened { outbox: Self { jobs, status }, events, records })
+    }
+
+    /// Takes over what has happened at one moment: events, and the records that belong to them.
+    pub fn put(&self, events: &[CallEvent], changes: Changes, now: Timestamp) {
+        let events = events.iter().map(Waiting::new).collect();
+        self.tell(Job::Put(Put { events, changes, now }));
+    }
+
+    /// The uplink has done with these events.
+    pub fn settle(&self, settled: Vec<(u64, Settled)>) {
+        self.tell(Job::Settle(settled));
+    }
+
+    /// Waits until everything that was told before is on disk, or the disk has refused it.
+    pub async fn flushed(&self) {
+        let (reply, done) = oneshot::channel();
+        self.tell(Job::Flush(reply));
+        let _ = done.await;
+    }
+
+    /// Waits until no event is left of those that were put before.
+    pub async fn emptied(&self) {
+        self.flushed().await;
+        let _ = self.status.clone().wait_for(|status| status.depth == 0).await;
+    }
+
+    pub fn status(&self) -> watch::Receiver<OutboxStatus> {
+        self.status.clone()
+    }
+
+    fn tell(&self, job: Job) {
+        if self.jobs.send(job).is_err() {
+            error!("The outbox has ended and takes nothing more");
+        }
+    }
+}
+
+/// Two agents in one folder would take each other's events. The lock goes with the process, however that ends.
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join(LOCK);
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.with_context(|| format!("`agent.state_dir`: cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "`agent.state_dir`: {} is in use by another agent; give each agent a folder of its own",
+            folder.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("`agent.state_dir`: cannot lock {}", path.display()))
+        }
+    }
+}

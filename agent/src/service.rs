@@ -1,0 +1,169 @@
+//! What the service manager (systemd) is told: that the agent has begun, how it is doing, and that it is alive.
+//!
+//! Alive means that the desk, through which everything passes, answers. Without a service manager nothing is told to anybody.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::desk::{DeskStatus, Request};
+
+/// The desk is asked this many times before the service manager loses its patience. While it dials a PBX that is silent, the desk
+/// answers after 20 seconds only.
+const PROBES: u32 = 4;
+/// Without a watchdog the probes are of no use, but cost nothing.
+const PROBE_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub struct Service {
+    pub status: watch::Receiver<DeskStatus>,
+    pub desk: mpsc::Sender<Request>,
+}
+
+impl Service {
+    /// Tells that the agent runs, whether or not the PBX is there: what is wrong with a connection does not mend by not starting.
+    /// Then keeps telling how it is until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let every = sd_notify::watchdog_enabled().map_or(PROBE_EVERY, |patience| patience / PROBES);
+        self.watch(every, stop, notify).await;
+    }
+
+    async fn watch(mut self, every: Duration, stop: CancellationToken, tell: impl Fn(&[NotifyState<'_>])) {
+        tell(&[NotifyState::Ready]);
+        let mut probe = interval(every);
+        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut answer: Option<oneshot::Receiver<()>> = None;
+        self.status.mark_changed();
+        loop {
+            tokio::select! {
+                changed = self.status.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    tell(&[NotifyState::Status(&describe(&self.status.borrow_and_update()))]);
+                }
+                // One probe at a time: a desk that hangs is not asked again.
+                _ = probe.tick(), if answer.is_none() => {
+                    let (reply, heard) = oneshot::channel();
+                    // Where the queue of requests is full, the next tick asks again.
+                    answer = self.desk.try_send(Request::Probe { reply }).is_ok().then_some(heard);
+                }
+                Some(heard) = async { Some(answer.as_mut()?.await) }, if answer.is_some() => {
+                    answer = None;
+                    if heard.is_ok() {
+                        tell(&[NotifyState::Watchdog]);
+                    }
+                }
+                () = stop.cancelled() => break,
+            }
+        }
+        tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    }
+}
+
+/// One line for `systemctl status`.
+fn describe(status: &DeskStatus) -> String {
+    match (&status.problem, &status.pbx_id) {
+        (None, Some(pbx)) => format!("connected to PBX {pbx}, {} users", status.visible_users),
+        (None, None) => "connecting to the PBX".to_owned(),
+        // A line ends the status.
+        (Some(problem), _) => format!("no PBX session: {}", problem.replace('\n', " ")),
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        debug!("The service manager does not listen: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::agent_status::PbxLink;
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    struct Bench {
+        status: watch::Sender<DeskStatus>,
+        desk: mpsc::Receiver<Request>,
+        told: UnboundedReceiver<String>,
+        stop: CancellationToken,
+    }
+
+    impl Bench {
+        /// A service, and a desk with room for one request.
+        fn new() -> Self {
+            Self::with(mpsc::channel(1))
+        }
+
+        fn with((requests, desk): (mpsc::Sender<Request>, mpsc::Receiver<Request>)) -> Self {
+            let (status, watched) = watch::channel(DeskStatus::starting());
+            let (teller, told) = mpsc::unbounded_channel();
+            let stop = CancellationToken::new();
+            let service = Service { status: watched, desk: requests };
+            tokio::spawn(service.watch(Duration::from_millis(1), stop.clone(), move |state| {
+                let lines: Vec<String> = state.iter().map(ToString::to_string).collect();
+                let _ = teller.send(lines.join(" "));
+            }));
+            Self { status, desk, told, stop }
+        }
+
+        async fn told(&mut self) -> String {
+            self.told.recv().await.expect("the service runs")
+        }
+
+        /// What the desk has to answer, as soon as it looks.
+        async fn probed(&mut self) -> oneshot::Sender<()> {
+            loop {
+                if let Request::Probe { reply } = self.desk.recv().await.expect("the service runs") {
+                    return reply;
+                }
+            }
+        }
+
+        fn connect(&self) {
+            self.status.send_modify(|status| {
+                status.link = PbxLink::Up;
+                status.problem = None;
+                status.pbx_id = Some("main".into());
+                status.visible_users = 6;
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_desk_that_answers_is_alive() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.told().await, "READY=1");
+        assert_eq!(bench.told().await, "STATUS=no PBX session: starting");
+        for _ in 0..3 {
+            bench.probed().await.send(()).expect("the service waits");
+            assert_eq!(bench.told().await, "WATCHDOG=1");
+        }
+        let unanswered = bench.probed().await;
+        // Later something else is told, and no sign of life before it.
+        bench.connect();
+        assert_eq!(bench.told().await, "STATUS=connected to PBX main, 6 users");
+        unanswered.send(()).expect("the service waits");
+        assert_eq!(bench.told().await, "WATCHDOG=1");
+        bench.stop.cancel();
+        assert_eq!(bench.told().await, "STOPPING=1 STATUS=stopping");
+    }
+
+    #[tokio::test]
+    async fn a_desk_that_takes_no_request_is_not_alive() {
+        let (requests, desk) = mpsc::channel(1);
+        requests.try_send(Request::GiveWay { to: "other".to_owned() }).expect("room");
+        let mut bench = Bench::with((requests, desk));
+        assert_eq!(bench.told().await, "READY=1");
+        assert_eq!(bench.told().await, "STATUS=no PBX session: starting");
+        bench.connect();
+        assert_eq!(bench.told().await, "STATUS=connected to PBX main, 6 users");
+        bench.probed().await.send(()).expect("the service waits");
+        assert_eq!(bench.told().await, "WATCHDOG=1");
+    }
+}
