@@ -33,7 +33,7 @@ status: ## what of it runs, and where
 down: ## end and remove what `make up` started
 	@$(STACK) down
 
-test: .venv/test-tools.stamp ## everything CI runs
+test: .venv/test-tools.stamp .venv/package-tools.stamp ## everything CI runs
 	@BUILD='$(BUILD)' infra/test.sh
 
 openapi: ## make the API descriptions that are derived from api.yaml
@@ -45,7 +45,7 @@ soak: build ## the tests that take minutes
 bench: build ## measure speed, each figure beside its floor
 	@target/lambda/bench/bootstrap
 
-package: build ## Lambda zips and the agent's tarball, in dist/
+package: build .venv/package-tools.stamp ## Lambda zips, the agent's .deb and its tarball, in dist/
 	@.venv/bin/python infra/package.py --arch $(shell uname -m)
 
 key: ## make an API key and its hash
@@ -70,4 +70,9 @@ clean: down ## remove everything that was built; ends the stack first
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/node; \
 		else echo "Node is not installed: the tests that need it will be skipped"; fi
+	@touch $@
+
+.venv/package-tools.stamp: .venv/tools.stamp
+	@echo "== cargo-deb (the first time it takes a minute)"
+	@cargo install --quiet --locked --root .venv cargo-deb@3.8.0
 	@touch $@

@@ -230,6 +230,8 @@ class _Up:
                 "commands_queue_url": variables["COMMANDS_QUEUE_URL"],
                 "exchange_table": variables["EXCHANGE_TABLE"],
             },
+            # Several stacks run side by side.
+            "health": {"listen": "127.0.0.1:0"},
         }
         # A JSON string is also a TOML string.
         lines = [
