@@ -3,11 +3,14 @@
 //!
 //! Machines differ and are noisy, so the goals are ratios and differences to a floor. Nothing here fails: it reports.
 
+mod agent;
 mod call_core;
 mod cold_start;
 mod delivery_cost;
 mod isolation;
 mod latency;
+mod outbox;
+mod parrot;
 mod report;
 mod round_trip;
 mod sizes;
@@ -18,12 +21,15 @@ use report::Report;
 async fn main() {
     easyconnect_tests::api::install_crypto();
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let all = ["sizes", "call_core", "cold_start", "round_trip", "delivery_cost", "isolation", "latency"];
+    let all =
+        ["sizes", "call_core", "outbox", "agent", "cold_start", "round_trip", "delivery_cost", "isolation", "latency"];
     let mut report = Report::begin();
     for name in all.into_iter().filter(|name| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name)) {
         match name {
             "sizes" => sizes::measure(&mut report),
             "call_core" => call_core::measure(&mut report),
+            "outbox" => outbox::measure(&mut report).await,
+            "agent" => agent::measure(&mut report).await,
             "cold_start" => cold_start::measure(&mut report).await,
             "round_trip" => round_trip::measure(&mut report).await,
             "delivery_cost" => delivery_cost::measure(&mut report).await,

@@ -128,14 +128,6 @@ fn by_call(ids: &[DeliveryId], deliveries: &[Delivery]) -> BTreeMap<CallId, Vec<
     calls
 }
 
-async fn until_queue_is_empty(stack: &Stack, variable: &str) {
-    eventually(&format!("{variable} is empty"), async || match stack.messages_in(variable).await {
-        0 => Ok(()),
-        n => Err(format!("{n} messages")),
-    })
-    .await;
-}
-
 async fn subscription(stack: &Stack, id: SubscriptionId) -> Subscription {
     stack.state.subscription(id).await.expect("the table answers").expect("the webhook exists")
 }
@@ -181,7 +173,7 @@ async fn fanout_that_is_killed_loses_nothing_and_repeats_nothing() {
         let event = sqs_event(&events);
         killed(&stack, "fanout", &event, moment).await;
         comes_again(&stack, "fanout", &event).await;
-        until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
+        stack.until_empty("DELIVERIES_QUEUE_URL").await;
         told.push(events);
     }
 
@@ -201,7 +193,7 @@ async fn fanout_that_is_killed_loses_nothing_and_repeats_nothing() {
             assert_eq!(by_call(&came, &wanted), by_call(&ids(&wanted), &wanted), "receiver {n}");
         }
     };
-    until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
+    stack.until_empty("DELIVERIES_QUEUE_URL").await;
     as_it_should_be();
     let recorded = told.iter().map(Vec::len).sum::<usize>();
     let feed = stack.state.feed(0, recorded + 1, recorded as u64 + 1).await.expect("the table answers");
@@ -217,7 +209,7 @@ async fn fanout_that_is_killed_loses_nothing_and_repeats_nothing() {
             assert_eq!(stack.invoke("DELIVER_FUNCTION", &copies).await.to_string(), ALL_DONE);
         }
     }
-    until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
+    stack.until_empty("DELIVERIES_QUEUE_URL").await;
     as_it_should_be();
 }
 
@@ -289,7 +281,7 @@ async fn each_came_once(stack: &Stack, inbox: &Inbox, webhooks: &[(String, Subsc
     for (path, id, deliveries) in webhooks {
         until_webhook(stack, *id, "is active", |found| found.health.state == SubscriptionState::Active).await;
         assert_eq!(subscription(stack, *id).await.health.parked, 0, "{path}");
-        until_queue_is_empty(stack, "DELIVERIES_QUEUE_URL").await;
+        stack.until_empty("DELIVERIES_QUEUE_URL").await;
         let came = came(inbox, path);
         assert_eq!(by_call(&came, deliveries), by_call(&ids(deliveries), deliveries), "{path}");
         logged(stack, deliveries, DeliveryState::Delivered).await;
@@ -412,7 +404,7 @@ async fn deliver_that_is_killed_while_it_tries_a_failing_receiver_loses_nothing_
         // A failing webhook's first minute meets the delivery that was accepted, the second one another.
         for _ in 0..2 {
             stack.tick().await;
-            until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
+            stack.until_empty("DELIVERIES_QUEUE_URL").await;
         }
         each_came_once(&stack, &inbox, &[webhook]).await;
     }
@@ -433,7 +425,7 @@ async fn deliver_that_is_killed_when_a_webhook_begins_to_fail_tells_of_it_once()
         comes_again(&stack, "deliver", &event).await;
         for _ in 0..2 {
             stack.tick().await;
-            until_queue_is_empty(&stack, "DELIVERIES_QUEUE_URL").await;
+            stack.until_empty("DELIVERIES_QUEUE_URL").await;
         }
         let notices = inbox.events();
         assert_eq!((notices.len(), &notices[told]["subscriptionId"]), (told + 1, &json!(to)), "{moment:?}");

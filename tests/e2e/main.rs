@@ -2,8 +2,12 @@
 
 mod agent;
 mod apikeys;
+mod check;
 mod connect;
 mod crashes;
+mod faults;
+mod fuzz;
+mod health;
 mod high_availability;
 mod idempotency;
 mod isolation;
@@ -12,7 +16,10 @@ mod makecall;
 mod never_late;
 mod openapi;
 mod operations;
+mod outbox;
+mod package;
 mod recovery;
+mod service;
 mod subscriptions;
 mod tools;
 mod webhooks;

@@ -61,11 +61,7 @@ async fn dead_receiver_is_parked_and_resumed() {
     missed_call(&pbx, OTHER, "43").await;
     healthy.expect(&["42 ringing", "42 disconnected", "43 ringing", "43 disconnected"]).await;
     until_webhook(&stack, &id, "has parked what is new", |shown| shown.body["parked"] == 4).await;
-    eventually("nothing is in the deliveries queue", async || match stack.messages_in("DELIVERIES_QUEUE_URL").await {
-        0 => Ok(()),
-        n => Err(format!("{n} messages")),
-    })
-    .await;
+    stack.until_empty("DELIVERIES_QUEUE_URL").await;
 
     // The ringing goes stale meanwhile. A trial does not succeed and is parked again.
     let tried_before = dead.received().len();
@@ -166,8 +162,11 @@ async fn receiver_that_wants_no_more_is_switched_off() {
     pbx.call(CALLER, "42");
     let off = until_webhook(&stack, &id, "is off", |shown| shown.text("state") == "off").await;
     assert!(off.text("reason").contains("410"), "{}", off.body);
+    let call = inbox.events()[0]["CallId"].as_str().and_then(|id| id.parse().ok()).expect("an id");
     pbx.hang_up(CALLER);
     // What was fanned out before is cancelled, and nothing new is.
+    stack.until_recorded(call, 3).await;
+    stack.until_empty("DELIVERIES_QUEUE_URL").await;
     inbox.behave(Manner::Status(204));
     stack.api.post(&format!("/webhooks/{id}/resume"), json!({})).await.ok();
     until_webhook(&stack, &id, "is active again", |shown| shown.text("state") == "active").await;

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
+use rustix::process::Pid;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -77,6 +78,11 @@ impl Lambda {
             .spawn()
             .expect("the function starts");
         Self { name, child, work, answers, runtime, log }
+    }
+
+    pub fn pid(&self) -> Pid {
+        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        id.expect("the function runs")
     }
 
     /// Has an event waiting for the function.

@@ -1,17 +1,22 @@
 //! The simulated PBX, in the words of a test.
 
 use pbx_sim::Sim;
+use pbx_sim::world::World;
 use serde_json::{Value, json};
 
 use crate::eventually;
 
-/// A PBX with the default world of the simulator.
+/// A PBX, with the default world of the simulator unless a test wants another one.
 #[derive(Debug)]
 pub struct Pbx(pub Sim);
 
 impl Pbx {
     pub async fn start() -> Self {
-        Self(Sim::builder().start().await.expect("the simulator starts"))
+        Self::start_with(World::default()).await
+    }
+
+    pub async fn start_with(world: World) -> Self {
+        Self(Sim::builder().world(world).start().await.expect("the simulator starts"))
     }
 
     #[track_caller]
@@ -38,6 +43,31 @@ impl Pbx {
 
     pub fn fault(&self, fault: &Value) {
         self.control("/fault", fault);
+    }
+
+    /// The connections with or without TLS, by which a test tells two agents apart.
+    pub fn connections(&self, tls: bool) -> Vec<Value> {
+        connections(&self.0.state(), tls)
+    }
+
+    /// Does something to the connections of this kind. Returns whether there were any.
+    pub fn strike(&self, tls: bool, fault: &Value) -> bool {
+        let mut hit = false;
+        for connection in self.connections(tls) {
+            let mut fault = fault.clone();
+            fault["connection"] = connection["index"].clone();
+            hit |= self.0.control("/fault", fault).is_ok();
+        }
+        hit
+    }
+
+    /// Waits until an agent with or without TLS monitors everybody.
+    pub async fn until_monitored(&self, tls: bool) {
+        eventually(&format!("an agent monitors, TLS: {tls}"), async || {
+            let state = self.0.state();
+            if monitors(&state, tls) { Ok(()) } else { Err(state["connections"].to_string()) }
+        })
+        .await;
     }
 
     /// Changes a user of the PBX.
@@ -109,6 +139,15 @@ impl Pbx {
         .await;
     }
 
+    /// Waits until only this one has a call.
+    pub async fn until_idle_but(&self, who: &str) {
+        eventually(&format!("no live calls in the PBX but that of {who}"), async || {
+            let (all, theirs) = (self.live_calls(), self.legs(who).len());
+            if all == theirs { Ok(()) } else { Err(format!("{all} calls")) }
+        })
+        .await;
+    }
+
     pub async fn until_idle(&self) {
         eventually("no live calls in the PBX", async || match self.live_calls() {
             0 => Ok(()),
@@ -116,4 +155,20 @@ impl Pbx {
         })
         .await;
     }
+}
+
+fn connections(state: &Value, tls: bool) -> Vec<Value> {
+    let all = state["connections"].as_array().cloned().unwrap_or_default();
+    all.into_iter().filter(|connection| connection["tls"] == tls).collect()
+}
+
+/// Whether a live connection of this kind reports on every user and queue that is in a group.
+pub(crate) fn monitors(state: &Value, tls: bool) -> bool {
+    let objects = ["users", "queues"].into_iter().flat_map(|kind| state[kind].as_array().into_iter().flatten());
+    let members = objects.filter(|object| object["groups"].as_array().is_some_and(|groups| !groups.is_empty()));
+    let names: Vec<&Value> = members.map(|object| &object["cn"]).collect();
+    connections(state, tls).iter().any(|connection| {
+        let monitored = connection["monitored"].as_array().map(Vec::as_slice).unwrap_or_default();
+        connection["silent"] == false && names.iter().all(|name| monitored.contains(name))
+    })
 }

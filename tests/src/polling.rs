@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::proxy::{Proxy, Stop};
-use crate::{Agent, AgentOptions, Api, Inbox, Pbx, Stack, eventually, eventually_within, traffic};
+use crate::{Agent, AgentOptions, Api, Inbox, Pbx, Stack, eventually_within, traffic};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Story {
@@ -52,11 +52,7 @@ pub async fn tell(story: Story) {
     })
     .await;
     assert!(!one.sent_events().is_empty() && !two.sent_events().is_empty());
-    eventually("the events queue is empty", async || match stack.messages_in("EVENTS_QUEUE_URL").await {
-        0 => Ok(()),
-        n => Err(format!("{n} messages")),
-    })
-    .await;
+    stack.until_empty("EVENTS_QUEUE_URL").await;
 
     stop.send_replace(true);
     let polled = polling.await.expect("the poller ends");

@@ -61,7 +61,11 @@ impl Stack {
             .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
             .collect();
         let var = |name: &str| vars.get(name).cloned().unwrap_or_else(|| panic!("stack.env lacks {name}"));
-        let location = Location { region: Some(var("AWS_REGION")), endpoint_url: Some(var("AWS_ENDPOINT_URL")) };
+        let location = Location {
+            region: Some(var("AWS_REGION")),
+            endpoint_url: Some(var("AWS_ENDPOINT_URL")),
+            ..Location::default()
+        };
         let credentials = aws_sdk_sqs::config::Credentials::new(
             var("AWS_ACCESS_KEY_ID"),
             var("AWS_SECRET_ACCESS_KEY"),
@@ -125,6 +129,22 @@ impl Stack {
         self.until_status(state, |status| status["state"] == state).await;
     }
 
+    /// Waits until an agent shows that something stands in its way.
+    pub async fn until_problem(&self, problem: &str) {
+        self.until_status(&format!("an agent says: {problem}"), |status| {
+            let agents = status["agents"].as_array().cloned().unwrap_or_default();
+            agents.iter().any(|agent| agent["problem"].as_str().is_some_and(|text| text.contains(problem)))
+        })
+        .await;
+    }
+
+    pub async fn until_waiting_events(&self, events: u64) {
+        let all = |status: &serde_json::Value| {
+            status["agents"].as_array().is_some_and(|all| all.iter().all(|agent| agent["waitingEvents"] == events))
+        };
+        self.until_status(&format!("{events} waiting events"), all).await;
+    }
+
     pub async fn until_visible_users(&self, users: u64) {
         self.until_status(&format!("{users} visible users"), |status| status["agents"][0]["visibleUsers"] == users)
             .await;
@@ -170,6 +190,11 @@ impl Stack {
 
     /// Sends a request to a service that no SDK is linked for.
     async fn ask(&self, service: &str, request: reqwest::RequestBuilder) -> serde_json::Value {
+        let text = self.ask_for_text(service, request).await;
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{service} answers without JSON: {text}"))
+    }
+
+    async fn ask_for_text(&self, service: &str, request: reqwest::RequestBuilder) -> String {
         // The local cloud takes this key as the account's root user and does not check its signature.
         let signature = format!(
             "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
@@ -179,13 +204,42 @@ impl Stack {
         let status = answer.status();
         let text = answer.text().await.expect("a whole answer");
         assert!(status.is_success(), "{service} answers {status}: {text}");
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{service} answers without JSON: {text}"))
+        text
     }
 
     /// Hands `deliver` a delivery that is in no queue, and returns its answer.
     pub async fn deliver(&self, delivery: &Delivery) -> serde_json::Value {
         let record = (delivery.group(), shared::envelope::seal(delivery).expect("JSON"));
         self.invoke("DELIVER_FUNCTION", &batch([record])).await
+    }
+
+    /// A user of this cloud with nothing but these rights, and its access key.
+    pub async fn user_with(&self, actions: &[&str]) -> (String, String) {
+        let policy = serde_json::json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}],
+        });
+        let name = format!("user-{}", uuid::Uuid::new_v4());
+        self.iam(&[("Action", "CreateUser"), ("UserName", &name)]).await;
+        let document = policy.to_string();
+        let rights = [("UserName", name.as_str()), ("PolicyName", "rights"), ("PolicyDocument", &document)];
+        self.iam(&[&[("Action", "PutUserPolicy")][..], &rights[..]].concat()).await;
+        let answer = self.iam(&[("Action", "CreateAccessKey"), ("UserName", &name)]).await;
+        let of = |tag: &str| {
+            let (_, rest) = answer.split_once(&format!("<{tag}>")).unwrap_or_else(|| panic!("no {tag} in {answer}"));
+            rest.split('<').next().unwrap_or_default().to_owned()
+        };
+        (of("AccessKeyId"), of("SecretAccessKey"))
+    }
+
+    /// A request to IAM as the account's root user.
+    async fn iam(&self, form: &[(&str, &str)]) -> String {
+        let mut fields = vec![("Version", "2010-05-08")];
+        fields.extend(form);
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = http_client().post(self.endpoint("/"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+        self.ask_for_text("iam", request).await
     }
 
     /// How many messages a queue holds, waiting or in somebody's hands.
@@ -197,6 +251,15 @@ impl Stack {
         let answer = asked.set_attribute_names(Some(names.to_vec())).send().await.expect("the queue answers");
         let attributes = answer.attributes.unwrap_or_default();
         names.iter().filter_map(|name| attributes.get(name)?.parse::<usize>().ok()).sum()
+    }
+
+    /// Waits until a queue holds nothing any more.
+    pub async fn until_empty(&self, variable: &str) {
+        eventually(&format!("{variable} is empty"), async || match self.messages_in(variable).await {
+            0 => Ok(()),
+            n => Err(format!("{n} messages")),
+        })
+        .await;
     }
 
     /// What happens every minute, now.

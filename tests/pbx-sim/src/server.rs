@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use rustls::ServerConfig;
@@ -19,6 +20,8 @@ use crate::hub::Hub;
 use crate::link;
 use crate::world::World;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Builder {
@@ -27,6 +30,7 @@ pub struct Builder {
     tls_listen: SocketAddr,
     control: SocketAddr,
     seed: Option<u64>,
+    certificate_days: i64,
 }
 
 /// A running simulator. Dropping it stops it.
@@ -51,7 +55,7 @@ struct Certificate {
 impl Default for Builder {
     fn default() -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { world: World::default(), listen: any, tls_listen: any, control: any, seed: None }
+        Self { world: World::default(), listen: any, tls_listen: any, control: any, seed: None, certificate_days: 3650 }
     }
 }
 
@@ -91,6 +95,13 @@ impl Builder {
         self
     }
 
+    /// For how many days from now the certificate of `wss` is valid; with a negative number it has expired.
+    #[must_use]
+    pub fn certificate_days(mut self, days: i64) -> Self {
+        self.certificate_days = days;
+        self
+    }
+
     /// Opens the sockets and starts serving.
     pub async fn start(self) -> Result<Sim> {
         for address in [self.listen, self.tls_listen, self.control] {
@@ -107,7 +118,7 @@ impl Builder {
         let (plain, ws) = bind(self.listen).await?;
         let (secure, wss) = bind(self.tls_listen).await?;
         let (http, control) = bind(self.control).await?;
-        let (acceptor, certificate) = tls()?;
+        let (acceptor, certificate) = tls(self.certificate_days)?;
         let hub = Arc::new(Hub::new(self.world, self.seed.unwrap_or_else(rand::random)));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let driver = (hub.clone(), stop.clone());
@@ -198,12 +209,18 @@ impl Drop for Sim {
     }
 }
 
-fn tls() -> Result<(TlsAcceptor, Certificate)> {
+fn tls(days: i64) -> Result<(TlsAcceptor, Certificate)> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let made = rcgen::generate_simple_self_signed(names)?;
-    let der = made.cert.der().clone();
-    let certificate = Certificate { pem: made.cert.pem(), sha256: hex::encode(Sha256::digest(&der)) };
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let mut wanted = rcgen::CertificateParams::new(names)?;
+    wanted.not_after = (SystemTime::now() + DAY * u32::try_from(days.max(0))?).into();
+    if days < 0 {
+        wanted.not_after -= DAY * u32::try_from(-days)?;
+    }
+    let key = rcgen::KeyPair::generate()?;
+    let made = wanted.self_signed(&key)?;
+    let der = made.der().clone();
+    let certificate = Certificate { pem: made.pem(), sha256: hex::encode(Sha256::digest(&der)) };
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -229,7 +246,7 @@ async fn accept(
             Err(err) => {
                 // Typically out of file descriptors: waiting lets connections end.
                 warn!("Cannot accept: {err}");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };

@@ -1,0 +1,380 @@
+//! `easyconnect-agent check` finds what an administrator got wrong, says how to mend it, and disturbs nobody.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use easyconnect_tests::{Agent, AgentOptions, Front, Pbx, Stack, agent_command};
+use jiff::SignedDuration;
+use pbx_sim::Sim;
+use pbx_sim::world::World;
+use serde_json::Value;
+
+const HOPS: [&str; 16] = [
+    "config",
+    "dns",
+    "tcp",
+    "tls",
+    "websocket",
+    "login",
+    "api",
+    "group",
+    "pbx-id",
+    "aws-region",
+    "clock",
+    "aws-credentials",
+    "sqs-events",
+    "sqs-commands",
+    "exchange-table",
+    "disk",
+];
+
+/// What a check has printed.
+struct Checked {
+    code: Option<i32>,
+    hops: BTreeMap<String, Value>,
+    text: String,
+}
+
+impl Checked {
+    /// Runs `check --json`.
+    async fn of(mut command: Command) -> Self {
+        command.arg("--json");
+        let output =
+            tokio::task::spawn_blocking(move || command.output().expect("the agent runs")).await.expect("it ends");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        let whole: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(whole["ok"], output.status.success());
+        let hops = whole["hops"].as_array().expect("hops").iter();
+        let hops = hops.map(|hop| (hop["hop"].as_str().expect("a name").to_owned(), hop.clone())).collect();
+        Self { code: output.status.code(), hops, text }
+    }
+
+    fn state(&self, hop: &str) -> &str {
+        self.hops.get(hop).unwrap_or_else(|| panic!("no {hop} in {}", self.text))["state"].as_str().unwrap_or_default()
+    }
+
+    /// Exactly these hops are broken; what depends on them is skipped, and nothing else.
+    #[track_caller]
+    fn is_broken_at(&self, broken: &[&str], skipped: &[&str]) {
+        let mut names: Vec<&str> = self.hops.keys().map(String::as_str).collect();
+        let mut all = HOPS;
+        names.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(names, all);
+        for hop in HOPS {
+            match self.state(hop) {
+                "broken" => assert!(broken.contains(&hop), "{hop}: {}", self.text),
+                "skipped" => assert!(skipped.contains(&hop), "{hop}: {}", self.text),
+                _ => assert!(!broken.contains(&hop) && !skipped.contains(&hop), "{hop}: {}", self.text),
+            }
+        }
+        let code = match broken {
+            [] => 0,
+            ["config"] => 64,
+            _ => 1,
+        };
+        assert_eq!(self.code, Some(code));
+    }
+
+    /// What is said about a hop, with its fix.
+    #[track_caller]
+    fn says(&self, hop: &str, texts: &[&str]) {
+        let found = &self.hops[hop];
+        let said =
+            format!("{} {}", found["detail"].as_str().unwrap_or_default(), found["fix"].as_str().unwrap_or_default());
+        for text in texts {
+            assert!(said.contains(text), "{text:?} in: {said}");
+        }
+    }
+}
+
+/// Prepared configurations for one stack and PBX.
+struct Desk<'a> {
+    stack: &'a Stack,
+    pbx: &'a Pbx,
+}
+
+impl Desk<'_> {
+    fn file(&self, options: &AgentOptions) -> PathBuf {
+        options.configure(self.stack, self.pbx, "checked")
+    }
+
+    async fn check(&self, options: &AgentOptions) -> Checked {
+        Checked::of(agent_command(self.stack, "check", &self.file(options))).await
+    }
+
+    /// Checks a configuration in which one text is another one.
+    async fn check_with(&self, from: &str, to: &str) -> Checked {
+        let file = self.file(&AgentOptions::default());
+        replace(&file, from, to);
+        Checked::of(agent_command(self.stack, "check", &file)).await
+    }
+
+    async fn check_url(&self, url: String, pbx_lines: &str) -> Checked {
+        let options = AgentOptions { pbx_url: Some(url), pbx_lines: pbx_lines.to_owned(), ..AgentOptions::default() };
+        self.check(&options).await
+    }
+
+    /// Checks with another access key.
+    async fn check_as(&self, key: &(String, String)) -> Checked {
+        let mut command = agent_command(self.stack, "check", &self.file(&AgentOptions::default()));
+        command.env("AWS_ACCESS_KEY_ID", &key.0).env("AWS_SECRET_ACCESS_KEY", &key.1);
+        Checked::of(command).await
+    }
+}
+
+fn replace(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).expect("the configuration");
+    assert!(text.contains(from), "{from:?} in {text}");
+    std::fs::write(file, text.replace(from, to)).expect("the configuration is written");
+}
+
+const BEHIND_TCP: [&str; 6] = ["tls", "websocket", "login", "api", "group", "pbx-id"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn healthy_check_beside_a_running_agent_disturbs_nobody() {
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let options = AgentOptions {
+        pbx_url: Some(pbx.0.wss_url()),
+        pbx_lines: format!("fingerprint = {:?}", pbx.0.fingerprint()),
+        ..AgentOptions::default()
+    };
+    let agent = Agent::start_with(&stack, &pbx, "one", &options).await;
+    let before = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await, pbx.heard("UserInitialize"));
+
+    let checked = Checked::of(agent_command(&stack, "check", &agent.config)).await;
+    checked.is_broken_at(&[], &[]);
+    for hop in HOPS {
+        assert_eq!(checked.state(hop), "ok", "{}", checked.text);
+        assert!(checked.hops[hop]["ms"].is_u64() && checked.hops[hop].get("fix").is_none(), "{}", checked.text);
+    }
+    checked.says("group", &["6 users and queues"]);
+    checked.says("tls", &["valid until"]);
+    for secret in [pbx_sim::world::DEFAULT_PASSWORD, stack.var("AGENT_AWS_SECRET_ACCESS_KEY"), "Thomas"] {
+        assert!(!checked.text.contains(secret), "{}", checked.text);
+    }
+
+    // The command that is given now reaches the agent: no other poll stood at the queue, and no message hides.
+    let after = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await, pbx.heard("UserInitialize"));
+    assert_eq!(before, after);
+    assert_eq!(stack.messages_in("COMMANDS_QUEUE_URL").await, 0);
+    stack.api.make_call("44", "43").await.ok();
+    let status = stack.api.get("/status").await.ok().body;
+    assert_eq!(
+        (&status["agents"][0]["reconnects"], status["agents"].as_array().map(Vec::len)),
+        (&Value::from(0), Some(1))
+    );
+
+    let shown = agent_command(&stack, "check", &agent.config).output().expect("the agent runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("✓ login") && shown.ends_with("Everything works.\n"), "{shown}");
+}
+
+/// What is in the agent's state folder, except for times.
+fn folder(agent: &Agent) -> Vec<String> {
+    let folder = agent.config.with_file_name("state");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("the state folder")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_configuration_is_told_by_file_line_and_key() {
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let desk = Desk { stack: &stack, pbx: &pbx };
+    let others = &HOPS[1..];
+    let torn = desk.check_with("app = \"easyconnect\"", "app = \"easyconnect").await;
+    torn.is_broken_at(&["config"], others);
+    torn.says("config", &["agent.toml", "line 6"]);
+    let misspelt = desk.check_with("app =", "aap =").await;
+    misspelt.is_broken_at(&["config"], others);
+    misspelt.says("config", &["aap", "correct", "agent.toml"]);
+    let open = desk.check_with("127.0.0.1:0", "0.0.0.0:9870").await;
+    open.is_broken_at(&["config"], others);
+    open.says("config", &["health.listen", "use 127.0.0.1:9870"]);
+    let missing = Checked::of(agent_command(&stack, "check", Path::new("/nowhere/agent.toml"))).await;
+    missing.is_broken_at(&["config"], others);
+    missing.says("config", &["/nowhere/agent.toml"]);
+
+    // The disk is no matter of the file's text, but of where it points to.
+    let file = stack.folder().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let folder = format!("{:?}", stack.folder().join("checked/state"));
+    let unwritable = desk.check_with(&folder, &format!("{:?}", file.join("state"))).await;
+    unwritable.is_broken_at(&["disk"], &[]);
+    unwritable.says("disk", &["agent.state_dir"]);
+    assert!(!stack.folder().join("checked/state").exists(), "the check has created a folder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_way_to_the_pbx_is_told_hop_by_hop() {
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let desk = Desk { stack: &stack, pbx: &pbx };
+
+    let unknown = desk.check_url("wss://pbx.invalid/PBX0/APPS/websocket".to_owned(), "").await;
+    unknown.is_broken_at(&["dns"], &[&["tcp"][..], &BEHIND_TCP].concat());
+    unknown.says("dns", &["pbx.invalid", "pbx.url"]);
+
+    let closed = desk.check_url("wss://127.0.0.1:1/PBX0/APPS/websocket".to_owned(), "").await;
+    closed.is_broken_at(&["tcp"], &BEHIND_TCP);
+    closed.says("tcp", &["pbx.url", "firewall"]);
+
+    let behind_tls = &BEHIND_TCP[1..];
+    let shown: Vec<&str> =
+        pbx.0.fingerprint().as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("hex")).collect();
+    let shown = shown.join(":").to_uppercase();
+    let stranger = desk.check_url(pbx.0.wss_url(), "").await;
+    stranger.is_broken_at(&["tls"], behind_tls);
+    stranger.says("tls", &["pbx.ca_file", "pbx.fingerprint", &shown]);
+    let other = desk.check_url(pbx.0.wss_url(), &format!("fingerprint = {:?}", "00".repeat(32))).await;
+    other.is_broken_at(&["tls"], behind_tls);
+    other.says("tls", &["not the one of `pbx.fingerprint`", &shown]);
+    // What it shows can be copied into the configuration.
+    let pinned = desk.check_url(pbx.0.wss_url(), &format!("fingerprint = {shown:?}")).await;
+    pinned.is_broken_at(&[], &[]);
+    let plain = desk.check_url(pbx.0.ws_url().replace("ws://", "wss://"), "").await;
+    plain.is_broken_at(&["tls"], behind_tls);
+    plain.says("tls", &["pbx.url"]);
+
+    let expired = Pbx(Sim::builder().certificate_days(-2).start().await.expect("the simulator starts"));
+    let authority = stack.folder().join("authority.pem");
+    std::fs::write(&authority, expired.0.ca_pem()).expect("the certificate is written");
+    let checked = desk.check_url(expired.0.wss_url(), &format!("ca_file = {authority:?}")).await;
+    checked.is_broken_at(&["tls"], behind_tls);
+    checked.says("tls", &["expired", "renew the certificate"]);
+    let soon = Pbx(Sim::builder().certificate_days(3).start().await.expect("the simulator starts"));
+    std::fs::write(&authority, soon.0.ca_pem()).expect("the certificate is written");
+    let checked = desk.check_url(soon.0.wss_url(), &format!("ca_file = {authority:?}")).await;
+    checked.is_broken_at(&[], &[]);
+    assert_eq!(checked.state("tls"), "warning", "{}", checked.text);
+    checked.says("tls", &["days", "renew the certificate"]);
+
+    let elsewhere = desk.check_url(pbx.0.ws_url().replace("/PBX0", "/PBX7"), "").await;
+    elsewhere.is_broken_at(&["websocket"], &["login", "api", "group", "pbx-id"]);
+    elsewhere.says("websocket", &["/PBX7/APPS/websocket", "pbx.url"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn app_object_without_password_rights_or_group_is_told() {
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let desk = Desk { stack: &stack, pbx: &pbx };
+    let password = pbx_sim::world::DEFAULT_PASSWORD;
+    let wrong = desk.check_with(&format!("{password:?}"), "\"not-the-word\"").await;
+    wrong.is_broken_at(&["login"], &["api", "group", "pbx-id"]);
+    wrong.says("login", &["pbx.password", "pbx.app"]);
+    assert!(!wrong.text.contains("not-the-word"), "{}", wrong.text);
+    assert_eq!(wrong.state("tls"), "warning", "it is ws://");
+
+    let with_app = async |change: fn(&mut World)| {
+        let mut world = World::default();
+        change(&mut world);
+        Pbx(Sim::builder().world(world).start().await.expect("the simulator starts"))
+    };
+    let ungranted = with_app(|world| world.apps[0].apis = vec!["PbxApi".to_owned()]).await;
+    let checked = desk.check_url(ungranted.0.ws_url(), "").await;
+    checked.is_broken_at(&["api"], &["group", "pbx-id"]);
+    checked.says("api", &["RCC", "easyconnect"]);
+    // Some boxes say so instead of being silent.
+    ungranted.control("/quirks", &serde_json::json!({"error_replies": true}));
+    let checked = desk.check_url(ungranted.0.ws_url(), "").await;
+    checked.is_broken_at(&["api"], &["group", "pbx-id"]);
+    checked.says("api", &["not granted", "RCC"]);
+
+    let alone = with_app(|world| world.apps[0].groups.clear()).await;
+    let checked = desk.check_url(alone.0.ws_url(), "").await;
+    checked.is_broken_at(&["group"], &["pbx-id"]);
+    checked.says("group", &["active member", "easyconnect"]);
+
+    let checked = desk.check_url(pbx.0.ws_url(), "monitor = [\"Thomas De Wilde\", \"Nobody\"]").await;
+    checked.is_broken_at(&[], &[]);
+    assert_eq!(checked.state("group"), "warning");
+    checked.says("group", &["Nobody", "pbx.monitor"]);
+    let crowded =
+        Pbx(Sim::builder().world(World::default().with_users(60)).start().await.expect("the simulator starts"));
+    let checked = desk.check_url(crowded.0.ws_url(), "").await;
+    checked.is_broken_at(&[], &[]);
+    assert_eq!(checked.state("group"), "warning");
+    checked.says("group", &["about 50"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_way_to_aws_is_told_hop_by_hop() {
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let desk = Desk { stack: &stack, pbx: &pbx };
+    let behind_credentials = ["sqs-events", "sqs-commands", "exchange-table"];
+    let behind_region = ["aws-credentials", "clock", "sqs-events", "sqs-commands", "exchange-table"];
+
+    let nowhere = desk.check_with("region = \"us-east-1\"\n", "").await;
+    nowhere.is_broken_at(&["aws-region"], &behind_region);
+    nowhere.says("aws-region", &["aws.region", "AWS_REGION"]);
+    let elsewhere =
+        desk.check_with(stack.var("EVENTS_QUEUE_URL"), "https://sqs.eu-west-1.amazonaws.com/1/events.fifo").await;
+    elsewhere.is_broken_at(&["aws-region"], &behind_region);
+    elsewhere.says("aws-region", &["set `aws.region` to eu-west-1"]);
+
+    let mut command = agent_command(&stack, "check", &desk.file(&AgentOptions::default()));
+    command
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    let keyless = Checked::of(command).await;
+    keyless.is_broken_at(&["aws-credentials"], &behind_region[1..]);
+    keyless.says("aws-credentials", &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"]);
+    let unknown = desk.check_as(&("AKIAUNKNOWNUNKNOWN00".to_owned(), "no-such-secret".to_owned())).await;
+    unknown.is_broken_at(&["aws-credentials"], &behind_credentials);
+    unknown.says("aws-credentials", &["AWS_ACCESS_KEY_ID"]);
+    assert!(!unknown.text.contains("no-such-secret"), "{}", unknown.text);
+
+    let events = stack.var("EVENTS_QUEUE_URL");
+    let misnamed = desk.check_with(events, &events.replace(".fifo", "x.fifo")).await;
+    misnamed.is_broken_at(&["sqs-events"], &[]);
+    misnamed.says("sqs-events", &["aws.events_queue_url", "output"]);
+    let exchanged = desk.check_with(events, stack.var("COMMANDS_QUEUE_URL")).await;
+    exchanged.is_broken_at(&["sqs-events"], &[]);
+    exchanged.says("sqs-events", &["aws.events_queue_url", "FIFO", "EventsQueueUrl"]);
+    assert_eq!(stack.messages_in("COMMANDS_QUEUE_URL").await, 0, "the check has sent something");
+    let table = format!("{:?}", stack.var("EXCHANGE_TABLE"));
+    let misnamed = desk.check_with(&table, "\"no-such-table\"").await;
+    misnamed.is_broken_at(&["exchange-table"], &[]);
+    misnamed.says("exchange-table", &["aws.exchange_table"]);
+
+    let all = [
+        "sqs:SendMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:ChangeMessageVisibility",
+        "dynamodb:GetItem",
+        "dynamodb:Query",
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+        "dynamodb:DeleteItem",
+    ];
+    for (missing, hop) in
+        all.iter().zip(["sqs-events"].into_iter().chain(["sqs-commands"; 4]).chain(["exchange-table"; 5]))
+    {
+        let rights: Vec<&str> = all.iter().copied().filter(|right| right != missing).collect();
+        let checked = desk.check_as(&stack.user_with(&rights).await).await;
+        checked.is_broken_at(&[hop], &[]);
+        checked.says(hop, &["AgentPolicyArn", missing]);
+    }
+
+    let endpoint = |url: String| AgentOptions { aws_endpoint: Some(url), ..AgentOptions::default() };
+    let unreachable = desk.check(&endpoint("http://127.0.0.1:1".to_owned())).await;
+    unreachable.is_broken_at(&behind_credentials, &[]);
+    unreachable.says("sqs-events", &["port 443", "aws.endpoint_url"]);
+    let front = Front::start(stack.var("AWS_ENDPOINT_URL"), SignedDuration::from_mins(-11)).await;
+    let ahead = desk.check(&endpoint(front.url())).await;
+    ahead.is_broken_at(&["clock"], &[]);
+    ahead.says("clock", &["ahead of AWS", "NTP"]);
+    let front = Front::start(stack.var("AWS_ENDPOINT_URL"), SignedDuration::from_secs(30)).await;
+    let behind = desk.check(&endpoint(front.url())).await;
+    behind.is_broken_at(&[], &[]);
+    assert_eq!(behind.state("clock"), "warning", "{}", behind.text);
+    behind.says("clock", &["s behind AWS"]);
+}
