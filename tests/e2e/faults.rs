@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use easyconnect_tests::agent::small_disks_are_possible;
-use easyconnect_tests::faults::{self, Story};
 use easyconnect_tests::{Agent, AgentOptions, Inbox, Pbx, Proxy, Stack, eventually, traffic};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -281,15 +280,4 @@ async fn full_disk_keeps_nothing_from_the_queue() {
     pbx.hang_up(OTHER);
     until_at_rest(&stack).await;
     until_whole(&inbox, calls + 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn smoke_of_everything_at_once() {
-    faults::tell(Story {
-        lasts: Duration::from_secs(60),
-        call_every: Duration::from_millis(400),
-        command_every: Duration::from_millis(1500),
-        longest_outage: Duration::from_secs(8),
-    })
-    .await;
 }
