@@ -99,9 +99,9 @@ def reconcile(path: str, body: dict[str, Any]) -> None:
         case "/apikeys":
             # At most two keys have the same name.
             body["name"] = unique(body["name"], 64)
-            if body.get("expiresAt"):
-                # Some centuries ahead, with the same leap years.
-                body["expiresAt"] = "24" + body["expiresAt"][2:]
+    if body.get("expiresAt"):
+        # Some centuries ahead, with the same leap years.
+        body["expiresAt"] = "24" + body["expiresAt"][2:]
 
 
 def digits(number: str | int) -> str:

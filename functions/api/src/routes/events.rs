@@ -103,20 +103,21 @@ pub(crate) async fn sample(State(context): Ctx, request: Incoming) -> Result<Res
     Ok(json(StatusCode::OK, &events))
 }
 
-/// The filters of a webhook, as query parameters; lists are separated by commas. Low-code tools send what was left open as an
-/// empty text.
+/// The filters of a webhook, as query parameters; lists are separated by commas.
 fn filter(request: &Incoming) -> Result<Filter, ApiError> {
-    let param = |name: &str| request.param(name).filter(|text| !text.is_empty());
-    let list = |name: &str| param(name).into_iter().flat_map(|text| text.split(',').map(str::trim));
+    let list = |name: &str| request.param(name).into_iter().flat_map(|text| text.split(',').map(str::trim));
     let extensions: BTreeSet<String> = list("extensions").map(str::to_owned).collect();
     if !extensions.iter().all(|extension| is_extension(extension)) {
         return Err(ApiError::invalid("Query parameter `extensions` takes extensions, separated by commas."));
     }
     let statuses = list("statuses").map(|text| pick("statuses", text, &STATUSES)).collect::<Result<_, _>>()?;
-    let direction = param("direction").map(|text| pick("direction", text, &DIRECTIONS)).transpose()?;
-    let party = param("party").map(|text| pick("party", text, &PARTIES)).transpose()?;
+    let direction = request.param("direction").map(|text| pick("direction", text, &DIRECTIONS)).transpose()?;
+    let party = request.param("party").map(|text| pick("party", text, &PARTIES)).transpose()?;
     let flags = [("true", true), ("false", false), ("yes", true), ("no", false)];
-    let missed_only = param("missedOnly").map(|text| pick("missedOnly", text, &flags)).transpose()?;
+    let missed_only = request.param("missedOnly").map(|text| pick("missedOnly", text, &flags)).transpose()?;
+    if request.param("numberPrefix").is_some_and(str::is_empty) {
+        return Err(ApiError::invalid("Query parameter `numberPrefix` takes the beginning of a number."));
+    }
     Ok(Filter {
         extensions,
         statuses,
@@ -124,7 +125,7 @@ fn filter(request: &Incoming) -> Result<Filter, ApiError> {
         missed_only: missed_only.unwrap_or(false),
         party,
         // A plus that is not escaped is a space in a query string.
-        number_prefix: param("numberPrefix").map(|prefix| match prefix.strip_prefix(' ') {
+        number_prefix: request.param("numberPrefix").map(|prefix| match prefix.strip_prefix(' ') {
             Some(digits) => format!("+{digits}"),
             None => prefix.to_owned(),
         }),
