@@ -185,6 +185,16 @@ impl Delivery {
             updated_at: now,
         }
     }
+
+    /// The log item of a delivery that ends, or is parked, without a request. What was tried `before` stays in it.
+    pub fn closed(&self, before: Option<DeliveryLog>, state: DeliveryState, now: Timestamp) -> DeliveryLog {
+        let mut log = self.log(now);
+        log.state = state;
+        if let Some(before) = before {
+            (log.attempt_count, log.attempts) = (before.attempt_count, before.attempts);
+        }
+        log
+    }
 }
 
 /// The place of a delivery in the log, sorted by the time of its event, and by sequence where times are equal.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use jiff::{SignedDuration, Timestamp};
 use rand::random_range;
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Message};
@@ -34,14 +34,14 @@ enum Fate {
 /// Never fails as a whole. `clock` tells the time whenever it is asked.
 pub(crate) async fn handle(
     context: &Context,
-    event: SqsEvent,
+    messages: Vec<SqsMessage>,
     deadline: Timestamp,
     clock: impl Fn() -> Timestamp,
 ) -> SqsBatchResponse {
     let needed =
         SignedDuration::try_from(context.limits.total).unwrap_or(SignedDuration::MAX).saturating_add(READ_AND_WRITE);
     let mut back = GoingBack::default();
-    for (n, message) in event.records.into_iter().enumerate() {
+    for (n, message) in messages.into_iter().enumerate() {
         let record = FifoRecord::new(message.message_id, message.receipt_handle, &message.attributes);
         // A record that would outlast the function goes back untouched, for the next one to begin with.
         let in_time = n == 0 || deadline.duration_since(clock()) >= needed;
@@ -106,13 +106,13 @@ async fn deliver(context: &Context, record: &FifoRecord, delivery: &Delivery, cl
             Fate::Acknowledged
         }
         Start::Close(state) => {
-            let log = log::closed(delivery, view.log, state, now);
+            let log = delivery.closed(view.log, state, now);
             unsent(delivery, &log);
             context.count(state);
             finish(context, record, delivery, &log, expires_at).await
         }
         Start::Park => {
-            let log = log::closed(delivery, view.log, DeliveryState::Parked, now);
+            let log = delivery.closed(view.log, DeliveryState::Parked, now);
             unsent(delivery, &log);
             park(context, record, delivery, &log, expires_at).await
         }

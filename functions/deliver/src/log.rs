@@ -1,25 +1,10 @@
 //! The log item of a delivery: what happened so far and what comes next.
 
 use jiff::Timestamp;
-use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState};
+use shared::delivery::{Attempt, Delivery, DeliveryLog};
 
 use crate::client::Outcome;
 use crate::verdict::Verdict;
-
-/// The item of a delivery that ends, or is parked, without a request.
-pub(crate) fn closed(
-    delivery: &Delivery,
-    before: Option<DeliveryLog>,
-    state: DeliveryState,
-    now: Timestamp,
-) -> DeliveryLog {
-    let mut log = delivery.log(now);
-    log.state = state;
-    if let Some(before) = before {
-        (log.attempt_count, log.attempts) = (before.attempt_count, before.attempts);
-    }
-    log
-}
 
 /// The item of a delivery after one more request. Requests are counted over all rounds.
 pub(crate) fn attempted(
@@ -29,7 +14,7 @@ pub(crate) fn attempted(
     verdict: Verdict,
     now: Timestamp,
 ) -> DeliveryLog {
-    let mut log = closed(delivery, before, verdict.state(), now);
+    let mut log = delivery.closed(before, verdict.state(), now);
     log.add(Attempt {
         at: outcome.at,
         duration_ms: u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX),
@@ -62,6 +47,8 @@ impl Outcome {
 mod tests {
     use std::time::Duration;
 
+    use shared::delivery::DeliveryState;
+
     use super::*;
     use crate::failure::Failure;
     use crate::sample;
@@ -89,7 +76,7 @@ mod tests {
         let delivery = sample::delivery();
         let verdict = Verdict::Again(Duration::from_secs(1));
         let before = attempted(&delivery, None, &sample::answered(500, None), verdict, sample::now());
-        let log = closed(&delivery, Some(before.clone()), DeliveryState::Expired, sample::now());
+        let log = delivery.closed(Some(before.clone()), DeliveryState::Expired, sample::now());
         assert_eq!((log.state, log.attempt_count), (DeliveryState::Expired, 1));
         assert_eq!((log.attempts, log.next_attempt_at), (before.attempts, None));
     }

@@ -17,29 +17,34 @@ mod verdict;
 #[cfg(test)]
 mod sample;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use serde_json::Value;
+use serde::Deserialize;
 use shared::config::Env;
 use shared::telemetry;
 use shared::time::from_millis;
 
 use context::Context;
 
+/// Why the function is called: a batch of the queue has records, the clock's call has none.
+#[derive(Deserialize)]
+struct Call {
+    #[serde(rename = "Records")]
+    records: Option<Vec<SqsMessage>>,
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let context = Context::from_vars(&Env)?;
-    // A batch of the queue has records; the clock's call has none.
-    let handle = async |event: LambdaEvent<Value>| {
+    let handle = async |event: LambdaEvent<Call>| {
         let deadline = from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
-        if event.payload.get("Records").is_some() {
-            let batch: SqsEvent = serde_json::from_value(event.payload)?;
-            return Ok::<_, Error>(handler::handle(&context, batch, deadline, Timestamp::now).await);
-        }
-        handler::tick(&context, Timestamp::now()).await;
-        Ok(SqsBatchResponse::default())
+        let Some(records) = event.payload.records else {
+            handler::tick(&context, Timestamp::now()).await;
+            return Ok::<_, Error>(SqsBatchResponse::default());
+        };
+        Ok(handler::handle(&context, records, deadline, Timestamp::now).await)
     };
     lambda_runtime::run(service_fn(handle)).await
 }

@@ -17,7 +17,7 @@ use shared::time::from_millis;
 use tracing::{info, warn};
 
 use crate::context::Context;
-use crate::{log, notices};
+use crate::notices;
 
 /// Parked deliveries that are read at once.
 const PAGE: usize = 50;
@@ -88,7 +88,7 @@ pub(crate) async fn drain(
         let now = clock();
         let (fresh, stale): (Vec<Parked>, Vec<Parked>) =
             parked.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
-        close(context, stale, DeliveryState::Expired, now).await?;
+        context.state.close_parked(&stale, DeliveryState::Expired, now).await?;
         requeue(context, fresh, None, now).await?;
         if moved >= DRAINED_AT_ONCE {
             return Ok(Some(Duration::ZERO));
@@ -101,7 +101,10 @@ pub(crate) async fn look_after(context: &Context, now: Timestamp) -> Result<(), 
     for subscription in context.state.subscriptions().await? {
         let id = subscription.id;
         let looked = match subscription.health.state {
-            _ if !subscription.is_alive(now) => cancel_parked(context, &subscription, now).await,
+            _ if !subscription.is_alive(now) && subscription.health.parked > 0 => {
+                context.state.cancel_parked(id, PAGE, now).await.map_err(RecoveryError::from)
+            }
+            _ if !subscription.is_alive(now) => Ok(()),
             SubscriptionState::Failing => match tell_failing(context, &subscription, now).await {
                 Ok(()) => probe(context, &subscription, now).await,
                 untold => untold,
@@ -143,7 +146,7 @@ async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -
         after = Some(last.place.clone());
         let (fresh, stale): (Vec<Parked>, Vec<Parked>) =
             page.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
-        close(context, stale, DeliveryState::Expired, now).await?;
+        context.state.close_parked(&stale, DeliveryState::Expired, now).await?;
         let other = |parked: &&Parked| Some(parked.delivery.payload.subject()) != subscription.health.last_probed;
         if let Some(parked) = fresh.iter().find(other) {
             break Some(parked.clone());
@@ -153,15 +156,6 @@ async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -
     let Some(parked) = chosen else { return Ok(()) };
     context.state.note_probe(subscription.id, parked.delivery.payload.subject()).await?;
     requeue(context, vec![parked], Some(Trial::Probe), now).await
-}
-
-/// Nothing will be sent to this webhook any more.
-async fn cancel_parked(context: &Context, subscription: &Subscription, now: Timestamp) -> Result<(), RecoveryError> {
-    if subscription.health.parked <= 0 {
-        return Ok(());
-    }
-    let parked = context.state.parked(subscription.id, None, PAGE).await?;
-    close(context, parked, DeliveryState::Cancelled, now).await
 }
 
 /// Sends deliveries into the queue again, in their order, and then takes them out of the park.
@@ -199,27 +193,12 @@ async fn requeue(
                 continue;
             }
             let before = context.state.delivery_log(&delivery.log_key()).await?;
-            let log = log::closed(&delivery, before, DeliveryState::Retrying, now);
+            let log = delivery.closed(before, DeliveryState::Retrying, now);
             context.state.unpark(parked, &log).await?;
         }
         if !all {
             return Err(RecoveryError::NotTaken);
         }
-    }
-    Ok(())
-}
-
-/// Takes deliveries out of the park that will not be sent any more.
-async fn close(
-    context: &Context,
-    parked: Vec<Parked>,
-    state: DeliveryState,
-    now: Timestamp,
-) -> Result<(), RecoveryError> {
-    for parked in &parked {
-        let before = context.state.delivery_log(&parked.delivery.log_key()).await?;
-        let log = log::closed(&parked.delivery, before, state, now);
-        context.state.unpark(parked, &log).await?;
     }
     Ok(())
 }

@@ -4,12 +4,13 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
 use super::webhooks::webhook_key;
 use super::{Item, TableError, item, key, number, text, value};
-use crate::delivery::{Delivery, DeliveryLog, LogKey};
+use crate::delivery::{Delivery, DeliveryLog, DeliveryState, LogKey};
 use crate::ids::SubscriptionId;
 use crate::subscription::Subscription;
 
@@ -234,6 +235,26 @@ impl StateTable {
                 }
             }
         }
+    }
+
+    /// Takes deliveries out of the park that will not be sent any more.
+    pub async fn close_parked(
+        &self,
+        parked: &[Parked],
+        state: DeliveryState,
+        now: Timestamp,
+    ) -> Result<(), TableError> {
+        for parked in parked {
+            let before = self.delivery_log(&parked.delivery.log_key()).await?;
+            self.unpark(parked, &parked.delivery.closed(before, state, now)).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing will be sent to this webhook any more. Cancels at most `limit` of what is parked.
+    pub async fn cancel_parked(&self, id: SubscriptionId, limit: usize, now: Timestamp) -> Result<(), TableError> {
+        let parked = self.parked(id, None, limit).await?;
+        self.close_parked(&parked, DeliveryState::Cancelled, now).await
     }
 
     fn log_write(&self, at: &LogKey, log: &DeliveryLog) -> Result<TransactWriteItem, TableError> {

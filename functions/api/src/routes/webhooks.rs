@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use shared::apikey::{ApiKey, Scope};
 use shared::codes::Code;
-use shared::delivery::{Delivery, DeliveryState, Drain, Trial};
+use shared::delivery::{Delivery, Drain, Trial};
 use shared::envelope;
 use shared::event::{CallEvent, Status};
 use shared::ids::{CallId, SubscriptionId};
@@ -100,26 +100,10 @@ pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Res
     let known = in_time(context.state.subscription(id)).await?;
     if known.is_some_and(|known| webhooks::is_own(&key, &known.settings)) {
         in_time(context.state.delete_subscription(id)).await?;
-        cancel_parked(&context, id).await;
+        // Whatever is not cancelled in time is never sent either.
+        let _ = in_time(context.state.cancel_parked(id, CANCELLED_AT_ONCE, Timestamp::now())).await;
     }
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// What was parked is logged as cancelled, as far as there is time; the rest is never sent either.
-async fn cancel_parked(context: &Context, id: SubscriptionId) {
-    let Ok(parked) = in_time(context.state.parked(id, None, CANCELLED_AT_ONCE)).await else { return };
-    for parked in &parked {
-        let cancelled = async {
-            let now = Timestamp::now();
-            let before = in_time(context.state.delivery_log(&parked.delivery.log_key())).await?;
-            let mut log = before.unwrap_or_else(|| parked.delivery.log(now));
-            (log.state, log.next_attempt_at, log.updated_at) = (DeliveryState::Cancelled, None, now);
-            in_time(context.state.unpark(parked, &log)).await
-        };
-        if cancelled.await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Replaces the secret. Receivers have a day to learn the new one.

@@ -6,7 +6,7 @@ use shared::subscription::Method;
 
 use super::*;
 use crate::failure::Failure;
-use crate::{log, sample};
+use crate::sample;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,7 +25,7 @@ fn view(log: Option<DeliveryLog>) -> ReceiverView {
 }
 
 fn logged(round: u32, state: DeliveryState) -> Option<DeliveryLog> {
-    Some(log::closed(&Delivery { round, ..sample::delivery() }, None, state, sample::now()))
+    Some(Delivery { round, ..sample::delivery() }.closed(None, state, sample::now()))
 }
 
 fn starts(view: &ReceiverView, round: u32) -> Start<'_> {
