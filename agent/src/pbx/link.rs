@@ -31,6 +31,8 @@ const LONGEST_MESSAGE: usize = 1 << 20;
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// Any frame is a sign of life; after two unanswered pings and a half the link is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(50);
+/// A PBX that is gone acknowledges nothing, and the kernel would go on for a quarter of an hour before it says so.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -126,9 +128,7 @@ impl Dialer {
         let begun = tokio_tungstenite::client_async_with_config(self.url.as_str(), secured.stream, Some(limits)).await;
         let (socket, _) =
             begun.with_context(|| format!("{} refused the WebSocket at {}", self.host(), self.url.path()))?;
-        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Link { socket, ping, last_heard: Instant::now() })
+        Ok(Link::new(socket))
     }
 
     pub async fn log_in(&self, link: &mut Link) -> anyhow::Result<()> {
@@ -143,6 +143,12 @@ impl fmt::Debug for Secured {
 }
 
 impl Link {
+    fn new(socket: WebSocketStream<Box<dyn Stream>>) -> Self {
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { socket, ping, last_heard: Instant::now() }
+    }
+
     async fn log_in(&mut self, app: &str, password: &Secret) -> anyhow::Result<()> {
         self.send(login::challenge_request()).await?;
         loop {
@@ -161,7 +167,12 @@ impl Link {
     }
 
     pub async fn send(&mut self, text: String) -> anyhow::Result<()> {
-        self.socket.send(Message::text(text)).await.context("cannot write to the PBX")
+        self.write(Message::text(text)).await
+    }
+
+    async fn write(&mut self, message: Message) -> anyhow::Result<()> {
+        let written = timeout(WRITE_WITHIN, self.socket.send(message)).await;
+        written.context("the PBX takes nothing more")?.context("cannot write to the PBX")
     }
 
     /// The next frame. Pings on the way and fails when the PBX has gone silent. May be dropped and called again.
@@ -173,7 +184,7 @@ impl Link {
                     if self.last_heard.elapsed() > DEAD_AFTER {
                         bail!("the PBX has been silent for {} s", DEAD_AFTER.as_secs());
                     }
-                    self.socket.send(Message::Ping(Bytes::new())).await.context("cannot write to the PBX")?;
+                    self.write(Message::Ping(Bytes::new())).await?;
                     continue;
                 }
             };
@@ -202,5 +213,52 @@ impl Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("last_heard", &self.last_heard).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    /// A link with the stream of its other end, on which so many bytes may wait.
+    async fn link(room: usize) -> (Link, DuplexStream) {
+        let (near, far) = duplex(room);
+        let near: Box<dyn Stream> = Box::new(near);
+        (Link::new(WebSocketStream::from_raw_socket(near, Role::Client, None).await), far)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_open_socket_is_found_out() {
+        let (mut link, far) = link(1 << 16).await;
+        let begun = Instant::now();
+        let error = link.next().await.expect_err("nobody answers the pings");
+        assert_eq!(error.to_string(), "the PBX has been silent for 50 s");
+        assert_eq!(begun.elapsed().as_secs(), 60, "the first tick after {DEAD_AFTER:?}");
+        drop(far);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pbx_that_answers_pings_may_have_nothing_to_say() {
+        let (mut link, far) = link(1 << 16).await;
+        // Reading is what answers pings.
+        let mut pbx = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
+        tokio::select! {
+            frame = link.next() => panic!("{frame:?}"),
+            message = async { loop { pbx.next().await.expect("a ping").expect("a ping"); } } => message,
+            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pbx_that_takes_nothing_holds_nobody_up() {
+        let (mut link, far) = link(64).await;
+        let begun = Instant::now();
+        let error = link.send("x".repeat(1000)).await.expect_err("there is room for 64 bytes");
+        assert_eq!(error.to_string(), "the PBX takes nothing more");
+        assert_eq!(begun.elapsed(), WRITE_WITHIN);
+        drop(far);
     }
 }
