@@ -210,8 +210,9 @@ impl Fuzzer {
 
     fn told(&mut self, event: &CallEvent) {
         self.counts.events += 1;
-        let size = shared::envelope::seal(event).expect("JSON").len();
-        assert!(size < MESSAGE, "an event of {size} bytes");
+        let sealed = shared::envelope::seal(event).expect("JSON");
+        assert!(sealed.len() < MESSAGE, "an event of {} bytes", sealed.len());
+        assert!(!sealed.contains('\u{ffff}'), "SQS would refuse {sealed}");
         let before = match event.status() {
             Status::Disconnected => self.open.remove(&event.call_id()),
             status => self.open.insert(event.call_id(), status),
@@ -320,7 +321,7 @@ fn call_info(choices: &mut StdRng) -> Value {
 }
 
 fn words(choices: &mut StdRng) -> String {
-    let words = ["", "Baker", "\"", "\u{0}", "\u{1f4de}", "\u{202e}", "<b>", "=1+1"];
+    let words = ["", "Baker", "\"", "\u{0}", "\u{1f4de}", "\u{202e}", "\u{ffff}", "<b>", "=1+1"];
     let most = if choices.random_ratio(1, 50) { 3000 } else { 3 };
     let word = words.choose(choices).expect("words");
     word.repeat(choices.random_range(0..=most))

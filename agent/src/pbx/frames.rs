@@ -231,11 +231,14 @@ impl CallInfo {
 fn party(fields: Fields<'_>) -> Party {
     let text = |name| fields.text(name).unwrap_or_default();
     let (dn, cn) = (text("dn"), text("cn"));
-    let norm = fields.text("norm").filter(|norm| norm.starts_with('+') && norm.len() <= LONGEST_NUMBER);
+    let is_e164 = |norm: &String| {
+        norm.len() <= LONGEST_NUMBER
+            && norm.strip_prefix('+').is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+    };
     Party {
         number: bounded(&text("e164"), LONGEST_NUMBER),
         name: bounded(if dn.is_empty() { &cn } else { &dn }, LONGEST_NAME),
-        e164: norm,
+        e164: fields.text("norm").filter(is_e164),
     }
 }
 
