@@ -100,7 +100,10 @@ pub async fn sdk_config(location: Location) -> SdkConfig {
     loader.load().await
 }
 
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
 const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+
 /// When the credentials of the agent end; none if they do not. Asks for them as a request would.
 pub async fn credentials_expire(config: &SdkConfig) -> Result<Option<Timestamp>, CredentialsError> {
     let none = || CredentialsError::not_loaded("no provider of credentials is configured");
@@ -127,12 +130,14 @@ fn http_client_through(proxy: Proxy) -> SharedHttpClient {
     })
 }
 
+/// A connection whose way is gone must not cost a heartbeat or a command; the next attempt takes another one.
 fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(3))
-        // A long poll takes 20 s by itself.
-        .read_timeout(Duration::from_secs(25))
-        .build()
+    TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).read_timeout(ANSWER_WITHIN).build()
+}
+
+/// For a request to which AWS answers only after a while.
+pub(crate) fn patient(wait: Duration) -> TimeoutConfig {
+    timeouts().to_builder().read_timeout(wait + ANSWER_WITHIN).build()
 }
 
 fn retries() -> RetryConfig {

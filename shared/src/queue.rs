@@ -129,6 +129,8 @@ impl Queue {
             .queue_url(&self.url)
             .max_number_of_messages(max.min(BATCH) as i32)
             .wait_time_seconds(wait.as_secs() as i32)
+            .customize()
+            .config_override(aws_sdk_sqs::Config::builder().timeout_config(aws::patient(wait)))
             .send()
             .await
             .map_err(|error| QueueError::new("hand out messages", &error.into_service_error()))?;
