@@ -1,12 +1,13 @@
 //! The WebSocket to the PBX: connect, log in, keep alive.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use shared::subscription::Secret;
@@ -33,6 +34,9 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const DEAD_AFTER: Duration = Duration::from_secs(50);
 /// A PBX that is gone acknowledges nothing, and the kernel would go on for a quarter of an hour before it says so.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
+/// What the PBX has not acknowledged by then breaks the connection. Without it the kernel would deliver a call when the way is open again,
+/// to a phone that nobody expects to ring any more.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -87,6 +91,13 @@ impl Dialer {
         self.url.scheme() == "wss"
     }
 
+    /// Whether others on the way can read what is said, and answer in the place of the PBX.
+    pub fn is_exposed(&self) -> bool {
+        let host = self.host();
+        let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        !self.is_secure() && !is_here
+    }
+
     pub async fn resolve(&self) -> anyhow::Result<Vec<SocketAddr>> {
         let (host, port) = (self.host(), self.port());
         let found = lookup_host((host, port)).await;
@@ -99,6 +110,7 @@ impl Dialer {
         let tcp = TcpStream::connect(addresses).await;
         let tcp = tcp.with_context(|| format!("cannot connect to {}:{}", self.host(), self.port()))?;
         tcp.set_nodelay(true)?;
+        set_tcp_user_timeout(&tcp, ACKNOWLEDGED_WITHIN.as_millis() as u32)?;
         Ok(tcp)
     }
 

@@ -92,6 +92,8 @@ pub struct Session {
     to_monitor: VecDeque<UserGuid>,
     /// Monitors asked for, in order.
     asked: VecDeque<Asked>,
+    /// Those that nobody waits for any more, by their `src`. A PBX that is slow may still answer.
+    given_up: HashMap<String, Asked>,
     /// Requests for the labels of devices, in order. Some PBXs never answer them, and nothing waits for it.
     labels_asked: VecDeque<(String, UserGuid)>,
     next_src: u64,
@@ -109,6 +111,7 @@ impl Session {
             device_handles: HashSet::new(),
             to_monitor: VecDeque::new(),
             asked: VecDeque::new(),
+            given_up: HashMap::new(),
             labels_asked: VecDeque::new(),
             next_src: 0,
             prefixes: DialPrefixes::default(),
@@ -211,7 +214,10 @@ impl Session {
     /// Returns who is watched from now on; the monitor of one device adds nobody.
     pub fn monitored(&mut self, src: Option<&str>, handle: u64, prefixes: DialPrefixes) -> Option<UserGuid> {
         let at = src.map_or(Some(0), |src| self.asked.iter().position(|asked| asked.src == src));
-        let Asked { user: guid, hw, .. } = self.asked.remove(at?)?;
+        let Asked { user: guid, hw, .. } = match at {
+            Some(at) => self.asked.remove(at),
+            None => self.given_up.remove(src?),
+        }?;
         let user = self.users.get_mut(&guid);
         if let Some(hw) = hw {
             let monitor = if handle == 0 { DeviceMonitor::Refused } else { DeviceMonitor::Open(handle) };
@@ -244,11 +250,13 @@ impl Session {
 
     /// Silence is how some PBXs say no. One user without a monitor must not keep the others waiting.
     pub fn give_up_unanswered(&mut self) {
-        while let Some(Asked { user, hw, .. }) = self.asked.pop_front_if(|asked| asked.at.elapsed() > ANSWER_WITHIN) {
-            warn!(%user, "The PBX does not answer whether this user may be monitored");
-            if let (Some(hw), Some(user)) = (hw, self.users.get_mut(&user)) {
-                user.devices.remove(&hw); // The next call from this device asks again.
+        while let Some(asked) = self.asked.pop_front_if(|asked| asked.at.elapsed() > ANSWER_WITHIN) {
+            warn!(user = %asked.user, "The PBX does not answer whether this user may be monitored");
+            if let (Some(hw), Some(user)) = (&asked.hw, self.users.get_mut(&asked.user)) {
+                user.devices.remove(hw); // The next call from this device asks again.
             }
+            self.given_up.retain(|_, earlier| (&earlier.user, &earlier.hw) != (&asked.user, &asked.hw));
+            self.given_up.insert(asked.src.clone(), asked);
         }
     }
 
@@ -422,6 +430,20 @@ mod tests {
         assert!(session.user_info(info("1", "a"), &monitor).is_some());
         assert!(session.user_info(info("2", "b"), &monitor).is_none());
         assert_eq!(session.monitor_next().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn late_answer_still_counts() {
+        let mut session = Session::new(1);
+        session.user_info(info("1", "a"), &Monitor::default());
+        session.listed = true;
+        session.monitor_next();
+        tokio::time::advance(ANSWER_WITHIN * 2).await;
+        session.give_up_unanswered();
+        assert!(session.is_complete(), "nobody waits for it");
+        assert!(session.monitored(Some("u1"), 7, DialPrefixes::default()).is_some());
+        assert_eq!(session.by_extension("a").map(|(_, handle)| handle), Some(7));
+        assert!(session.monitored(Some("u1"), 8, DialPrefixes::default()).is_none(), "it has had its answer");
     }
 
     #[test]
