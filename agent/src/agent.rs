@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use shared::aws;
-use shared::clock::CloudClock;
+use shared::clock::{BootTime, CloudClock};
 use shared::queue::Queue;
 use shared::tables::Exchange;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +22,7 @@ use crate::connect::Connector;
 use crate::desk::{Desk, DeskStatus, Fatal};
 use crate::downlink::{Downlink, RECEIVERS};
 use crate::health::Listeners;
+use crate::kinship::Own;
 use crate::memory::Memory;
 use crate::outbox::{Opened, Outbox};
 use crate::pbx::link::Dialer;
@@ -63,6 +64,7 @@ impl Agent {
 
         let boot_id = Uuid::new_v4();
         let agent_id: Arc<str> = Arc::from(format!("{}/{boot_id}", config.agent.name));
+        let own = Own { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: BootTime::now() };
         let vitals = Vitals::default();
         let Opened { outbox, events, records } =
             Outbox::open(&config.agent.state_dir, config.agent.outbox_mib.bytes())?;
@@ -87,7 +89,7 @@ impl Agent {
             boot_id,
             clock: clock.clone(),
             exchange: exchange.clone(),
-            memory: Memory::new(exchange.clone(), clock.clone(), agent_id.clone(), answers),
+            memory: Memory::new(exchange.clone(), clock.clone(), own.clone(), answers),
             recollections,
             requests: requested,
             outbox: outbox.clone(),
@@ -105,7 +107,7 @@ impl Agent {
             running: running.clone(),
             vitals: vitals.clone(),
         };
-        let takeover = Takeover { connector: connector.clone(), name: config.agent.name.clone() };
+        let takeover = Takeover { connector: connector.clone(), own };
         let downlink = Downlink {
             queue: Queue::new(sqs, config.aws.commands_queue_url),
             exchange: exchange.clone(),

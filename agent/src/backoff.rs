@@ -1,4 +1,4 @@
-//! How long to wait before the PBX is tried again: one second, doubling to 32, with jitter.
+//! How long to wait before what is out of reach is tried again: one second, doubling to 32, with jitter.
 
 use std::time::Duration;
 

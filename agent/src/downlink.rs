@@ -15,12 +15,13 @@ use shared::queue::{Queue, Received};
 use shared::tables::{Claim, Exchange, Finish, TableError};
 use shared::time::from_millis;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::calls::Sight;
 use crate::connect::Connector;
 use crate::desk::{Act, DeskStatus, Request};
 use crate::jobs::{Guard, Reply};
@@ -30,6 +31,9 @@ use crate::vitals::Vitals;
 pub const RECEIVERS: usize = 2;
 const LONG_POLL: Duration = Duration::from_secs(20);
 const DOORBELLS: usize = 10;
+/// After the start of a session, calls get their names within this time.
+const CLEARS_UP_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub struct Downlink {
@@ -114,12 +118,17 @@ impl Downlink {
         message: &Received,
         stop: &CancellationToken,
     ) -> Result<(), TableError> {
-        let knows = self.knows(doorbell).await;
-        if !knows && !self.nobody_knows(doorbell).await? {
-            // Another agent may know the call. It gets its turn soon, but this one does not ask again at once.
+        let mut sight = self.sight(doorbell).await;
+        if sight != Sight::Live && !self.nobody_else_sees(doorbell).await? {
+            // Another agent may see the call. It gets its turn soon, but this one does not ask again at once.
             sleep(Duration::from_millis(300)).await;
             self.give_back(std::slice::from_ref(message)).await;
             return Ok(());
+        }
+        let doubt = Instant::now();
+        while sight == Sight::Doubtful && doubt.elapsed() < CLEARS_UP_WITHIN {
+            sleep(LOOK_EVERY).await;
+            sight = self.sight(doorbell).await;
         }
         let token = Uuid::new_v4().to_string();
         let claim_sent = BootTime::now();
@@ -139,15 +148,15 @@ impl Downlink {
         if matches!(command.operation, Operation::ConnectParties { .. }) && guard.is_open() {
             return self.connector.run(&command, &token, guard, stop).await;
         }
-        let end = self.carry_out(&command, guard, knows).await;
+        let end = self.carry_out(&command, guard, sight).await;
         finish(&self.connector, &command, &token, &end).await
     }
 
-    async fn carry_out(&self, command: &Command, guard: Guard, knows: bool) -> Finish {
+    async fn carry_out(&self, command: &Command, guard: Guard, sight: Sight) -> Finish {
         if !guard.is_open() {
             return Finish::Expired;
         }
-        if !knows {
+        if sight != Sight::Live {
             return Finish::Done(Err(Code::CallNotFound.into()));
         }
         let (reply, answer) = oneshot::channel();
@@ -162,17 +171,20 @@ impl Downlink {
         }
     }
 
-    async fn knows(&self, doorbell: &Doorbell) -> bool {
+    async fn sight(&self, doorbell: &Doorbell) -> Sight {
         if doorbell.call_ids.is_empty() {
-            return true;
+            return Sight::Live;
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request::Knows { calls: doorbell.call_ids.clone(), reply };
-        self.desk.send(request).await.is_ok() && answer.await.unwrap_or(false)
+        let request = Request::Sight { calls: doorbell.call_ids.clone(), reply };
+        if self.desk.send(request).await.is_err() {
+            return Sight::Unknown;
+        }
+        answer.await.unwrap_or(Sight::Unknown)
     }
 
-    /// Adds this agent to those that do not know a call, and tells whether all that are there have declined.
-    async fn nobody_knows(&self, doorbell: &Doorbell) -> Result<bool, TableError> {
+    /// Adds this agent to those that do not see a call, and tells whether all that are there have declined.
+    async fn nobody_else_sees(&self, doorbell: &Doorbell) -> Result<bool, TableError> {
         let command = self.exchange.decline(doorbell.command_id, &self.agent_id).await?;
         if command.state != CommandState::Queued {
             return Ok(true); // Its claim will be lost, and its doorbell deleted.

@@ -3,7 +3,7 @@
 //! Data flows one way each: `pbx` (frames) → `desk` → `calls` (the pure core) → `outbox` (disk) → `uplink` (events queue), and
 //! `downlink` (commands queue) → `desk` → `operations` and `jobs` → `pbx`. `connect` is the one command that outlives its
 //! request; `takeover` ends it for an agent that is gone, by what `running` and `pulse` have told. `memory` is what agents
-//! share. `vitals` counts what happens; `health` tells it to those on this machine, `service` to systemd, and `check` finds out
+//! share, and `scribe` writes it down. `vitals` counts what happens; `health` tells it to those on this machine, `service` to systemd, and `check` finds out
 //! why nothing happens.
 
 pub mod account;
@@ -17,12 +17,14 @@ pub mod desk;
 pub mod downlink;
 pub mod health;
 pub mod jobs;
+pub mod kinship;
 pub mod memory;
 pub mod operations;
 pub mod outbox;
 pub mod pbx;
 pub mod pulse;
 pub mod running;
+mod scribe;
 pub mod service;
 pub mod takeover;
 pub mod telemetry;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
+use shared::agent_status::AgentStatus;
 use shared::clock::CloudClock;
 use shared::tables::{Exchange, LegItem};
 use tokio::sync::mpsc;
@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::calls::{LegId, UserGuid};
+use crate::kinship::{Kinship, Own};
+use crate::scribe::{Note, Scribe};
 
 /// A name must not wait longer than this for what others may know.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
@@ -32,19 +34,23 @@ pub enum Recollection {
 pub struct Memory {
     exchange: Exchange,
     clock: CloudClock,
-    agent_id: Arc<str>,
+    own: Own,
     answers: mpsc::UnboundedSender<Recollection>,
+    notes: mpsc::UnboundedSender<Note>,
     tasks: TaskTracker,
 }
 
 impl Memory {
-    pub fn new(
-        exchange: Exchange,
-        clock: CloudClock,
-        agent_id: Arc<str>,
-        answers: mpsc::UnboundedSender<Recollection>,
-    ) -> Self {
-        Self { exchange, clock, agent_id, answers, tasks: TaskTracker::new() }
+    pub fn new(exchange: Exchange, clock: CloudClock, own: Own, answers: mpsc::UnboundedSender<Recollection>) -> Self {
+        let (notes, written) = mpsc::unbounded_channel();
+        let tasks = TaskTracker::new();
+        let table = exchange.clone();
+        let write = move |note: Note| {
+            let table = table.clone();
+            async move { table.remember_leg(&note.pbx_id, &note.user, &note.item).await }
+        };
+        tasks.spawn(Scribe::new(write).run(written));
+        Self { exchange, clock, own, answers, notes, tasks }
     }
 
     /// Finds out what is known about a user's calls. The answer comes within [`ASK_WITHIN`], or says that there is none.
@@ -69,12 +75,16 @@ impl Memory {
     /// Finds out what others know about calls that did not come back. No answer means that it cannot be told now.
     pub fn ask_about_missing(&self, pbx_id: Arc<str>, users: Vec<UserGuid>) {
         let (exchange, answers, clock) = (self.exchange.clone(), self.answers.clone(), self.clock.clone());
-        // One of this agent's name was this one before a restart, and sees nothing any more.
-        let own = self.agent_id.split('/').next().unwrap_or_default().to_owned();
+        let own = self.own.clone();
         self.tasks.spawn(async move {
             let settled: Result<(), shared::tables::TableError> = async {
                 let agents = exchange.agents(clock.now()).await?;
-                let others = agents.iter().filter(|agent| agent.name != own && agent.can_act(clock.now()));
+                // What was this one before a restart sees nothing any more.
+                let is_there = |agent: &&AgentStatus| {
+                    matches!(own.kinship(agent, &clock), Kinship::Other | Kinship::Namesake)
+                        && agent.can_act(clock.now())
+                };
+                let others = agents.iter().filter(is_there);
                 let others_since = others.filter_map(|agent| agent.session_since).min();
                 let others_since = others_since.map(shared::time::from_millis);
                 for user in users {
@@ -90,23 +100,17 @@ impl Memory {
         });
     }
 
-    /// Begins to write down what others may have to know. It is tried for a while; counts only grow, so a late write of an
-    /// old count does no harm.
+    /// Begins to write down what others may have to know.
     pub fn remember(&self, pbx_id: Arc<str>, user: UserGuid, item: LegItem) {
-        let exchange = self.exchange.clone();
-        self.tasks.spawn(async move {
-            let write = || exchange.remember_leg(&pbx_id, &user, &item);
-            let patience = ExponentialBuilder::default().with_jitter().with_max_times(6);
-            if let Err(error) = write.retry(patience).await {
-                warn!("Other agents do not hear of an ended call: {error}");
-            }
-        });
+        let _ = self.notes.send(Note { pbx_id, user, item }); // The scribe outlives this.
     }
 
     /// Waits until everything begun is written, for a while.
     pub async fn finish(self) {
-        self.tasks.close();
-        if timeout(FINISH_WITHIN, self.tasks.wait()).await.is_err() {
+        let Self { notes, tasks, .. } = self;
+        drop(notes);
+        tasks.close();
+        if timeout(FINISH_WITHIN, tasks.wait()).await.is_err() {
             warn!("Other agents do not hear of every ended call: the table does not answer");
         }
     }

@@ -69,7 +69,11 @@ impl Portrait {
                 commands_expired: self.vitals.commands_ended("expired"),
                 clock_ahead_ms: self.clock.machine_is_ahead_by().map(|ahead| ahead.as_millis() as i64),
             },
-            problem: status.problem.clone().or_else(|| outbox.problem.clone()),
+            problem: status
+                .problem
+                .clone()
+                .or_else(|| outbox.problem.clone())
+                .or_else(|| self.vitals.problem().map(str::to_owned)),
             expires_at: now.as_second() + KEEP_SECONDS,
         }
     }

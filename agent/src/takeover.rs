@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::connect::{Cleaned, Connector, Record, out_of_reach};
 use crate::desk::DeskStatus;
 use crate::downlink;
+use crate::kinship::{Kinship, Own};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const TELL_WITHIN: Duration = Duration::from_secs(5);
@@ -28,23 +29,19 @@ const TELL_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Takeover {
     pub connector: Connector,
-    /// The configured name of this agent.
-    pub name: String,
+    pub own: Own,
 }
 
 impl Takeover {
     /// Looks for agents that are gone, whenever the PBX session is up.
     pub async fn run(self, stop: CancellationToken) {
         let mut status = self.connector.status.clone();
-        let mut born = None;
         loop {
             tokio::select! {
                 up = status.wait_for(DeskStatus::is_up) => if up.is_err() { return },
                 () = stop.cancelled() => return,
             }
-            // By the clock that the cloud's answers have set meanwhile.
-            let born = *born.get_or_insert_with(|| self.connector.clock.now());
-            if let Err(error) = self.look(born, &stop).await {
+            if let Err(error) = self.look(&stop).await {
                 warn!("What other agents left undone is not known: {error}");
             }
             tokio::select! {
@@ -54,11 +51,14 @@ impl Takeover {
         }
     }
 
-    async fn look(&self, born: Timestamp, stop: &CancellationToken) -> Result<(), TableError> {
-        let agents = self.connector.exchange.known_agents().await?;
-        let now = self.connector.clock.now();
-        let is_gone =
-            |agent: &&AgentStatus| *agent.agent_id != *self.connector.agent_id && is_gone(agent, &self.name, born, now);
+    async fn look(&self, stop: &CancellationToken) -> Result<(), TableError> {
+        let Connector { exchange, clock, vitals, .. } = &self.connector;
+        let agents = exchange.known_agents().await?;
+        let now = clock.now();
+        let kinship = |agent: &AgentStatus| self.own.kinship(agent, clock);
+        let is_gone = |agent: &&AgentStatus| is_gone(agent, kinship(agent), now);
+        let is_namesake = |agent: &AgentStatus| kinship(agent) == Kinship::Namesake && agent.is_fresh(now);
+        vitals.has_namesake(agents.iter().any(is_namesake));
         for gone in agents.iter().filter(|agent| !agent.running.is_empty()).filter(is_gone) {
             let ends = join_all(gone.running.iter().map(|id| self.end(*id, gone, stop))).await;
             let mut all_over = true;
@@ -66,7 +66,7 @@ impl Takeover {
                 all_over &= end?;
             }
             if all_over {
-                self.connector.exchange.forget(gone).await?;
+                exchange.forget(gone).await?;
             }
         }
         Ok(())
@@ -107,48 +107,28 @@ impl Takeover {
     }
 }
 
-/// Whether another agent is gone. One of this agent's own name was this one before a restart, if it has not been heard of
-/// since.
-fn is_gone(agent: &AgentStatus, own_name: &str, born: Timestamp, now: Timestamp) -> bool {
-    let is_former_self = agent.name == own_name && agent.updated_at < born.as_millisecond();
-    is_former_self || !agent.is_fresh(now)
+fn is_gone(agent: &AgentStatus, kinship: Kinship, now: Timestamp) -> bool {
+    match kinship {
+        Kinship::Own => false,
+        Kinship::FormerSelf => true,
+        Kinship::Namesake | Kinship::Other => !agent.is_fresh(now),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::agent_status::{PbxLink, Vitals};
-    use shared::number::DialPrefixes;
     use shared::time::from_millis;
 
     use super::*;
+    use crate::kinship::tests::agent;
 
     #[test]
     fn gone_is_who_is_stale_or_was_this_agent_before() {
-        let gone = |name: &str, updated_at: i64| {
-            let agent = AgentStatus {
-                agent_id: format!("{name}/1"),
-                name: name.to_owned(),
-                version: String::new(),
-                pbx_id: None,
-                pbx: PbxLink::Up,
-                session_since: None,
-                started_at: 0,
-                updated_at,
-                visible_users: 0,
-                live_calls: 0,
-                waiting_events: 0,
-                prefixes: DialPrefixes::default(),
-                running: Vec::new(),
-                vitals: Vitals::default(),
-                problem: None,
-                expires_at: 0,
-            };
-            is_gone(&agent, "own", from_millis(100_000), from_millis(120_000))
-        };
-        assert!(!gone("other", 99_999), "it is fresh");
-        assert!(gone("other", 89_999));
-        assert!(gone("own", 99_999), "it has not been heard of since this agent is there");
-        assert!(!gone("own", 100_001), "two agents have one name, and both are there");
-        assert!(gone("other", 0), "it has left, and left something undone");
+        let gone = |kinship, updated_at| is_gone(&agent("some", updated_at), kinship, from_millis(120_000));
+        assert!(!gone(Kinship::Other, 99_999), "it is fresh");
+        assert!(gone(Kinship::Other, 89_999));
+        assert!(gone(Kinship::FormerSelf, 119_999), "nobody but this agent has its name");
+        assert!(!gone(Kinship::Namesake, 110_000), "two agents have one name, and both are there");
+        assert!(gone(Kinship::Other, 0), "it has left, and left something undone");
     }
 }

@@ -121,7 +121,8 @@ impl<Q: EventQueue> Uplink<Q> {
     }
 
     fn settle(&mut self, batch: Vec<Waiting>, result: Result<Vec<Taken>, Q::Error>) {
-        self.vitals.events_queue(result.is_ok());
+        // A queue that answers and takes none of them does not work either.
+        self.vitals.events_queue(result.as_ref().is_ok_and(|taken| taken.iter().any(Taken::is_yes)));
         let taken = result.unwrap_or_else(|error| {
             let waiting = self.outbox.status().borrow().depth;
             warn!(waiting, "Events wait: {error}");

@@ -2,18 +2,22 @@
 //! the administrator's questions, so that all of them tell the same.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared::event::{CallEvent, Status};
 use tokio::sync::broadcast;
+use tracing::error;
 
 use crate::health::metrics;
 
 /// Events kept for who asks what happened last.
 const RECENT: usize = 100;
+
+/// Then neither knows that the other still sees what itself has lost.
+const NAMESAKE: &str = "Another agent of this stack has the same name: give each its own `agent.name`.";
 
 /// How the agent's work with a part of the cloud goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,10 +73,12 @@ struct Counts {
     events: [AtomicU64; 3],
     accepted_events: AtomicU64,
     hopeless_events: AtomicU64,
+    nameless_calls: AtomicU64,
     commands: Mutex<BTreeMap<Ended, u64>>,
     events_queue: Latest,
     commands_queue: Latest,
     exchange_table: Latest,
+    has_namesake: AtomicBool,
     recent: Mutex<VecDeque<Arc<CallEvent>>>,
     live: broadcast::Sender<Arc<CallEvent>>,
 }
@@ -87,10 +93,12 @@ impl Default for Vitals {
             events: Default::default(),
             accepted_events: AtomicU64::default(),
             hopeless_events: AtomicU64::default(),
+            nameless_calls: AtomicU64::default(),
             commands: Mutex::default(),
             events_queue: Latest::default(),
             commands_queue: Latest::default(),
             exchange_table: Latest::default(),
+            has_namesake: AtomicBool::default(),
             recent: Mutex::default(),
             live: broadcast::channel(RECENT).0,
         }))
@@ -123,6 +131,10 @@ impl Vitals {
         self.0.hopeless_events.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub fn nameless_calls(&self, so_far: u64) {
+        self.0.nameless_calls.store(so_far, Ordering::Relaxed);
+    }
+
     /// The end of a command is written down, so long after the API had written the command.
     pub fn command_ended(&self, operation: &'static str, state: &'static str, age: Duration) {
         let mut commands = self.0.commands.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,6 +152,28 @@ impl Vitals {
 
     pub fn exchange_table(&self, worked: bool) {
         self.0.exchange_table.set(worked);
+    }
+
+    /// Another agent has this one's name.
+    pub fn has_namesake(&self, there_is_one: bool) {
+        if there_is_one && !self.0.has_namesake.swap(there_is_one, Ordering::Relaxed) {
+            error!("{NAMESAKE}");
+        }
+        self.0.has_namesake.store(there_is_one, Ordering::Relaxed);
+    }
+
+    /// What stands in the way, as far as counting tells it.
+    pub fn problem(&self) -> Option<&'static str> {
+        let cloud = self.cloud();
+        if self.0.has_namesake.load(Ordering::Relaxed) {
+            Some(NAMESAKE)
+        } else if cloud.commands_queue == Working::No {
+            Some("The commands queue cannot be heard; the log of the agent and its `check` tell why.")
+        } else if cloud.events_queue == Working::No {
+            Some("The events queue takes nothing; the log of the agent and its `check` tell why.")
+        } else {
+            None
+        }
     }
 
     pub fn cloud(&self) -> Cloud {
@@ -170,6 +204,10 @@ impl Vitals {
 
     pub fn hopeless_events(&self) -> u64 {
         self.0.hopeless_events.load(Ordering::Relaxed)
+    }
+
+    pub fn calls_without_conference(&self) -> u64 {
+        self.0.nameless_calls.load(Ordering::Relaxed)
     }
 
     pub fn commands(&self) -> BTreeMap<Ended, u64> {

@@ -12,7 +12,7 @@ use shared::tables::LegItem;
 use super::leg::UserGuid;
 
 /// How long an ended call counts: as long as its item in the table.
-const KEEP: SignedDuration = SignedDuration::from_hours(24);
+pub(super) const KEEP: SignedDuration = SignedDuration::from_hours(24);
 
 /// Beginnings of ended calls that are kept; a queue may offer one call many times.
 const LATEST: usize = 16;

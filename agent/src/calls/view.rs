@@ -15,9 +15,32 @@ use super::leg::{Leg, LegId, LegState, Party, Phase, Place, UserGuid};
 /// too early.
 const BEGINNING_IS_UNSURE_BY: SignedDuration = SignedDuration::from_secs(2);
 
+/// Whether commands can be carried out for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sight {
+    Unknown,
+    /// It was not seen since the session was lost, or a leg that may be its own still waits for its name.
+    Doubtful,
+    Live,
+}
+
 impl Calls {
+    /// Whether the call has begun and no end of it is known.
     pub fn knows(&self, call: CallId) -> bool {
         self.calls.contains_key(&call)
+    }
+
+    pub fn sight_of(&self, call: CallId) -> Sight {
+        match self.calls.get(&call) {
+            Some(call) if call.missing_since.is_none() => Sight::Live,
+            None if self.waiting_legs().next().is_none() => Sight::Unknown,
+            _ => Sight::Doubtful,
+        }
+    }
+
+    /// How many calls had to be named without a conference. Two agents name such a call differently, and tell of it twice.
+    pub fn nameless_calls(&self) -> u64 {
+        self.nameless
     }
 
     pub fn live_calls(&self) -> usize {

@@ -98,6 +98,11 @@ impl Desk {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Fatal> {
         let Self { dialer, monitor, dtmf_recv, configured_pbx_id, agent_id, boot_id, clock, exchange, memory, .. } =
             self;
+        if dialer.is_exposed() {
+            warn!(
+                "The connection to the PBX is not encrypted, and nobody proves to be the PBX: `pbx.url` begins with ws://"
+            );
+        }
         let mut shift = Shift {
             monitor,
             dtmf_recv,
@@ -489,6 +494,7 @@ impl Shift {
                 Output::Ask(leg, user) => self.memory.ask(pbx_id.clone(), leg, user),
             }
         }
+        self.vitals.nameless_calls(calls.nameless_calls());
         let changes = calls.changes();
         if !events.is_empty() || !changes.is_empty() {
             self.outbox.put(&events, changes, self.clock.now());

@@ -8,7 +8,7 @@ use shared::time::from_millis;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{End, Shift};
-use crate::calls::UserGuid;
+use crate::calls::{Sight, UserGuid};
 use crate::jobs::{Asker, Guard, News, Outgoing, Reply};
 use crate::operations::{Plan, Planner};
 
@@ -27,10 +27,10 @@ pub enum Request {
         dial: Dial,
         reply: oneshot::Sender<Vec<CallId>>,
     },
-    /// Whether all of these calls are known.
-    Knows {
+    /// How well the one of these calls is known that is known worst.
+    Sight {
         calls: Vec<CallId>,
-        reply: oneshot::Sender<bool>,
+        reply: oneshot::Sender<Sight>,
     },
     /// Whether the desk still turns to its requests.
     Probe {
@@ -55,9 +55,9 @@ pub struct Act {
 impl Shift {
     pub(super) fn on_request(&mut self, request: Request) -> Result<(), End> {
         match request {
-            Request::Knows { calls, reply } => {
-                let known = self.calls.as_ref().is_some_and(|core| calls.iter().all(|call| core.knows(*call)));
-                let _ = reply.send(known);
+            Request::Sight { calls, reply } => {
+                let sight = self.calls.as_ref().map(|core| calls.iter().map(|call| core.sight_of(*call)).min());
+                let _ = reply.send(sight.map_or(Sight::Unknown, |sight| sight.unwrap_or(Sight::Live)));
             }
             Request::Act(act) => self.act(act),
             Request::Dial { via, numbers, guard } => self.dial(&via, numbers, guard),

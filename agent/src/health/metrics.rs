@@ -56,6 +56,7 @@ pub fn render(status: &AgentStatus, vitals: &Vitals, ready: bool) -> String {
     counter!("easyconnect_agent_pbx_reconnects_total").absolute(status.vitals.reconnects);
     gauge!("easyconnect_agent_visible_users").set(status.visible_users);
     gauge!("easyconnect_agent_live_calls").set(status.live_calls);
+    counter!("easyconnect_agent_calls_without_conference_total").absolute(vitals.calls_without_conference());
     for (status, count) in vitals.events_by_status() {
         counter!("easyconnect_agent_events_total", "status" => status.as_str()).absolute(count);
     }
@@ -82,6 +83,10 @@ fn describe() {
     describe_counter!("easyconnect_agent_pbx_reconnects_total", "Sessions with the PBX after the first one");
     describe_gauge!("easyconnect_agent_visible_users", "Users and queues that the PBX shows");
     describe_gauge!("easyconnect_agent_live_calls", "Calls of monitored users at this moment");
+    describe_counter!(
+        "easyconnect_agent_calls_without_conference_total",
+        "Calls that the PBX reported without a conference; two agents tell of each twice"
+    );
     describe_counter!("easyconnect_agent_events_total", "Call events seen");
     describe_counter!("easyconnect_agent_events_accepted_total", "Call events that the queue has accepted");
     describe_counter!("easyconnect_agent_events_refused_total", "Call events that the queue will never accept");

@@ -39,6 +39,24 @@ fn call_that_ended_meanwhile_gets_its_end() {
 }
 
 #[test]
+fn call_whose_end_nobody_can_tell_any_more_is_forgotten() {
+    let (disk, told) = answered();
+    let call = events(&told)[0].call_id();
+    let mut calls = started(disk.restore(1, at(60.0)), at(60.0));
+    assert_eq!(calls.sight_of(call), Sight::Doubtful);
+    let day = 24.0 * 3600.0;
+    // Another agent was there and has told the end, but its note about it was lost.
+    for hours in [1.0, 12.0, 23.0] {
+        let now = at(hours * 3600.0);
+        assert!(calls.settle(&guid(PHONE), Some(0), Some(at(10.0)), &[], now).is_empty());
+        assert!(calls.tick(now).is_empty());
+        assert_eq!(calls.live_calls(), 1);
+    }
+    assert!(calls.tick(at(day + 60.0)).is_empty(), "its end is not told a second time");
+    assert_eq!((calls.live_calls(), calls.sight_of(call)), (0, Sight::Unknown));
+}
+
+#[test]
 fn end_is_told_of_a_user_who_is_out_of_sight() {
     let (disk, _) = answered();
     let mut calls = disk.restore(1, at(60.0));

@@ -1,0 +1,76 @@
+//! Calls that were alive when the session was lost and have not been seen since: who may tell their ends.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::Timestamp;
+use shared::ids::CallId;
+use shared::tables::LegItem;
+
+use super::call::Call;
+use super::{Calls, Output, UserGuid, names};
+
+impl Calls {
+    /// Forgets calls of which nobody can tell the end any more: it was another agent's to tell, and what that one wrote down is gone.
+    pub(super) fn forget_lost(&mut self, now: Timestamp) {
+        let is_lost = |call: &&Call| call.missing_since.is_some_and(|since| now.duration_since(since) >= names::KEEP);
+        let lost: Vec<CallId> = self.calls.values().filter(is_lost).map(|call| call.id).collect();
+        for id in lost {
+            self.forget(id, now);
+        }
+    }
+
+    /// Users who have calls that were alive when the session was lost and have not been seen since.
+    pub fn users_with_missing_calls(&self) -> Vec<UserGuid> {
+        let users = self.calls.values().filter(|call| call.missing_since.is_some()).map(|call| call.user.clone());
+        users.collect::<HashSet<_>>().into_iter().collect()
+    }
+
+    /// Closes the calls of a user that did not come back after a lost session.
+    ///
+    /// `channels` is how many calls the PBX says the user has, `others_since` the earliest start of another agent's present
+    /// session, which would have seen the end, and `items` what agents wrote down about the user's calls.
+    pub fn settle(
+        &mut self,
+        user: &UserGuid,
+        channels: Option<u32>,
+        others_since: Option<Timestamp>,
+        items: &[LegItem],
+        now: Timestamp,
+    ) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.learn_items(user, items, now);
+        let seen = self.calls.values().filter(|call| call.user == *user && call.missing_since.is_none()).count();
+        let gone = channels.is_none_or(|channels| u64::from(channels) <= seen as u64);
+        let missing: BTreeMap<CallId, Timestamp> = self
+            .calls
+            .values()
+            .filter(|call| call.user == *user)
+            .filter_map(|call| Some((call.id, call.missing_since?)))
+            .collect();
+        for (id, since) in missing {
+            // Nobody else can name a call that never had a conference, so nobody else will tell its end.
+            let ours_alone = self.calls.get(&id).is_some_and(|call| call.conferences.is_empty());
+            if gone && (ours_alone || others_since.is_none_or(|others| others >= since)) {
+                self.end(id, now, true, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Takes over what agents wrote down about a user's calls, and forgets silently the missing ones whose end is among it.
+    pub(super) fn learn_items(&mut self, user: &UserGuid, items: &[LegItem], now: Timestamp) {
+        let watched_since = self.watched.get(user).copied().unwrap_or(self.session_since);
+        for item in items {
+            self.names.learn(user, item, watched_since, now);
+            let name = |n| CallId::of_conference(&self.origin.pbx_id, user, &item.conference, item.direction, n);
+            // Another call that came to this conference counts as well when it ends, while the first one goes on.
+            let goes_on = |id: &CallId| item.live == Some(*id);
+            let ended: HashSet<CallId> = (0..item.ended).map(name).chain(item.last_ended).collect();
+            for id in ended.into_iter().filter(|id| !goes_on(id)) {
+                if self.calls.get(&id).is_some_and(|call| call.missing_since.is_some()) {
+                    self.forget(id, now);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Writes down what other agents have to know of calls, until the table has it.
+//!
+//! An outage may last for hours, so what waits is bounded: one note for each user, conference and direction, the latest. Counts only
+//! grow, so that a late write of an old count does no harm.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use shared::event::Direction;
+use shared::tables::LegItem;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use crate::backoff::Backoff;
+use crate::calls::UserGuid;
+
+/// Notes that wait. Beyond that the oldest are given up; another agent then learns of those calls from the events alone.
+const WAITING: usize = 20_000;
+const AT_ONCE: usize = 8;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    pub pbx_id: Arc<str>,
+    pub user: UserGuid,
+    pub item: LegItem,
+}
+
+/// What a note is about.
+type Subject = (UserGuid, String, Direction);
+
+impl Note {
+    fn subject(&self) -> Subject {
+        (self.user.clone(), self.item.conference.clone(), self.item.direction)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Scribe<W> {
+    write: W,
+    /// In the order in which they came.
+    order: VecDeque<Subject>,
+    waiting: HashMap<Subject, Note>,
+    given_up: u64,
+}
+
+impl<W, F, E> Scribe<W>
+where
+    W: Fn(Note) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    pub(crate) fn new(write: W) -> Self {
+        Self { write, order: VecDeque::new(), waiting: HashMap::new(), given_up: 0 }
+    }
+
+    /// Writes until nobody brings notes any more and all are written.
+    pub(crate) async fn run(mut self, mut notes: mpsc::UnboundedReceiver<Note>) {
+        let mut writing = FuturesUnordered::new();
+        let mut backoff = Backoff::default();
+        let (mut open, mut again_at) = (true, Instant::now());
+        while open || !self.waiting.is_empty() || !writing.is_empty() {
+            tokio::select! {
+                note = notes.recv(), if open => match note {
+                    Some(note) => self.add(note),
+                    None => open = false,
+                },
+                Some((note, written)) = writing.next(), if !writing.is_empty() => match written {
+                    Ok(()) => {
+                        backoff.reset();
+                        self.report();
+                    }
+                    Err(error) => {
+                        self.put_back(note);
+                        if again_at <= Instant::now() {
+                            again_at = Instant::now() + backoff.pause();
+                            warn!(waiting = self.waiting.len(), "Other agents hear of calls later: {error}");
+                        }
+                    }
+                },
+                () = sleep_until(again_at), if !self.waiting.is_empty() && writing.len() < AT_ONCE => {
+                    if let Some(note) = self.next() {
+                        let written = (self.write)(note.clone());
+                        writing.push(async move { (note, written.await) });
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, note: Note) {
+        let subject = note.subject();
+        if self.waiting.insert(subject.clone(), note).is_none() {
+            self.order.push_back(subject);
+        }
+        if self.waiting.len() > WAITING && self.next().is_some() {
+            self.given_up += 1;
+        }
+    }
+
+    /// A note that could not be written waits again, unless a later one about the same has come.
+    fn put_back(&mut self, note: Note) {
+        let subject = note.subject();
+        if !self.waiting.contains_key(&subject) {
+            self.order.push_front(subject.clone());
+            self.waiting.insert(subject, note);
+        }
+    }
+
+    fn next(&mut self) -> Option<Note> {
+        let subject = self.order.pop_front()?;
+        self.waiting.remove(&subject)
+    }
+
+    fn report(&mut self) {
+        if self.given_up > 0 && self.waiting.is_empty() {
+            warn!(given_up = self.given_up, "Other agents did not hear of all calls: too many waited");
+            self.given_up = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn note(conference: u64, ended: u32) -> Note {
+        let item = LegItem {
+            conference: format!("{conference:032x}"),
+            direction: Direction::Incoming,
+            ended,
+            live: None,
+            begun: Vec::new(),
+            last_ended: None,
+            last_ended_at: None,
+            expires_at: 0,
+        };
+        Note { pbx_id: "master".into(), user: "u".into(), item }
+    }
+
+    /// A table that can be out of reach, and what was written into it.
+    #[derive(Debug, Default)]
+    struct Table {
+        away: AtomicBool,
+        written: Mutex<Vec<(String, u32)>>,
+    }
+
+    impl Table {
+        fn scribe(self: &Arc<Self>) -> (mpsc::UnboundedSender<Note>, tokio::task::JoinHandle<()>) {
+            let (notes, brought) = mpsc::unbounded_channel();
+            let table = self.clone();
+            let write = move |note: Note| {
+                let table = table.clone();
+                async move {
+                    if table.away.load(Ordering::SeqCst) {
+                        return Err("the table is out of reach");
+                    }
+                    table.written.lock().expect("no panic").push((note.item.conference, note.item.ended));
+                    Ok(())
+                }
+            };
+            (notes, tokio::spawn(Scribe::new(write).run(brought)))
+        }
+
+        fn written(&self) -> Vec<(String, u32)> {
+            self.written.lock().expect("no panic").clone()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outage_of_hours_leaves_the_latest_of_each() {
+        let table = Arc::new(Table::default());
+        table.away.store(true, Ordering::SeqCst);
+        let (notes, scribe) = table.scribe();
+        for ended in 1..=3 {
+            for conference in 0..100 {
+                notes.send(note(conference, ended)).expect("it listens");
+            }
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }
+        table.away.store(false, Ordering::SeqCst);
+        drop(notes);
+        scribe.await.expect("it ends when all is written");
+        let mut written = table.written();
+        written.sort();
+        assert_eq!(written.len(), 100);
+        assert!(written.iter().all(|(_, ended)| *ended == 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_bounded() {
+        let table = Arc::new(Table::default());
+        table.away.store(true, Ordering::SeqCst);
+        let (notes, scribe) = table.scribe();
+        let all = WAITING as u64 + 500;
+        for conference in 0..all {
+            notes.send(note(conference, 1)).expect("it listens");
+        }
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        table.away.store(false, Ordering::SeqCst);
+        drop(notes);
+        scribe.await.expect("it ends when all is written");
+        let written = table.written();
+        assert!((WAITING..=WAITING + AT_ONCE).contains(&written.len()), "{}", written.len());
+        assert!(written.contains(&(format!("{:032x}", all - 1), 1)), "the latest is among them");
+    }
+}
