@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use easyconnect_tests::agent::small_disks_are_possible;
+use easyconnect_tests::faults::{self, Story};
 use easyconnect_tests::{Agent, AgentOptions, Inbox, Pbx, Proxy, Stack, eventually, traffic};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -132,7 +133,8 @@ async fn end_is_not_guessed_while_the_other_agent_sees_the_call() {
     let _one = Agent::start(&stack, &pbx, "one").await;
     let _two = Agent::start_with(&stack, &pbx, "two", &by_name(&pbx, AgentOptions::default())).await;
     answered(&pbx, CALLER, "42").await;
-    inbox.expect(&["42 ringing", "42 connected"]).await;
+    let events = inbox.expect(&["42 ringing", "42 connected"]).await;
+    let call = events[0]["CallId"].clone();
 
     // This PBX does not tell a new session of running calls.
     pbx.control("/quirks", &json!({"report_running": false}));
@@ -142,6 +144,13 @@ async fn end_is_not_guessed_while_the_other_agent_sees_the_call() {
     // Nothing is to happen, and only time shows that.
     sleep(SETTLED).await;
     assert_eq!(inbox.statuses(), ["42 ringing", "42 connected"]);
+    // Whichever agent hears of a command, the one that sees the call carries it out.
+    for _ in 0..3 {
+        for operation in ["hold", "retrieve"] {
+            let path = format!("/rcc/{operation}");
+            stack.api.post(&path, json!({"CallId": call})).await.with_status(200);
+        }
+    }
 
     pbx.hang_up(CALLER);
     let events = inbox.expect(&["42 ringing", "42 connected", "42 disconnected"]).await;
@@ -280,4 +289,15 @@ async fn full_disk_keeps_nothing_from_the_queue() {
     pbx.hang_up(OTHER);
     until_at_rest(&stack).await;
     until_whole(&inbox, calls + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn smoke_of_everything_at_once() {
+    faults::tell(Story {
+        lasts: Duration::from_secs(60),
+        call_every: Duration::from_millis(400),
+        command_every: Duration::from_millis(1500),
+        longest_outage: Duration::from_secs(8),
+    })
+    .await;
 }

@@ -1,7 +1,9 @@
 //! Two agents on one PBX, no leader: everything once.
 
-use easyconnect_tests::{Agent, AgentOptions, Inbox, Pbx, Stack, eventually};
-use serde_json::json;
+use std::time::Duration;
+
+use easyconnect_tests::{Agent, AgentOptions, Cloud, Inbox, Pbx, Stack, eventually, eventually_within};
+use serde_json::{Value, json};
 
 const CALLER: &str = "+32472591687";
 
@@ -123,6 +125,23 @@ async fn call_that_only_one_agent_knows_is_found() {
 }
 
 /// Waits until all of these have come; each of them, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_of_one_name_say_so() {
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let _one = Agent::start(&stack, &pbx, "one").await;
+    let elsewhere = stack.folder().join("elsewhere");
+    let _two = Agent::spawn_in(&elsewhere, &Cloud::from(&stack), &pbx, "one", &AgentOptions::default());
+    eventually_within(Duration::from_secs(40), "both agents name the problem", async || {
+        let agents = stack.api.get("/status").await.ok().body["agents"].clone();
+        let says = |agent: &Value| agent["problem"].as_str().is_some_and(|problem| problem.contains("same name"));
+        match agents.as_array() {
+            Some(both) if both.len() == 2 && both.iter().all(says) => Ok(()),
+            _ => Err(agents.to_string()),
+        }
+    })
+    .await;
+}
+
 async fn until_all(inbox: &Inbox, expected: &[&str]) {
     let mut expected: Vec<String> = expected.iter().map(|text| (*text).to_owned()).collect();
     expected.sort_unstable();

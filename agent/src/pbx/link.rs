@@ -242,6 +242,26 @@ mod tests {
         (Link::new(WebSocketStream::from_raw_socket(near, Role::Client, None).await), far)
     }
 
+    #[tokio::test]
+    async fn kernel_keeps_nothing_for_later() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let pbx = listener.local_addr().expect("an address");
+        let dialer = Dialer {
+            url: format!("ws://{pbx}/").parse().expect("a URL"),
+            app: "easyconnect".to_owned(),
+            password: Secret::new("secret"),
+            tls: Arc::new(
+                ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                    .with_safe_default_protocol_versions()
+                    .expect("versions")
+                    .with_root_certificates(rustls::RootCertStore::empty())
+                    .with_no_client_auth(),
+            ),
+        };
+        let tcp = dialer.reach(&[pbx]).await.expect("a connection");
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&tcp).expect("the option"), 5000);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn half_open_socket_is_found_out() {
         let (mut link, far) = link(1 << 16).await;

@@ -23,6 +23,8 @@ const ON_THE_WAY: Duration = Duration::from_millis(500);
 pub(super) struct Placed {
     number: String,
     answer: Answer,
+    /// To the command that was to end the call.
+    end: Option<Answer>,
 }
 
 /// Places calls from the queue 77 until told to stop, each to a number of its own, and hangs up what comes of it.
@@ -44,8 +46,15 @@ pub(super) async fn place(
             let body = json!({"from": "77", "to": number});
             let answer = scene.stack.api.post(&format!("/rcc/makecall?wait={wait}"), body).await;
             sleep(Duration::from_secs(1)).await;
+            // Every other call is ended by a command, too; the agent that placed it may be gone by then.
+            let call = answer.text("CallId");
+            let end = if n % 2 == 0 && !call.is_empty() {
+                Some(scene.stack.api.post("/rcc/disconnect", json!({"CallId": call})).await)
+            } else {
+                None
+            };
             let _ = scene.pbx.0.control("/hangup", json!({"extension": number}));
-            Placed { number, answer }
+            Placed { number, answer, end }
         });
         tokio::select! {
             () = sleep(every) => {}
@@ -66,7 +75,14 @@ pub(super) async fn judge(scene: &Scene, commands: &[Placed]) {
     }
     let mut complaints = Vec::new();
     let mut succeeded = 0;
-    for Placed { number, answer } in commands {
+    let mut ended = 0;
+    for Placed { number, answer, end } in commands {
+        if let Some(end) = end {
+            ended += usize::from(end.status == 200);
+            if end.status >= 500 {
+                complaints.push(format!("{number}: {} {}", end.status, end.body));
+            }
+        }
         let frames = acted.remove(number).unwrap_or_default();
         if frames.len() > 1 {
             complaints.push(format!("{number} was called {} times: {}", frames.len(), answer.body));
@@ -105,5 +121,5 @@ pub(super) async fn judge(scene: &Scene, commands: &[Placed]) {
         complaints.push(format!("nobody asked for these calls: {acted:?}"));
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-    assert!(succeeded > 0, "not one of {} commands was carried out", commands.len());
+    assert!(succeeded > 0 && ended > 0, "not one of {} calls was placed, or ended by a command", commands.len());
 }
