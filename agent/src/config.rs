@@ -196,7 +196,7 @@ pub struct Aws {
     credentials_file: Option<PathBuf>,
     /// `http://proxy.example.com:3128`, for what goes to AWS; the PBX is always dialled directly.
     #[serde(default)]
-    proxy: Option<Secret>,
+    pub proxy: Option<Secret>,
     pub events_queue_url: String,
     pub commands_queue_url: String,
     pub exchange_table: String,

@@ -3,8 +3,8 @@
 //! Data flows one way each: `pbx` (frames) → `desk` → `calls` (the pure core) → `outbox` (disk) → `uplink` (events queue), and
 //! `downlink` (commands queue) → `desk` → `operations` and `jobs` → `pbx`. `connect` is the one command that outlives its
 //! request; `takeover` ends it for an agent that is gone, by what `running` and `pulse` have told. `memory` is what agents
-//! share, and `scribe` writes it down. `vitals` counts what happens; `health` tells it to those on this machine, `service` to systemd, and `check` finds out
-//! why nothing happens.
+//! share, and `scribe` writes it down. `vitals` counts what happens; `health` tells it to those on this machine, `service` to systemd,
+//! and `check` finds out why nothing happens; it begins its connections as `pbx` does, with `dial`.
 
 pub mod account;
 pub mod agent;
@@ -14,6 +14,7 @@ pub mod check;
 pub mod config;
 pub mod connect;
 pub mod desk;
+pub mod dial;
 pub mod downlink;
 pub mod health;
 pub mod jobs;

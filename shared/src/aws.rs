@@ -9,11 +9,13 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
@@ -114,6 +116,49 @@ pub async fn credentials_expire(config: &SdkConfig) -> Result<Option<Timestamp>,
 /// For a check: one answer counts, and nobody waits for a second try.
 pub fn without_retries(config: &SdkConfig) -> SdkConfig {
     config.to_builder().retry_config(RetryConfig::disabled()).build()
+}
+
+/// The URLs that requests to the queues and to the table go to, as the clients themselves work them out of region, endpoint and
+/// variables; none if they cannot. Nothing is sent.
+pub async fn destinations(config: &SdkConfig) -> [Option<String>; 2] {
+    // Where the requests go does not depend on who makes them.
+    let nobody = Credentials::new("nobody", "nothing", None, None, "destinations");
+    let config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(nobody)).build();
+    let (config, clock) = (without_retries(&config), CloudClock::new());
+    let (queues, tables) = (Destination::default(), Destination::default());
+    let request = sqs(&config, &clock).receive_message().queue_url("none");
+    let _ = request.customize().interceptor(queues.clone()).send().await;
+    let request = dynamodb(&config, &clock).get_item().table_name("none");
+    let request = request.key("pk", AttributeValue::S("none".to_owned()));
+    let _ = request.customize().interceptor(tables.clone()).send().await;
+    [queues.get(), tables.get()]
+}
+
+/// Notes where a request would go, and stops it.
+#[derive(Clone, Debug, Default)]
+struct Destination(Arc<Mutex<Option<String>>>);
+
+impl Destination {
+    fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Destination {
+    fn name(&self) -> &'static str {
+        "Destination"
+    }
+
+    fn read_before_signing(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.request().uri().to_owned());
+        Err("only the destination is wanted".into())
+    }
 }
 
 fn http_client() -> SharedHttpClient {

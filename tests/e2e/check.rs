@@ -1,16 +1,17 @@
 //! `easyconnect-agent check` finds what an administrator got wrong, says how to mend it, and disturbs nobody.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use easyconnect_tests::{Agent, AgentOptions, Front, Pbx, Stack, agent_command};
+use easyconnect_tests::{Agent, AgentOptions, Front, Pbx, Stack, Tunnel, agent_command};
 use jiff::SignedDuration;
 use pbx_sim::Sim;
 use pbx_sim::world::World;
 use serde_json::Value;
 
-const HOPS: [&str; 16] = [
+const HOPS: [&str; 20] = [
     "config",
     "dns",
     "tcp",
@@ -21,6 +22,10 @@ const HOPS: [&str; 16] = [
     "group",
     "pbx-id",
     "aws-region",
+    "aws-dns",
+    "aws-tcp",
+    "aws-proxy",
+    "aws-tls",
     "clock",
     "aws-credentials",
     "sqs-events",
@@ -126,12 +131,24 @@ impl Desk<'_> {
 }
 
 fn replace(file: &Path, from: &str, to: &str) {
-    let text = std::fs::read_to_string(file).expect("the configuration");
+    let text = fs::read_to_string(file).expect("the configuration");
     assert!(text.contains(from), "{from:?} in {text}");
-    std::fs::write(file, text.replace(from, to)).expect("the configuration is written");
+    fs::write(file, text.replace(from, to)).expect("the configuration is written");
 }
 
 const BEHIND_TCP: [&str; 6] = ["tls", "websocket", "login", "api", "group", "pbx-id"];
+/// What needs a region, in the order in which it is tried.
+const BEHIND_REGION: [&str; 9] = [
+    "aws-dns",
+    "aws-tcp",
+    "aws-proxy",
+    "aws-tls",
+    "aws-credentials",
+    "clock",
+    "sqs-events",
+    "sqs-commands",
+    "exchange-table",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn healthy_check_beside_a_running_agent_disturbs_nobody() {
@@ -175,7 +192,7 @@ async fn healthy_check_beside_a_running_agent_disturbs_nobody() {
 /// What is in the agent's state folder, except for times.
 fn folder(agent: &Agent) -> Vec<String> {
     let folder = agent.config.with_file_name("state");
-    let mut names: Vec<String> = std::fs::read_dir(folder)
+    let mut names: Vec<String> = fs::read_dir(folder)
         .expect("the state folder")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
@@ -203,7 +220,7 @@ async fn wrong_configuration_is_told_by_file_line_and_key() {
 
     // The disk is no matter of the file's text, but of where it points to.
     let file = stack.folder().join("file");
-    std::fs::write(&file, "").expect("a file");
+    fs::write(&file, "").expect("a file");
     let folder = format!("{:?}", stack.folder().join("checked/state"));
     let unwritable = desk.check_with(&folder, &format!("{:?}", file.join("state"))).await;
     unwritable.is_broken_at(&["disk"], &[]);
@@ -243,12 +260,12 @@ async fn broken_way_to_the_pbx_is_told_hop_by_hop() {
 
     let expired = Pbx(Sim::builder().certificate_days(-2).start().await.expect("the simulator starts"));
     let authority = stack.folder().join("authority.pem");
-    std::fs::write(&authority, expired.0.ca_pem()).expect("the certificate is written");
+    fs::write(&authority, expired.0.ca_pem()).expect("the certificate is written");
     let checked = desk.check_url(expired.0.wss_url(), &format!("ca_file = {authority:?}")).await;
     checked.is_broken_at(&["tls"], behind_tls);
     checked.says("tls", &["expired", "renew the certificate"]);
     let soon = Pbx(Sim::builder().certificate_days(3).start().await.expect("the simulator starts"));
-    std::fs::write(&authority, soon.0.ca_pem()).expect("the certificate is written");
+    fs::write(&authority, soon.0.ca_pem()).expect("the certificate is written");
     let checked = desk.check_url(soon.0.wss_url(), &format!("ca_file = {authority:?}")).await;
     checked.is_broken_at(&[], &[]);
     assert_eq!(checked.state("tls"), "warning", "{}", checked.text);
@@ -307,14 +324,13 @@ async fn broken_way_to_aws_is_told_hop_by_hop() {
     let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
     let desk = Desk { stack: &stack, pbx: &pbx };
     let behind_credentials = ["sqs-events", "sqs-commands", "exchange-table"];
-    let behind_region = ["aws-credentials", "clock", "sqs-events", "sqs-commands", "exchange-table"];
 
     let nowhere = desk.check_with("region = \"us-east-1\"\n", "").await;
-    nowhere.is_broken_at(&["aws-region"], &behind_region);
+    nowhere.is_broken_at(&["aws-region"], &BEHIND_REGION);
     nowhere.says("aws-region", &["aws.region", "AWS_REGION"]);
     let elsewhere =
         desk.check_with(stack.var("EVENTS_QUEUE_URL"), "https://sqs.eu-west-1.amazonaws.com/1/events.fifo").await;
-    elsewhere.is_broken_at(&["aws-region"], &behind_region);
+    elsewhere.is_broken_at(&["aws-region"], &BEHIND_REGION);
     elsewhere.says("aws-region", &["set `aws.region` to eu-west-1"]);
 
     let mut command = agent_command(&stack, "check", &desk.file(&AgentOptions::default()));
@@ -323,7 +339,7 @@ async fn broken_way_to_aws_is_told_hop_by_hop() {
         .env_remove("AWS_SECRET_ACCESS_KEY")
         .env("AWS_EC2_METADATA_DISABLED", "true");
     let keyless = Checked::of(command).await;
-    keyless.is_broken_at(&["aws-credentials"], &behind_region[1..]);
+    keyless.is_broken_at(&["aws-credentials"], &BEHIND_REGION[5..]);
     keyless.says("aws-credentials", &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"]);
     let unknown = desk.check_as(&("AKIAUNKNOWNUNKNOWN00".to_owned(), "no-such-secret".to_owned())).await;
     unknown.is_broken_at(&["aws-credentials"], &behind_credentials);
@@ -365,9 +381,6 @@ async fn broken_way_to_aws_is_told_hop_by_hop() {
     }
 
     let endpoint = |url: String| AgentOptions { aws_endpoint: Some(url), ..AgentOptions::default() };
-    let unreachable = desk.check(&endpoint("http://127.0.0.1:1".to_owned())).await;
-    unreachable.is_broken_at(&behind_credentials, &[]);
-    unreachable.says("sqs-events", &["port 443", "aws.endpoint_url"]);
     let front = Front::start(stack.var("AWS_ENDPOINT_URL"), SignedDuration::from_mins(-11)).await;
     let ahead = desk.check(&endpoint(front.url())).await;
     ahead.is_broken_at(&["clock"], &[]);
@@ -377,4 +390,49 @@ async fn broken_way_to_aws_is_told_hop_by_hop() {
     behind.is_broken_at(&[], &[]);
     assert_eq!(behind.state("clock"), "warning", "{}", behind.text);
     behind.says("clock", &["s behind AWS"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_network_to_aws_is_told_hop_by_hop() {
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let desk = Desk { stack: &stack, pbx: &pbx };
+    let way = |endpoint: &str, proxy: Option<&str>| AgentOptions {
+        aws_endpoint: Some(endpoint.to_owned()),
+        aws_lines: proxy.map(|url| format!("proxy = {url:?}")).unwrap_or_default(),
+        ..AgentOptions::default()
+    };
+
+    let unknown = desk.check(&way("https://aws.invalid", None)).await;
+    unknown.is_broken_at(&["aws-dns"], &BEHIND_REGION[1..]);
+    unknown.says("aws-dns", &["aws.invalid", "aws.region", "aws.proxy"]);
+    let closed = desk.check(&way("http://127.0.0.1:1", None)).await;
+    closed.is_broken_at(&["aws-tcp"], &BEHIND_REGION[2..]);
+    closed.says("aws-tcp", &["127.0.0.1:1", "firewall"]);
+    let plain = desk.check(&way(&stack.var("AWS_ENDPOINT_URL").replace("http://", "https://"), None)).await;
+    plain.is_broken_at(&["aws-tls"], &BEHIND_REGION[4..]);
+
+    let tunnel = Tunnel::start(stack.var("AWS_ENDPOINT_URL")).await;
+    let cloud = Tunnel::endpoint();
+    let lost = desk.check(&way(&cloud, Some("http://proxy.invalid:3128"))).await;
+    lost.is_broken_at(&["aws-dns"], &BEHIND_REGION[1..]);
+    lost.says("aws-dns", &["proxy.invalid", "correct the host of `aws.proxy`"]);
+    let dead = desk.check(&way(&cloud, Some("http://127.0.0.1:1"))).await;
+    dead.is_broken_at(&["aws-tcp"], &BEHIND_REGION[2..]);
+    dead.says("aws-tcp", &["aws.proxy", "start the proxy"]);
+    let stranger = desk.check(&way(&cloud, Some(&tunnel.url_without_password()))).await;
+    stranger.is_broken_at(&["aws-proxy"], &BEHIND_REGION[3..]);
+    stranger.says("aws-proxy", &["407", "http://USER:PASSWORD@HOST:PORT"]);
+    let forbidden = desk.check(&way("https://elsewhere.easyconnect.test", Some(&tunnel.url()))).await;
+    forbidden.is_broken_at(&["aws-proxy"], &BEHIND_REGION[3..]);
+    forbidden.says("aws-proxy", &["403", "CONNECT to elsewhere.easyconnect.test:443"]);
+    let opened = desk.check(&way(&cloud, Some(&tunnel.url()))).await;
+    opened.is_broken_at(&["aws-tls"], &BEHIND_REGION[4..]);
+    opened.says("aws-tls", &["does not trust", "opens the encryption", "update-ca-certificates"]);
+    assert!(!opened.text.contains("hush-hush"), "{}", opened.text);
+
+    let authority = stack.folder().join("cloud.pem");
+    fs::write(&authority, &tunnel.ca_pem).expect("a file");
+    let mut command = agent_command(&stack, "check", &desk.file(&way(&cloud, Some(&tunnel.url()))));
+    command.env("SSL_CERT_FILE", &authority);
+    Checked::of(command).await.is_broken_at(&[], &[]);
 }

@@ -1,4 +1,4 @@
-//! The way to AWS: region, clock, credentials, and the rights on both queues and the table.
+//! What AWS is asked: region, credentials, clock, and the rights on both queues and the table.
 
 use std::time::Duration;
 
@@ -13,11 +13,22 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::report::{Report, Trial};
+use super::route;
 use crate::account;
 use crate::config::Config;
 
-pub(super) const HOPS: [&str; 6] =
-    ["aws-region", "aws-credentials", "clock", "sqs-events", "sqs-commands", "exchange-table"];
+pub(super) const HOPS: [&str; 10] = [
+    "aws-region",
+    route::HOPS[0],
+    route::HOPS[1],
+    route::HOPS[2],
+    route::HOPS[3],
+    "aws-credentials",
+    "clock",
+    "sqs-events",
+    "sqs-commands",
+    "exchange-table",
+];
 
 const WITHIN: Duration = Duration::from_secs(15);
 /// AWS refuses requests that are five minutes off.
@@ -39,16 +50,19 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
     if !judge_region(&sdk, config, report, hop) {
         return report.skip(&HOPS[1..]);
     }
+    if !route::check(config, &sdk, report).await {
+        return report.skip(&HOPS[5..]);
+    }
     let hop = report.begin("aws-credentials");
     let expiry = match account::credentials(&sdk).await {
         Ok(Ok(expiry)) => expiry,
         Ok(Err(error)) => {
             report.broken(hop, account::explain(&error), account::CREDENTIALS_FIX);
-            return report.skip(&HOPS[2..]);
+            return report.skip(&HOPS[6..]);
         }
         Err(lacking) => {
             report.broken(hop, "there are none", lacking.to_string());
-            return report.skip(&HOPS[2..]);
+            return report.skip(&HOPS[6..]);
         }
     };
 
@@ -168,7 +182,7 @@ fn judge_expiry(expiry: Option<Timestamp>, report: &mut Report, hop: Trial) {
     }
 }
 
-const CLOCK_FIX: &str = "let this machine keep its clock with NTP, for example: timedatectl set-ntp true";
+pub(super) const CLOCK_FIX: &str = "let this machine keep its clock with NTP, for example: timedatectl set-ntp true";
 
 fn judge_clock(ahead: Option<SignedDuration>, report: &mut Report, hop: Trial) {
     let Some(ahead) = ahead else {
@@ -203,11 +217,10 @@ fn judge(probed: Option<Probed>, setting: &str, rights: &str, report: &mut Repor
 
 fn fix_of(fault: Fault, setting: &str, action: &str) -> String {
     match fault {
-        Fault::Unreachable => {
-            "let this machine reach AWS on port 443 (DNS, firewall); `aws.region` and `aws.endpoint_url` say where that is".to_owned()
+        // The hops of the way there were good, and what is about the account has hops of its own.
+        Fault::Unreachable | Fault::Credentials | Fault::Clock => {
+            "a proxy or firewall on the way keeps requests or answers back: let it pass them on".to_owned()
         }
-        Fault::Credentials => account::CREDENTIALS_FIX.to_owned(),
-        Fault::Clock => CLOCK_FIX.to_owned(),
         Fault::Missing => format!("set {setting} to the output of the stack, and `aws.region` to the stack's region"),
         Fault::Denied => format!(
             "attach the stack's policy (output AgentPolicyArn) to the agent's user or role, which grants {action}; and set {setting} \

@@ -8,8 +8,13 @@ mod cloud;
 mod disk;
 mod pbx;
 mod report;
+mod route;
 
 use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::time::timeout;
 
 use crate::config::Config;
 use report::Report;
@@ -17,6 +22,7 @@ use report::Report;
 /// The configuration cannot be used (EX_USAGE of sysexits.h); the same code as that of `run`.
 const EXIT_BAD_CONFIG: u8 = 64;
 const EXIT_BROKEN: u8 = 1;
+const WITHIN: Duration = Duration::from_secs(10);
 
 /// Checks everything and prints it. Returns the exit code.
 pub async fn run(file: &Path, json: bool) -> u8 {
@@ -40,4 +46,8 @@ pub async fn run(file: &Path, json: bool) -> u8 {
     };
     report.end();
     code
+}
+
+async fn within<T>(step: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    timeout(WITHIN, step).await.with_context(|| format!("no answer within {} s", WITHIN.as_secs()))?
 }

@@ -11,6 +11,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::report::{Report, Trial};
+use super::within;
 use crate::config::{Config, Monitor, MonitorName};
 use crate::pbx::frames::Frame;
 use crate::pbx::link::{Dialer, Link};
@@ -20,7 +21,6 @@ use crate::pbx::tls::{self, Untrusted};
 
 pub(super) const HOPS: [&str; 8] = ["dns", "tcp", "tls", "websocket", "login", "api", "group", "pbx-id"];
 
-const WITHIN: Duration = Duration::from_secs(10);
 /// A PBX is silent about an API that is not granted.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// What the PBX's documentation gives as a good size of the groups by which an app sees users.
@@ -157,10 +157,6 @@ fn dialer(config: &Config) -> anyhow::Result<Dialer> {
         url: config.pbx.url.clone(),
         app: config.pbx.app.clone(),
     })
-}
-
-async fn within<T>(step: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    timeout(WITHIN, step).await.with_context(|| format!("no answer within {} s", WITHIN.as_secs()))?
 }
 
 fn judge_certificate(certificate: &CertificateDer<'_>, config: &Config, report: &mut Report, hop: Trial) {

@@ -5,14 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail};
 use futures_util::{SinkExt, StreamExt};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use shared::subscription::Secret;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
@@ -24,6 +23,7 @@ use url::Url;
 use super::frames::Frame;
 use super::login;
 use super::tls::Untrusted;
+use crate::dial::{self, Stream};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
@@ -37,9 +37,6 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// What the PBX has not acknowledged by then breaks the connection. Without it the kernel would deliver a call when the way is open again,
 /// to a phone that nobody expects to ring any more.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
-
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// How to reach the PBX and who to be there.
 #[derive(Debug)]
@@ -99,17 +96,11 @@ impl Dialer {
     }
 
     pub async fn resolve(&self) -> anyhow::Result<Vec<SocketAddr>> {
-        let (host, port) = (self.host(), self.port());
-        let found = lookup_host((host, port)).await;
-        let addresses: Vec<SocketAddr> = found.with_context(|| format!("the name {host} is not known"))?.collect();
-        ensure!(!addresses.is_empty(), "the name {host} has no address");
-        Ok(addresses)
+        dial::resolve(self.host(), self.port()).await
     }
 
     pub async fn reach(&self, addresses: &[SocketAddr]) -> anyhow::Result<TcpStream> {
-        let tcp = TcpStream::connect(addresses).await;
-        let tcp = tcp.with_context(|| format!("cannot connect to {}:{}", self.host(), self.port()))?;
-        tcp.set_nodelay(true)?;
+        let tcp = dial::reach(self.host(), self.port(), addresses).await?;
         set_tcp_user_timeout(&tcp, ACKNOWLEDGED_WITHIN.as_millis() as u32)?;
         Ok(tcp)
     }

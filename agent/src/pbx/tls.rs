@@ -1,6 +1,8 @@
-//! Whom to trust as the PBX: the system's authorities, one's own, or one certificate by its fingerprint.
+//! Whom to trust as the PBX: the system's authorities, one's own, or one certificate by its fingerprint. And for `check`, why
+//! a certificate is not trusted.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -13,28 +15,49 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
 use sha2::{Digest, Sha256};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 use crate::config::{Fingerprint, Pbx};
 
 pub fn client_config(pbx: &Pbx) -> anyhow::Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match (&pbx.fingerprint, &pbx.ca_file) {
-        (Some(fingerprint), _) => Arc::new(Pinned { fingerprint: fingerprint.clone(), provider: provider.clone() }),
-        (None, ca_file) => {
-            let mut roots = RootCertStore::empty();
-            if let Some(file) = ca_file {
-                let read = || format!("cannot read `pbx.ca_file` {}", file.display());
-                for certificate in CertificateDer::pem_file_iter(file).with_context(read)? {
-                    roots.add(certificate.with_context(read)?).with_context(read)?;
-                }
-                ensure!(!roots.is_empty(), "`pbx.ca_file` {} holds no certificate", file.display());
-            } else {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                ensure!(!roots.is_empty(), "this system has no certificate authorities; install ca-certificates");
-            }
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?
+    match (&pbx.fingerprint, &pbx.ca_file) {
+        (Some(fingerprint), _) => {
+            let pinned = Pinned { fingerprint: fingerprint.clone(), provider: provider.clone() };
+            explained(Arc::new(pinned), provider)
         }
-    };
+        (None, Some(file)) => trusting(authorities_of(file)?, provider),
+        (None, None) => system_config(),
+    }
+}
+
+/// Trusts whom this system trusts.
+pub fn system_config() -> anyhow::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    ensure!(!roots.is_empty(), "this system has no certificate authorities; install ca-certificates");
+    trusting(roots, Arc::new(ring::default_provider()))
+}
+
+fn authorities_of(file: &Path) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let read = || format!("cannot read `pbx.ca_file` {}", file.display());
+    for certificate in CertificateDer::pem_file_iter(file).with_context(read)? {
+        roots.add(certificate.with_context(read)?).with_context(read)?;
+    }
+    ensure!(!roots.is_empty(), "`pbx.ca_file` {} holds no certificate", file.display());
+    Ok(roots)
+}
+
+fn trusting(roots: RootCertStore, provider: Arc<CryptoProvider>) -> anyhow::Result<Arc<ClientConfig>> {
+    explained(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?, provider)
+}
+
+fn explained(
+    verifier: Arc<dyn ServerCertVerifier>,
+    provider: Arc<CryptoProvider>,
+) -> anyhow::Result<Arc<ClientConfig>> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -49,11 +72,13 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     pairs.join(":")
 }
 
-/// Why the PBX's certificate is not trusted, and what an administrator can do about it.
+/// Why a certificate is not trusted. Its texts are about the PBX's, and say what an administrator can do about that.
 #[derive(Clone, Debug)]
 pub struct Untrusted {
     pub reason: CertificateError,
     pub fingerprint: String,
+    /// Whom it names as its issuer.
+    pub issuer: String,
 }
 
 impl Untrusted {
@@ -90,7 +115,7 @@ impl Untrusted {
 
 impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { reason, fingerprint } = self;
+        let Self { reason, fingerprint, .. } = self;
         match reason {
             CertificateError::UnknownIssuer => write!(f, "nobody who is trusted has issued the PBX's certificate")?,
             CertificateError::ApplicationVerificationFailure => {
@@ -120,7 +145,9 @@ impl ServerCertVerifier for Explained {
         let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         verified.map_err(|error| match error {
             Error::InvalidCertificate(reason) => {
-                let untrusted = Untrusted { reason, fingerprint: fingerprint(end_entity) };
+                let issuer = X509Certificate::from_der(end_entity).map(|(_, parsed)| parsed.issuer().to_string());
+                let issuer = issuer.unwrap_or_else(|_| "an unknown issuer".to_owned());
+                let untrusted = Untrusted { reason, fingerprint: fingerprint(end_entity), issuer };
                 Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted))))
             }
             error => error,

@@ -1,0 +1,345 @@
+//! The network on the way to AWS: names, ports, the proxy where there is one, and certificates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use aws_config::SdkConfig;
+use hyper::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
+use shared::aws;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+
+use super::cloud::CLOCK_FIX;
+use super::report::Report;
+use super::within;
+use crate::config::{Aws, Config};
+use crate::dial::{self, Stream};
+use crate::pbx::tls::{self, Untrusted};
+
+pub(super) const HOPS: [&str; 4] = ["aws-dns", "aws-tcp", "aws-proxy", "aws-tls"];
+
+/// Longer is no answer of a proxy.
+const LONGEST_HEAD: usize = 16 << 10;
+
+/// A host and its port.
+type Place = (String, u16);
+
+/// A server of AWS, and the proxy that leads to it.
+struct Target {
+    place: Place,
+    is_secure: bool,
+    proxy: Option<Intercept>,
+}
+
+impl Target {
+    /// The way that the SDK takes to this URL.
+    fn of(url: &str, aws: &Aws) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        let proxy =
+            aws.proxy.as_ref().and_then(|proxy| Matcher::builder().https(proxy.expose()).build().intercept(&uri));
+        Some(Self { place: place(&uri)?, is_secure: uri.scheme_str() == Some("https"), proxy })
+    }
+
+    /// Whom this machine has to reach itself.
+    fn door(&self) -> Option<Place> {
+        self.proxy.as_ref().map_or_else(|| Some(self.place.clone()), |proxy| place(proxy.uri()))
+    }
+}
+
+fn place(uri: &Uri) -> Option<Place> {
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    Some((uri.host()?.trim_matches(['[', ']']).to_owned(), port))
+}
+
+/// Returns whether requests can pass.
+pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report) -> bool {
+    let passed = go(config, sdk, report).await;
+    if let Err(tried) = passed {
+        report.skip(&HOPS[tried..]);
+    }
+    passed.is_ok()
+}
+
+/// Fails with the number of hops that were tried.
+async fn go(config: &Config, sdk: &SdkConfig, report: &mut Report) -> Result<(), usize> {
+    let hop = report.begin("aws-dns");
+    let mut targets: BTreeMap<Place, Target> = BTreeMap::new();
+    for url in aws::destinations(sdk).await {
+        let Some(target) = url.and_then(|url| Target::of(&url, &config.aws)) else {
+            let fix = "correct `aws.region` and, if it is set, `aws.endpoint_url`";
+            report.broken(hop, "these settings name no place where AWS could be", fix);
+            return Err(1);
+        };
+        targets.insert(target.place.clone(), target);
+    }
+    let doors: BTreeSet<Place> = targets.values().filter_map(Target::door).collect();
+    let has_proxy = targets.values().any(|target| target.proxy.is_some());
+    let mut known: BTreeMap<Place, Vec<SocketAddr>> = BTreeMap::new();
+    let mut details = Vec::new();
+    for (host, port) in doors {
+        let addresses = match within(dial::resolve(&host, port)).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                let fix = if has_proxy {
+                    "correct the host of `aws.proxy`, or make this machine's DNS (or /etc/hosts) know it"
+                } else {
+                    "correct `aws.region` (or `aws.endpoint_url`), or make this machine's DNS know the name; where only a proxy knows \
+                     it, set `aws.proxy`"
+                };
+                report.broken(hop, format!("{error:#}"), fix);
+                return Err(1);
+            }
+        };
+        let list: BTreeSet<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+        details.push(format!("{host} is {}", list.into_iter().collect::<Vec<_>>().join(", ")));
+        known.insert((host, port), addresses);
+    }
+    report.good(hop, details.join("; "));
+
+    let hop = report.begin("aws-tcp");
+    let mut streams: Vec<(Target, Box<dyn Stream>)> = Vec::new();
+    for target in targets.into_values() {
+        let (host, port) = target.door().unwrap_or_default();
+        let addresses = known.get(&(host.clone(), port)).map(Vec::as_slice).unwrap_or_default();
+        match within(dial::reach(&host, port, addresses)).await {
+            Ok(tcp) => streams.push((target, Box::new(tcp))),
+            Err(error) => {
+                let fix = if has_proxy {
+                    format!(
+                        "correct host and port of `aws.proxy`, start the proxy, and let this machine reach its port {port} (firewall)"
+                    )
+                } else {
+                    format!(
+                        "let this machine reach port {port} of {host} (firewall); where only a proxy leads there, set `aws.proxy`"
+                    )
+                };
+                report.broken(hop, format!("{error:#}"), fix);
+                return Err(2);
+            }
+        }
+    }
+    let doors: BTreeSet<String> =
+        streams.iter().filter_map(|(target, _)| target.door()).map(|(host, port)| format!("{host}:{port}")).collect();
+    report.good(hop, format!("{} answers", doors.into_iter().collect::<Vec<_>>().join(", ")));
+
+    let hop = report.begin("aws-proxy");
+    let trust = tls::system_config();
+    let mut tunnels = Vec::new();
+    for (target, stream) in streams {
+        let Some(proxy) = &target.proxy else {
+            tunnels.push((target, stream));
+            continue;
+        };
+        match within(tunnel(stream, proxy, &target.place, trust.as_ref().ok())).await {
+            Ok(Answer::Tunnel(stream)) => tunnels.push((target, stream)),
+            Ok(Answer::Refusal(code)) => {
+                let (host, port) = &target.place;
+                let detail = format!("the proxy answers {code} when it is asked for a tunnel to {host}:{port}");
+                report.broken(hop, detail, refusal_fix(code, host, *port));
+                return Err(3);
+            }
+            Err(error) => {
+                report.broken(hop, format!("{error:#}"), "let host and port of `aws.proxy` be those of an HTTP proxy");
+                return Err(3);
+            }
+        }
+    }
+    report.good(hop, if has_proxy { "it makes tunnels to AWS" } else { "none is used" });
+
+    let hop = report.begin("aws-tls");
+    let trust = match trust {
+        Ok(trust) => trust,
+        Err(error) => {
+            report.broken(hop, format!("{error:#}"), "install the package ca-certificates");
+            return Err(4);
+        }
+    };
+    let mut is_secure = true;
+    for (target, stream) in tunnels {
+        is_secure &= target.is_secure;
+        let host = &target.place.0;
+        if !target.is_secure {
+            continue;
+        }
+        if let Err(error) = within(secure(stream, host, &trust)).await {
+            match error.downcast_ref::<Untrusted>() {
+                Some(untrusted) => report.broken(hop, why(host, untrusted), distrust_fix(&untrusted.reason)),
+                None => report.broken(hop, format!("{error:#}"), OPENED_FIX),
+            }
+            return Err(4);
+        }
+    }
+    report.good(
+        hop,
+        if is_secure {
+            "trusted by this system's authorities"
+        } else {
+            "not encrypted, because `aws.endpoint_url` is http://"
+        },
+    );
+    Ok(())
+}
+
+enum Answer {
+    Tunnel(Box<dyn Stream>),
+    /// A status of HTTP.
+    Refusal(u16),
+}
+
+/// Asks the proxy to pass on what follows, as the SDK does.
+async fn tunnel(
+    mut stream: Box<dyn Stream>,
+    proxy: &Intercept,
+    (host, port): &Place,
+    trust: Option<&Arc<ClientConfig>>,
+) -> anyhow::Result<Answer> {
+    if proxy.uri().scheme_str() == Some("https") {
+        let trust = trust.context("this system has no certificate authorities to trust a proxy by")?;
+        stream = secure(stream, proxy.uri().host().unwrap_or_default(), trust).await?;
+    }
+    let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes();
+    if let Some(password) = proxy.basic_auth() {
+        request.extend([b"Proxy-Authorization: ", password.as_bytes(), b"\r\n"].concat());
+    }
+    request.extend(b"\r\n");
+    stream.write_all(&request).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        ensure!(head.len() < LONGEST_HEAD, NO_PROXY);
+        head.push(stream.read_u8().await.context(NO_PROXY)?);
+    }
+    // `HTTP/1.1 200 Connection established`. The words are the proxy's own, so they are not repeated.
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let code = head.strip_prefix("HTTP/1.").and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
+    match code.context(NO_PROXY)? {
+        200..=299 => Ok(Answer::Tunnel(stream)),
+        code => Ok(Answer::Refusal(code)),
+    }
+}
+
+const NO_PROXY: &str = "what answers there is no HTTP proxy";
+
+fn refusal_fix(code: u16, host: &str, port: u16) -> String {
+    match code {
+        407 => "set `aws.proxy` to http://USER:PASSWORD@HOST:PORT with a user whom the proxy knows".to_owned(),
+        500..=599 => format!(
+            "let the proxy know the name {host} and reach its port {port}; if there is no such name, correct `aws.region` (or \
+             `aws.endpoint_url`)"
+        ),
+        _ => format!("let the proxy allow CONNECT to {host}:{port}"),
+    }
+}
+
+async fn secure(stream: Box<dyn Stream>, host: &str, trust: &Arc<ClientConfig>) -> anyhow::Result<Box<dyn Stream>> {
+    let name = ServerName::try_from(host.to_owned()).with_context(|| format!("{host} is no name of a server"))?;
+    match TlsConnector::from(trust.clone()).connect(name, stream).await {
+        Ok(secured) => Ok(Box::new(secured)),
+        Err(error) => match Untrusted::of(&error).cloned() {
+            Some(untrusted) => Err(untrusted.into()),
+            None => Err(error).with_context(|| format!("the TLS handshake with {host} failed")),
+        },
+    }
+}
+
+fn why(host: &str, untrusted: &Untrusted) -> String {
+    let issuer = &untrusted.issuer;
+    match &untrusted.reason {
+        CertificateError::UnknownIssuer => {
+            format!("the certificate of {host} was issued by {issuer}, whom this machine does not trust")
+        }
+        reason => format!("the certificate of {host}, issued by {issuer}, is refused: {reason}"),
+    }
+}
+
+const OPENED_FIX: &str = "a proxy or firewall on the way opens the encryption: let it pass AWS on unopened, or make this machine trust \
+     its authority (a file NAME.crt in /usr/local/share/ca-certificates, then update-ca-certificates)";
+
+fn distrust_fix(reason: &CertificateError) -> &'static str {
+    match reason {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => CLOCK_FIX,
+        _ => OPENED_FIX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::{BehaviorVersion, Region};
+    use tokio::io::{AsyncBufReadExt, BufReader, duplex};
+
+    use super::*;
+
+    fn aws(lines: &str) -> Aws {
+        let text = format!("events_queue_url = \"\"\ncommands_queue_url = \"\"\nexchange_table = \"\"\n{lines}");
+        toml::from_str(&text).expect("the table `aws`")
+    }
+
+    fn place(host: &str, port: u16) -> Place {
+        (host.to_owned(), port)
+    }
+
+    #[tokio::test]
+    async fn requests_go_where_region_and_endpoint_say() {
+        let sdk = || SdkConfig::builder().behavior_version(BehaviorVersion::latest()).region(Region::new("eu-west-1"));
+        let url = |url: &str| Some(url.to_owned());
+        let found = aws::destinations(&sdk().build()).await;
+        assert_eq!(
+            found,
+            [url("https://sqs.eu-west-1.amazonaws.com/"), url("https://dynamodb.eu-west-1.amazonaws.com/")]
+        );
+        let found = aws::destinations(&sdk().endpoint_url("http://127.0.0.1:1").build()).await;
+        assert_eq!(found, [url("http://127.0.0.1:1/"), url("http://127.0.0.1:1/")]);
+        assert_eq!(aws::destinations(&sdk().endpoint_url("no URL").build()).await, [None, None]);
+    }
+
+    #[test]
+    fn a_proxy_is_in_front_of_what_is_encrypted() {
+        let direct = Target::of("https://sqs.test/", &aws("")).expect("a target");
+        assert_eq!((direct.door(), direct.is_secure), (Some(place("sqs.test", 443)), true));
+        let local = Target::of("http://[::1]:4566/", &aws("proxy = \"http://proxy.test:3128\"")).expect("a target");
+        assert_eq!((local.door(), local.is_secure), (Some(place("::1", 4566)), false));
+        let behind = Target::of("https://sqs.test/", &aws("proxy = \"http://u:p@proxy.test\"")).expect("a target");
+        assert_eq!((behind.door(), behind.place), (Some(place("proxy.test", 80)), place("sqs.test", 443)));
+    }
+
+    /// What a proxy is asked that answers this.
+    async fn ask(answer: &'static [u8]) -> (String, anyhow::Result<Answer>) {
+        let (near, far) = duplex(1 << 10);
+        let target =
+            Target::of("https://sqs.test/", &aws("proxy = \"http://a%40b:hush@proxy.test\"")).expect("a target");
+        let proxy = async move {
+            let mut far = BufReader::new(far);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                far.read_line(&mut head).await.expect("a line");
+            }
+            far.write_all(answer).await.expect("the answer is read");
+            head
+        };
+        let intercept = target.proxy.as_ref().expect("a proxy");
+        tokio::join!(proxy, tunnel(Box::new(near), intercept, &target.place, None))
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_for_a_tunnel() {
+        let (head, answer) = ask(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n").await;
+        let asked =
+            "CONNECT sqs.test:443 HTTP/1.1\r\nHost: sqs.test:443\r\nProxy-Authorization: Basic YUBiOmh1c2g=\r\n\r\n";
+        assert_eq!(head, asked);
+        assert!(matches!(answer, Ok(Answer::Tunnel(_))));
+        let (_, answer) = ask(b"HTTP/1.0 407 \x1b[31mNo\r\n\r\n").await;
+        assert!(matches!(answer, Ok(Answer::Refusal(407))));
+        for no_proxy in [&b"220 mail.test ESMTP\r\n\r\n"[..], b"HTTP/1.1 no\r\n\r\n", b"HTTP/1.1 200"] {
+            let (_, answer) = ask(no_proxy).await;
+            assert_eq!(answer.err().map(|error| error.to_string()).as_deref(), Some(NO_PROXY));
+        }
+    }
+}
