@@ -4,45 +4,61 @@ use aws_config::SdkConfig;
 use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::error::CredentialsError;
 use jiff::Timestamp;
-use shared::aws;
 use tracing::warn;
+
+use crate::config::Aws;
 
 /// What no request can be made without.
 #[derive(Debug, thiserror::Error)]
 pub enum Lacking {
     #[error("the AWS region is missing; {REGION_FIX}")]
     Region,
-    #[error("the AWS credentials are missing; {CREDENTIALS_FIX}")]
-    Credentials,
-    #[error("the AWS credentials cannot be read: {0}; {CREDENTIALS_FIX}")]
-    Unreadable(String),
+    #[error("the AWS credentials are missing; {fix}")]
+    Credentials { fix: String },
+    #[error("the AWS credentials cannot be read: {cause}; {fix}")]
+    Unreadable { cause: String, fix: String },
 }
 
 pub const REGION_FIX: &str = "set `aws.region` in the configuration, or AWS_REGION in the agent's environment";
-pub const CREDENTIALS_FIX: &str = "put the access key of the agent's IAM user into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of its \
-     environment; or name a profile with credentials or a credential_process in AWS_PROFILE";
+
+/// What brings credentials, where an administrator of this configuration keeps them.
+pub fn credentials_fix(aws: &Aws) -> String {
+    match aws.credentials_file_to_edit() {
+        Some(file) => format!(
+            "put the access key of the agent's IAM user, or a credential_process, under [default] into {}",
+            file.display()
+        ),
+        None => "put the access key of the agent's IAM user into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of its environment; or \
+                 name a profile with credentials or a credential_process in AWS_PROFILE"
+            .to_owned(),
+    }
+}
 
 pub fn region(sdk: &SdkConfig) -> Result<&str, Lacking> {
     sdk.region().map(AsRef::as_ref).ok_or(Lacking::Region)
 }
 
 /// When the credentials end, if they do. What may be better at the next try is no lack of them.
-pub async fn credentials(sdk: &SdkConfig) -> Result<Result<Option<Timestamp>, CredentialsError>, Lacking> {
-    match aws::credentials_expire(sdk).await {
+pub async fn credentials(sdk: &SdkConfig, aws: &Aws) -> Result<Result<Option<Timestamp>, CredentialsError>, Lacking> {
+    let missing = || Lacking::Credentials { fix: credentials_fix(aws) };
+    match shared::aws::credentials_expire(sdk).await {
         Ok(expiry) => Ok(Ok(expiry)),
-        Err(CredentialsError::CredentialsNotLoaded(_)) => Err(Lacking::Credentials),
-        Err(error @ CredentialsError::InvalidConfiguration(_)) => Err(Lacking::Unreadable(explain(&error))),
+        Err(CredentialsError::CredentialsNotLoaded(_)) => Err(missing()),
+        Err(error @ CredentialsError::InvalidConfiguration(_)) => {
+            Err(Lacking::Unreadable { cause: explain(&error), fix: credentials_fix(aws) })
+        }
         // The metadata service of a virtual machine at AWS is asked last, when there is nothing else.
-        Err(error) if comes_from_metadata(&error) => Err(Lacking::Credentials),
+        Err(error) if comes_from_metadata(&error) => Err(missing()),
         Err(error) => Ok(Err(error)),
     }
 }
 
 /// Refuses to start without what no later moment will bring.
-pub async fn require(sdk: &SdkConfig) -> Result<(), Lacking> {
+pub async fn require(sdk: &SdkConfig, aws: &Aws) -> Result<(), Lacking> {
     region(sdk)?;
-    if let Err(error) = credentials(sdk).await? {
-        warn!("No AWS credentials at this moment: {}; if that stays so, {CREDENTIALS_FIX}", explain(&error));
+    if let Err(error) = credentials(sdk, aws).await? {
+        let (cause, fix) = (explain(&error), credentials_fix(aws));
+        warn!("No AWS credentials at this moment: {cause}; if that stays so, {fix}");
     }
     Ok(())
 }

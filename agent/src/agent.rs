@@ -57,7 +57,7 @@ impl Agent {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let health = Listeners::open(&config).await?;
         let sdk = aws::sdk_config(config.aws.location()?).await;
-        account::require(&sdk).await?;
+        account::require(&sdk, &config.aws).await?;
         let clock = CloudClock::new();
         let (sqs, dynamodb) = (aws::sqs(&sdk, &clock), aws::dynamodb(&sdk, &clock));
         let exchange = Exchange::new(dynamodb, config.aws.exchange_table);

@@ -15,6 +15,8 @@ use crate::pbx::tls;
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 /// Where the service manager has put the files that only this service may read (systemd's `LoadCredential=`).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// Where systemd has put them for the packaged service while it runs. Only it and root can look there.
+const CREDENTIALS_OF_SERVICE: &str = "/run/credentials/easyconnect-agent.service";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -194,6 +196,9 @@ pub struct Aws {
     /// A shared credentials file, instead of `~/.aws/credentials`.
     #[serde(default)]
     credentials_file: Option<PathBuf>,
+    /// Where it lies for who edits it; what the service reads may be a copy that the service manager has made.
+    #[serde(skip)]
+    edited_credentials_file: Option<PathBuf>,
     /// `http://proxy.example.com:3128`, for what goes to AWS; the PBX is always dialled directly.
     #[serde(default)]
     pub proxy: Option<Secret>,
@@ -260,19 +265,33 @@ impl TryFrom<String> for HealthListen {
 impl Config {
     /// Reads the file and the process's variables. Changes nothing.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(file, None)
+    }
+
+    /// The same for root, who looks at a service that somebody else runs. A secret that lies encrypted on the disk is readable
+    /// only where the running service has it.
+    pub fn load_for_check(file: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(file, Some(Path::new(CREDENTIALS_OF_SERVICE)))
+    }
+
+    fn load_with(file: &Path, of_service: Option<&Path>) -> Result<Self, ConfigError> {
         let mut config = Self::read(&text_of(file)?, file, std::env::vars())?;
-        let credentials = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
-        config.locate(credentials.as_deref(), file.parent().unwrap_or(Path::new("")));
+        let own = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
+        config.locate(own.as_deref(), file.parent().unwrap_or(Path::new("")), of_service);
         config.check()?;
         Ok(config)
     }
 
-    /// A relative path means a credential of this service or, where there is none of that name, a file beside the configuration.
-    fn locate(&mut self, credentials: Option<&Path>, beside: &Path) {
+    /// A relative path means a credential of this process or, where there is none of that name, a file beside the configuration.
+    /// A credential of the service comes last, because it is as old as the service's start.
+    fn locate(&mut self, own: Option<&Path>, beside: &Path, of_service: Option<&Path>) {
+        let edited = |file: &PathBuf| std::path::absolute(beside.join(file)).unwrap_or_else(|_| beside.join(file));
+        self.aws.edited_credentials_file = self.aws.credentials_file.as_ref().map(edited);
         let files = [&mut self.pbx.password_file, &mut self.pbx.ca_file, &mut self.aws.credentials_file];
         for file in files.into_iter().flatten().filter(|file| file.is_relative()) {
-            let credential = credentials.map(|folder| folder.join(&*file)).filter(|path| path.is_file());
-            *file = credential.unwrap_or_else(|| beside.join(&*file));
+            let places = [own, Some(beside), of_service].into_iter().flatten();
+            let found = places.map(|folder| folder.join(&*file)).find(|path| path.is_file());
+            *file = found.unwrap_or_else(|| beside.join(&*file));
         }
     }
 
@@ -384,6 +403,11 @@ impl Pbx {
 }
 
 impl Aws {
+    /// The full path of the file in which an administrator keeps the credentials, if there is one.
+    pub fn credentials_file_to_edit(&self) -> Option<&Path> {
+        self.edited_credentials_file.as_deref().or(self.credentials_file.as_deref())
+    }
+
     /// Where AWS is for the agent.
     pub fn location(&self) -> Result<Location, ConfigError> {
         let invalid = |key, reason: String| ConfigError::Invalid { key, reason };

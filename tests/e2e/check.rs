@@ -341,6 +341,19 @@ async fn broken_way_to_aws_is_told_hop_by_hop() {
     let keyless = Checked::of(command).await;
     keyless.is_broken_at(&["aws-credentials"], &BEHIND_REGION[5..]);
     keyless.says("aws-credentials", &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"]);
+    // As it is after an installation, when nobody has written into the file yet.
+    let file = desk.file(&AgentOptions { credentials: Some(PathBuf::new()), ..AgentOptions::default() });
+    fs::write(file.with_file_name("pbx-password"), pbx_sim::world::DEFAULT_PASSWORD).expect("a file");
+    let secrets = file.with_file_name("aws-credentials");
+    fs::write(&secrets, "#[default]\n#aws_access_key_id = AKIA...\n").expect("a file");
+    let mut command = agent_command(&stack, "check", &file);
+    command
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    let commented = Checked::of(command).await;
+    commented.is_broken_at(&["aws-credentials"], &BEHIND_REGION[5..]);
+    commented.says("aws-credentials", &[&format!("into {}", secrets.display())]);
     let unknown = desk.check_as(&("AKIAUNKNOWNUNKNOWN00".to_owned(), "no-such-secret".to_owned())).await;
     unknown.is_broken_at(&["aws-credentials"], &behind_credentials);
     unknown.says("aws-credentials", &["AWS_ACCESS_KEY_ID"]);

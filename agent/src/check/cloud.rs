@@ -14,7 +14,7 @@ use url::Url;
 
 use super::report::{Report, Trial};
 use super::route;
-use crate::account;
+use crate::account::{self, Lacking};
 use crate::config::Config;
 
 pub(super) const HOPS: [&str; 10] = [
@@ -54,14 +54,19 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
         return report.skip(&HOPS[5..]);
     }
     let hop = report.begin("aws-credentials");
-    let expiry = match account::credentials(&sdk).await {
+    let credentials_fix = account::credentials_fix(&config.aws);
+    let expiry = match account::credentials(&sdk, &config.aws).await {
         Ok(Ok(expiry)) => expiry,
         Ok(Err(error)) => {
-            report.broken(hop, account::explain(&error), account::CREDENTIALS_FIX);
+            report.broken(hop, account::explain(&error), credentials_fix);
             return report.skip(&HOPS[6..]);
         }
-        Err(lacking) => {
-            report.broken(hop, "there are none", lacking.to_string());
+        Err(Lacking::Unreadable { cause, fix }) => {
+            report.broken(hop, cause, fix);
+            return report.skip(&HOPS[6..]);
+        }
+        Err(_) => {
+            report.broken(hop, "there are none", credentials_fix);
             return report.skip(&HOPS[6..]);
         }
     };
@@ -97,7 +102,7 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
             report.skip(&[hop.name()]);
         }
         Some(error) => {
-            report.broken(hop, error.to_string(), account::CREDENTIALS_FIX);
+            report.broken(hop, error.to_string(), credentials_fix);
             judge_clock(ahead, report, clock_hop);
         }
         None => {

@@ -64,12 +64,37 @@ fn relative_files_are_credentials_or_beside_the_configuration() {
     std::fs::write(folder.join("pbx-password"), "hush-hush\n").expect("a file");
     let text = GOOD.replace("password = \"hush-hush\"", "password_file = \"pbx-password\"\nca_file = \"pbx.pem\"");
     let mut config = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
-    config.locate(Some(&folder), Path::new("/etc/agent"));
+    config.locate(Some(&folder), Path::new("/etc/agent"), None);
     assert_eq!(config.pbx.password().expect("a password").expose(), "hush-hush");
     assert_eq!(config.pbx.ca_file.as_deref(), Some(Path::new("/etc/agent/pbx.pem")));
-    config.locate(None, Path::new("/nowhere"));
+    config.locate(None, Path::new("/nowhere"), None);
     assert_eq!(config.pbx.password_file, Some(folder.join("pbx-password")), "an absolute path stays");
+
+    // Only what lies nowhere else is taken from the running service.
+    let mut encrypted = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
+    encrypted.locate(None, Path::new("/etc/agent"), Some(&folder));
+    assert_eq!(encrypted.pbx.password_file, Some(folder.join("pbx-password")));
+    assert_eq!(encrypted.pbx.ca_file.as_deref(), Some(Path::new("/etc/agent/pbx.pem")));
+    std::fs::write(folder.join("pbx.pem"), "").expect("a file");
+    let (service, beside) = (folder.join("service"), &folder);
+    std::fs::create_dir(&service).expect("a folder");
+    std::fs::write(service.join("pbx-password"), "yesterday\n").expect("a file");
+    let mut changed = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
+    changed.locate(None, beside, Some(&service));
+    assert_eq!(changed.pbx.password().expect("a password").expose(), "hush-hush");
     std::fs::remove_dir_all(&folder).expect("the folder is removed");
+}
+
+#[test]
+fn lacking_credentials_belong_into_the_file_that_is_edited() {
+    let text = GOOD.replace("exchange_table", "credentials_file = \"aws-credentials\"\nexchange_table");
+    let mut config = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
+    config.locate(Some(Path::new("/run/credentials/agent")), Path::new("/etc/agent"), None);
+    assert_eq!(config.aws.credentials_file_to_edit(), Some(Path::new("/etc/agent/aws-credentials")));
+    let fix = crate::account::credentials_fix(&config.aws);
+    assert!(fix.contains("into /etc/agent/aws-credentials") && !fix.contains("AWS_ACCESS_KEY_ID"), "{fix}");
+    let fix = crate::account::credentials_fix(&read(GOOD).expect("valid").aws);
+    assert!(fix.contains("AWS_ACCESS_KEY_ID") && fix.contains("AWS_PROFILE"), "{fix}");
 }
 
 /// What is packaged as the configuration to fill in.
