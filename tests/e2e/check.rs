@@ -1,7 +1,8 @@
 //! `easyconnect-agent check` finds what an administrator got wrong, says how to mend it, and disturbs nobody.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -448,4 +449,44 @@ async fn broken_network_to_aws_is_told_hop_by_hop() {
     let mut command = agent_command(&stack, "check", &desk.file(&way(&cloud, Some(&tunnel.url()))));
     command.env("SSL_CERT_FILE", &authority);
     Checked::of(command).await.is_broken_at(&[], &[]);
+}
+
+/// Root can open every file, so what the agent's own user cannot do must be told from owners and modes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_root_can_open_is_told() {
+    const NOBODY: u32 = 65534;
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    if !rustix::process::geteuid().is_root() || !users.contains(&format!("nobody:x:{NOBODY}:")) {
+        return;
+    }
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let desk = Desk { stack: &stack, pbx: &pbx };
+    // The way to it must be open to everybody.
+    let folder = std::env::temp_dir().join(format!("easyconnect-test-{}", shared::ids::CommandId::random()));
+    let (state, authority, config) = (folder.join("state"), folder.join("authority.pem"), folder.join("agent.toml"));
+    fs::create_dir_all(&state).expect("a folder");
+    chown(&state, Some(NOBODY), None).expect("root may do that");
+    fs::write(&authority, pbx.0.ca_pem()).expect("a file");
+    let lines = format!("ca_file = {authority:?}");
+    let options = AgentOptions { pbx_url: Some(pbx.0.wss_url()), pbx_lines: lines, ..AgentOptions::default() };
+    fs::copy(desk.file(&options), &config).expect("the configuration is copied");
+    replace(&config, &format!("{:?}", stack.folder().join("checked/state")), &format!("{state:?}"));
+    let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).expect("root may do that");
+    let check = async || Checked::of(agent_command(&stack, "check", &config)).await;
+
+    for path in [&folder, &config, &authority] {
+        mode(path, 0o755);
+    }
+    check().await.is_broken_at(&[], &[]);
+    mode(&authority, 0o600);
+    let unreadable = check().await;
+    unreadable.is_broken_at(&["config"], &HOPS[1..]);
+    unreadable.says("config", &["nobody may not read", "authority.pem", "chgrp"]);
+    mode(&authority, 0o644);
+    // What `run` leaves behind when it was tried as root.
+    fs::write(state.join("outbox.redb"), "").expect("a file");
+    let foreign = check().await;
+    foreign.is_broken_at(&["disk"], &[]);
+    foreign.says("disk", &["outbox.redb belongs to root, not to nobody", "chown -R nobody:"]);
+    fs::remove_dir_all(&folder).expect("the folder is removed");
 }

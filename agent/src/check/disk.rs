@@ -7,14 +7,18 @@ use rustix::fs::{Access, CWD, Mode, OFlags, access, openat, statvfs};
 use rustix::io::Errno;
 
 use super::report::{Report, Trial};
+use super::rights::{self, User};
 use crate::config::Config;
 
 /// With less the agent could hardly start.
 const LEAST: u64 = 64 << 20;
 
-pub(super) fn check(config: &Config, report: &mut Report) {
+pub(super) fn check(config: &Config, user: Option<&User>, report: &mut Report) {
     let hop = report.begin("disk");
     let folder = &config.agent.state_dir;
+    if let Some(Ok(Some((detail, fix)))) = user.map(|user| rights::foreign(folder, user)) {
+        return report.broken(hop, detail, fix);
+    }
     let existing = nearest(folder);
     if let Err(error) = try_to_write(&existing) {
         let fix = format!(

@@ -8,6 +8,7 @@ mod cloud;
 mod disk;
 mod pbx;
 mod report;
+mod rights;
 mod route;
 
 use std::path::Path;
@@ -18,26 +19,28 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use report::Report;
+use rights::User;
 
 /// The configuration cannot be used (EX_USAGE of sysexits.h); the same code as that of `run`.
 const EXIT_BAD_CONFIG: u8 = 64;
 const EXIT_BROKEN: u8 = 1;
+
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Checks everything and prints it. Returns the exit code.
 pub async fn run(file: &Path, json: bool) -> u8 {
     let mut report = Report::new(json);
     let hop = report.begin("config");
-    let code = match Config::load_for_check(file) {
-        Ok(config) => {
+    let code = match usable(file) {
+        Ok((config, user)) => {
             report.good(hop, file.display().to_string());
             pbx::check(&config, &mut report).await;
             cloud::check(&config, &mut report).await;
-            disk::check(&config, &mut report);
+            disk::check(&config, user.as_ref(), &mut report);
             if report.is_broken() { EXIT_BROKEN } else { 0 }
         }
-        Err(error) => {
-            report.broken(hop, error.to_string(), format!("correct {}", file.display()));
+        Err((detail, fix)) => {
+            report.broken(hop, detail, fix);
             report.skip(&pbx::HOPS);
             report.skip(&cloud::HOPS);
             report.skip(&["disk"]);
@@ -46,6 +49,22 @@ pub async fn run(file: &Path, json: bool) -> u8 {
     };
     report.end();
     code
+}
+
+/// A configuration that this user can read, and the agent's own user as well, whom only root can speak for. Else what is wrong
+/// and what mends it.
+fn usable(file: &Path) -> Result<(Config, Option<User>), (String, String)> {
+    let correct = |error: &dyn std::fmt::Display| (error.to_string(), format!("correct {}", file.display()));
+    let config = Config::load_for_check(file).map_err(|error| correct(&error))?;
+    let user = User::of(&config);
+    if let Some(user) = &user {
+        for path in [Some(file), config.pbx.ca_file.as_deref()].into_iter().flatten() {
+            if let Some(lack) = user.lacks(path).map_err(|error| correct(&error))? {
+                return Err(lack);
+            }
+        }
+    }
+    Ok((config, user))
 }
 
 async fn within<T>(step: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
