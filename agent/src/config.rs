@@ -41,13 +41,19 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agent {
-    /// How this agent is called among several on one PBX.
+    /// How this agent is called among several on one PBX. As the machine, if nothing else is said.
+    #[serde(default = "host_name")]
     pub name: String,
     /// Where the agent keeps what must survive a restart.
     pub state_dir: PathBuf,
     /// How much of it may be events that the cloud has not taken yet, in MiB. Beyond that, the oldest `ringing` goes first.
     #[serde(default)]
     pub outbox_mib: Mebibytes,
+}
+
+/// The kernel knows it, also where a service sees little of `/proc`.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A number, which a variable gives as text.

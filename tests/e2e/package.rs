@@ -260,6 +260,8 @@ fn package_is_installed_upgraded_removed_and_purged(packages: &Packages) {
     assert_eq!(system.rights(CONFIG), "640 easyconnect-agent");
     assert_eq!(system.rights("etc/easyconnect-agent/pbx-password"), "600 root");
     assert_eq!(system.rights("etc/easyconnect-agent/aws-credentials"), "600 root");
+    let example = system.0.read("usr/share/doc/easyconnect-agent/examples/agent.toml");
+    assert_eq!(example, system.0.read(CONFIG), "a copy for who has changed the other one");
     let users = system.0.read("etc/passwd");
     assert!(users.contains("/var/lib/easyconnect-agent:/usr/sbin/nologin"), "{users}");
     let version = must(Command::new(system.0.join("usr/bin/easyconnect-agent")).arg("--version"));

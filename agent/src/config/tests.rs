@@ -97,6 +97,12 @@ fn lacking_credentials_belong_into_the_file_that_is_edited() {
     assert!(fix.contains("AWS_ACCESS_KEY_ID") && fix.contains("AWS_PROFILE"), "{fix}");
 }
 
+#[test]
+fn an_agent_without_a_name_is_called_like_its_machine() {
+    let name = read(&GOOD.replace("name = \"rack\"", "")).expect("valid").agent.name;
+    assert_eq!(name, rustix::system::uname().nodename().to_str().expect("text"));
+}
+
 /// What is packaged as the configuration to fill in.
 const EXAMPLE: &str = include_str!("../../packaging/agent.toml");
 
@@ -107,6 +113,22 @@ fn every_key_of_the_example_exists() {
     let uncommented = lines.collect::<Vec<_>>().join("\n");
     assert!(uncommented.contains("\nmonitor = "), "commented keys are tried, too");
     Config::read(&uncommented, Path::new("agent.toml"), std::iter::empty()).map(drop).expect("keys that exist");
+}
+
+#[test]
+fn the_example_has_every_key() {
+    for table in ["agent", "pbx", "aws", "log", "health"] {
+        let unknown = format!("{ENV_PREFIX}{}__NO_SUCH_KEY", table.to_uppercase());
+        let message = read_with(EXAMPLE, &[(&unknown, "x")]).expect_err("unknown");
+        // "unknown field `no_such_key`, expected one of `level`, `format`"
+        let (_, known) = message.split_once("expected").unwrap_or_else(|| panic!("{message}"));
+        let lines = EXAMPLE.lines().skip_while(|line| *line != format!("[{table}]")).skip(1);
+        let lines: Vec<&str> = lines.take_while(|line| !line.starts_with('[')).collect();
+        for key in known.split('`').skip(1).step_by(2) {
+            let given = lines.iter().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+            assert!(given, "`{key}` in [{table}]");
+        }
+    }
 }
 
 #[test]
