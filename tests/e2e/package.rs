@@ -285,6 +285,15 @@ fn package_is_installed_upgraded_removed_and_purged(packages: &Packages) {
     assert!(system.0.read(&format!("{CONFIG}.dpkg-dist")).starts_with("# New configuration"));
     assert_eq!(system.0.read("etc/easyconnect-agent/pbx-password"), "hush-hush\n");
 
+    // A secret that lies there encrypted does not get an empty one beside it.
+    system.0.write("etc/easyconnect-agent/aws-credentials.cred", "encrypted");
+    fs::remove_file(system.0.join("etc/easyconnect-agent/aws-credentials")).expect("the plain file");
+    system.dpkg(&[install, next.as_os_str()]);
+    assert!(!system.has("etc/easyconnect-agent/aws-credentials"));
+    // What the README puts there for IAM Roles Anywhere.
+    system.0.write("etc/easyconnect-agent/agent.key", "key");
+    system.0.write("etc/easyconnect-agent/agent.pem", "certificate");
+
     system.dpkg(&[OsStr::new("--remove"), OsStr::new("easyconnect-agent")]);
     assert!(!system.has("usr/bin/easyconnect-agent") && !system.has(UNIT));
     assert!(system.has(CONFIG) && system.has("etc/easyconnect-agent/pbx-password"));
