@@ -16,7 +16,8 @@ use easyconnect_agent::telemetry;
 
 /// The configuration cannot be used (EX_USAGE of sysexits.h).
 const EXIT_BAD_CONFIG: u8 = 64;
-/// The configuration lacks something that only shows at the PBX (EX_CONFIG).
+/// The configuration lacks something that only shows later: AWS's region or credentials, or what the PBX has to be asked for
+/// (EX_CONFIG).
 const EXIT_INCOMPLETE_CONFIG: u8 = 78;
 
 /// Connects an innovaphone PBX to EasyConnect.
