@@ -15,6 +15,7 @@ pub mod config;
 pub mod connect;
 pub mod desk;
 pub mod dial;
+pub mod disk;
 pub mod downlink;
 pub mod health;
 pub mod jobs;

@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -46,7 +45,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 pub struct Listeners {
     port: Option<TcpListener>,
     address: Option<SocketAddr>,
-    socket: UnixListener,
+    /// `None` if the disk had no room for its name.
+    socket: Option<UnixListener>,
     state_dir: PathBuf,
 }
 
@@ -64,14 +64,15 @@ impl Listeners {
         }
         let address = port.as_ref().map(TcpListener::local_addr).transpose()?;
         let file = state_dir.join(ADDRESS_FILE);
-        match address {
-            Some(address) => std::fs::write(&file, format!("{address}\n")),
-            None => std::fs::remove_file(&file).or_else(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            }),
+        // An address of an earlier run is worse than none.
+        let _ = std::fs::remove_file(&file);
+        if let Some(address) = address
+            && let Err(error) = std::fs::write(&file, format!("{address}\n"))
+        {
+            // It is a convenience, and a full disk must not keep the agent from the calls.
+            warn!("The address of the health port cannot be written to {}: {error}", file.display());
+            let _ = std::fs::remove_file(&file);
         }
-        .with_context(|| format!("`agent.state_dir`: cannot write {}", file.display()))?;
         Ok(Self { port, address, socket, state_dir })
     }
 
@@ -87,7 +88,12 @@ impl Listeners {
                 None => std::future::pending().await,
             }
         };
-        let socket = axum::serve(self.socket, for_the_administrator(health.clone())).into_future();
+        let socket = async {
+            match self.socket {
+                Some(listener) => axum::serve(listener, for_the_administrator(health.clone())).await,
+                None => std::future::pending().await,
+            }
+        };
         let upkeep = async {
             let mut due = interval(UPKEEP_EVERY);
             loop {

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tokio::net::{UnixListener, UnixStream};
+use tracing::error;
+
+use crate::disk;
 
 const NAME: &str = "agent.sock";
 
@@ -14,8 +17,9 @@ pub(super) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(NAME)
 }
 
-/// Opens the socket for the agent's own user. A socket that nobody answers is what a crashed agent has left.
-pub(super) async fn listen(state_dir: &Path) -> anyhow::Result<UnixListener> {
+/// Opens the socket for the agent's own user. A socket that nobody answers is what a crashed agent has left. A disk that takes
+/// nothing more is no reason for the agent not to start; it goes without then.
+pub(super) async fn listen(state_dir: &Path) -> anyhow::Result<Option<UnixListener>> {
     let path = path(state_dir);
     if UnixStream::connect(&path).await.is_ok() {
         bail!(
@@ -32,7 +36,16 @@ pub(super) async fn listen(state_dir: &Path) -> anyhow::Result<UnixListener> {
         std::fs::rename(&draft, &path)?;
         Ok(listener)
     };
-    open().with_context(|| format!("`agent.state_dir`: cannot open the socket {}", path.display()))
+    match open() {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if disk::refuses(&error) => {
+            error!("The agent cannot be asked through {}: {error}", path.display());
+            Ok(None)
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("`agent.state_dir`: cannot open the socket {}", path.display()))
+        }
+    }
 }
 
 pub(super) fn remove(state_dir: &Path) {
@@ -47,7 +60,7 @@ mod tests {
     async fn socket_is_private_and_there_is_one_agent_per_folder() {
         let folder = std::env::temp_dir().join(format!("easyconnect-socket-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).expect("a folder");
-        let first = listen(&folder).await.expect("a socket");
+        let first = listen(&folder).await.expect("no error").expect("a socket");
         let mode = std::fs::metadata(path(&folder)).expect("the socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let second = listen(&folder).await.expect_err("the folder is taken");
