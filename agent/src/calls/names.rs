@@ -1,5 +1,6 @@
 //! Which call a leg belongs to: the names of calls, and what has ended under which conference.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -55,9 +56,18 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Takes back what was kept on disk.
+    /// Takes back what was kept on disk. Of a spot that is known already, only what has ended there is more than that.
     pub(super) fn put_back(&mut self, spot: &Spot, known: Knowledge) {
-        self.spots.insert(spot.clone(), known);
+        match self.spots.entry(spot.clone()) {
+            Entry::Vacant(entry) => drop(entry.insert(known)),
+            Entry::Occupied(mut entry) if entry.get().ended < known.ended => {
+                let Knowledge { ended, begun, last_ended, last_ended_at, .. } = known;
+                let now = entry.get_mut();
+                (now.ended, now.begun, now.last_ended, now.last_ended_at) = (ended, begun, last_ended, last_ended_at);
+                self.changed.insert(spot.clone());
+            }
+            Entry::Occupied(_) => {}
+        }
         self.may_forget(spot);
     }
 

@@ -68,19 +68,27 @@ impl Calls {
     /// Goes on where an earlier core ended. Its calls are missing until the PBX shows them again, as after a lost session.
     pub fn restore(origin: Origin, boot_id: Uuid, records: Records, now: Timestamp) -> Self {
         let mut calls = Self::new(origin, boot_id);
-        for (spot, known) in records.spots {
-            calls.names.put_back(&spot, known);
-        }
-        for CallRecord { mut call, identity } in records.calls {
-            let last_known = records.seen.map_or(call.latest, |seen| seen.max(call.latest));
-            call.missing_since.get_or_insert(last_known);
-            calls.changed.insert(call.id);
-            calls.users.insert(call.user.clone(), Arc::new(identity));
-            calls.calls.insert(call.id, call);
-        }
+        calls.recall(records);
         // This machine's clock may be far off until the cloud has told the time.
         calls.last_cleaning = now;
         calls
+    }
+
+    /// Takes in what an earlier core knew. What this one has found out itself since is newer.
+    pub fn recall(&mut self, records: Records) {
+        for (spot, known) in records.spots {
+            self.names.put_back(&spot, known);
+        }
+        for CallRecord { mut call, identity } in records.calls {
+            if self.calls.contains_key(&call.id) {
+                continue;
+            }
+            let last_known = records.seen.map_or(call.latest, |seen| seen.max(call.latest));
+            call.missing_since.get_or_insert(last_known);
+            self.changed.insert(call.id);
+            self.users.entry(call.user.clone()).or_insert_with(|| Arc::new(identity));
+            self.calls.insert(call.id, call);
+        }
     }
 
     /// What has changed since the last time.

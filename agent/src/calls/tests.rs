@@ -59,6 +59,10 @@ impl Disk {
 
     /// The core of the agent's next run, before it has its PBX.
     fn restore(&self, boot: u128, now: Timestamp) -> Calls {
+        Calls::restore(origin(), Uuid::from_u128(boot), self.records(), now)
+    }
+
+    fn records(&self) -> Records {
         let mut records = Records::default();
         for (subject, text) in &self.texts {
             match subject {
@@ -70,7 +74,7 @@ impl Disk {
         if let Some(seen) = self.seen {
             records.seen_at(seen);
         }
-        Calls::restore(origin(), Uuid::from_u128(boot), records, now)
+        records
     }
 }
 

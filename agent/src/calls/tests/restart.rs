@@ -96,3 +96,42 @@ fn clock_that_was_set_back_makes_no_negative_times() {
     let event = &events(&ended)[0];
     assert_eq!((event.web_hook_event.conversation_time, event.occurred_at), (0, at(1.0)), "{}", show(&ended));
 }
+
+#[test]
+fn what_can_be_read_only_after_the_start_is_taken_in() {
+    let (disk, told) = answered();
+    let mut calls = started(Disk::default().restore(1, at(60.0)), at(60.0));
+    play(&mut calls, 61.0, vec![leg(4, 129).session(2).conf("c2"), leg(4, 132).session(2)]);
+    calls.recall(disk.records());
+    assert_eq!(calls.live_calls(), 2);
+    let ended = calls.settle(&guid(PHONE), Some(1), None, &[], at(70.0));
+    let shown: Vec<_> = events(&ended).iter().map(|event| (event.call_id(), event.status())).collect();
+    assert_eq!(shown, [(events(&told)[0].call_id(), Status::Disconnected)], "the call that rings goes on");
+}
+
+#[test]
+fn what_the_core_has_found_out_itself_is_newer() {
+    let (disk, told) = answered();
+    let mut calls = started(Disk::default().restore(1, at(60.0)), at(60.0));
+    // It found the call by itself, under the same name.
+    play(&mut calls, 61.0, vec![leg(4, 133).session(2).conf("c1").running(41)]);
+    calls.recall(disk.records());
+    assert_eq!((calls.live_calls(), calls.users_with_missing_calls()), (1, Vec::new()));
+    let ended = play(&mut calls, 70.0, vec![leg(4, 134).session(2).del()]);
+    assert_eq!(events(&ended)[0].call_id(), events(&told)[0].call_id());
+}
+
+#[test]
+fn count_that_can_be_read_only_later_still_counts() {
+    let (mut calls, mut disk) = (core(), Disk::default());
+    let offer = |call| vec![leg(call, 129).conf("c1"), leg(call, 132), leg(call, 134).del()];
+    for call in 1..4u32 {
+        play(&mut calls, f64::from(call), offer(call.into()));
+    }
+    disk.keep(&mut calls, at(20.0));
+    let mut calls = started(Disk::default().restore(1, at(60.0)), at(60.0));
+    play(&mut calls, 61.0, offer(4));
+    calls.recall(disk.records());
+    let next = play(&mut calls, 70.0, offer(5));
+    assert_eq!(events(&next)[0].call_id(), CallId::of_conference("master", PHONE, "c1", Direction::Incoming, 3));
+}
