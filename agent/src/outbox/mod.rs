@@ -17,6 +17,7 @@
 
 mod file;
 mod store;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod writer;

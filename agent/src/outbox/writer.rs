@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::file::Medium;
-use super::store::{Batch, Figures, Limits, Store, Trouble};
+use super::store::{Batch, Limits, Store, Trouble};
+use super::tables::Figures;
 use super::{MEMORY_CAP, OutboxStatus, Settled, WINDOW, Waiting};
 use crate::calls::{Changes, Records};
 
