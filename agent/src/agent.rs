@@ -66,7 +66,7 @@ impl Agent {
         let agent_id: Arc<str> = Arc::from(format!("{}/{boot_id}", config.agent.name));
         let own = Own { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: BootTime::now() };
         let vitals = Vitals::default();
-        let Opened { outbox, events, records } =
+        let Opened { outbox, events, records, late } =
             Outbox::open(&config.agent.state_dir, config.agent.outbox_mib.bytes())?;
         let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
         let uplink = Uplink::new(queue, outbox.clone(), events, vitals.clone());
@@ -94,6 +94,7 @@ impl Agent {
             requests: requested,
             outbox: outbox.clone(),
             records,
+            late,
             status,
             vitals: vitals.clone(),
         };

@@ -3,6 +3,7 @@
 //! It wakes for a frame, a request, an answer of the shared memory or the passing of time, asks the pure parts what follows
 //! from it, and does that. Nothing else writes to the PBX.
 
+mod inbox;
 mod requests;
 mod status;
 
@@ -32,6 +33,7 @@ use crate::pbx::rcc;
 use crate::pbx::session::Session;
 use crate::vitals::Vitals;
 
+use inbox::Inbox;
 pub use requests::{Act, Request};
 pub use status::DeskStatus;
 
@@ -89,6 +91,8 @@ pub struct Desk {
     pub outbox: Outbox,
     /// What the call core knew before the agent was restarted.
     pub records: Records,
+    /// The same, if it could be read only after the start.
+    pub late: mpsc::UnboundedReceiver<Records>,
     pub status: watch::Sender<DeskStatus>,
     pub vitals: Vitals,
 }
@@ -124,12 +128,12 @@ impl Desk {
             deferred: Vec::new(),
             settle_at: None,
         };
-        let (mut requests, mut recollections) = (self.requests, self.recollections);
+        let mut inbox = Inbox { requests: self.requests, recollections: self.recollections, late: self.late };
         let mut backoff = Backoff::new();
         let end = loop {
             let end = tokio::select! {
                 link = dialer.connect() => match link {
-                    Ok(link) => shift.serve(link, &mut requests, &mut recollections, &stop).await,
+                    Ok(link) => shift.serve(link, &mut inbox, &stop).await,
                     Err(error) => End::Lost(error),
                 },
                 () = stop.cancelled() => End::Stopped,
@@ -146,7 +150,7 @@ impl Desk {
             let pause = backoff.pause();
             warn!(retry_in_ms = pause.as_millis(), "No PBX session: {reason:#}");
             shift.tell(|status| status.problem = Some(format!("{reason:#}")));
-            if !shift.wait(pause, &mut requests, &mut recollections, &stop).await {
+            if !shift.wait(pause, &mut inbox, &stop).await {
                 break Ok(());
             }
         };
@@ -184,13 +188,7 @@ struct Shift {
 }
 
 impl Shift {
-    async fn serve(
-        &mut self,
-        mut link: Link,
-        requests: &mut mpsc::Receiver<Request>,
-        recollections: &mut mpsc::UnboundedReceiver<Recollection>,
-        stop: &CancellationToken,
-    ) -> End {
+    async fn serve(&mut self, mut link: Link, inbox: &mut Inbox, stop: &CancellationToken) -> End {
         info!("Logged in to the PBX");
         self.vitals.session_begun();
         self.session = Session::new(self.session.number + 1);
@@ -209,11 +207,7 @@ impl Shift {
                     Ok(frame) => self.on_frame(frame).await,
                     Err(error) => Err(error.into()),
                 },
-                Some(request) = requests.recv() => self.on_request(request),
-                Some(recollection) = recollections.recv() => {
-                    self.on_recollection(&recollection);
-                    Ok(())
-                }
+                Some(post) = inbox.next() => self.on_post(post),
                 _ = tick.tick() => self.on_tick(),
                 _ = portion.tick(), if self.session.is_to_monitor_more() => {
                     for frame in self.session.monitor_next() {
@@ -238,21 +232,14 @@ impl Shift {
     }
 
     /// Lets time pass without a session. Returns false when told to stop.
-    async fn wait(
-        &mut self,
-        pause: Duration,
-        requests: &mut mpsc::Receiver<Request>,
-        recollections: &mut mpsc::UnboundedReceiver<Recollection>,
-        stop: &CancellationToken,
-    ) -> bool {
+    async fn wait(&mut self, pause: Duration, inbox: &mut Inbox, stop: &CancellationToken) -> bool {
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
                 () = sleep_until(until) => return true,
                 () = stop.cancelled() => return false,
                 // Without a session there is nothing to end.
-                Some(request) = requests.recv() => drop(self.on_request(request)),
-                Some(recollection) = recollections.recv() => self.on_recollection(&recollection),
+                Some(post) = inbox.next() => drop(self.on_post(post)),
             }
         }
     }
@@ -463,20 +450,6 @@ impl Shift {
             false
         });
         Ok(())
-    }
-
-    fn on_recollection(&mut self, recollection: &Recollection) {
-        let Some(calls) = &mut self.calls else { return };
-        let now = self.clock.now();
-        let outputs = match recollection {
-            Recollection::Legs { leg, items } => calls.learn(*leg, items.as_deref(), now),
-            Recollection::Missing { user, items, others_since } if self.settle_at.is_some() => {
-                calls.settle(user, self.session.channels(user), *others_since, items, now)
-            }
-            Recollection::Missing { .. } => return, // The session was lost again meanwhile.
-        };
-        self.perform(outputs);
-        self.release_users();
     }
 
     fn perform(&mut self, outputs: Vec<Output>) {

@@ -18,6 +18,12 @@ pub(super) trait Medium: Debug + Send + 'static {
     /// Opens what is there, or something empty.
     fn open(&self) -> Result<Self::Backend, redb::Error>;
 
+    /// What is there, to be read alone; `None` if nothing is.
+    fn look(&self) -> Result<Option<Self::Backend>, redb::Error>;
+
+    /// Removes what is there, as far as the disk lets it.
+    fn discard(&self);
+
     /// Puts what is there out of the way, and returns where it is now.
     fn set_aside(&self) -> io::Result<String>;
 }
@@ -50,6 +56,18 @@ impl Medium for DataFile {
         let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.path())?;
         self.sync_names()?;
         Ok(FileBackend::new(file)?)
+    }
+
+    fn look(&self) -> Result<Option<FileBackend>, redb::Error> {
+        match File::open(self.path()) {
+            Ok(file) => Ok(Some(FileBackend::new(file)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn discard(&self) {
+        let _ = fs::remove_file(self.path());
     }
 
     fn set_aside(&self) -> io::Result<String> {

@@ -8,14 +8,18 @@
 //!   the uplink's hands, and the rest is read from disk when there is room.
 //! - When the cap is reached, the oldest `ringing` goes first, then the oldest `connected`, then the oldest
 //!   `disconnected`: the order in which events lose their worth. Each is counted.
-//! - While the disk refuses (full, read-only, broken), events wait in memory up to [`MEMORY_CAP`], go from there to the
-//!   queue, and are written as soon as the disk takes them. Only in that time can a crash lose an event; the status says so.
+//! - While the disk refuses (full, read-only, broken), what is on it still goes out if it can be read, and leaves it as soon as
+//!   that can be written down. New events wait in memory up to [`MEMORY_CAP`], go out behind it, and are written as soon as the
+//!   disk takes them. Only in that time can a crash lose an event; the status says so. It holds from the start on: only a folder
+//!   that is not there or somebody else's keeps the outbox from being opened.
 //! - A damaged file is set aside under another name, and what can still be read of it goes on.
 //!
 //! Not promised: that nothing is sent twice. An event whose acceptance was not written down before a crash is sent again
 //! under the same id, and the cloud drops the copy.
 
 mod file;
+mod pending;
+mod shadow;
 mod store;
 mod tables;
 #[cfg(test)]
@@ -35,9 +39,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
 use crate::calls::{Changes, Records};
+use crate::disk;
 use file::{DataFile, Medium};
 use store::Limits;
-use writer::{Job, Put, Writer};
+use writer::{Begun, Job, Put, Writer};
 
 /// Events that the uplink may have at once.
 pub const WINDOW: usize = 256;
@@ -114,6 +119,8 @@ pub struct Opened {
     pub events: mpsc::UnboundedReceiver<Waiting>,
     /// What the call core knew.
     pub records: Records,
+    /// The same, if the disk lets it be read only later.
+    pub late: mpsc::UnboundedReceiver<Records>,
 }
 
 impl Outbox {
@@ -128,13 +135,13 @@ impl Outbox {
     fn begin<M: Medium>(medium: M, limits: Limits, lock: impl Send + 'static) -> anyhow::Result<Opened> {
         let (to_uplink, events) = mpsc::unbounded_channel();
         let (jobs, queue) = std::sync::mpsc::channel();
-        let (writer, records, status) = Writer::open(medium, limits, queue, to_uplink)?;
+        let Begun { writer, records, late, status } = Writer::open(medium, limits, queue, to_uplink)?;
         let run = move || {
             writer.run();
             drop(lock);
         };
         thread::Builder::new().name("outbox".to_owned()).spawn(run).context("no thread for the outbox")?;
-        Ok(Opened { outbox: Self { jobs, status }, events, records })
+        Ok(Opened { outbox: Self { jobs, status }, events, records, late })
     }
 
     /// Takes over what has happened at one moment: events, and the records that belong to them.
@@ -175,7 +182,11 @@ impl Outbox {
 /// Two agents in one folder would take each other's events. The lock goes with the process, however that ends.
 fn lock(folder: &Path) -> anyhow::Result<File> {
     let path = folder.join(LOCK);
-    let file = File::options().create(true).append(true).open(&path);
+    // A disk that refuses may have no room for its name; then the folder itself serves as well.
+    let file = File::options().create(true).append(true).open(&path).or_else(|error| match error {
+        error if disk::refuses(&error) => File::open(&path).or_else(|_| File::open(folder)),
+        error => Err(error),
+    });
     let file = file.with_context(|| format!("`agent.state_dir`: cannot write {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

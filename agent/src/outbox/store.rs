@@ -13,11 +13,13 @@ use uuid::Uuid;
 
 use super::Waiting;
 use super::file::Medium;
+use super::shadow::Shadow;
 use super::tables::{
     CALLS, EVENTS, Events, Figures, SPOTS, depth, make_room, put_changes, put_events, read_figures, remove_events,
     waiting, write_figures,
 };
 use crate::calls::{Changes, Records, Subject};
+use crate::disk;
 
 /// The library's cache is large by default, and nothing here is read twice.
 const CACHE: usize = 2 << 20;
@@ -44,6 +46,8 @@ impl Limits {
 pub(super) enum Trouble {
     /// It is full, read-only or failing: what was to be written is not written, and opening it again may help.
     Refused(String),
+    /// There is no such place, or it is not the agent's.
+    Denied(String),
     /// What is there cannot be right.
     Damaged(String),
 }
@@ -51,7 +55,7 @@ pub(super) enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(reason) | Self::Damaged(reason) => f.write_str(reason),
+            Self::Refused(reason) | Self::Denied(reason) | Self::Damaged(reason) => f.write_str(reason),
         }
     }
 }
@@ -64,6 +68,7 @@ impl From<redb::Error> for Trouble {
         let reason = error.to_string();
         match error {
             redb::Error::Io(error) if matches!(error.kind(), InvalidData | UnexpectedEof) => Self::Damaged(reason),
+            redb::Error::Io(error) if disk::is_wrong_place(&error) => Self::Denied(reason),
             redb::Error::Io(_)
             | redb::Error::Backend(_)
             | redb::Error::PreviousIo
@@ -81,7 +86,7 @@ pub(super) struct Batch<'a> {
     pub events: &'a [Waiting],
     pub changes: &'a Changes,
     /// Events that the queue has accepted or will never take.
-    pub done: &'a [(u64, Status)],
+    pub done: Vec<(u64, Status)>,
     /// Events that were given up, or turned out not to be after all.
     pub dropped: i64,
     pub refused: u64,
@@ -94,6 +99,27 @@ pub(super) struct Store {
     limits: Limits,
     pub figures: Figures,
     was_large: bool,
+}
+
+/// What the disk lets be done with the store.
+#[derive(Debug)]
+pub(super) enum Access {
+    Write(Store),
+    /// It refuses to be written to.
+    Read(Store),
+    /// It refuses to be written to, and has not been asked what can be read.
+    Closed,
+    /// It refuses everything.
+    Nothing,
+}
+
+impl Access {
+    pub(super) fn store(&self) -> Option<&Store> {
+        match self {
+            Self::Write(store) | Self::Read(store) => Some(store),
+            Self::Closed | Self::Nothing => None,
+        }
+    }
 }
 
 impl fmt::Debug for Store {
@@ -114,25 +140,41 @@ impl Drop for Store {
 
 impl Store {
     pub(super) fn open<M: Medium>(medium: &M, limits: Limits) -> Result<Self, Trouble> {
-        let mut store = guarded(|| {
+        let mut is_new = false;
+        let opened = guarded(|| {
             let backend = medium.open()?;
-            let was_large = backend.len()? > limits.large;
-            let database = Builder::new()
-                .set_cache_size(CACHE)
-                // Everything is read and checked, however the last run ended: what the disk has lost or mixed up must not come to
-                // light later.
-                .set_check_integrity_on_open(true)
-                .create_with_backend(backend)
-                .map_err(redb::Error::from)?;
-            let write = database.begin_write()?;
-            let Some(figures) = read_figures(&write)? else {
-                return Err(redb::Error::Corrupted("another version of the agent has written it".to_owned()));
-            };
-            write.commit()?;
-            Ok(Self { database: Some(database), limits, figures, was_large })
-        })?;
+            is_new = backend.len()? == 0;
+            Self::over(backend, limits)
+        });
+        if opened.is_err() && is_new {
+            medium.discard(); // Half a file would be taken for a damaged one.
+        }
+        let mut store = opened?;
         store.give_back();
         Ok(store)
+    }
+
+    /// Opens what is there without writing to it; nothing, if nothing is there. It serves to be read alone: what is written to it
+    /// is gone when it is dropped.
+    pub(super) fn open_to_read<M: Medium>(medium: &M, limits: Limits) -> Result<Self, Trouble> {
+        guarded(|| Self::over(Shadow::over(medium.look()?)?, limits))
+    }
+
+    fn over(backend: impl StorageBackend, limits: Limits) -> Result<Self, redb::Error> {
+        let was_large = backend.len()? > limits.large;
+        let database = Builder::new()
+            .set_cache_size(CACHE)
+            // Everything is read and checked, however the last run ended: what the disk has lost or mixed up must not come to
+            // light later.
+            .set_check_integrity_on_open(true)
+            .create_with_backend(backend)
+            .map_err(redb::Error::from)?;
+        let write = database.begin_write()?;
+        let Some(figures) = read_figures(&write)? else {
+            return Err(redb::Error::Corrupted("another version of the agent has written it".to_owned()));
+        };
+        write.commit()?;
+        Ok(Self { database: Some(database), limits, figures, was_large })
     }
 
     /// Returns the space of a backlog that is gone.
@@ -159,7 +201,7 @@ impl Store {
             let write = self.database().begin_write()?;
             let mut figures = self.figures;
             put_events(&write, batch.events, &mut figures)?;
-            remove_events(&write, batch.done, &mut figures)?;
+            remove_events(&write, &batch.done, &mut figures)?;
             put_changes(&write, batch.changes)?;
             let dropped = make_room(&write, self.limits.cap, &mut figures)?;
             figures.depth = depth(&write)?;
@@ -212,17 +254,23 @@ impl Store {
         })
     }
 
-    pub(super) fn records(&self) -> Result<Records, Trouble> {
+    /// What the call core wrote down, without what there are `newer` changes of.
+    pub(super) fn records(&self, newer: &Changes) -> Result<Records, Trouble> {
         guarded(|| {
             let read = self.database().begin_read()?;
             let mut records = Records::default();
             let mut unreadable = 0u32;
             for row in read.open_table(CALLS)?.iter()? {
-                unreadable += u32::from(records.add_call(row?.1.value()).is_err());
+                let (id, text) = row?;
+                if !newer.contains_key(&call(id.value())) {
+                    unreadable += u32::from(records.add_call(text.value()).is_err());
+                }
             }
             for row in read.open_table(SPOTS)?.iter()? {
-                let (key, value) = row?;
-                unreadable += u32::from(records.add_spot(key.value(), value.value()).is_err());
+                let (key, text) = row?;
+                if !newer.contains_key(&Subject::Spot(key.value().to_owned())) {
+                    unreadable += u32::from(records.add_spot(key.value(), text.value()).is_err());
+                }
             }
             if unreadable > 0 {
                 warn!(unreadable, "Records of calls cannot be read; those calls may be named anew");
@@ -239,7 +287,7 @@ impl Store {
         let changes = damaged.readable_changes();
         let Figures { dropped, refused, seen, .. } = damaged.figures;
         let dropped = i64::try_from(dropped).unwrap_or(i64::MAX);
-        self.commit(&Batch { events: &[], changes: &changes, done: &[], dropped, refused, seen })?;
+        self.commit(&Batch { events: &[], changes: &changes, done: Vec::new(), dropped, refused, seen })?;
         let nothing = Changes::new();
         let mut rescued = 0;
         for (status, table) in EVENTS {
@@ -258,7 +306,7 @@ impl Store {
                     self.commit(&Batch {
                         events: &events,
                         changes: &nothing,
-                        done: &[],
+                        done: Vec::new(),
                         dropped: 0,
                         refused: 0,
                         seen,
@@ -300,8 +348,7 @@ impl Store {
             let read = self.database().begin_read()?;
             for row in read.open_table(CALLS)?.iter()? {
                 let (id, text) = row?;
-                let call = CallId::from_uuid(Uuid::from_u128(id.value()));
-                changes.insert(Subject::Call(call), Some(text.value().to_owned()));
+                changes.insert(call(id.value()), Some(text.value().to_owned()));
             }
             for row in read.open_table(SPOTS)?.iter()? {
                 let (key, text) = row?;
@@ -311,6 +358,10 @@ impl Store {
         });
         changes
     }
+}
+
+fn call(id: u128) -> Subject {
+    Subject::Call(CallId::from_uuid(Uuid::from_u128(id)))
 }
 
 /// Does something with the database. It trusts what it reads and may panic over a damaged file; that is damage like any other.

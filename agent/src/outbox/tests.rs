@@ -1,6 +1,7 @@
 //! The outbox on disks of every kind, against a model of what was promised.
 
 mod disk;
+mod full;
 mod model;
 
 use std::collections::HashSet;
@@ -28,6 +29,8 @@ fn event(n: u64, status: Status) -> CallEvent {
 struct Run {
     writer: Writer<Disk>,
     events: UnboundedReceiver<Waiting>,
+    /// What a call core would be told after the start.
+    late: UnboundedReceiver<Records>,
     status: watch::Receiver<OutboxStatus>,
 }
 
@@ -35,9 +38,9 @@ impl Run {
     fn begin(disk: &Disk, limits: Limits) -> anyhow::Result<Self> {
         let (to_uplink, events) = mpsc::unbounded_channel();
         let (_, jobs) = std::sync::mpsc::channel();
-        let (mut writer, _, status) = Writer::open(disk.clone(), limits, jobs, to_uplink)?;
+        let Begun { mut writer, late, status, .. } = Writer::open(disk.clone(), limits, jobs, to_uplink)?;
         writer.turn();
-        Ok(Self { writer, events, status })
+        Ok(Self { writer, events, late, status })
     }
 
     /// Takes events with a record for each of their calls, and writes them if the disk lets it.
@@ -192,54 +195,6 @@ fn what_the_queue_will_never_take_is_counted() {
     run.flush();
     let status = run.status();
     assert_eq!((status.depth, status.refused, status.dropped), (0, 1, 0));
-}
-
-#[test]
-fn full_disk_keeps_events_in_memory_and_they_go_out_from_there() {
-    let disk = Disk::new(false);
-    let mut run = Run::begin(&disk, LIMITS).expect("it opens");
-    run.put(&[event(1, Ringing)]);
-    disk.set_full(true);
-    run.put(&[event(1, Connected), event(2, Ringing)]);
-    let status = run.status();
-    assert_eq!((status.depth, status.unwritten), (3, 2));
-    assert!(status.problem.is_some_and(|problem| problem.contains("the disk refuses events")));
-    let handed = run.handed();
-    assert_eq!(shown(&handed), [(call(1), Ringing), (call(1), Connected), (call(2), Ringing)]);
-    run.settle(handed[1].number, Settled::Accepted);
-    run.flush();
-    assert_eq!(run.status().unwritten, 1);
-
-    disk.set_full(false);
-    run.put(&[event(2, Connected)]);
-    run.flush();
-    let status = run.status();
-    assert_eq!((status.depth, status.unwritten, status.problem), (3, 0, None));
-    let mut run = Run::begin(&disk.after_power_cut(0), LIMITS).expect("it opens");
-    assert_eq!(shown(&run.drain()), [(call(1), Ringing), (call(2), Ringing), (call(2), Connected)]);
-}
-
-#[test]
-fn memory_has_its_limits_while_the_disk_is_full() {
-    let disk = Disk::new(false);
-    let mut run = Run::begin(&disk, LIMITS).expect("it opens");
-    disk.set_full(true);
-    let size = Waiting::new(&event(1, Disconnected)).body.len() as u64;
-    let fits = MEMORY_CAP / size;
-    let all: Vec<CallEvent> = (0..fits).map(|n| event(n, if n % 2 == 0 { Ringing } else { Disconnected })).collect();
-    run.put(&all);
-    assert_eq!(run.status().dropped, 0);
-    let more: Vec<CallEvent> = (0..1_000).map(|n| event(900_000 + n, Disconnected)).collect();
-    run.put(&more);
-    let dropped = run.status().dropped;
-    assert!(dropped > 0);
-    disk.set_full(false);
-    run.flush();
-    assert_eq!((run.status().depth, run.status().dropped), (fits + 1_000 - dropped, dropped));
-    let mut run = Run::begin(&disk.after_kill(), LIMITS).expect("it opens");
-    let left: HashSet<_> = shown(&run.drain()).into_iter().collect();
-    let gone: Vec<_> = all.iter().filter(|event| !left.contains(&(event.call_id(), event.status()))).collect();
-    assert!(gone.iter().all(|event| event.status() == Ringing), "the oldest ringing goes first");
 }
 
 #[test]

@@ -10,14 +10,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::file::Medium;
-use super::store::{Batch, Limits, Store, Trouble};
+use super::pending::Pending;
+use super::store::{Access, Batch, Limits, Store, Trouble};
 use super::tables::Figures;
-use super::{MEMORY_CAP, OutboxStatus, Settled, WINDOW, Waiting};
+use super::{OutboxStatus, Settled, WINDOW, Waiting};
 use crate::calls::{Changes, Records};
 
 /// What belongs to no event may wait this long for one whose sync it can share.
 const LINGER: Duration = Duration::from_millis(100);
 const TRY_DISK_EVERY: Duration = Duration::from_secs(1);
+/// A large file takes long to open; this many times as long it is left alone after an attempt that failed.
+const PATIENCE: u32 = 10;
 
 #[derive(Debug)]
 pub(super) enum Job {
@@ -33,35 +36,6 @@ pub(super) struct Put {
     pub now: Timestamp,
 }
 
-/// What is not on disk yet.
-#[derive(Debug, Default)]
-struct Pending {
-    events: Vec<Waiting>,
-    changes: Changes,
-    done: Vec<(u64, Status)>,
-    dropped: i64,
-    refused: u64,
-    seen: i64,
-    /// Since when something waits.
-    since: Option<Instant>,
-}
-
-impl Pending {
-    fn batch(&self) -> Batch<'_> {
-        let Self { events, changes, done, dropped, refused, seen, .. } = self;
-        Batch { events, changes, done, dropped: *dropped, refused: *refused, seen: *seen }
-    }
-
-    fn bytes(&self) -> u64 {
-        self.events.iter().map(|event| event.body.len() as u64).sum()
-    }
-
-    /// The event that is given up first.
-    fn least_worthy(&self) -> Option<usize> {
-        (0..self.events.len()).min_by_key(|at| (self.events[*at].status, *at))
-    }
-}
-
 /// An event in the uplink's hands.
 #[derive(Debug)]
 struct Handed {
@@ -71,6 +45,16 @@ struct Handed {
     dropped: bool,
 }
 
+/// A writer that has opened what there is.
+#[derive(Debug)]
+pub(super) struct Begun<M> {
+    pub writer: Writer<M>,
+    pub records: Records,
+    /// The records, should the disk let them be read only later.
+    pub late: mpsc::UnboundedReceiver<Records>,
+    pub status: watch::Receiver<OutboxStatus>,
+}
+
 #[derive(Debug)]
 pub(super) struct Writer<M> {
     medium: M,
@@ -78,24 +62,29 @@ pub(super) struct Writer<M> {
     jobs: Receiver<Job>,
     to_uplink: mpsc::UnboundedSender<Waiting>,
     status: watch::Sender<OutboxStatus>,
-    /// `None` while the disk refuses.
-    store: Option<Store>,
+    access: Access,
     /// What the store said last.
     figures: Figures,
     try_disk_at: Instant,
+    /// How long it took last to open the file.
+    took: Duration,
     pending: Pending,
     flushes: Vec<oneshot::Sender<()>>,
     /// The number of the next event.
     next: u64,
     /// The greatest number that was written.
     written: u64,
-    /// The number of the last event that the uplink got.
+    /// The number of the last event that the uplink got; those that it gets while what is on disk cannot be read do not count.
     cursor: u64,
     handed: BTreeMap<u64, Handed>,
     /// What the disk said last, as long as it refuses.
     refusal: Option<String>,
+    /// It was logged that it cannot even be read.
+    is_dark: bool,
     /// Where a damaged file is now.
     aside: Option<String>,
+    /// Gets the records that could not be read at the start.
+    late: Option<mpsc::UnboundedSender<Records>>,
 }
 
 impl<M: Medium> Writer<M> {
@@ -104,17 +93,19 @@ impl<M: Medium> Writer<M> {
         limits: Limits,
         jobs: Receiver<Job>,
         to_uplink: mpsc::UnboundedSender<Waiting>,
-    ) -> Result<(Self, Records, watch::Receiver<OutboxStatus>), Trouble> {
+    ) -> Result<Begun<M>, Trouble> {
         let (status, watch_status) = watch::channel(OutboxStatus::default());
+        let (to_desk, late) = mpsc::unbounded_channel();
         let mut writer = Self {
             medium,
             limits,
             jobs,
             to_uplink,
             status,
-            store: None,
+            access: Access::Closed,
             figures: Figures::default(),
             try_disk_at: Instant::now(),
+            took: Duration::ZERO,
             pending: Pending::default(),
             flushes: Vec::new(),
             next: 1,
@@ -122,18 +113,43 @@ impl<M: Medium> Writer<M> {
             cursor: 0,
             handed: BTreeMap::new(),
             refusal: None,
+            is_dark: false,
             aside: None,
+            late: None,
         };
-        let records = writer.open_store().or_else(|trouble| match trouble {
+        let opened = writer.open_to_write().or_else(|trouble| match trouble {
             Trouble::Damaged(reason) => writer.set_aside(&reason),
-            Trouble::Refused(_) => Err(trouble),
-        })?;
-        writer.next = writer.written + 1;
+            Trouble::Refused(_) | Trouble::Denied(_) => Err(trouble),
+        });
+        let records = match opened {
+            Ok(records) => records,
+            Err(Trouble::Denied(reason)) => return Err(Trouble::Denied(reason)),
+            Err(Trouble::Refused(reason) | Trouble::Damaged(reason)) => {
+                writer.refused(reason);
+                writer.begin_in_memory(to_desk)
+            }
+        };
+        writer.next = writer.next.max(writer.written + 1);
         if writer.figures.depth > 0 {
             info!(events = writer.figures.depth, "Events of the last run go out now");
         }
         writer.publish();
-        Ok((writer, records, watch_status))
+        Ok(Begun { writer, records, late, status: watch_status })
+    }
+
+    /// What the disk holds goes on, if it can be read. If it cannot, it follows as soon as it can be.
+    fn begin_in_memory(&mut self, late: mpsc::UnboundedSender<Records>) -> Records {
+        self.look();
+        match self.access.store().map(|store| store.records(&Changes::new())) {
+            Some(Ok(records)) => records,
+            Some(Err(_)) | None => {
+                self.access = Access::Nothing;
+                self.late = Some(late);
+                // By now greater than all numbers on disk, even those of an earlier start of this kind.
+                self.next = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(1);
+                Records::default()
+            }
+        }
     }
 
     /// Works until nobody has anything more to say.
@@ -157,10 +173,10 @@ impl<M: Medium> Writer<M> {
 
     /// Takes everything that there is to do. Waits for it, unless something else is due before. Returns false at the end.
     fn wait(&mut self) -> bool {
-        let due = match (&self.store, self.pending.since) {
-            (None, _) => Some(self.try_disk_at),
-            (Some(_), Some(since)) => Some(since + LINGER),
-            (Some(_), None) => None,
+        let due = match (&self.refusal, self.pending.since) {
+            (Some(_), _) => Some(self.try_disk_at),
+            (None, Some(since)) => Some(since + LINGER),
+            (None, None) => None,
         };
         let first = match due {
             Some(due) => self.jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
@@ -204,35 +220,24 @@ impl<M: Medium> Writer<M> {
         }
         if handed.dropped {
             self.pending.dropped -= 1; // It has not been given up after all.
-        } else if let Ok(at) = self.pending.events.binary_search_by_key(&number, |event| event.number) {
-            self.pending.events.remove(at);
         } else {
-            self.pending.done.push((number, handed.status));
+            self.pending.settle(number, handed.status);
         }
     }
 
     /// Writes what is due, if the disk lets it.
     fn write(&mut self, at_once: bool) {
-        if self.store.is_none() && (at_once || Instant::now() >= self.try_disk_at) {
-            match self.open_store() {
-                Ok(_) => {}
-                Err(Trouble::Damaged(reason)) => drop(self.set_aside(&reason)),
-                Err(Trouble::Refused(reason)) => self.refused(reason),
-            }
-        }
         let is_due = |since: Instant| at_once || !self.pending.events.is_empty() || since.elapsed() >= LINGER;
-        // Whether a disk that refused takes anything again shows when something is written.
-        if !self.pending.since.is_some_and(is_due) && self.refusal.is_none() {
-            return;
+        match &self.refusal {
+            None if !self.pending.since.is_some_and(is_due) => return,
+            Some(_) if !at_once && Instant::now() < self.try_disk_at => return self.keep_in_memory(),
+            _ => {}
         }
-        let Some(store) = &mut self.store else { return self.keep_in_memory() };
-        match store.commit(&self.pending.batch()) {
+        match self.write_pending() {
             Ok(dropped) => {
-                self.figures = store.figures;
-                self.written = self.written.max(self.pending.events.last().map_or(0, |event| event.number));
-                self.pending = Pending::default();
                 self.count_dropped(&dropped);
                 if self.refusal.take().is_some() {
+                    self.is_dark = false;
                     info!("The disk takes events again");
                 }
             }
@@ -240,19 +245,100 @@ impl<M: Medium> Writer<M> {
                 let _ = self.set_aside(&reason);
                 self.keep_in_memory();
             }
-            Err(Trouble::Refused(reason)) => {
+            Err(Trouble::Refused(reason) | Trouble::Denied(reason)) => {
                 self.refused(reason);
                 self.keep_in_memory();
             }
         }
     }
 
-    /// The store is opened, or opened again after the disk had refused.
-    fn open_store(&mut self) -> Result<Records, Trouble> {
-        let store = self.store.insert(Store::open(&self.medium, self.limits)?);
+    /// Whether a disk that refused takes anything again shows when something is written, and be it nothing but the figures.
+    /// Returns the numbers of the events that had to go for lack of space.
+    fn write_pending(&mut self) -> Result<Vec<u64>, Trouble> {
+        if !matches!(self.access, Access::Write(_)) {
+            self.open_to_write()?;
+        }
+        let Access::Write(store) = &mut self.access else { return Ok(Vec::new()) };
+        // What may leave a full disk makes room for what follows, and stays away even if that is refused.
+        while self.refusal.is_some() && !self.pending.done.is_empty() {
+            let done = self.pending.portion_done();
+            let nothing = Changes::new();
+            store.commit(&Batch {
+                done: done.clone(),
+                changes: &nothing,
+                events: &[],
+                dropped: 0,
+                refused: 0,
+                seen: 0,
+            })?;
+            self.figures = store.figures;
+            for (number, _) in done {
+                self.pending.done.remove(&number);
+            }
+        }
+        let last = self.pending.events.last().map_or(0, |event| event.number);
+        self.pending.tried = last;
+        let dropped = store.commit(&self.pending.batch())?;
         self.figures = store.figures;
-        self.written = self.written.max(store.greatest()?);
-        store.records()
+        self.written = self.written.max(last);
+        self.pending = Pending::default();
+        Ok(dropped)
+    }
+
+    /// The store is opened, or opened again after the disk had refused.
+    fn open_to_write(&mut self) -> Result<Records, Trouble> {
+        // A file is open once at a time.
+        self.access = Access::Closed;
+        let begun = Instant::now();
+        let opened = Store::open(&self.medium, self.limits);
+        self.took = begun.elapsed();
+        let store = opened?;
+        let records = self.learn(&store)?;
+        self.access = Access::Write(store);
+        Ok(records)
+    }
+
+    /// Opens what is on a disk that refuses to be written to, if that was not tried since it refused last.
+    fn look(&mut self) {
+        if !matches!(self.access, Access::Closed) {
+            return;
+        }
+        let begun = Instant::now();
+        let opened = Store::open_to_read(&self.medium, self.limits);
+        self.took += begun.elapsed();
+        self.leave_disk_alone();
+        self.access = match opened.and_then(|store| self.learn(&store).map(|_| store)) {
+            Ok(store) => Access::Read(store),
+            Err(trouble) => self.unreadable(&trouble),
+        };
+    }
+
+    fn unreadable(&mut self, trouble: &Trouble) -> Access {
+        if !std::mem::replace(&mut self.is_dark, true) {
+            warn!("What is on the disk cannot be read: {trouble}");
+        }
+        Access::Nothing
+    }
+
+    /// Takes over what a store that was just opened says.
+    fn learn(&mut self, store: &Store) -> Result<Records, Trouble> {
+        let (greatest, records) = (store.greatest()?, store.records(&self.pending.changes)?);
+        self.figures = store.figures;
+        self.written = self.written.max(greatest);
+        self.pending.is_on_disk_up_to(greatest);
+        Ok(self.tell_late(records))
+    }
+
+    /// Records that could not be read at the start go to those who have begun without them.
+    fn tell_late(&mut self, records: Records) -> Records {
+        match self.late.take() {
+            Some(late) => {
+                info!("What the outbox held can be read again");
+                let _ = late.send(records);
+                Records::default()
+            }
+            None => records,
+        }
     }
 
     fn refused(&mut self, reason: String) {
@@ -260,14 +346,18 @@ impl<M: Medium> Writer<M> {
             error!("The disk refuses events, which are kept in memory as far as it goes: {reason}");
         }
         self.refusal = Some(reason);
-        self.store = None;
-        self.try_disk_at = Instant::now() + TRY_DISK_EVERY;
+        self.access = Access::Closed;
+        self.leave_disk_alone();
+    }
+
+    fn leave_disk_alone(&mut self) {
+        self.try_disk_at = Instant::now() + TRY_DISK_EVERY.max(PATIENCE * self.took);
     }
 
     /// Begins a new file, with what can be read out of the damaged one.
     fn set_aside(&mut self, reason: &str) -> Result<Records, Trouble> {
-        let damaged = self.store.take();
-        let begun = self.begin_anew(damaged.as_ref(), reason);
+        let damaged = std::mem::replace(&mut self.access, Access::Closed);
+        let begun = self.begin_anew(damaged.store(), reason);
         if let Err(trouble) = &begun {
             self.refused(format!("the damaged outbox ({reason}) cannot be replaced: {trouble}"));
         }
@@ -278,7 +368,8 @@ impl<M: Medium> Writer<M> {
         let aside = self.medium.set_aside().map_err(|error| Trouble::Refused(error.to_string()))?;
         let mut fresh = Store::open(&self.medium, self.limits)?;
         let (cursor, handed) = (self.cursor, &self.handed);
-        let is_done = |number| number <= cursor && !handed.contains_key(&number);
+        let done = &self.pending.done;
+        let is_done = |number| (number <= cursor && !handed.contains_key(&number)) || done.contains_key(&number);
         let rescued = damaged.map_or(Ok(0), |damaged| fresh.rescue(damaged, is_done))?;
         error!(
             aside,
@@ -288,23 +379,14 @@ impl<M: Medium> Writer<M> {
         self.aside = Some(aside);
         self.figures = fresh.figures;
         self.written = cursor.max(fresh.greatest()?);
-        let records = fresh.records();
-        self.store = Some(fresh);
-        records
+        let records = fresh.records(&self.pending.changes)?;
+        self.access = Access::Write(fresh);
+        Ok(self.tell_late(records))
     }
 
     /// What cannot be written has its limits.
     fn keep_in_memory(&mut self) {
-        let mut bytes = self.pending.bytes();
-        let mut dropped = Vec::new();
-        while bytes > MEMORY_CAP
-            && let Some(at) = self.pending.least_worthy()
-        {
-            let event = self.pending.events.remove(at);
-            bytes -= event.body.len() as u64;
-            dropped.push(event.number);
-        }
-        self.pending.dropped += i64::try_from(dropped.len()).unwrap_or(i64::MAX);
+        let dropped = self.pending.trim_events();
         self.count_dropped(&dropped);
     }
 
@@ -320,32 +402,53 @@ impl<M: Medium> Writer<M> {
         }
     }
 
-    /// Gives the uplink what it has room for.
+    /// Gives the uplink what it has room for: what is on disk, and behind it what the disk refuses. What cannot be read now does
+    /// not hold up what can be sent.
     fn hand_over(&mut self) {
+        if self.late.is_some() {
+            self.look();
+        }
         // In portions, so that each event of a backlog does not cost a look at the disk.
         while self.handed.len() <= WINDOW / 2 && self.cursor < self.written {
-            let Some(store) = &self.store else { return };
+            self.look();
+            let Some(store) = self.access.store() else { break };
             match store.page(self.cursor, WINDOW - self.handed.len()) {
                 Ok(page) if page.is_empty() => self.cursor = self.written,
-                Ok(page) => page.into_iter().for_each(|event| self.hand(event)),
+                Ok(page) => {
+                    for event in page {
+                        self.cursor = event.number;
+                        // It may have gone out from memory before it was written.
+                        if !self.handed.contains_key(&event.number) && !self.pending.done.contains_key(&event.number) {
+                            self.hand(event);
+                        }
+                    }
+                }
+                Err(trouble) if matches!(self.access, Access::Read(_)) => self.access = self.unreadable(&trouble),
                 Err(Trouble::Damaged(reason)) => {
                     if self.set_aside(&reason).is_err() {
                         return;
                     }
                 }
-                Err(Trouble::Refused(reason)) => return self.refused(reason),
+                Err(Trouble::Refused(reason) | Trouble::Denied(reason)) => self.refused(reason),
             }
         }
-        if self.store.is_none() && self.cursor >= self.written {
-            let room = WINDOW.saturating_sub(self.handed.len());
-            let unsent = self.pending.events.iter().filter(|event| event.number > self.cursor);
-            let unsent: Vec<Waiting> = unsent.take(room).cloned().collect();
-            unsent.into_iter().for_each(|event| self.hand(event));
+        let is_behind = self.cursor < self.written;
+        let is_readable = !matches!(self.access, Access::Nothing);
+        if self.refusal.is_none() || (is_behind && is_readable) {
+            return;
+        }
+        let room = WINDOW.saturating_sub(self.handed.len());
+        let unsent = self.pending.events.iter().filter(|event| !self.handed.contains_key(&event.number));
+        let unsent: Vec<Waiting> = unsent.take(room).cloned().collect();
+        for event in unsent {
+            if is_readable {
+                self.cursor = event.number;
+            }
+            self.hand(event);
         }
     }
 
     fn hand(&mut self, event: Waiting) {
-        self.cursor = event.number;
         let handed = Handed { status: event.status, occurred_at: event.occurred_at, dropped: false };
         self.handed.insert(event.number, handed);
         let _ = self.to_uplink.send(event);
@@ -355,7 +458,8 @@ impl<M: Medium> Writer<M> {
         let Pending { events, done, dropped, refused, .. } = &self.pending;
         let depth = (self.figures.depth + events.len() as u64).saturating_sub(done.len() as u64);
         let oldest = self.handed.values().next().map(|handed| handed.occurred_at);
-        let refusal = self.refusal.as_ref().map(|reason| format!("the disk refuses events: {reason}"));
+        let unread = if self.late.is_some() { "; what the outbox held cannot be read" } else { "" };
+        let refusal = self.refusal.as_ref().map(|reason| format!("the disk refuses events: {reason}{unread}"));
         let damage = || self.aside.as_ref().map(|aside| format!("the outbox was damaged; what it was is in {aside}"));
         let now = OutboxStatus {
             depth,
@@ -376,6 +480,6 @@ impl<M: Medium> Writer<M> {
 
     #[cfg(test)]
     pub(super) fn store(&self) -> Option<&Store> {
-        self.store.as_ref()
+        self.access.store()
     }
 }

@@ -68,7 +68,10 @@ struct State {
     /// Each time the power comes back is another one; what was opened before is dead.
     boot: u64,
     lies: bool,
-    full: bool,
+    /// How many writes there will be before it is full.
+    room: Option<u64>,
+    /// It gives nothing of what it has.
+    dark: bool,
     /// How many writes there will be before the power is cut.
     power_for: Option<u64>,
     file: Arc<Mutex<Bytes>>,
@@ -85,7 +88,7 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn new(lies: bool) -> Self {
         let file = Arc::default();
-        let state = State { boot: 0, lies, full: false, power_for: None, file, set_aside: 0 };
+        let state = State { boot: 0, lies, room: None, dark: false, power_for: None, file, set_aside: 0 };
         Self { state: Arc::new(Mutex::new(state)), boot: 0 }
     }
 
@@ -99,7 +102,16 @@ impl Disk {
     }
 
     pub(super) fn set_full(&self, full: bool) {
-        self.state().full = full;
+        self.state().room = full.then_some(0);
+    }
+
+    /// Lets it be full after so many writes, and not before.
+    pub(super) fn set_room(&self, writes: Option<u64>) {
+        self.state().room = writes;
+    }
+
+    pub(super) fn set_dark(&self, dark: bool) {
+        self.state().dark = dark;
     }
 
     pub(super) fn length(&self) -> usize {
@@ -176,6 +188,17 @@ impl Medium for Disk {
         Ok(OpenFile { disk: self.clone(), file: state.file.clone() })
     }
 
+    fn look(&self) -> Result<Option<OpenFile>, redb::Error> {
+        self.open().map(Some)
+    }
+
+    fn discard(&self) {
+        let mut state = self.state();
+        if state.boot == self.boot && state.power_for != Some(0) {
+            state.file = Arc::default();
+        }
+    }
+
     fn set_aside(&self) -> io::Result<String> {
         let mut state = self.state();
         if state.boot != self.boot || state.power_for == Some(0) {
@@ -203,6 +226,9 @@ impl OpenFile {
         if state.boot != self.disk.boot || state.power_for == Some(0) {
             return Err(gone());
         }
+        if state.dark {
+            return Err(io::Error::other("the disk does not answer"));
+        }
         drop(state);
         Ok(self.file.lock().expect("no panic"))
     }
@@ -210,8 +236,10 @@ impl OpenFile {
     fn change(&self, change: Change) -> io::Result<()> {
         let mut bytes = self.bytes()?;
         let mut state = self.disk.state();
-        if state.full {
-            return Err(io::ErrorKind::StorageFull.into());
+        match &mut state.room {
+            Some(0) => return Err(io::ErrorKind::StorageFull.into()),
+            Some(left) => *left -= 1,
+            None => {}
         }
         if let Some(left) = &mut state.power_for {
             *left -= 1;
@@ -242,6 +270,10 @@ impl StorageBackend for OpenFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut bytes = self.bytes()?;
+        // Some find out only now that there is no room for what they have taken, and give it to those who read all the same.
+        if self.disk.state().room == Some(0) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if !self.disk.state().lies {
             bytes.unsynced.clear();
             bytes.synced = bytes.seen.clone();

@@ -23,7 +23,8 @@ enum Step {
         writes: u64,
         seed: u64,
     },
-    Full(bool),
+    /// The disk is full after so many writes, or has room again.
+    Full(Option<u64>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -33,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Flush),
         1 => Just(Step::Kill),
         2 => (0u64..40, any::<u64>()).prop_map(|(writes, seed)| Step::PowerCut { writes, seed }),
-        1 => any::<bool>().prop_map(Step::Full),
+        2 => prop::option::of(prop_oneof![Just(0), 0u64..40]).prop_map(Step::Full),
     ]
 }
 
@@ -70,9 +71,8 @@ impl Model {
     }
 }
 
-/// An outbox that opens on a disk with power, whatever is on it.
+/// An outbox that opens on a disk with power, whatever is on it and whether it takes anything.
 fn open(disk: &Disk, limits: Limits) -> Run {
-    disk.set_full(false);
     Run::begin(disk, limits).expect("it opens or begins anew")
 }
 
@@ -86,7 +86,7 @@ fn check_order(handed: &[Waiting]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn play(steps: &[Step], lies: bool, limits: Limits) -> Result<(), TestCaseError> {
+fn play(steps: &[Step], lies: bool, ends_full: bool, limits: Limits) -> Result<(), TestCaseError> {
     let mut disk = Disk::new(lies);
     let mut run = open(&disk, limits);
     let (mut model, mut in_hand, mut all_handed) = (Model::default(), Vec::new(), Vec::new());
@@ -114,7 +114,7 @@ fn play(steps: &[Step], lies: bool, limits: Limits) -> Result<(), TestCaseError>
                 run.flush();
                 reopen = Some(disk.after_power_cut(*seed));
             }
-            Step::Full(full) => disk.set_full(*full),
+            Step::Full(room) => disk.set_room(*room),
         }
         let handed = run.handed();
         in_hand.extend(handed.iter().cloned());
@@ -125,6 +125,9 @@ fn play(steps: &[Step], lies: bool, limits: Limits) -> Result<(), TestCaseError>
             drop(run);
             model.waiting.clear();
             disk = next;
+            if lies {
+                disk.set_full(false); // What is damaged as well as full is left as it is, and its order with it.
+            }
             run = open(&disk, limits);
             (in_hand, all_handed) = (Vec::new(), Vec::new());
             if !lies {
@@ -138,9 +141,17 @@ fn play(steps: &[Step], lies: bool, limits: Limits) -> Result<(), TestCaseError>
     run.flush();
     model.acknowledge(&run);
     drop(run);
-    let mut run = open(&disk.after_power_cut(1), limits);
+    let disk = disk.after_power_cut(1);
+    disk.set_full(ends_full);
+    let mut run = open(&disk, limits);
     let left = run.drain();
     check_order(&left)?;
+    if ends_full {
+        disk.set_full(false);
+        run.flush();
+        prop_assert!(run.drain().is_empty(), "an event that went out already");
+        prop_assert_eq!((run.status().depth, run.status().problem), (0, None));
+    }
     let left: HashSet<Told> = shown(&left).into_iter().collect();
     prop_assert!(left.iter().all(|told| model.put.contains(told)), "an event that nobody has put");
     if !lies {
@@ -176,13 +187,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn honest_disk_loses_nothing(steps in prop::collection::vec(step(), 0..40), returns_space in any::<bool>()) {
-        play(&steps, false, Limits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } })?;
+    fn honest_disk_loses_nothing(
+        steps in prop::collection::vec(step(), 0..40), ends_full in any::<bool>(), returns_space in any::<bool>(),
+    ) {
+        play(&steps, false, ends_full, Limits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } })?;
     }
 
     #[test]
     fn lying_disk_never_confuses(steps in prop::collection::vec(step(), 0..40), returns_space in any::<bool>()) {
-        play(&steps, true, Limits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } })?;
+        play(&steps, true, false, Limits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } })?;
     }
 
     /// Bytes that rot: it opens or begins anew, hands nothing over twice, and saves what it can.

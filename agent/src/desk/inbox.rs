@@ -1,0 +1,71 @@
+//! What others on this machine have for the desk.
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::requests::Request;
+use super::{End, FIRST_SETTLING, Shift};
+use crate::calls::Records;
+use crate::memory::Recollection;
+
+pub(super) struct Inbox {
+    pub requests: mpsc::Receiver<Request>,
+    pub recollections: mpsc::UnboundedReceiver<Recollection>,
+    pub late: mpsc::UnboundedReceiver<Records>,
+}
+
+pub(super) enum Post {
+    Request(Request),
+    Recollection(Recollection),
+    /// What the call core knew before the agent was restarted, if the disk let it be read only now.
+    Records(Records),
+}
+
+impl Inbox {
+    /// Takes nothing out if it is given up. `None` when nobody is left who could have something.
+    pub(super) async fn next(&mut self) -> Option<Post> {
+        tokio::select! {
+            Some(request) = self.requests.recv() => Some(Post::Request(request)),
+            Some(recollection) = self.recollections.recv() => Some(Post::Recollection(recollection)),
+            Some(records) = self.late.recv() => Some(Post::Records(records)),
+            else => None,
+        }
+    }
+}
+
+impl Shift {
+    pub(super) fn on_post(&mut self, post: Post) -> Result<(), End> {
+        match post {
+            Post::Request(request) => return self.on_request(request),
+            Post::Recollection(recollection) => self.on_recollection(&recollection),
+            Post::Records(records) => self.on_late_records(records),
+        }
+        Ok(())
+    }
+
+    fn on_recollection(&mut self, recollection: &Recollection) {
+        let Some(calls) = &mut self.calls else { return };
+        let now = self.clock.now();
+        let outputs = match recollection {
+            Recollection::Legs { leg, items } => calls.learn(*leg, items.as_deref(), now),
+            Recollection::Missing { user, items, others_since } if self.settle_at.is_some() => {
+                calls.settle(user, self.session.channels(user), *others_since, items, now)
+            }
+            Recollection::Missing { .. } => return, // The session was lost again meanwhile.
+        };
+        self.perform(outputs);
+        self.release_users();
+    }
+
+    /// The calls among them are missing until they are seen, like those of a lost session.
+    fn on_late_records(&mut self, records: Records) {
+        let Some(calls) = &mut self.calls else {
+            self.records = Some(records);
+            return;
+        };
+        calls.recall(records);
+        if self.status.borrow().is_up() {
+            self.settle_at = Some(Instant::now() + FIRST_SETTLING);
+        }
+    }
+}
