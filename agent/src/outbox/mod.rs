@@ -12,6 +12,8 @@
 //!   that can be written down. New events wait in memory up to [`MEMORY_CAP`], go out behind it, and are written as soon as the
 //!   disk takes them. Only in that time can a crash lose an event; the status says so. It holds from the start on: only a folder
 //!   that is not there or somebody else's keeps the outbox from being opened.
+//! - What of the records waits in that time is bounded as well: [`pending::RECORDS`] changes, or one for each call that runs or
+//!   that the disk remembers. Beyond it, what is known of ended calls is given up; the shared table has it too.
 //! - A damaged file is set aside under another name, and what can still be read of it goes on.
 //!
 //! Not promised: that nothing is sent twice. An event whose acceptance was not written down before a crash is sent again

@@ -7,8 +7,10 @@ use shared::event::Status;
 
 use super::store::Batch;
 use super::{MEMORY_CAP, Waiting};
-use crate::calls::Changes;
+use crate::calls::{Changes, Subject};
 
+/// Changes of records that wait for a disk that refuses. With more, those that are needed least are given up.
+pub(super) const RECORDS: usize = 8_192;
 /// Events that are removed in one transaction when space is short: it frees more than it needs itself.
 const PORTION: usize = 1_000;
 
@@ -25,6 +27,8 @@ pub(super) struct Pending {
     pub since: Option<Instant>,
     /// Events up to this number were in a transaction that failed, and may have reached the disk all the same.
     pub tried: u64,
+    /// How many changes were left when some were given up last.
+    left: usize,
 }
 
 impl Pending {
@@ -75,5 +79,19 @@ impl Pending {
     /// The event that is given up first.
     fn least_worthy(&self) -> Option<usize> {
         (0..self.events.len()).min_by_key(|at| (self.events[*at].status, *at))
+    }
+
+    pub(super) fn has_many_changes(&self) -> bool {
+        self.changes.len() > RECORDS.max(2 * self.left)
+    }
+
+    /// Gives changes up: first that a record goes which is not on disk, then all about spots, which the table has as well and a
+    /// restart asks for. What stays is one for each call that runs, or whose record is on disk.
+    pub(super) fn trim_changes(&mut self, is_on_disk: impl Fn(&Subject) -> bool) {
+        self.changes.retain(|subject, text| text.is_some() || is_on_disk(subject));
+        if self.changes.len() > RECORDS {
+            self.changes.retain(|subject, _| matches!(subject, Subject::Call(_)));
+        }
+        self.left = self.changes.len();
     }
 }

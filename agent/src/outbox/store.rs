@@ -282,6 +282,17 @@ impl Store {
         })
     }
 
+    /// Whether there is a record of this.
+    pub(super) fn holds(&self, subject: &Subject) -> Result<bool, Trouble> {
+        guarded(|| {
+            let read = self.database().begin_read()?;
+            Ok(match subject {
+                Subject::Call(id) => read.open_table(CALLS)?.get(id.as_uuid().as_u128())?.is_some(),
+                Subject::Spot(key) => read.open_table(SPOTS)?.get(key.as_str())?.is_some(),
+            })
+        })
+    }
+
     /// Copies what can be read out of a damaged store, but no event that is `done`. Returns how many events it could read.
     pub(super) fn rescue(&mut self, damaged: &Self, done: impl Fn(u64) -> bool) -> Result<usize, Trouble> {
         let changes = damaged.readable_changes();

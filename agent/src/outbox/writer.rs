@@ -14,7 +14,7 @@ use super::pending::Pending;
 use super::store::{Access, Batch, Limits, Store, Trouble};
 use super::tables::Figures;
 use super::{OutboxStatus, Settled, WINDOW, Waiting};
-use crate::calls::{Changes, Records};
+use crate::calls::{Changes, Records, Subject};
 
 /// What belongs to no event may wait this long for one whose sync it can share.
 const LINGER: Duration = Duration::from_millis(100);
@@ -388,6 +388,12 @@ impl<M: Medium> Writer<M> {
     fn keep_in_memory(&mut self) {
         let dropped = self.pending.trim_events();
         self.count_dropped(&dropped);
+        if self.pending.has_many_changes() {
+            self.look();
+            let store = self.access.store();
+            let is_on_disk = |subject: &Subject| store.is_some_and(|store| store.holds(subject).unwrap_or(false));
+            self.pending.trim_changes(is_on_disk);
+        }
     }
 
     fn count_dropped(&mut self, dropped: &[u64]) {
@@ -481,5 +487,10 @@ impl<M: Medium> Writer<M> {
     #[cfg(test)]
     pub(super) fn store(&self) -> Option<&Store> {
         self.access.store()
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting_changes(&self) -> &Changes {
+        &self.pending.changes
     }
 }
