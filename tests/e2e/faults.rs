@@ -1,6 +1,7 @@
 //! What goes wrong beside a PBX, one thing at a time and all at once: nothing is lost, nothing is told twice, and no agent guesses
 //! what another one sees.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use easyconnect_tests::agent::small_disks_are_possible;
@@ -253,6 +254,24 @@ async fn calls_that_a_restart_of_the_pbx_ended_have_one_end_each() {
     assert_eq!(inbox.count(), again.len());
 }
 
+/// Fills the agent's small disk. Returns what it is filled with, and how many calls of 44 there were until it refused.
+async fn use_up_the_disk(agent: &Agent, pbx: &Pbx) -> (PathBuf, usize) {
+    let filler = agent.state_dir().join("filler");
+    let full = std::fs::write(&filler, vec![1; 8 << 20]).expect_err("the disk is full");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
+    // What the file itself has left has to be used up first.
+    let mut calls = 0;
+    while !agent.log().contains("The disk refuses events") {
+        let number = format!("+3247{calls:07}");
+        answered(pbx, &number, "44").await;
+        pbx.hang_up(&number);
+        pbx.until_idle_but("42").await;
+        calls += 1;
+        assert!(calls < 200, "the disk never refused anything");
+    }
+    (filler, calls)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
 async fn full_disk_keeps_nothing_from_the_queue() {
@@ -266,19 +285,8 @@ async fn full_disk_keeps_nothing_from_the_queue() {
     answered(&pbx, CALLER, "42").await;
     inbox.expect(&["42 ringing", "42 connected"]).await;
 
-    let filler = agent.state_dir().join("filler");
-    let full = std::fs::write(&filler, vec![1; 8 << 20]).expect_err("the disk is full");
-    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
-    // What the file itself has left has to be used up first.
-    let mut calls = 1;
-    while !agent.log().contains("The disk refuses events") {
-        let number = format!("+3247{calls:07}");
-        answered(&pbx, &number, "44").await;
-        pbx.hang_up(&number);
-        pbx.until_idle_but("42").await;
-        calls += 1;
-        assert!(calls < 200, "the disk never refused anything");
-    }
+    let (filler, more) = use_up_the_disk(&agent, &pbx).await;
+    let calls = 1 + more;
     stack.until_problem("the disk refuses events").await;
     pbx.hang_up(CALLER);
     until_whole(&inbox, calls).await;
@@ -289,6 +297,46 @@ async fn full_disk_keeps_nothing_from_the_queue() {
     pbx.hang_up(OTHER);
     until_at_rest(&stack).await;
     until_whole(&inbox, calls + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
+async fn backlog_on_a_full_disk_goes_out_when_the_queue_is_back() {
+    if !small_disks_are_possible() {
+        println!("skipped: this machine lets no process without rights mount a disk of its own");
+        return;
+    }
+    let (stack, pbx, inbox) = start().await;
+    let proxy = Proxy::start(stack.var("AWS_ENDPOINT_URL"), &[]).await;
+    let options = AgentOptions { disk: Some("8m"), ..behind(&proxy) };
+    let agent = Agent::start_with(&stack, &pbx, "one", &options).await;
+    proxy.cut();
+    answered(&pbx, CALLER, "42").await;
+    let (_, calls) = use_up_the_disk(&agent, &pbx).await;
+    pbx.hang_up(CALLER);
+    assert!(inbox.received().is_empty());
+    proxy.mend();
+    until_whole(&inbox, calls + 1).await;
+    until_at_rest(&stack).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
+async fn agent_that_starts_on_a_full_disk_works() {
+    if !small_disks_are_possible() {
+        println!("skipped: this machine lets no process without rights mount a disk of its own");
+        return;
+    }
+    let (stack, pbx, inbox) = start().await;
+    // Not even a new outbox fits.
+    let full = AgentOptions { disk: Some("4k"), ..AgentOptions::default() };
+    let agent = Agent::start_with(&stack, &pbx, "one", &full).await;
+    stack.until_problem("the disk refuses events").await;
+    answered(&pbx, CALLER, "42").await;
+    pbx.hang_up(CALLER);
+    until_whole(&inbox, 1).await;
+    until_at_rest(&stack).await;
+    assert!(!agent.log().contains("damaged"), "{}", agent.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
