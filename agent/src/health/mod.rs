@@ -10,7 +10,7 @@ mod socket;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,16 +63,7 @@ impl Listeners {
             }
         }
         let address = port.as_ref().map(TcpListener::local_addr).transpose()?;
-        let file = state_dir.join(ADDRESS_FILE);
-        // An address of an earlier run is worse than none.
-        let _ = std::fs::remove_file(&file);
-        if let Some(address) = address
-            && let Err(error) = std::fs::write(&file, format!("{address}\n"))
-        {
-            // It is a convenience, and a full disk must not keep the agent from the calls.
-            warn!("The address of the health port cannot be written to {}: {error}", file.display());
-            let _ = std::fs::remove_file(&file);
-        }
+        write_address(&state_dir.join(ADDRESS_FILE), address);
         Ok(Self { port, address, socket, state_dir })
     }
 
@@ -109,6 +100,17 @@ impl Listeners {
         }
         socket::remove(&self.state_dir);
         let _ = std::fs::remove_file(self.state_dir.join(ADDRESS_FILE));
+    }
+}
+
+/// It is a convenience, and a full disk must not keep the agent from the calls. An address of an earlier run is worse than none.
+fn write_address(file: &Path, address: Option<SocketAddr>) {
+    let _ = std::fs::remove_file(file);
+    if let Some(address) = address
+        && let Err(error) = std::fs::write(file, format!("{address}\n"))
+    {
+        warn!("The address of the health port cannot be written to {}: {error}", file.display());
+        let _ = std::fs::remove_file(file);
     }
 }
 
@@ -199,4 +201,23 @@ fn line(event: &CallEvent) -> Bytes {
     let mut line = serde_json::to_vec(event).unwrap_or_default();
     line.push(b'\n');
     line.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_is_told_if_the_disk_lets_it_and_never_an_old_one() {
+        let folder = std::env::temp_dir().join(format!("easyconnect-health-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).expect("a folder");
+        let file = folder.join(ADDRESS_FILE);
+        write_address(&file, Some(([127, 0, 0, 1], 9870).into()));
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), "127.0.0.1:9870\n");
+        write_address(&file, None);
+        assert!(!file.exists());
+        std::fs::create_dir(&file).expect("something that cannot be written to");
+        write_address(&file, Some(([127, 0, 0, 1], 9870).into()));
+        std::fs::remove_dir_all(&folder).expect("the folder is removed");
+    }
 }
