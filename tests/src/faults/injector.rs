@@ -18,8 +18,12 @@ use crate::pbx::monitors;
 use crate::proxy::Proxy;
 use crate::{Agent, AgentOptions, eventually_within};
 
-/// An agent that went through an outage of the cloud waits before it tries again: as long as the outage was, up to ten seconds.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(12);
+/// An agent that went through an outage of the cloud waits before it tries again: as long as the outage was, up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// What it needs to send what has waited.
+const CATCHES_UP_WITHIN: Duration = Duration::from_secs(2);
+/// In the beginning nothing goes wrong for so long, so that both agents see some calls from beginning to end.
+const FIRST_QUIET: Duration = Duration::from_secs(10);
 const REDIALS_WITHIN: Duration = Duration::from_secs(90);
 
 /// How many faults there were, by kind.
@@ -53,19 +57,34 @@ impl fmt::Display for Injected {
 pub(super) struct View {
     pub tls: bool,
     frozen: AtomicBool,
-    /// Since when its way to the cloud is open.
-    reaches_cloud_since: Mutex<Option<Instant>>,
+    cloud: Mutex<Reach>,
+}
+
+/// An agent's way to the cloud.
+#[derive(Clone, Copy, Debug)]
+enum Reach {
+    OutSince(Instant),
+    /// From then on what it says is heard at once.
+    WellFrom(Instant),
 }
 
 impl View {
     /// Whether the agent itself is well and has been for long enough; its PBX session is the simulator's to tell.
     pub(super) fn is_well(&self) -> bool {
-        let since = *self.reaches_cloud_since.lock().expect("no panic");
-        !self.frozen.load(Ordering::SeqCst) && since.is_some_and(|since| since.elapsed() > RECOVERS_WITHIN)
+        let reach = *self.cloud.lock().expect("no panic");
+        !self.frozen.load(Ordering::SeqCst) && matches!(reach, Reach::WellFrom(from) if from <= Instant::now())
     }
 
-    fn cloud_is(&self, reachable: bool) {
-        *self.reaches_cloud_since.lock().expect("no panic") = reachable.then(Instant::now);
+    fn cloud_is_out(&self) {
+        *self.cloud.lock().expect("no panic") = Reach::OutSince(Instant::now());
+    }
+
+    fn cloud_is_back(&self) {
+        let mut reach = self.cloud.lock().expect("no panic");
+        if let Reach::OutSince(since) = *reach {
+            let pause = since.elapsed().min(LONGEST_PAUSE);
+            *reach = Reach::WellFrom(Instant::now() + pause + CATCHES_UP_WITHIN);
+        }
     }
 }
 
@@ -84,7 +103,8 @@ impl Site {
         let proxy = way(&scene.stack).await;
         let options = AgentOptions { aws_endpoint: Some(proxy.url()), ..options };
         let agent = Agent::spawn(&scene.stack, &scene.pbx, name, &options);
-        let view = View { tls, frozen: AtomicBool::new(false), reaches_cloud_since: Mutex::new(Some(Instant::now())) };
+        let cloud = Mutex::new(Reach::WellFrom(Instant::now()));
+        let view = View { tls, frozen: AtomicBool::new(false), cloud };
         Self { name, view: Arc::new(view), proxy, options, agent }
     }
 
@@ -119,6 +139,7 @@ pub(super) async fn trouble(
 ) -> (Site, Injected) {
     let mut injected = Injected::default();
     let longest = longest_outage.as_millis() as u64;
+    pause(FIRST_QUIET, &mut stopped).await;
     loop {
         let millis = |choices: &mut StdRng, most: u64| Duration::from_millis(choices.random_range(0..=most));
         // So long that mostly one of the two agents is well.
@@ -177,7 +198,7 @@ pub(super) async fn trouble(
                 }
             }
             79..91 => {
-                site.view.cloud_is(false);
+                site.view.cloud_is_out();
                 if kind % 2 == 0 {
                     site.proxy.cut();
                     injected.count("cloud out of reach");
@@ -187,15 +208,15 @@ pub(super) async fn trouble(
                 }
                 pause(long, &mut stopped).await;
                 site.proxy.mend();
-                site.view.cloud_is(true);
+                site.view.cloud_is_back();
             }
             _ => {
-                site.view.cloud_is(false);
+                site.view.cloud_is_out();
                 site.proxy.throttle();
                 injected.count("cloud throttles");
                 pause(long, &mut stopped).await;
                 site.proxy.mend();
-                site.view.cloud_is(true);
+                site.view.cloud_is_back();
             }
         }
     }
