@@ -9,6 +9,9 @@ use shared::ids::CallId;
 
 use super::names::Spot;
 
+/// Two agents' ideas of the cloud's time differ by less.
+const AGENTS_DIFFER_BY: SignedDuration = SignedDuration::from_secs(1);
+
 /// The PBX's stable object id of a user or queue.
 pub type UserGuid = Arc<str>;
 
@@ -203,6 +206,12 @@ impl Waiting {
 
     pub(super) fn begins_ended(&self) -> bool {
         self.first_state().is_some_and(|state| state.phase.is_over())
+    }
+
+    /// Whether the leg was there before this moment, in milliseconds, on the clock of another agent: it was seen by then, or it has been
+    /// running for too long to have begun later.
+    pub(super) fn began_before(&self, moment: i64) -> bool {
+        self.since.as_millisecond() < moment || (self.start() + AGENTS_DIFFER_BY).as_millisecond() < moment
     }
 
     pub(super) fn has_ended(&self) -> bool {

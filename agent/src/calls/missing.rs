@@ -38,7 +38,7 @@ impl Calls {
         now: Timestamp,
     ) -> Vec<Output> {
         let mut out = Vec::new();
-        self.learn_items(user, items, now);
+        self.learn_items(user, items, now, &mut out);
         let seen = self.calls.values().filter(|call| call.user == *user && call.missing_since.is_none()).count();
         let gone = channels.is_none_or(|channels| u64::from(channels) <= seen as u64);
         let missing: BTreeMap<CallId, Timestamp> = self
@@ -57,8 +57,8 @@ impl Calls {
         out
     }
 
-    /// Takes over what agents wrote down about a user's calls, and forgets silently the missing ones whose end is among it.
-    pub(super) fn learn_items(&mut self, user: &UserGuid, items: &[LegItem], now: Timestamp) {
+    /// Takes over what agents wrote down about a user's calls, and lets go of the missing ones whose end is among it.
+    pub(super) fn learn_items(&mut self, user: &UserGuid, items: &[LegItem], now: Timestamp, out: &mut Vec<Output>) {
         let watched_since = self.watched.get(user).copied().unwrap_or(self.session_since);
         for item in items {
             self.names.learn(user, item, watched_since, now);
@@ -67,8 +67,14 @@ impl Calls {
             let goes_on = |id: &CallId| item.live == Some(*id);
             let ended: HashSet<CallId> = (0..item.ended).map(name).chain(item.last_ended).collect();
             for id in ended.into_iter().filter(|id| !goes_on(id)) {
-                if self.calls.get(&id).is_some_and(|call| call.missing_since.is_some()) {
-                    self.forget(id, now);
+                if self.calls.get(&id).is_none_or(|call| call.missing_since.is_none()) {
+                    continue;
+                }
+                if item.last_ended == Some(id) {
+                    self.forget(id, now); // Whoever wrote that has told it.
+                } else {
+                    // Something has ended here, but another agent may have named it otherwise. An end that is told twice is heard once.
+                    self.end(id, now, true, out);
                 }
             }
         }

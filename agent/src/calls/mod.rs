@@ -179,7 +179,7 @@ impl Calls {
         let Some(leg) = self.legs.get(&id) else { return out };
         let user = leg.user.clone();
         let items: Vec<LegItem> = items.unwrap_or_default().iter().map(|item| before_end_of(leg, item)).collect();
-        self.learn_items(&user, &items, now);
+        self.learn_items(&user, &items, now, &mut out);
         self.place(id, now, &mut out);
         out
     }
@@ -447,7 +447,7 @@ fn before_end_of(leg: &Leg, item: &LegItem) -> LegItem {
     let mut item = item.clone();
     if let Place::Waiting(waiting) = &leg.place
         && !waiting.begins_ended()
-        && item.last_ended_at.is_some_and(|ended_at| ended_at > waiting.since.as_millisecond())
+        && item.last_ended_at.is_some_and(|ended_at| waiting.began_before(ended_at))
         && leg
             .spot(waiting)
             .is_some_and(|spot| *spot.conference == *item.conference && spot.direction == item.direction)

@@ -103,6 +103,27 @@ fn end_that_another_agent_wrote_down_is_not_told_again() {
 }
 
 #[test]
+fn call_that_another_agent_named_otherwise_has_its_end() {
+    let mut table = Table::default();
+    let (mut old, mut young) = (core(), core());
+    // The note about the alias is late, so that the young agent cannot know the call's name.
+    let first = table.play(&mut old, 0.0, vec![leg(1, 129).conf("c2"), leg(1, 133), leg(1, 133).conf("c1")]);
+    young.session_started(at(4.0));
+    young.watching(guid(PHONE), at(4.1));
+    young.report(&guid(PHONE), leg(9, 133).conf("c1").running(5), at(5.0));
+    let told = young.learn(LegId { session: 1, user: 1, call: 9 }, Some(&[]), at(5.1));
+    assert!(ids(&told).is_disjoint(&ids(&first)));
+
+    young.session_lost(at(6.0));
+    table.play(&mut old, 7.0, vec![leg(1, 134).del()]);
+    young.session_started(at(8.0));
+    let ended = young.settle(&guid(PHONE), Some(0), Some(at(0.0)), &table.0, at(9.0));
+    assert_eq!(events(&ended)[0].call_id(), events(&told)[0].call_id(), "{}", show(&ended));
+    assert_eq!(events(&ended)[0].status(), Status::Disconnected);
+    assert_eq!(young.live_calls(), 0);
+}
+
+#[test]
 fn end_of_a_call_that_came_to_the_same_conference_is_not_the_end_of_the_first_one() {
     let mut table = Table::default();
     let mut calls = core();
@@ -129,6 +150,22 @@ fn call_found_alive_whose_end_is_written_down_before_it_has_its_name_keeps_its_n
     first.extend(table.play(&mut old, 5.2, vec![leg(1, 7).del()]));
     let mut second = young.report(&guid(PHONE), leg(9, 7).del(), at(5.3));
     second.extend(young.learn(LegId { session: 1, user: 1, call: 9 }, Some(&table.0), at(5.5)));
+    assert_eq!(ids(&second), ids(&first), "{}\n{}", show(&first), show(&second));
+}
+
+#[test]
+fn call_found_alive_is_the_one_that_ends_right_then_whichever_clock_is_ahead() {
+    let mut table = Table::default();
+    let (mut old, mut young) = (core(), core());
+    let mut first = table.play(&mut old, 0.0, vec![leg(1, 1).conf("c1"), leg(1, 5)]);
+    young.session_started(at(5.0));
+    young.watching(guid(PHONE), at(5.1));
+    // It was found before it ended, but this agent's clock is ahead by some hundred milliseconds.
+    first.extend(table.play(&mut old, 5.2, vec![leg(1, 7).del()]));
+    let mut second = young.report(&guid(PHONE), leg(9, 5).conf("c1").running(5), at(5.4));
+    second.extend(young.report(&guid(PHONE), leg(9, 7).del(), at(5.5)));
+    second.extend(young.learn(LegId { session: 1, user: 1, call: 9 }, Some(&table.0), at(5.6)));
+    second.retain(|output| matches!(output, Output::Event(_)));
     assert_eq!(ids(&second), ids(&first), "{}\n{}", show(&first), show(&second));
 }
 
