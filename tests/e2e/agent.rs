@@ -56,6 +56,20 @@ async fn garbage_and_half_frames_are_survived() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn name_of_any_characters_passes_the_queues() {
+    let (stack, pbx, inbox) = tokio::join!(Stack::start(), Pbx::start(), Inbox::start());
+    let _agent = Agent::start(&stack, &pbx, "one").await;
+    stack.subscribe(&inbox).await;
+    // SQS refuses a message that has the second one as it is.
+    let name = "\u{1f4de} \u{ffff} <Zoë> \u{202e}";
+    pbx.control("/call", &json!({"from": CALLER, "to": "42", "name": name}));
+    pbx.until_leg("42", "alerting").await;
+    pbx.hang_up(CALLER);
+    let events = inbox.expect(&["42 ringing", "42 disconnected"]).await;
+    assert_eq!(events[0]["fromName"], name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopped_agent_hands_over_what_it_has_and_takes_leave() {
     let (stack, pbx, inbox) = tokio::join!(Stack::start(), Pbx::start(), Inbox::start());
     let mut agent = Agent::start(&stack, &pbx, "one").await;
