@@ -57,6 +57,18 @@ impl Calls {
         out
     }
 
+    /// Whether a leg that waits for its name was there before the end of which this item tells.
+    fn has_found(&self, user: &UserGuid, item: &LegItem) -> bool {
+        let Some(ended_at) = item.last_ended_at else { return false };
+        self.waiting_legs().any(|(id, waiting)| {
+            let spot = self.legs.get(&id).and_then(|leg| leg.spot(waiting));
+            let is_there = spot.is_some_and(|spot| {
+                spot.user == *user && *spot.conference == *item.conference && spot.direction == item.direction
+            });
+            is_there && !waiting.begins_ended() && waiting.began_before(ended_at)
+        })
+    }
+
     /// Takes over what agents wrote down about a user's calls, and lets go of the missing ones whose end is among it.
     pub(super) fn learn_items(&mut self, user: &UserGuid, items: &[LegItem], now: Timestamp, out: &mut Vec<Output>) {
         let watched_since = self.watched.get(user).copied().unwrap_or(self.session_since);
@@ -64,7 +76,8 @@ impl Calls {
             self.names.learn(user, item, watched_since, now);
             let name = |n| CallId::of_conference(&self.origin.pbx_id, user, &item.conference, item.direction, n);
             // Another call that came to this conference counts as well when it ends, while the first one goes on.
-            let goes_on = |id: &CallId| item.live == Some(*id);
+            let is_found = item.last_ended.filter(|_| self.has_found(user, item));
+            let goes_on = |id: &CallId| item.live == Some(*id) || is_found == Some(*id);
             let ended: HashSet<CallId> = (0..item.ended).map(name).chain(item.last_ended).collect();
             for id in ended.into_iter().filter(|id| !goes_on(id)) {
                 if self.calls.get(&id).is_none_or(|call| call.missing_since.is_none()) {

@@ -178,8 +178,7 @@ impl Calls {
         let mut out = Vec::new();
         let Some(leg) = self.legs.get(&id) else { return out };
         let user = leg.user.clone();
-        let items: Vec<LegItem> = items.unwrap_or_default().iter().map(|item| before_end_of(leg, item)).collect();
-        self.learn_items(&user, &items, now, &mut out);
+        self.learn_items(&user, items.unwrap_or_default(), now, &mut out);
         self.place(id, now, &mut out);
         out
     }
@@ -283,6 +282,9 @@ impl Calls {
         let spot = leg.spot(&waiting);
         let peer = leg.peer.clone();
         leg.conference = spot.as_ref().map(|spot| spot.conference.clone());
+        if let Some(spot) = spot.as_ref().filter(|_| !waiting.begins_ended()) {
+            self.names.reopen(spot, |ended_at| waiting.began_before(ended_at));
+        }
         let live = spot.as_ref().and_then(|spot| self.live_call(spot, parked));
         if live.is_none() && waiting.begins_ended() && spot.as_ref().is_some_and(|spot| self.names.ended(spot) > 0) {
             if waiting.has_last() {
@@ -439,26 +441,6 @@ impl Calls {
         }
         Some(call)
     }
-}
-
-/// The item as it was before the end of the leg's own call, when another agent has written down that end while the leg, which was found
-/// alive, waited for its name: calls of one user in one conference do not overlap.
-fn before_end_of(leg: &Leg, item: &LegItem) -> LegItem {
-    let mut item = item.clone();
-    if let Place::Waiting(waiting) = &leg.place
-        && !waiting.begins_ended()
-        && item.last_ended_at.is_some_and(|ended_at| waiting.began_before(ended_at))
-        && leg
-            .spot(waiting)
-            .is_some_and(|spot| *spot.conference == *item.conference && spot.direction == item.direction)
-    {
-        item.ended = item.ended.saturating_sub(1);
-        item.begun.pop();
-        item.live = item.live.or(item.last_ended);
-        item.last_ended = None;
-        item.last_ended_at = None;
-    }
-    item
 }
 
 fn leg_is_parked(leg: &Leg) -> bool {

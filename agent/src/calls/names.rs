@@ -39,6 +39,9 @@ pub(super) struct Knowledge {
     last_ended: Option<CallId>,
     #[serde(default)]
     last_ended_at: Option<i64>,
+    /// The same moment, if this agent knows of that end from another one only.
+    #[serde(skip)]
+    heard_to_end_at: Option<i64>,
     live: Option<CallId>,
     touched: Timestamp,
     /// It is among those that may be forgotten.
@@ -116,6 +119,7 @@ impl Names {
             known.ended = count;
             known.last_ended = Some(call);
             known.last_ended_at = Some(now.as_millisecond());
+            known.heard_to_end_at = None;
             known.begun.push_back(begun.as_millisecond());
             if known.begun.len() > LATEST {
                 known.begun.pop_front();
@@ -123,6 +127,21 @@ impl Names {
         }
         known.touched = now;
         self.may_forget(spot);
+    }
+
+    /// Takes back the end of the latest call, of which another agent has told, when a leg of it was found alive and waits for its name:
+    /// calls of one user in one conference do not overlap, so a leg that was there before an end belongs to that call.
+    pub(super) fn reopen(&mut self, spot: &Spot, was_there_before: impl Fn(i64) -> bool) {
+        if let Some(known) = self.spots.get_mut(spot)
+            && known.live.is_none()
+            && known.heard_to_end_at.take().is_some_and(was_there_before)
+        {
+            known.live = known.last_ended.take();
+            known.last_ended_at = None;
+            known.ended = known.ended.saturating_sub(1);
+            known.begun.pop_back();
+            self.changed.insert(spot.clone());
+        }
     }
 
     /// A spot without a live call may be forgotten when there are too many.
@@ -160,6 +179,7 @@ impl Names {
             known.ended = ended;
             known.last_ended = item.last_ended.filter(|_| own == 0);
             known.last_ended_at = item.last_ended_at.filter(|_| own == 0);
+            known.heard_to_end_at = known.last_ended_at;
             known.begun = item.begun.iter().copied().filter(|begun| *begun < watched_since.as_millisecond()).collect();
             if known.live.is_some() && known.live == item.last_ended {
                 known.live = None;

@@ -154,6 +154,30 @@ fn call_found_alive_whose_end_is_written_down_before_it_has_its_name_keeps_its_n
 }
 
 #[test]
+fn call_found_alive_keeps_its_name_when_its_end_is_learned_with_another_leg() {
+    let mut table = Table::default();
+    let (mut old, mut young) = (core(), core());
+    let both = vec![leg(1, 129).conf("c1"), leg(1, 132), leg(2, 129).conf("c2"), leg(2, 132)];
+    let mut first = table.play(&mut old, 0.0, both);
+    young.session_started(at(4.0));
+    young.watching(guid(PHONE), at(4.5));
+    // The young agent finds two calls of one user, of which one ends right then.
+    young.report(&guid(PHONE), leg(8, 132).conf("c2").running(5), at(5.0));
+    young.report(&guid(PHONE), leg(9, 132).conf("c1").running(5), at(5.0));
+    first.extend(table.play(&mut old, 5.1, vec![leg(1, 134).del()]));
+    let mut second = young.report(&guid(PHONE), leg(9, 134).del(), at(5.1));
+    for call in [8, 9] {
+        second.extend(young.learn(LegId { session: 1, user: 1, call }, Some(&table.0), at(5.2)));
+    }
+    assert!(ids(&second).is_subset(&ids(&first)), "{}\n{}", show(&first), show(&second));
+    assert_eq!(young.live_calls(), 1);
+    // The end is counted once, so that the next call of this conference has one name, too.
+    let again = || vec![leg(3, 129).conf("c1"), leg(3, 132)];
+    let (first, second) = (table.play(&mut old, 6.0, again()), table.play(&mut young, 6.0, again()));
+    assert_eq!(ids(&first), ids(&second));
+}
+
+#[test]
 fn call_found_alive_is_the_one_that_ends_right_then_whichever_clock_is_ahead() {
     let mut table = Table::default();
     let (mut old, mut young) = (core(), core());
