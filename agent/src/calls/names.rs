@@ -134,10 +134,10 @@ impl Names {
     pub(super) fn reopen(&mut self, spot: &Spot, was_there_before: impl Fn(i64) -> bool) {
         if let Some(known) = self.spots.get_mut(spot)
             && known.live.is_none()
-            && known.heard_to_end_at.take().is_some_and(was_there_before)
+            && known.heard_to_end_at.is_some_and(was_there_before)
         {
             known.live = known.last_ended.take();
-            known.last_ended_at = None;
+            (known.last_ended_at, known.heard_to_end_at) = (None, None);
             known.ended = known.ended.saturating_sub(1);
             known.begun.pop_back();
             self.changed.insert(spot.clone());
