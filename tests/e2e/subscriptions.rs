@@ -182,6 +182,12 @@ async fn poller_sees_each_event_once_and_in_order() {
     assert_eq!(filtered.body["events"].as_array().map(Vec::len), Some(1));
     let none = api.get(&format!("/events?after={cursor}")).await.ok();
     assert_eq!((&none.body["events"], none.text("cursor")), (&json!([]), cursor.as_str()));
+    let ahead = api.get("/events?after=9999999999999999999").await.ok();
+    assert_eq!((&ahead.body["events"], ahead.text("cursor")), (&json!([]), cursor.as_str()));
+    for made_up in ["newest", "-1", "%2B5", "10000000000000000000"] {
+        let refusal = api.get(&format!("/events?after={made_up}")).await.refused(400, "invalid_request");
+        assert!(refusal.text("message").contains("`after`"), "{}", refusal.body);
+    }
     let sample = api.get("/events/sample").await.ok();
     assert_eq!(sample.body.as_array().map(Vec::len), Some(3));
 }

@@ -118,9 +118,6 @@ impl Incoming {
         let Some(text) = self.param(name) else { return Ok(None) };
         match text.parse() {
             Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            _ if most == u64::MAX => {
-                Err(ApiError::invalid(format!("Query parameter `{name}` takes the `cursor` of the answer before.")))
-            }
             _ => {
                 Err(ApiError::invalid(format!("Query parameter `{name}` takes a whole number from {least} to {most}.")))
             }

@@ -30,6 +30,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(50);
 const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 /// Events that one request looks at while it searches for wanted ones.
 const MOST_LOOKED_AT: u64 = 1_000;
+/// Digits of a cursor: each number of so many fits into 64 bits.
+const MOST_DIGITS: usize = 19;
 const PARAMS: [&str; 10] = [
     "after",
     "limit",
@@ -58,7 +60,9 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
 
     let mut after = match request.param("after") {
         Some("latest") => in_time(context.state.feed_length()).await?,
-        _ => request.whole("after", 0, u64::MAX)?.unwrap_or(0),
+        // One that lies ahead is another stack's, and nothing would ever come after it.
+        Some(cursor) => number_of(cursor)?.min(in_time(context.state.feed_length()).await?),
+        None => 0,
     };
     let mut found: Vec<CallEvent> = Vec::new();
     let (mut pause, mut looked_at) = (FIRST_LOOK, 0);
@@ -87,6 +91,15 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     }
     let events: Vec<ExtendedEvent<'_>> = found.iter().map(ExtendedEvent::from).collect();
     Ok(json(StatusCode::OK, &json!({"events": events, "cursor": after.to_string()})))
+}
+
+/// The event with which the answer before ended.
+fn number_of(cursor: &str) -> Result<u64, ApiError> {
+    let all_digits = cursor.len() <= MOST_DIGITS && cursor.bytes().all(|byte| byte.is_ascii_digit());
+    let number = cursor.parse().ok().filter(|_| all_digits);
+    number.ok_or_else(|| {
+        ApiError::invalid("Query parameter `after` takes the `cursor` of the answer before, or `latest`.")
+    })
 }
 
 /// One event of each status, with everything that it can have.
