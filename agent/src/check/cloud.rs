@@ -19,10 +19,10 @@ use crate::config::Config;
 
 pub(super) const HOPS: [&str; 10] = [
     "aws-region",
-    route::HOPS[0],
-    route::HOPS[1],
-    route::HOPS[2],
-    route::HOPS[3],
+    "aws-dns",
+    "aws-tcp",
+    "aws-proxy",
+    "aws-tls",
     "aws-credentials",
     "clock",
     "sqs-events",
@@ -38,37 +38,30 @@ const OFF_NOTABLY: SignedDuration = SignedDuration::from_secs(5);
 type Probed = Result<(), ProbeError>;
 
 pub(super) async fn check(config: &Config, report: &mut Report) {
+    go(config, report).await;
+    report.skip_rest(&HOPS);
+}
+
+/// Ends where nothing behind a broken hop can be tried.
+async fn go(config: &Config, report: &mut Report) {
     let hop = report.begin("aws-region");
     let location = match config.aws.location() {
         Ok(location) => location,
         Err(error) => {
-            report.broken(hop, error.to_string(), "change the setting that the text names");
-            return report.skip(&HOPS[1..]);
+            return report.broken(hop, error.to_string(), "change the setting that the text names");
         }
     };
     let sdk = aws::without_retries(&aws::sdk_config(location).await);
-    if !judge_region(&sdk, config, report, hop) {
-        return report.skip(&HOPS[1..]);
-    }
-    if !route::check(config, &sdk, report).await {
-        return report.skip(&HOPS[5..]);
+    if !judge_region(&sdk, config, report, hop) || !route::check(config, &sdk, report).await {
+        return;
     }
     let hop = report.begin("aws-credentials");
     let credentials_fix = account::credentials_fix(&config.aws);
     let expiry = match account::credentials(&sdk, &config.aws).await {
         Ok(Ok(expiry)) => expiry,
-        Ok(Err(error)) => {
-            report.broken(hop, account::explain(&error), credentials_fix);
-            return report.skip(&HOPS[6..]);
-        }
-        Err(Lacking::Unreadable { cause, fix }) => {
-            report.broken(hop, cause, fix);
-            return report.skip(&HOPS[6..]);
-        }
-        Err(_) => {
-            report.broken(hop, "there are none", credentials_fix);
-            return report.skip(&HOPS[6..]);
-        }
+        Ok(Err(error)) => return report.broken(hop, account::explain(&error), credentials_fix),
+        Err(Lacking::Unreadable { cause, fix }) => return report.broken(hop, cause, fix),
+        Err(_) => return report.broken(hop, "there are none", credentials_fix),
     };
 
     // Whether AWS knows the credentials, and what time it is there, only its answers tell.
@@ -99,7 +92,7 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
         // A signature with a wrong time is a wrong signature.
         Some(_) if is_off => {
             judge_clock(ahead, report, clock_hop);
-            report.skip(&[hop.name()]);
+            report.skip(hop.name());
         }
         Some(error) => {
             report.broken(hop, error.to_string(), credentials_fix);
@@ -207,9 +200,7 @@ fn judge_clock(ahead: Option<SignedDuration>, report: &mut Report, hop: Trial) {
 fn judge(probed: Option<Probed>, setting: &str, rights: &str, report: &mut Report, hop: Trial) {
     let error = match probed {
         Some(Ok(())) => return report.good(hop, rights),
-        Some(Err(error)) if matches!(error.fault, Fault::Credentials | Fault::Clock) => {
-            return report.skip(&[hop.name()]);
-        }
+        Some(Err(error)) if matches!(error.fault, Fault::Credentials | Fault::Clock) => return report.skip(hop.name()),
         Some(Err(error)) => error,
         None => {
             let detail = format!("no answer within {} s", WITHIN.as_secs());

@@ -41,9 +41,9 @@ pub async fn run(file: &Path, json: bool) -> u8 {
         }
         Err((detail, fix)) => {
             report.broken(hop, detail, fix);
-            report.skip(&pbx::HOPS);
-            report.skip(&cloud::HOPS);
-            report.skip(&["disk"]);
+            report.skip_rest(&pbx::HOPS);
+            report.skip_rest(&cloud::HOPS);
+            report.skip("disk");
             EXIT_BAD_CONFIG
         }
     };

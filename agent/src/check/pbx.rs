@@ -17,7 +17,7 @@ use crate::pbx::frames::Frame;
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
-use crate::pbx::tls::{self, Untrusted};
+use crate::tls::{self, Untrusted};
 
 pub(super) const HOPS: [&str; 8] = ["dns", "tcp", "tls", "websocket", "login", "api", "group", "pbx-id"];
 
@@ -28,18 +28,18 @@ const GROUP_SIZE: usize = 50;
 const EXPIRES_SOON_DAYS: i64 = 30;
 
 pub(super) async fn check(config: &Config, report: &mut Report) {
-    let done = go(config, report).await;
-    report.skip(&HOPS[done..]);
+    go(config, report).await;
+    report.skip_rest(&HOPS);
 }
 
-/// Returns how many hops were tried.
-async fn go(config: &Config, report: &mut Report) -> usize {
+/// Ends at the first hop that is broken.
+async fn go(config: &Config, report: &mut Report) {
     let dialer = match dialer(config) {
         Ok(dialer) => dialer,
         Err(error) => {
             let hop = report.begin("dns");
             report.broken(hop, format!("{error:#}"), "correct the table `pbx` of the configuration");
-            return 1;
+            return;
         }
     };
     let (host, port) = (dialer.host().to_owned(), dialer.port());
@@ -50,7 +50,7 @@ async fn go(config: &Config, report: &mut Report) -> usize {
         Err(error) => {
             let fix = "correct the host of `pbx.url`, or make this machine's DNS (or /etc/hosts) know it";
             report.broken(hop, format!("{error:#}"), fix);
-            return 1;
+            return;
         }
     };
     let list: BTreeSet<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
@@ -64,7 +64,7 @@ async fn go(config: &Config, report: &mut Report) -> usize {
                 "correct host and port of `pbx.url`, and let this machine reach port {port} of the PBX (firewall)"
             );
             report.broken(hop, format!("{error:#}"), fix);
-            return 2;
+            return;
         }
     };
     report.good(hop, format!("port {port} is open"));
@@ -83,7 +83,7 @@ async fn go(config: &Config, report: &mut Report) -> usize {
                     );
                 }
             }
-            return 3;
+            return;
         }
     };
     match &secured.certificate {
@@ -101,7 +101,7 @@ async fn go(config: &Config, report: &mut Report) -> usize {
         Err(error) => {
             let fix = "correct the path of `pbx.url`; it is /PBX0/APPS/websocket on most boxes, and the port is that of the PBX's web server";
             report.broken(hop, format!("{error:#}"), fix);
-            return 4;
+            return;
         }
     };
     report.good(hop, dialer.url.path());
@@ -112,7 +112,7 @@ async fn go(config: &Config, report: &mut Report) -> usize {
                    `pbx.password_file`) its password";
         report.broken(hop, format!("{error:#}"), fix);
         link.close().await;
-        return 5;
+        return;
     }
     report.good(hop, format!("as App object {}", dialer.app));
 
@@ -125,14 +125,14 @@ async fn go(config: &Config, report: &mut Report) -> usize {
             let fix =
                 format!("set the check mark RCC under \"Grant access to APIs\" of the App object `{}`", config.pbx.app);
             report.broken(hop, format!("{error:#}"), fix);
-            return 6;
+            return;
         }
     };
     report.good(hop, "RCC is granted; the agent needs no other API");
 
     let hop = report.begin("group");
     if !judge_users(&session, config, report, hop) {
-        return 7;
+        return;
     }
 
     let hop = report.begin("pbx-id");
@@ -147,7 +147,6 @@ async fn go(config: &Config, report: &mut Report) -> usize {
             "set `pbx.id` to one short name, the same for all agents of this PBX",
         ),
     }
-    8
 }
 
 fn dialer(config: &Config) -> anyhow::Result<Dialer> {

@@ -86,12 +86,19 @@ impl Report {
         self.add(trial.ended(State::Broken, detail.into(), Some(fix.into())));
     }
 
-    /// Marks hops that need a broken one.
-    pub(super) fn skip(&mut self, hops: &[&'static str]) {
+    /// Marks a hop that needs the broken one before it.
+    pub(super) fn skip(&mut self, hop: &'static str) {
         let broken = self.hops.iter().rev().find(|hop| hop.state == State::Broken);
         let detail = broken.map_or_else(String::new, |hop| format!("needs {}", hop.hop));
+        self.add(Hop { hop, state: State::Skipped, detail, fix: None, ms: None });
+    }
+
+    /// Marks those of these hops that nobody has come to.
+    pub(super) fn skip_rest(&mut self, hops: &[&'static str]) {
         for hop in hops {
-            self.add(Hop { hop, state: State::Skipped, detail: detail.clone(), fix: None, ms: None });
+            if self.hops.iter().all(|known| known.hop != *hop) {
+                self.skip(hop);
+            }
         }
     }
 
@@ -153,9 +160,9 @@ mod tests {
         assert!(!report.is_broken());
         let tls = report.begin("tls");
         report.broken(tls, "expired", "renew it");
-        report.skip(&["login"]);
+        report.skip_rest(&["dns", "tcp", "tls", "login", "api"]);
         assert!(report.is_broken());
-        let last = report.hops.last().expect("a hop");
-        assert_eq!((last.state, last.detail.as_str(), last.ms), (State::Skipped, "needs tls", None));
+        let skipped: Vec<_> = report.hops[3..].iter().map(|hop| (hop.hop, hop.state, &*hop.detail, hop.ms)).collect();
+        assert_eq!(skipped, ["login", "api"].map(|hop| (hop, State::Skipped, "needs tls", None)));
     }
 }

@@ -19,9 +19,7 @@ use super::report::Report;
 use super::within;
 use crate::config::{Aws, Config};
 use crate::dial::{self, Stream};
-use crate::pbx::tls::{self, Untrusted};
-
-pub(super) const HOPS: [&str; 4] = ["aws-dns", "aws-tcp", "aws-proxy", "aws-tls"];
+use crate::tls::{self, Untrusted};
 
 /// Longer is no answer of a proxy.
 const LONGEST_HEAD: usize = 16 << 10;
@@ -56,24 +54,15 @@ fn place(uri: &Uri) -> Option<Place> {
     Some((uri.host()?.trim_matches(['[', ']']).to_owned(), port))
 }
 
-/// Returns whether requests can pass.
+/// Goes as far as requests come. Returns whether they arrive.
 pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report) -> bool {
-    let passed = go(config, sdk, report).await;
-    if let Err(tried) = passed {
-        report.skip(&HOPS[tried..]);
-    }
-    passed.is_ok()
-}
-
-/// Fails with the number of hops that were tried.
-async fn go(config: &Config, sdk: &SdkConfig, report: &mut Report) -> Result<(), usize> {
     let hop = report.begin("aws-dns");
     let mut targets: BTreeMap<Place, Target> = BTreeMap::new();
     for url in aws::destinations(sdk).await {
         let Some(target) = url.and_then(|url| Target::of(&url, &config.aws)) else {
             let fix = "correct `aws.region` and, if it is set, `aws.endpoint_url`";
             report.broken(hop, "these settings name no place where AWS could be", fix);
-            return Err(1);
+            return false;
         };
         targets.insert(target.place.clone(), target);
     }
@@ -92,7 +81,7 @@ async fn go(config: &Config, sdk: &SdkConfig, report: &mut Report) -> Result<(),
                      it, set `aws.proxy`"
                 };
                 report.broken(hop, format!("{error:#}"), fix);
-                return Err(1);
+                return false;
             }
         };
         let list: BTreeSet<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
@@ -119,7 +108,7 @@ async fn go(config: &Config, sdk: &SdkConfig, report: &mut Report) -> Result<(),
                     )
                 };
                 report.broken(hop, format!("{error:#}"), fix);
-                return Err(2);
+                return false;
             }
         }
     }
@@ -141,11 +130,11 @@ async fn go(config: &Config, sdk: &SdkConfig, report: &mut Report) -> Result<(),
                 let (host, port) = &target.place;
                 let detail = format!("the proxy answers {code} when it is asked for a tunnel to {host}:{port}");
                 report.broken(hop, detail, refusal_fix(code, host, *port));
-                return Err(3);
+                return false;
             }
             Err(error) => {
                 report.broken(hop, format!("{error:#}"), "let host and port of `aws.proxy` be those of an HTTP proxy");
-                return Err(3);
+                return false;
             }
         }
     }
@@ -156,7 +145,7 @@ async fn go(config: &Config, sdk: &SdkConfig, report: &mut Report) -> Result<(),
         Ok(trust) => trust,
         Err(error) => {
             report.broken(hop, format!("{error:#}"), "install the package ca-certificates");
-            return Err(4);
+            return false;
         }
     };
     let mut is_secure = true;
@@ -171,7 +160,7 @@ async fn go(config: &Config, sdk: &SdkConfig, report: &mut Report) -> Result<(),
                 Some(untrusted) => report.broken(hop, why(host, untrusted), distrust_fix(&untrusted.reason)),
                 None => report.broken(hop, format!("{error:#}"), OPENED_FIX),
             }
-            return Err(4);
+            return false;
         }
     }
     report.good(
@@ -182,7 +171,7 @@ async fn go(config: &Config, sdk: &SdkConfig, report: &mut Report) -> Result<(),
             "not encrypted, because `aws.endpoint_url` is http://"
         },
     );
-    Ok(())
+    true
 }
 
 enum Answer {
