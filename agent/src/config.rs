@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
-use crate::pbx::tls;
+use crate::tls;
 
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 /// Where the service manager has put the files that only this service may read (systemd's `LoadCredential=`).

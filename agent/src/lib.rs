@@ -4,7 +4,7 @@
 //! `downlink` (commands queue) → `desk` → `operations` and `jobs` → `pbx`. `connect` is the one command that outlives its
 //! request; `takeover` ends it for an agent that is gone, by what `running` and `pulse` have told. `memory` is what agents
 //! share, and `scribe` writes it down. `vitals` counts what happens; `health` tells it to those on this machine, `service` to systemd,
-//! and `check` finds out why nothing happens; it begins its connections as `pbx` does, with `dial`.
+//! and `check` finds out why nothing happens; it begins its connections as `pbx` does, with `dial` and `tls`.
 
 pub mod account;
 pub mod agent;
@@ -30,5 +30,6 @@ mod scribe;
 pub mod service;
 pub mod takeover;
 pub mod telemetry;
+pub mod tls;
 pub mod uplink;
 pub mod vitals;

@@ -34,6 +34,10 @@ use jiff::fmt::rfc2822;
 use crate::clock::{BootTime, CloudClock};
 use crate::config::Vars;
 
+const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
 /// Where the queues and tables are and how to get there, when not as the environment says.
 #[derive(Clone, Debug, Default)]
 pub struct Location {
@@ -102,10 +106,6 @@ pub async fn sdk_config(location: Location) -> SdkConfig {
     loader.load().await
 }
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
-const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-
 /// When the credentials of the agent end; none if they do not. Asks for them as a request would.
 pub async fn credentials_expire(config: &SdkConfig) -> Result<Option<Timestamp>, CredentialsError> {
     let none = || CredentialsError::not_loaded("no provider of credentials is configured");
@@ -131,18 +131,32 @@ pub async fn destinations(config: &SdkConfig) -> [Option<String>; 2] {
     let request = dynamodb(&config, &clock).get_item().table_name("none");
     let request = request.key("pk", AttributeValue::S("none".to_owned()));
     let _ = request.customize().interceptor(tables.clone()).send().await;
-    [queues.get(), tables.get()]
+    [queues.0.get(), tables.0.get()]
+}
+
+/// What an interceptor has noted of a request.
+#[derive(Clone, Debug)]
+struct Note<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Default for Note<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: Clone> Note<T> {
+    fn set(&self, seen: Option<T>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    fn get(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Notes where a request would go, and stops it.
 #[derive(Clone, Debug, Default)]
-struct Destination(Arc<Mutex<Option<String>>>);
-
-impl Destination {
-    fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
+struct Destination(Note<String>);
 
 #[dyn_dispatch_hint]
 impl Intercept for Destination {
@@ -156,7 +170,7 @@ impl Intercept for Destination {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.request().uri().to_owned());
+        self.0.set(Some(context.request().uri().to_owned()));
         Err("only the destination is wanted".into())
     }
 }
@@ -177,7 +191,7 @@ fn http_client_through(proxy: Proxy) -> SharedHttpClient {
 
 /// A connection whose way is gone must not cost a heartbeat or a command; the next attempt takes another one.
 fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).read_timeout(ANSWER_WITHIN).build()
+    TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(ANSWER_WITHIN).build()
 }
 
 /// For a request to which AWS answers only after a while.
@@ -269,11 +283,11 @@ impl Intercept for ClockTeacher {
 
 /// Remembers the `Date` of one operation's answer, for who must know when it took effect.
 #[derive(Clone, Debug, Default)]
-pub struct DateOfAnswer(Arc<Mutex<Option<Timestamp>>>);
+pub struct DateOfAnswer(Note<Timestamp>);
 
 impl DateOfAnswer {
     pub fn get(&self) -> Option<Timestamp> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.get()
     }
 }
 
@@ -289,7 +303,7 @@ impl Intercept for DateOfAnswer {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date_of(context);
+        self.0.set(date_of(context));
         Ok(())
     }
 }

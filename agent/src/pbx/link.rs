@@ -22,8 +22,8 @@ use url::Url;
 
 use super::frames::Frame;
 use super::login;
-use super::tls::Untrusted;
 use crate::dial::{self, Stream};
+use crate::tls::Untrusted;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);

@@ -5,4 +5,3 @@ pub mod link;
 pub mod login;
 pub mod rcc;
 pub mod session;
-pub mod tls;

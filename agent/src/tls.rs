@@ -1,5 +1,5 @@
 //! Whom to trust as the PBX: the system's authorities, one's own, or one certificate by its fingerprint. And for `check`, why
-//! a certificate is not trusted.
+//! a certificate is not trusted, the PBX's or that of AWS.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
@@ -21,13 +21,9 @@ use x509_parser::prelude::FromDer;
 use crate::config::{Fingerprint, Pbx};
 
 pub fn client_config(pbx: &Pbx) -> anyhow::Result<Arc<ClientConfig>> {
-    let provider = Arc::new(ring::default_provider());
     match (&pbx.fingerprint, &pbx.ca_file) {
-        (Some(fingerprint), _) => {
-            let pinned = Pinned { fingerprint: fingerprint.clone(), provider: provider.clone() };
-            explained(Arc::new(pinned), provider)
-        }
-        (None, Some(file)) => trusting(authorities_of(file)?, provider),
+        (Some(fingerprint), _) => trusting(Trust::Pinned(fingerprint.clone())),
+        (None, Some(file)) => trusting(Trust::issued_by(authorities_of(file)?)?),
         (None, None) => system_config(),
     }
 }
@@ -37,7 +33,7 @@ pub fn system_config() -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     ensure!(!roots.is_empty(), "this system has no certificate authorities; install ca-certificates");
-    trusting(roots, Arc::new(ring::default_provider()))
+    trusting(Trust::issued_by(roots)?)
 }
 
 fn authorities_of(file: &Path) -> anyhow::Result<RootCertStore> {
@@ -50,18 +46,13 @@ fn authorities_of(file: &Path) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-fn trusting(roots: RootCertStore, provider: Arc<CryptoProvider>) -> anyhow::Result<Arc<ClientConfig>> {
-    explained(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?, provider)
-}
-
-fn explained(
-    verifier: Arc<dyn ServerCertVerifier>,
-    provider: Arc<CryptoProvider>,
-) -> anyhow::Result<Arc<ClientConfig>> {
+fn trusting(trust: Trust) -> anyhow::Result<Arc<ClientConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Verifier { trust, algorithms: provider.signature_verification_algorithms };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Explained(verifier)))
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
@@ -129,11 +120,28 @@ impl fmt::Display for Untrusted {
 
 impl std::error::Error for Untrusted {}
 
-/// Refuses what the inner verifier refuses, and says which certificate it was: the handshake leaves no other way to see it.
 #[derive(Debug)]
-struct Explained(Arc<dyn ServerCertVerifier>);
+enum Trust {
+    Issued(Arc<WebPkiServerVerifier>),
+    /// Exactly one certificate, whatever its name, issuer and dates say; its key must still prove itself.
+    Pinned(Fingerprint),
+}
 
-impl ServerCertVerifier for Explained {
+impl Trust {
+    fn issued_by(roots: RootCertStore) -> anyhow::Result<Self> {
+        let provider = Arc::new(ring::default_provider());
+        Ok(Self::Issued(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?))
+    }
+}
+
+/// Says of a certificate that it refuses which one it was: the handshake leaves no other way to see it.
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -142,7 +150,15 @@ impl ServerCertVerifier for Explained {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = match &self.trust {
+            Trust::Issued(issued) => {
+                issued.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            Trust::Pinned(fingerprint) if Sha256::digest(end_entity)[..] == fingerprint.0 => {
+                Ok(ServerCertVerified::assertion())
+            }
+            Trust::Pinned(_) => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+        };
         verified.map_err(|error| match error {
             Error::InvalidCertificate(reason) => {
                 let issuer = X509Certificate::from_der(end_entity).map(|(_, parsed)| parsed.issuer().to_string());
@@ -160,7 +176,7 @@ impl ServerCertVerifier for Explained {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -169,56 +185,10 @@ impl ServerCertVerifier for Explained {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// Trusts exactly one certificate, whatever its name, issuer and dates say; the key must still prove itself.
-#[derive(Debug)]
-struct Pinned {
-    fingerprint: Fingerprint,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if Sha256::digest(end_entity)[..] == self.fingerprint.0 {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
