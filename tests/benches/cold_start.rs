@@ -3,10 +3,9 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use easyconnect_tests::paths;
+use easyconnect_tests::lambda;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
-use tokio::process::Command;
 
 use crate::report::{Report, median, millis};
 
@@ -33,15 +32,8 @@ async fn start(name: &str) -> Duration {
     let runtime = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = runtime.local_addr().expect("an address");
     let begun = Instant::now();
-    let mut child = Command::new(paths::binary(name))
-        .env_clear()
+    let mut child = lambda::environment(name, address)
         .envs([
-            ("AWS_LAMBDA_RUNTIME_API", address.to_string().as_str()),
-            ("AWS_LAMBDA_FUNCTION_NAME", name),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
-            ("AWS_LAMBDA_LOG_STREAM_NAME", "-"),
-            ("AWS_LAMBDA_LOG_GROUP_NAME", "-"),
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
@@ -53,10 +45,8 @@ async fn start(name: &str) -> Duration {
             ("DELIVERIES_QUEUE_URL", "http://127.0.0.1/deliveries.fifo"),
             ("DELIVERIES_DLQ_URL", "http://127.0.0.1/deliveries-dlq.fifo"),
         ])
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
         .spawn()
         .expect("the function starts");
     let (mut request, _) = tokio::select! {

@@ -43,6 +43,24 @@ struct Runtime {
     answers: mpsc::UnboundedSender<Value>,
 }
 
+/// A function with nothing but what Lambda tells every one: what it is, and whom to ask for work.
+pub fn environment(name: &str, runtime: SocketAddr) -> Command {
+    let mut command = Command::new(paths::binary(name));
+    command
+        .env_clear()
+        .envs([
+            ("AWS_LAMBDA_RUNTIME_API", runtime.to_string().as_str()),
+            ("AWS_LAMBDA_FUNCTION_NAME", name),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", "-"),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", "-"),
+        ])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
 impl Lambda {
     /// Starts `fanout` or `deliver` as it is deployed, but with this way to the cloud.
     pub async fn start(stack: &Stack, name: &'static str, endpoint: &str) -> Self {
@@ -55,26 +73,17 @@ impl Lambda {
         let (address, runtime) = serve(Runtime { work: Arc::new(Mutex::new(waiting)), answers: answering }).await;
         let log = stack.folder().join(format!("{name}-{}.log", Uuid::new_v4()));
         let output = File::create(&log).expect("a log file");
-        let child = Command::new(paths::binary(name))
-            .env_clear()
+        let child = environment(name, address)
             .envs(variables)
             .envs([
-                ("AWS_LAMBDA_RUNTIME_API", address.to_string().as_str()),
-                ("AWS_LAMBDA_FUNCTION_NAME", name),
-                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
-                ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
-                ("AWS_LAMBDA_LOG_STREAM_NAME", "-"),
-                ("AWS_LAMBDA_LOG_GROUP_NAME", "-"),
                 ("AWS_REGION", stack.var("AWS_REGION")),
                 ("AWS_ENDPOINT_URL", endpoint),
                 // The account's root user; what the function's own role permits is shown by the deployed one.
                 ("AWS_ACCESS_KEY_ID", stack.var("AWS_ACCESS_KEY_ID")),
                 ("AWS_SECRET_ACCESS_KEY", stack.var("AWS_SECRET_ACCESS_KEY")),
             ])
-            .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a log file"))
             .stderr(output)
-            .kill_on_drop(true)
             .spawn()
             .expect("the function starts");
         Self { name, child, work, answers, runtime, log }

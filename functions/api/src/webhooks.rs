@@ -46,7 +46,8 @@ const LONGEST_SECRET: usize = 1_024;
 const MOST_HEADERS: usize = 20;
 const MOST_EXTENSIONS: usize = 200;
 const LONGEST_PREFIX: usize = 32;
-const LONGEST_CALL: i64 = 86_400;
+/// In seconds.
+pub(crate) const LONGEST_CALL: u32 = 86_400;
 /// Headers that are the protocol's or EasyConnect's own.
 const RESERVED: [&str; 14] = [
     "connection",
@@ -202,7 +203,7 @@ pub(crate) fn filter(fields: &Fields) -> Result<Filter, ApiError> {
         party: choice(fields, "party", &PARTIES)?,
         number_prefix: fields.optional("numberPrefix", |fields, name| fields.text(name, LONGEST_PREFIX))?,
         minimum_duration: fields
-            .optional("minimumDuration", |fields, name| fields.integer(name, 0, LONGEST_CALL))?
+            .optional("minimumDuration", |fields, name| fields.integer(name, 0, i64::from(LONGEST_CALL)))?
             // Low-code tools send 0 for a field that was left empty.
             .filter(|seconds| *seconds > 0)
             .map(|seconds| seconds as u32),
@@ -346,6 +347,15 @@ mod tests {
         assert_eq!((settings.method, settings.format, settings.kinds.len()), (Method::Get, Format::Extended, 2));
         assert!(settings.filter.missed_only && settings.headers.contains_key("x-make-apikey"));
         assert_eq!(settings.expires_at, Some(1_893_456_000));
+    }
+
+    #[test]
+    fn fields_that_a_platform_left_empty_filter_nothing() {
+        let settings = read(
+            r#"{"url":"https://example.com","kinds":[],"extensions":[],"statuses":null,"direction":null,"missedOnly":null,
+                "minimumDuration":0,"headers":[],"expiresAt":null}"#,
+        );
+        assert_eq!(settings, Ok(Settings::new("https://example.com/".to_owned())));
     }
 
     #[test]

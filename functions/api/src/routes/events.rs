@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
 use crate::fields::is_extension;
 use crate::request::Incoming;
-use crate::webhooks::{DIRECTIONS, PARTIES, STATUSES, pick};
+use crate::webhooks::{DIRECTIONS, LONGEST_CALL, PARTIES, STATUSES, pick};
 
 const PAGE: u16 = 100;
 const LONGEST_WAIT: u64 = 20;
@@ -142,6 +142,9 @@ fn filter(request: &Incoming) -> Result<Filter, ApiError> {
             Some(digits) => format!("+{digits}"),
             None => prefix.to_owned(),
         }),
-        minimum_duration: request.whole("minimumDuration", 0, 86_400)?.map(|seconds| seconds as u32),
+        minimum_duration: request
+            .whole("minimumDuration", 0, u64::from(LONGEST_CALL))?
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| seconds as u32),
     })
 }
