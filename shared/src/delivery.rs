@@ -62,7 +62,7 @@ impl Payload {
 pub enum Trial {
     /// A parked delivery that shows whether the webhook accepts again.
     Probe,
-    /// The owner's wish. It is tried once and says nothing about the webhook.
+    /// The owner's wish. It is tried once; a refusal says nothing about the webhook.
     Test,
 }
 

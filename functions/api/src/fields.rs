@@ -145,7 +145,7 @@ impl Fields {
     }
 
     pub(crate) fn time(&self, name: &str) -> Result<Timestamp, ApiError> {
-        let takes = "a time in ISO 8601 with its zone, such as 2027-01-31T00:00:00Z";
+        let takes = "a time in ISO 8601 with its zone before 9999-12-30, such as 2027-01-31T00:00:00Z";
         match self.required(name)? {
             Value::String(text) => {
                 text.trim().parse().map_err(|_| ApiError::invalid(format!("Field `{name}` takes {takes}.")))

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use axum::http::Uri;
+use axum::http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +14,7 @@ use shared::subscription::{
     BasicAuth, Filter, Format, Kind, Method, PartyKind, Secret, Settings, Subscription, SubscriptionState,
 };
 use shared::time::{from_millis, iso_millis};
-use url::Url;
+use url::{Origin, Url};
 
 use crate::errors::ApiError;
 use crate::fields::{Fields, entry_extension, entry_text};
@@ -136,20 +138,34 @@ impl<'a> Shown<'a> {
 /// Reads what a request wants of a webhook. `known` is the webhook as it is, whose secrets stay where the request names them
 /// without a value.
 pub(crate) fn settings(fields: &Fields, known: Option<&Settings>, allow_http: bool) -> Result<Settings, ApiError> {
+    let url = url(fields, allow_http)?;
+    // Secrets are for the receiver that they were given for. Who changes the address elsewhere has to know them.
+    let known = known.filter(|known| origin(&known.url) == origin(&url));
+    let (headers, basic_auth) = (headers(fields, known)?, basic_auth(fields, known)?);
+    if basic_auth.is_some() && headers.contains_key(AUTHORIZATION.as_str()) {
+        return Err(ApiError::invalid(
+            "Field `headers` has `authorization`, which `basicAuthUser` sets by itself; give one of them.",
+        ));
+    }
     Ok(Settings {
-        url: url(fields, allow_http)?,
+        url,
         method: choice(fields, "method", &[("POST", Method::Post), ("GET", Method::Get)])?.unwrap_or_default(),
         format: choice(fields, "format", &[("easyconnect", Format::Easyconnect), ("extended", Format::Extended)])?
             .unwrap_or_default(),
         kinds: kinds(fields)?,
         filter: filter(fields)?,
-        headers: headers(fields, known)?,
-        basic_auth: basic_auth(fields, known)?,
+        headers,
+        basic_auth,
         description: fields
             .optional("description", |fields, name| fields.text(name, LONGEST_TEXT))?
             .unwrap_or_default(),
         expires_at: fields.optional("expiresAt", Fields::time)?.map(Timestamp::as_second),
     })
+}
+
+/// Scheme, host and port.
+fn origin(url: &str) -> Option<Origin> {
+    Url::parse(url).ok().map(|url| url.origin())
 }
 
 fn url(fields: &Fields, allow_http: bool) -> Result<String, ApiError> {
@@ -171,8 +187,12 @@ fn url(fields: &Fields, allow_http: bool) -> Result<String, ApiError> {
         }
         _ => return Err(ApiError::invalid(format!("Field `{name}` takes a URL with https."))),
     }
-    if url.host_str().is_none_or(str::is_empty) {
+    let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
         return Err(ApiError::invalid(format!("Field `{name}` names no host.")));
+    };
+    // Requests are made of a stricter kind of URL, which has no place for what a template leaves behind, such as braces.
+    if Uri::try_from(url.as_str()).is_err() {
+        return Err(ApiError::invalid(format!("Field `{name}` names the host `{host}`, which cannot be one.")));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ApiError::invalid(format!(
@@ -252,7 +272,7 @@ fn headers(fields: &Fields, known: Option<&Settings>) -> Result<BTreeMap<String,
             Some(Value::String(value)) => Secret::new(value.clone()),
             None | Some(Value::Null) => match known.and_then(|known| known.headers.get(&name)) {
                 Some(value) => value.clone(),
-                None => return refused(format!("gives no value for `{name}`.")),
+                None => return refused(format!("gives no value for `{name}`, and none for this host is known.")),
             },
             Some(_) => return refused(format!("has a value for `{name}` that is not text.")),
         };
@@ -286,7 +306,9 @@ fn basic_auth(fields: &Fields, known: Option<&Settings>) -> Result<Option<BasicA
         (Some(username), Some(password)) => Ok(Some(BasicAuth { username, password: Secret::new(password) })),
         (Some(username), None) => match known.and_then(|known| known.basic_auth.as_ref()) {
             Some(known) => Ok(Some(BasicAuth { username, password: known.password.clone() })),
-            None => Err(ApiError::invalid("Field `basicAuthUser` needs `basicAuthPassword`.")),
+            None => {
+                Err(ApiError::invalid("Field `basicAuthUser` needs `basicAuthPassword`; none for this host is known."))
+            }
         },
     }
 }
@@ -373,6 +395,11 @@ mod tests {
         refuses(r#""headers":[{"name":"x"}]"#, "gives no value for `x`");
         refuses(r#""headers":[{"name":"x","value":"1"},{"name":"X","value":"2"}]"#, "one name twice");
         refuses(r#""basicAuthUser":"u""#, "needs `basicAuthPassword`");
+        refuses(
+            r#""headers":[{"name":"Authorization","value":"x"}],"basicAuthUser":"u","basicAuthPassword":"p""#,
+            "`authorization`, which `basicAuthUser` sets by itself",
+        );
+        assert!(read(r#"{"url":"https://{tenant}.example.com"}"#).expect_err("a template").contains("cannot be one"));
         assert!(read(r#"{"url":"http://example.com"}"#).expect_err("http").contains("does not allow http"));
         assert!(read(r#"{"url":"example.com"}"#).expect_err("no scheme").contains("a whole URL"));
         assert!(read(r#"{"url":"https://u:p@example.com"}"#).expect_err("user").contains("basicAuthUser"));
@@ -392,5 +419,19 @@ mod tests {
         assert_eq!(changed.headers["x"].expose(), "1");
         let auth = changed.basic_auth.expect("basic authentication");
         assert_eq!((auth.username.as_str(), auth.password.expose()), ("v", "p"));
+    }
+
+    #[test]
+    fn secrets_do_not_go_to_another_receiver() {
+        let known = read(r#"{"url":"https://example.com/a","headers":[{"name":"x","value":"1"}]}"#).expect("settings");
+        let change = |url: &str| {
+            let body = format!(r#"{{"url":"{url}","headers":[{{"name":"x"}}]}}"#);
+            let fields = Fields::parse(body.as_bytes(), &FIELDS).expect("fields");
+            settings(&fields, Some(&known), false).map_err(|error| error.message)
+        };
+        assert_eq!(change("https://example.com/b").expect("settings").headers["x"].expose(), "1");
+        for elsewhere in ["https://example.org/a", "https://example.com:8443/a"] {
+            assert!(change(elsewhere).expect_err(elsewhere).contains("gives no value for `x`"));
+        }
     }
 }

@@ -21,6 +21,8 @@ use crate::notices;
 
 /// Parked deliveries that are read at once.
 const PAGE: usize = 50;
+/// How far a probe looks for what is stale, also behind the delivery that it has found.
+const PAGES_CLEARED: usize = 20;
 /// What a draining message does before it makes way for others.
 const DRAINED_AT_ONCE: usize = 4 * PAGE;
 /// A delivery that was put back into the queue is handled within this time. Until then new ones still go behind it, so that none
@@ -139,21 +141,20 @@ pub(crate) async fn tell_failing(
 /// Tries whether a failing webhook accepts again, with the oldest delivery that is still worth it and that is of another call
 /// than the last trial's, so that one delivery that is refused for its own sake does not stand for all.
 async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -> Result<(), RecoveryError> {
-    let (mut after, mut fallback) = (None, None);
-    let chosen = loop {
+    let (mut after, mut chosen, mut fallback, mut pages) = (None, None, None, 0);
+    while chosen.is_none() || pages < PAGES_CLEARED {
         let page = context.state.parked(subscription.id, after.as_deref(), PAGE).await?;
-        let Some(last) = page.last() else { break fallback };
+        let Some(last) = page.last() else { break };
         after = Some(last.place.clone());
         let (fresh, stale): (Vec<Parked>, Vec<Parked>) =
             page.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
         context.state.close_parked(&stale, DeliveryState::Expired, now).await?;
         let other = |parked: &&Parked| Some(parked.delivery.payload.subject()) != subscription.health.last_probed;
-        if let Some(parked) = fresh.iter().find(other) {
-            break Some(parked.clone());
-        }
+        chosen = chosen.or_else(|| fresh.iter().find(other).cloned());
         fallback = fallback.or_else(|| fresh.into_iter().next());
-    };
-    let Some(parked) = chosen else { return Ok(()) };
+        pages += 1;
+    }
+    let Some(parked) = chosen.or(fallback) else { return Ok(()) };
     context.state.note_probe(subscription.id, parked.delivery.payload.subject()).await?;
     requeue(context, vec![parked], Some(Trial::Probe), now).await
 }

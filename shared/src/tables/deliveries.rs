@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
 use super::webhooks::webhook_key;
-use super::{Item, TableError, item, key, number, text, value};
+use super::{Item, TableError, is_over, item, key, number, text, value};
 use crate::delivery::{Delivery, DeliveryLog, DeliveryState, LogKey};
 use crate::ids::SubscriptionId;
 use crate::subscription::Subscription;
+use crate::time::iso_millis;
 
 /// What `deliver` has to know before it sends, as of one moment.
 #[derive(Debug)]
@@ -27,6 +28,13 @@ pub enum Parking {
     Done,
     /// The webhook is in another state meanwhile, or gone.
     NotNow,
+}
+
+/// How the log of deliveries is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    NewestFirst,
+    OldestFirst,
 }
 
 /// A delivery that waits in the table.
@@ -76,14 +84,16 @@ impl StateTable {
 
     pub async fn delivery_log(&self, at: &LogKey) -> Result<Option<DeliveryLog>, TableError> {
         let found = self.get_all(vec![delivery_key(at)], None, "read the delivery log").await?;
-        found.into_iter().next().map(value).transpose()
+        found.into_iter().find(|item| !is_over(item)).map(value).transpose()
     }
 
-    /// A page of a webhook's deliveries, newest first, and where the next one begins.
+    /// A page of a webhook's deliveries since a time, and behind which place the next one begins.
     pub async fn delivery_logs(
         &self,
         id: SubscriptionId,
-        before: Option<&str>,
+        since: Option<Timestamp>,
+        order: Order,
+        behind: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<(LogKey, DeliveryLog)>, Option<String>), TableError> {
         let partition = format!("DELIVERY#{id}");
@@ -91,18 +101,19 @@ impl StateTable {
             .client
             .query()
             .table_name(&self.table)
-            .key_condition_expression("pk = :deliveries")
+            .key_condition_expression("pk = :deliveries AND sk >= :since")
             .expression_attribute_values(":deliveries", text(&partition))
-            .scan_index_forward(false)
+            .expression_attribute_values(":since", text(iso_millis(since.unwrap_or(Timestamp::UNIX_EPOCH))))
+            .scan_index_forward(order == Order::OldestFirst)
             .consistent_read(true)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(before.map(|before| key(&partition, before)))
+            .set_exclusive_start_key(behind.map(|behind| key(&partition, behind)))
             .send()
             .await
             .map_err(|error| TableError::request("read the deliveries", &error.into_service_error()))?;
         let next = answer.last_evaluated_key.as_ref().and_then(|at| Some(at.get("sk")?.as_s().ok()?.clone()));
         let mut logs = Vec::new();
-        for found in answer.items.unwrap_or_default() {
+        for found in answer.items.unwrap_or_default().into_iter().filter(|item| !is_over(item)) {
             let sort = found.get("sk").and_then(|sk| sk.as_s().ok()).cloned().unwrap_or_default();
             logs.push((LogKey { subscription_id: id, sort }, value(found)?));
         }

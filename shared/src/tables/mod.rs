@@ -13,13 +13,14 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::aws;
 
 pub use access::{AuditEntry, Window};
-pub use deliveries::{Parked, Parking, ReceiverView};
+pub use deliveries::{Order, Parked, Parking, ReceiverView};
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
 pub use state::{Recorded, StateTable};
 pub use webhooks::Change;
@@ -61,6 +62,12 @@ fn key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
 /// The key of an item that never exists: only a check names it, in writes that must not succeed.
 pub(crate) fn check_key() -> Item {
     key("CHECK", "CHECK")
+}
+
+/// Whether an item is only there because the TTL has not come to it yet.
+fn is_over(item: &Item) -> bool {
+    let expires_at = item.get("expiresAt").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
+    expires_at.is_some_and(|at| at <= Timestamp::now().as_second())
 }
 
 /// The item of a value: its attributes beside its key.

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem, Update};
 use serde::Serialize;
 
-use super::{Item, TableError, item, key, number, text};
+use super::{Item, TableError, is_over, item, key, number, text};
 use crate::event::CallEvent;
 use crate::ids::{CallId, EventId};
 use crate::time::iso_millis;
@@ -76,9 +76,9 @@ impl StateTable {
     /// The recorded events of a call, in their order.
     pub async fn call_events(&self, call: CallId) -> Result<Vec<CallEvent>, TableError> {
         let wanted = (1..=LAST_SEQUENCE).map(|sequence| call_key(call, sequence)).collect();
-        let found = self.get_all(wanted, Some("event"), "read the call's events").await?;
+        let found = self.get_all(wanted, Some("event, expiresAt"), "read the call's events").await?;
         let read = |item: &Item| serde_json::from_str(item.get("event")?.as_s().ok()?).ok();
-        let mut events: Vec<CallEvent> = found.iter().filter_map(read).collect();
+        let mut events: Vec<CallEvent> = found.iter().filter(|item| !is_over(item)).filter_map(read).collect();
         events.sort_by_key(CallEvent::sequence);
         Ok(events)
     }
@@ -107,7 +107,7 @@ impl StateTable {
                 let n = item.get("sk")?.as_s().ok()?.parse().ok()?;
                 Some((n, serde_json::from_str(item.get("event")?.as_s().ok()?).ok()?))
             };
-            events.extend(found.iter().filter_map(read));
+            events.extend(found.iter().filter(|item| !is_over(item)).filter_map(read));
             let last = found.last().and_then(|item| item.get("sk")?.as_s().ok()?.parse::<u64>().ok());
             next = match last {
                 Some(last) if answer.last_evaluated_key.is_some() => last + 1,

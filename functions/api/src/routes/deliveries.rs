@@ -13,6 +13,7 @@ use shared::codes::Code;
 use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, LogKey};
 use shared::envelope;
 use shared::ids::{CallId, DeliveryId, SubscriptionId};
+use shared::tables::Order;
 use shared::time::iso_millis;
 use tokio::time::Instant;
 
@@ -29,7 +30,6 @@ const PAGE: u16 = 50;
 /// Log items that one request looks at while it searches for a state.
 const MOST_LOOKED_AT: usize = 1_000;
 const READ_AT_ONCE: usize = 200;
-const MOST_REPLAYED: usize = 2_000;
 /// A replay of many ends in time for the answer.
 const REPLAY_WITHIN: std::time::Duration = std::time::Duration::from_secs(15);
 
@@ -105,32 +105,30 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&["state", "since", "limit", "cursor"])?;
     let state = request.param("state").map(|text| pick("state", text, &states())).transpose()?;
-    let since = request.time("since")?.map(iso_millis).unwrap_or_default();
+    let since = request.time("since")?;
     let limit = usize::from(request.limit(PAGE)?);
-    let mut before = request.cursor()?.map(place).transpose()?;
+    let mut behind = request.cursor()?.map(place).transpose()?;
     let id = find(context, request, &key).await?.id;
 
     let (mut found, mut looked_at) = (Vec::new(), 0);
     loop {
-        let (page, next) = in_time(context.state.delivery_logs(id, before.as_deref(), limit)).await?;
+        let read = context.state.delivery_logs(id, since, Order::NewestFirst, behind.as_deref(), limit);
+        let (page, next) = in_time(read).await?;
         looked_at += page.len();
-        let ended = page.last().is_none_or(|(at, _)| at.sort < since);
-        let wanted =
-            page.into_iter().filter(|(at, log)| at.sort >= since && state.is_none_or(|state| log.state == state));
-        found.extend(wanted);
-        before = if ended { None } else { next };
+        found.extend(page.into_iter().filter(|(_, log)| state.is_none_or(|state| log.state == state)));
+        behind = next;
         if found.len() > limit {
             // The next page begins behind what is shown, not behind what was looked at.
             found.truncate(limit);
-            before = found.last().map(|(at, _): &(LogKey, DeliveryLog)| at.sort.clone());
+            behind = found.last().map(|(at, _): &(LogKey, DeliveryLog)| at.sort.clone());
             break;
         }
-        if before.is_none() || found.len() == limit || looked_at >= MOST_LOOKED_AT {
+        if behind.is_none() || found.len() == limit || looked_at >= MOST_LOOKED_AT {
             break;
         }
     }
     let deliveries: Vec<Shown<'_>> = found.iter().map(|(at, log)| Shown::of(at, log)).collect();
-    let next_cursor = before.map(|before| URL_SAFE_NO_PAD.encode(before));
+    let next_cursor = behind.map(|behind| URL_SAFE_NO_PAD.encode(behind));
     Ok(json(StatusCode::OK, &json!({"deliveries": deliveries, "nextCursor": next_cursor})))
 }
 
@@ -165,41 +163,31 @@ pub(crate) async fn replay_since(State(context): Ctx, request: Incoming) -> Resu
     let (since, wanted) = wanted?;
     let id = find(&context, &request, &key).await?.id;
 
-    // The log is read from its new end, so the old end is known only when all of it was read.
-    let (since, until) = (iso_millis(since), Instant::now() + REPLAY_WITHIN);
-    let (mut logs, mut before) = (Vec::new(), None);
-    loop {
-        if logs.len() >= MOST_REPLAYED {
-            let message = format!(
-                "More than {MOST_REPLAYED} deliveries are that young; give a later `since` and replay in parts."
-            );
-            return Err(ApiError::invalid(message));
-        }
-        let (page, next) = in_time(context.state.delivery_logs(id, before.as_deref(), READ_AT_ONCE)).await?;
-        let ended = page.last().is_none_or(|(at, _)| at.sort < since);
-        logs.extend(page.into_iter().filter(|(at, _)| at.sort >= since));
-        before = next;
-        if ended || before.is_none() {
-            break;
-        }
-    }
-    let (mut replayed, mut next_since) = (0, None);
-    for (at, log) in logs.iter().rev() {
-        if !(wanted.is_empty() || wanted.contains(&log.state)) {
-            continue;
-        }
-        let sent = async {
-            let Some(delivery) = again(&context, at, log).await? else { return Ok(0) };
-            queue(&context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
-            Ok::<_, ApiError>(1)
-        };
-        // What was sent is told even if it does not go on, with the time to go on from.
-        match sent.await {
-            Ok(sent) if Instant::now() < until => replayed += sent,
-            Ok(_) | Err(_) => {
-                next_since = at.sort.split('#').next().map(str::to_owned);
-                break;
+    let until = Instant::now() + REPLAY_WITHIN;
+    let (mut replayed, mut behind, mut next_since) = (0, None, None);
+    'pages: loop {
+        let read = context.state.delivery_logs(id, Some(since), Order::OldestFirst, behind.as_deref(), READ_AT_ONCE);
+        let (page, next) = in_time(read).await?;
+        for (at, log) in page.iter().filter(|(_, log)| wanted.is_empty() || wanted.contains(&log.state)) {
+            let sent = async {
+                let Some(delivery) = again(&context, at, log).await? else { return Ok(0) };
+                queue(&context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
+                Ok::<_, ApiError>(1)
+            };
+            let sent = if Instant::now() < until { Some(sent.await) } else { None };
+            match sent {
+                Some(Ok(sent)) => replayed += sent,
+                Some(Err(error)) if replayed == 0 => return Err(error),
+                // What was sent is told even if it does not go on, with the time to go on from.
+                Some(Err(_)) | None => {
+                    next_since = at.sort.split('#').next().map(str::to_owned);
+                    break 'pages;
+                }
             }
+        }
+        behind = next;
+        if behind.is_none() {
+            break;
         }
     }
     Ok(json(StatusCode::ACCEPTED, &json!({"replayed": replayed, "nextSince": next_since})))

@@ -114,6 +114,8 @@ fn the_fast_lane_ends_and_what_follows_depends_on_the_receiver() {
     for state in [Active, Draining, Failing] {
         let moment = Moment { state, trial: Some(Trial::Test), ..MOMENT };
         assert_eq!(verdict(&refused, &moment), Verdict::Failed, "a test is made once and says nothing else");
+        let gone = sample::answered(410, None);
+        assert_eq!(verdict(&gone, &moment), Verdict::Cancelled, "a receiver that is gone says so to every request");
     }
     let asked = sample::answered(503, Some(SECOND * 60));
     let end = Moment { waited: SECOND * 890, left: SECOND * 10_000, ..MOMENT };
