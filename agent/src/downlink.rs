@@ -10,6 +10,7 @@ use backon::{ExponentialBuilder, Retryable};
 use shared::clock::{BootTime, CloudClock};
 use shared::codes::Code;
 use shared::command::{Command, CommandState, Doorbell};
+use shared::envelope::{self, EnvelopeError};
 use shared::operation::Operation;
 use shared::queue::{Queue, Received};
 use shared::tables::{Claim, Exchange, Finish, TableError};
@@ -34,6 +35,8 @@ const DOORBELLS: usize = 10;
 /// After the start of a session, calls get their names within this time.
 const CLEARS_UP_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A message that was given back is not taken again by the same agent at once.
+const NEXT_IN_TURN: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Debug)]
 pub struct Downlink {
@@ -99,8 +102,14 @@ impl Downlink {
     }
 
     async fn hear(&self, message: Received, stop: &CancellationToken) {
-        let doorbell: Doorbell = match shared::envelope::open(&message.body) {
+        let doorbell: Doorbell = match envelope::open(&message.body) {
             Ok(doorbell) => doorbell,
+            Err(error @ EnvelopeError::UnknownVersion(_)) => {
+                // While agents are upgraded one after the other, the next one may be able to read it.
+                warn!("A command is left to another agent: {error}");
+                sleep(NEXT_IN_TURN).await;
+                return self.give_back(&[message]).await;
+            }
             Err(error) => {
                 warn!("A message that is no command was dropped: {error}");
                 self.drop_message(&message).await;
@@ -121,7 +130,7 @@ impl Downlink {
         let mut sight = self.sight(doorbell).await;
         if sight != Sight::Live && !self.nobody_else_sees(doorbell).await? {
             // Another agent may see the call. It gets its turn soon, but this one does not ask again at once.
-            sleep(Duration::from_millis(300)).await;
+            sleep(NEXT_IN_TURN).await;
             self.give_back(std::slice::from_ref(message)).await;
             return Ok(());
         }

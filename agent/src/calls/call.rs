@@ -85,6 +85,10 @@ impl Call {
     pub(super) fn follow(&mut self, report: &LegReport, user: &Identity, at: Timestamp) {
         self.follow_relations(report, user, at);
         self.follow_peer(report, user, at);
+        // What a leg ends with is the call's cause only if it is the last one: other devices of the user end with causes of their own.
+        if !report.ends_leg() {
+            self.cause = report.cause.or(self.cause);
+        }
         if let Some(state) = report.state.filter(|_| !report.ends_leg()) {
             self.follow_hold(state, user, at);
             if state.phase == Phase::Parked && self.phase != Phase::Parked {

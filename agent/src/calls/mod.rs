@@ -39,6 +39,8 @@ use names::{Names, Spot};
 
 /// A leg that has no conference id for this long gets a name of its own.
 const NAME_WITHOUT_CONFERENCE_AFTER: SignedDuration = SignedDuration::from_secs(2);
+/// A leg of which the PBX tells everything but its state is nobody's call.
+const FORGET_WITHOUT_STATE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// A call whose leg was parked waits this long for the leg that holds it in the park.
 const PARK_GRACE: SignedDuration = SignedDuration::from_secs(2);
 /// In this time after the start of a PBX session, another agent may know more about any call than this one.
@@ -276,7 +278,12 @@ impl Calls {
         let Place::Waiting(waiting) = std::mem::replace(&mut leg.place, Place::Ended) else { return };
         let user = leg.user.clone();
         let Some(direction) = waiting.direction() else {
-            self.legs.remove(&id); // The PBX never said which way it goes; without that there is nothing to tell.
+            // Which way it goes may be said later. Without that there is nothing to tell.
+            if waiting.has_last() || now.duration_since(waiting.since) >= FORGET_WITHOUT_STATE_AFTER {
+                self.legs.remove(&id);
+            } else {
+                leg.place = Place::Waiting(waiting);
+            }
             return;
         };
         let spot = leg.spot(&waiting);

@@ -54,7 +54,13 @@ pub async fn run(file: &Path, json: bool) -> u8 {
 /// A configuration that this user can read, and the agent's own user as well, whom only root can speak for. Else what is wrong
 /// and what mends it.
 fn usable(file: &Path) -> Result<(Config, Option<User>), (String, String)> {
-    let correct = |error: &dyn std::fmt::Display| (error.to_string(), format!("correct {}", file.display()));
+    let correct = |error: &dyn std::fmt::Display| {
+        let fix = format!(
+            "correct {}, or the file or variable that is named here; what cannot be read needs root",
+            file.display()
+        );
+        (error.to_string(), fix)
+    };
     let config = Config::load_for_check(file).map_err(|error| correct(&error))?;
     let user = User::of(&config);
     if let Some(user) = &user {

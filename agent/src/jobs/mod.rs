@@ -244,7 +244,7 @@ impl Jobs {
         if new.origin == (CallOrigin::Placed { phoneless: true }) && !report.last {
             out.push(rcc::clear("clear", report.leg, rcc::NORMAL_CLEARING).into());
         }
-        let refusal = new.refusal(report.cause);
+        let refusal = new.refusal(report.cause.or(new.cause));
         self.answer(at, Verdict::Failed(refusal), calls);
     }
 

@@ -95,6 +95,17 @@ fn new_call_is_made_once_it_rings_and_has_a_name() {
 }
 
 #[test]
+fn cause_may_come_before_the_end() {
+    let mut desk = Desk::new();
+    let mut answer = desk.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(false)));
+    desk.result("UserCall", Some("c1"), Some(7), None);
+    desk.report(leg(7, 1).conf("conf").peer("50"));
+    desk.report(leg(7, 2).cause(17));
+    desk.report(LegReport { state: None, ..leg(7, 0) }.del());
+    assert_eq!(code(&mut answer), Some(Code::UserBusy));
+}
+
+#[test]
 fn refused_call_of_a_queue_is_cleared() {
     let mut desk = Desk::new();
     let mut answer = desk.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(true)));

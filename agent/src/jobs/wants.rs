@@ -39,6 +39,8 @@ pub struct NewCall {
     setup_at: Option<Instant>,
     alerted: bool,
     connected: bool,
+    /// The last one that the PBX gave on the way.
+    pub cause: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +83,12 @@ impl NewCall {
     }
 
     fn new(origin: CallOrigin) -> Self {
-        Self { origin, leg: None, setup_at: None, alerted: false, connected: false }
+        Self { origin, leg: None, setup_at: None, alerted: false, connected: false, cause: None }
     }
 
     /// Takes over how far the call has come.
     pub fn follow(&mut self, report: &LegReport) {
+        self.cause = report.cause.or(self.cause);
         match report.state.map(|state| state.phase) {
             Some(Phase::Alerting) => self.alerted = true,
             Some(Phase::Connected) => self.connected = true,

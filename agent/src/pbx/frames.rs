@@ -230,16 +230,17 @@ impl CallInfo {
 
 fn party(fields: Fields<'_>) -> Party {
     let text = |name| fields.text(name).unwrap_or_default();
-    let (dn, cn) = (text("dn"), text("cn"));
+    let number = bounded(&text("e164"), LONGEST_NUMBER);
+    let names = ["dn", "cn"].map(text);
+    let mut name = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+    if name.is_empty() && number.is_empty() {
+        name = text("h323"); // All that is known of who has no number.
+    }
     let is_e164 = |norm: &String| {
         norm.len() <= LONGEST_NUMBER
             && norm.strip_prefix('+').is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
     };
-    Party {
-        number: bounded(&text("e164"), LONGEST_NUMBER),
-        name: bounded(if dn.is_empty() { &cn } else { &dn }, LONGEST_NAME),
-        e164: fields.text("norm").filter(is_e164),
-    }
+    Party { number, name: bounded(&name, LONGEST_NAME), e164: fields.text("norm").filter(is_e164) }
 }
 
 /// A text for people, without control characters, which would take up six times their space in JSON.
@@ -266,7 +267,8 @@ struct Fields<'a>(&'a Map<String, Value>);
 impl<'a> Fields<'a> {
     /// Why a request was refused, if it was.
     fn error(self) -> Option<String> {
-        self.text("errorText").or_else(|| self.text("error")).filter(|error| error != "0")
+        let told = |name| self.text(name).filter(|error| !matches!(error.as_str(), "" | "0"));
+        told("errorText").or_else(|| told("error"))
     }
 
     fn text(self, name: &str) -> Option<String> {
@@ -355,6 +357,12 @@ mod tests {
         assert_eq!(info.related[0].0, Relation::Transferring);
         let peer = info.peer.expect("a peer");
         assert_eq!((peer.number.as_str(), peer.name.as_str(), peer.e164.as_deref()), ("444", "Four", Some("+32444")));
+        let name = |peer: &str| {
+            let info = call_info(&format!(r#"{{"mt":"CallInfo","user":1,"call":2,"peer":{peer}}}"#));
+            info.peer.expect("a peer").name
+        };
+        assert_eq!(name(r#"{"e164":"","h323":"bob"}"#), "bob");
+        assert_eq!(name(r#"{"e164":"50","h323":"bob"}"#), "");
     }
 
     #[test]
@@ -387,6 +395,10 @@ mod tests {
                 labels: vec![("p1".to_owned(), "Desk".to_owned()), ("p2".to_owned(), String::new())],
             }
         );
+        for no_error in ["\"error\":\"\"", "\"error\":0", "\"error\":0,\"errorText\":\"\""] {
+            let frame = Frame::parse(&format!("{{\"mt\":\"InitializeResult\",{no_error}}}")).expect("a frame");
+            assert_eq!(frame, Frame::InitializeResult { error: None }, "{no_error}");
+        }
         assert_eq!(
             Frame::parse(r#"{"mt":"UserCallResult","src":"c7","call":0,"error":"not allowed"}"#).expect("a frame"),
             Frame::Result(OperationResult {

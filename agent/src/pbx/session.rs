@@ -37,7 +37,7 @@ impl User {
 
     /// The object has no phone of its own, like a queue.
     pub fn is_phoneless(&self) -> bool {
-        !self.info.pseudo.is_empty()
+        !matches!(self.info.pseudo.as_str(), "" | "executive")
     }
 
     /// The user or queue as the API shows it.
@@ -133,7 +133,8 @@ impl Session {
             }
             return None;
         }
-        if guid.is_empty() || !monitor.wants(&info.cn) {
+        // An App object may see itself, above all when it is active nowhere and so sees nobody else.
+        if guid.is_empty() || info.pseudo == "app" || !monitor.wants(&info.cn) {
             return None;
         }
         let identity = identity(&info);
@@ -231,7 +232,7 @@ impl Session {
             return None;
         }
         if handle == 0 {
-            warn!(user = %guid, "The PBX does not let this user be monitored");
+            warn!(user = id_of(&guid), "The PBX does not let this user be monitored");
             return None;
         }
         if let Some(user) = user {
@@ -251,7 +252,7 @@ impl Session {
     /// Silence is how some PBXs say no. One user without a monitor must not keep the others waiting.
     pub fn give_up_unanswered(&mut self) {
         while let Some(asked) = self.asked.pop_front_if(|asked| asked.at.elapsed() > ANSWER_WITHIN) {
-            warn!(user = %asked.user, "The PBX does not answer whether this user may be monitored");
+            warn!(user = id_of(&asked.user), "The PBX does not answer whether this user may be monitored");
             if let (Some(hw), Some(user)) = (&asked.hw, self.users.get_mut(&asked.user)) {
                 user.devices.remove(hw); // The next call from this device asks again.
             }
@@ -334,6 +335,11 @@ fn identity(info: &UserInfo) -> Identity {
     Identity { extension: info.e164.clone(), name: info.display_name() }
 }
 
+/// What a log may say of a user. Where the PBX gives no id, the key is a name.
+fn id_of(guid: &str) -> &str {
+    if guid.bytes().all(|byte| byte.is_ascii_hexdigit()) { guid } else { "without an id" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,6 +370,8 @@ mod tests {
         assert_eq!(session.user_of_handle(8).map(AsRef::as_ref), Some("g0"));
         assert_eq!(session.by_extension("1").map(|(_, handle)| handle), Some(7));
 
+        let app = UserInfo { pseudo: "app".to_owned(), ..info("app", "EasyConnect") };
+        assert!(session.user_info(app, &Monitor::default()).is_none(), "an App object that sees itself");
         session.user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
         assert!(session.by_extension("1").is_none());
         assert!(session.release(|_| true).is_empty());

@@ -282,6 +282,31 @@ fn conference_comes_late() {
 }
 
 #[test]
+fn state_comes_late() {
+    let mut calls = core();
+    let told = LegReport { state: None, ..leg(1, 0) }.conf("c1").peer("50");
+    let mut out = play(&mut calls, 0.0, vec![told]);
+    out.extend(calls.tick(at(3.0)));
+    assert!(out.is_empty(), "nobody knows which way it goes");
+    out.extend(play(&mut calls, 4.0, vec![leg(1, 132), leg(1, 134).del()]));
+    insta::assert_snapshot!(show(&out));
+
+    let mut calls = core();
+    play(&mut calls, 0.0, vec![LegReport { state: None, ..leg(1, 0) }.conf("c1")]);
+    calls.tick(at(61.0));
+    assert!(!calls.has_calls(&guid(PHONE)), "what never gets a state is no call");
+}
+
+#[test]
+fn cause_comes_before_the_end() {
+    insta::assert_snapshot!(check(vec![
+        leg(1, 1).conf("c1").peer("50"),
+        leg(1, 3).cause(17),
+        LegReport { state: None, ..leg(1, 0) }.del(),
+    ]));
+}
+
+#[test]
 fn conference_never_comes() {
     let mut calls = core();
     let mut out = play(&mut calls, 0.0, vec![leg(1, 129).peer("50"), leg(1, 132)]);
