@@ -135,7 +135,7 @@ impl Fuzzer {
         if self.choices.random_ratio(1, 2000) {
             let all: Vec<CallId> = self.calls.all().map(|(call, _)| call).collect();
             for call in all {
-                assert!(self.calls.describe(call).is_some());
+                assert!(self.calls.describe(call, self.now).is_some());
                 let _ = self.calls.legs_of(call);
             }
         }

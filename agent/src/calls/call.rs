@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, Direction, Status, WebHookEvent};
 use shared::ids::{CallId, EventId};
@@ -12,6 +12,8 @@ use super::leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
 
 /// Entries of a call's history; the first ones hold the original caller, and an event has to fit into a message.
 const HISTORY: usize = 100;
+/// A placed call that goes on its way for so long rings, also where the network does not say so.
+const RINGS_AFTER_PROCEEDING: SignedDuration = SignedDuration::from_secs(2);
 
 /// Who a monitored user is, as last told by the PBX.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,9 @@ pub(super) struct Call {
     pub held: bool,
     pub held_by_peer: bool,
     pub phase: Phase,
+    /// When the PBX said that the call goes on its way, while that is the last it said of it.
+    #[serde(default)]
+    pub proceeding_since: Option<Timestamp>,
     pub cause: Option<u16>,
     /// The last leg was parked then, and the call waits for the leg that holds it in the park.
     #[serde(skip)]
@@ -75,6 +80,7 @@ impl Call {
             held: false,
             held_by_peer: false,
             phase: Phase::Init,
+            proceeding_since: None,
             cause: None,
             parked_at: None,
             missing_since: None,
@@ -96,7 +102,14 @@ impl Call {
                 self.note(ConferenceEventKind::Parked, at, Some(&from), Some(&to), None);
             }
             self.phase = state.phase;
+            self.proceeding_since = (state.phase == Phase::Proceeding).then(|| self.proceeding_since.unwrap_or(at));
         }
+    }
+
+    /// Whether the other side of a placed call rings.
+    pub(super) fn rings(&self, now: Timestamp) -> bool {
+        let arrived = |since: Timestamp| now.duration_since(since) >= RINGS_AFTER_PROCEEDING;
+        self.phase == Phase::Alerting || self.proceeding_since.is_some_and(arrived)
     }
 
     fn follow_relations(&mut self, report: &LegReport, user: &Identity, at: Timestamp) {

@@ -126,15 +126,15 @@ impl Calls {
     }
 
     /// A live call as the API shows it.
-    pub fn describe(&self, call: CallId) -> Option<Value> {
+    pub fn describe(&self, call: CallId, now: Timestamp) -> Option<Value> {
         let call = self.calls.get(&call)?;
         let user = self.users.get(&call.user).cloned().unwrap_or_default();
         let (from, to) = call.parties(&user);
-        let state = match (call.pickup, call.direction, call.phase) {
-            (_, _, Phase::Parked) => "parked",
-            (Some(_), _, _) => "connected",
-            (None, Direction::Outgoing, Phase::Alerting) | (None, Direction::Incoming, _) => "ringing",
-            (None, Direction::Outgoing, _) => "dialling",
+        let state = match (call.pickup, call.direction) {
+            _ if call.phase == Phase::Parked => "parked",
+            (Some(_), _) => "connected",
+            (None, Direction::Outgoing) if !call.rings(now) => "dialling",
+            (None, _) => "ringing",
         };
         Some(json!({
             "CallId": call.id,

@@ -79,7 +79,8 @@ impl Shift {
         let up = self.status.borrow().is_up();
         match &self.calls {
             Some(calls) if up => {
-                Planner { calls, session: &mut self.session, reach, dtmf_recv: self.dtmf_recv }.plan(operation)
+                let (session, dtmf_recv, now) = (&mut self.session, self.dtmf_recv, self.clock.now());
+                Planner { calls, session, reach, dtmf_recv, now }.plan(operation)
             }
             _ => Err(Code::PbxOffline.into()),
         }

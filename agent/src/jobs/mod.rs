@@ -7,6 +7,7 @@
 mod tests;
 mod wants;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -161,6 +162,8 @@ pub struct Jobs {
     next_id: JobId,
     /// Requests for new calls that were given up before the PBX answered; a call that comes after all is cleared.
     given_up: Vec<Request>,
+    /// Legs of queues, placed by commands: nobody there hears a busy tone and hangs up, so the agent has to.
+    unattended: HashSet<LegId>,
     /// Calls of long commands, until they have ended.
     followed: Vec<(CallId, mpsc::UnboundedSender<News>)>,
 }
@@ -209,6 +212,11 @@ impl Jobs {
         let Some(at) = self.jobs.iter().position(awaits) else { return };
         let job = &mut self.jobs[at];
         job.outstanding -= 1;
+        if let (Wants::NewCall(NewCall { origin: CallOrigin::Placed { phoneless: true }, .. }), Some(call @ 1..)) =
+            (&job.wants, result.call)
+        {
+            self.unattended.insert(LegId { session, user: job.request.user, call });
+        }
         // Handles tell success where there are any; elsewhere only an `error` tells of a refusal.
         let refused = match &mut job.wants {
             Wants::NewCall(new) => match result.call {
@@ -234,15 +242,15 @@ impl Jobs {
 
     /// A leg was reported, after the call core has taken the report.
     pub fn on_report(&mut self, report: &LegReport, calls: &mut Calls, out: &mut Vec<Outgoing>) {
+        if report.ends_leg() && self.unattended.remove(&report.leg) && !report.last {
+            out.push(rcc::clear("clear", report.leg, rcc::NORMAL_CLEARING).into());
+        }
         let is_it = |job: &Job| matches!(&job.wants, Wants::NewCall(new) if new.leg == Some(report.leg));
         let Some(at) = self.jobs.iter().position(is_it) else { return };
         let Wants::NewCall(new) = &mut self.jobs[at].wants else { return };
         if !report.ends_leg() {
             new.follow(report);
             return;
-        }
-        if new.origin == (CallOrigin::Placed { phoneless: true }) && !report.last {
-            out.push(rcc::clear("clear", report.leg, rcc::NORMAL_CLEARING).into());
         }
         let refusal = new.refusal(report.cause.or(new.cause));
         self.answer(at, Verdict::Failed(refusal), calls);
@@ -302,6 +310,7 @@ impl Jobs {
     /// The session is gone, and nobody can tell what becomes of the commands.
     pub fn interrupt_all(&mut self) {
         self.given_up.clear();
+        self.unattended.clear();
         self.followed.clear();
         for job in self.jobs.drain(..) {
             if let Asker::Command(reply) = job.asker {

@@ -117,6 +117,19 @@ fn refused_call_of_a_queue_is_cleared() {
 }
 
 #[test]
+fn busy_tone_of_a_queue_is_cleared_also_when_its_command_has_succeeded() {
+    let mut desk = Desk::new();
+    let mut answer = desk.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(true)));
+    desk.result("UserCall", Some("c1"), Some(7), None);
+    desk.report(leg(7, 1).conf("conf").peer("50"));
+    desk.report(leg(7, 4));
+    assert!(done(&mut answer).is_some());
+    let frames = desk.report(leg(7, 6).cause(17));
+    assert_eq!((&frames[0]["mt"], &frames[0]["call"]), (&json!("UserClear"), &json!(7)));
+    assert!(desk.report(leg(7, 6)).is_empty(), "once is enough");
+}
+
+#[test]
 fn call_that_nobody_waits_for_any_more_is_cleared_when_the_pbx_names_it() {
     let mut desk = Desk::new();
     let (news, heard) = mpsc::unbounded_channel();

@@ -6,6 +6,7 @@ mod reads;
 #[cfg(test)]
 mod tests;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use shared::codes::Code;
 use shared::command::Refusal;
@@ -36,6 +37,7 @@ pub struct Planner<'a> {
     pub session: &'a mut Session,
     pub reach: &'a Reach,
     pub dtmf_recv: DtmfRecv,
+    pub now: Timestamp,
 }
 
 impl Planner<'_> {

@@ -39,13 +39,13 @@ impl Planner<'_> {
         };
         let calls = self.calls.all().filter(|(call, _)| wanted(*call));
         let calls = calls.map(|(call, start)| ((start.as_millisecond(), call), call));
-        let (calls, next) = cut(calls.collect(), page, |call| self.calls.describe(*call))?;
+        let (calls, next) = cut(calls.collect(), page, |call| self.calls.describe(*call, self.now))?;
         Ok(Plan::Answer(json!({"calls": calls, "nextCursor": next})))
     }
 
     pub(super) fn call(&self, call: CallId) -> Result<Plan, Refusal> {
         let in_reach = self.calls.extension_of(call).is_some_and(|extension| self.reach.covers(extension));
-        let call = self.calls.describe(call).filter(|_| in_reach).ok_or(Code::CallNotFound)?;
+        let call = self.calls.describe(call, self.now).filter(|_| in_reach).ok_or(Code::CallNotFound)?;
         Ok(Plan::Answer(json!({"call": call})))
     }
 }

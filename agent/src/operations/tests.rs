@@ -7,7 +7,7 @@ use shared::number::DialPrefixes;
 use shared::operation::{DialOptions, Page};
 
 use super::*;
-use crate::calls::tests::{OTHER, PHONE, core, leg, play};
+use crate::calls::tests::{OTHER, PHONE, at, core, leg, play};
 use crate::config::Monitor;
 use crate::pbx::frames::UserInfo;
 
@@ -56,7 +56,7 @@ impl Scene {
 
     fn plan(&mut self, operation: &Operation) -> Result<Plan, Refusal> {
         let Self { calls, session, reach, dtmf_recv } = self;
-        Planner { calls, session, reach, dtmf_recv: *dtmf_recv }.plan(operation)
+        Planner { calls, session, reach, dtmf_recv: *dtmf_recv, now: at(100.0) }.plan(operation)
     }
 
     #[track_caller]

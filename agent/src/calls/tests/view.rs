@@ -31,6 +31,19 @@ fn placed_calls_are_found_by_what_was_dialled() {
 }
 
 #[test]
+fn placed_calls_ring_although_a_trunk_does_not_say_so() {
+    let mut calls = core();
+    play(&mut calls, 10.0, vec![leg(1, 1).conf("c1").peer("50"), leg(1, 3)]);
+    let call = only(&calls);
+    let state = |calls: &Calls, now: f64| calls.describe(call, at(now)).expect("a call")["state"].clone();
+    assert_eq!((state(&calls, 12.4), state(&calls, 12.6)), ("dialling".into(), "ringing".into()));
+    play(&mut calls, 14.0, vec![leg(1, 3)]);
+    assert_eq!(state(&calls, 14.1), "ringing", "a doubled frame changes nothing");
+    play(&mut calls, 15.0, vec![leg(1, 5)]);
+    assert_eq!(state(&calls, 15.1), "connected");
+}
+
+#[test]
 fn numbers_are_compared_in_international_form_where_there_is_one() {
     let prefixes = DialPrefixes { international: "000".to_owned(), ..DialPrefixes::default() };
     let mut calls = core();
