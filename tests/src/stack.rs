@@ -131,12 +131,11 @@ impl Stack {
 
     /// Waits until an agent shows that something stands in its way.
     pub async fn until_problem(&self, problem: &str) {
-        self.until_status(&format!("an agent says: {problem}"), |status| shows_problem(status, problem)).await;
-    }
-
-    /// Whether an agent shows that something stands in its way.
-    pub async fn has_problem(&self, problem: &str) -> bool {
-        shows_problem(&self.api.get("/status").await.ok().body, problem)
+        self.until_status(&format!("an agent says: {problem}"), |status| {
+            let agents = status["agents"].as_array().cloned().unwrap_or_default();
+            agents.iter().any(|agent| agent["problem"].as_str().is_some_and(|text| text.contains(problem)))
+        })
+        .await;
     }
 
     pub async fn until_waiting_events(&self, events: u64) {
@@ -354,9 +353,4 @@ impl Drop for Stack {
         // What agents kept beside the stack goes too.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-fn shows_problem(status: &serde_json::Value, problem: &str) -> bool {
-    let agents = status["agents"].as_array().map(Vec::as_slice).unwrap_or_default();
-    agents.iter().any(|agent| agent["problem"].as_str().is_some_and(|text| text.contains(problem)))
 }
