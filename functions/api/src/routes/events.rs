@@ -59,15 +59,16 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let wanted = |event: &CallEvent| reach.covers(&event.web_hook_event.monitored_extension) && filter.wants(event);
 
     let mut after = match request.param("after") {
-        Some("latest") => in_time(context.state.feed_length()).await?,
-        // One that lies ahead is another stack's, and nothing would ever come after it.
-        Some(cursor) => number_of(cursor)?.min(in_time(context.state.feed_length()).await?),
+        Some("latest") => u64::MAX,
+        Some(cursor) => number_of(cursor)?,
         None => 0,
     };
     let mut found: Vec<CallEvent> = Vec::new();
     let (mut pause, mut looked_at) = (FIRST_LOOK, 0);
     loop {
         let head = in_time(context.state.feed_length()).await?;
+        // A cursor that lies ahead is another stack's, and nothing would ever come after it.
+        after = after.min(head);
         while after < head && found.len() < limit && looked_at < MOST_LOOKED_AT {
             let page = in_time(context.state.feed(after, usize::from(PAGE), head)).await?;
             if page.is_empty() {
