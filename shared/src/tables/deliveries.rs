@@ -96,14 +96,18 @@ impl StateTable {
         behind: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<(LogKey, DeliveryLog)>, Option<String>), TableError> {
-        let partition = format!("DELIVERY#{id}");
+        let (partition, since) = (format!("DELIVERY#{id}"), iso_millis(since.unwrap_or(Timestamp::UNIX_EPOCH)));
+        // DynamoDB refuses a query that is to go on outside of its own bounds. There is nothing more.
+        if behind.is_some_and(|behind| behind < since.as_str()) {
+            return Ok((Vec::new(), None));
+        }
         let answer = self
             .client
             .query()
             .table_name(&self.table)
             .key_condition_expression("pk = :deliveries AND sk >= :since")
             .expression_attribute_values(":deliveries", text(&partition))
-            .expression_attribute_values(":since", text(iso_millis(since.unwrap_or(Timestamp::UNIX_EPOCH))))
+            .expression_attribute_values(":since", text(since))
             .scan_index_forward(order == Order::OldestFirst)
             .consistent_read(true)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
