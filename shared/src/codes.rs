@@ -53,16 +53,24 @@ codes! {
         "Pass the key as query parameter `apikey`, as header `X-API-Key` or as `Authorization: Bearer`.";
     InvalidKey = "invalid_key", 401, false, "The API key is not valid.",
         "Check for missing characters; if the key was revoked or has expired, create a new one.";
+    KeyDisabled = "key_disabled", 401, false, "The API key is disabled.",
+        "Have an administrator enable it with PATCH /apikeys/{id}, or use another key.";
     MissingScope = "missing_scope", 403, false, "The API key may not do this.",
         "Use a key with the scope that the message names.";
     ExtensionNotAllowed = "extension_not_allowed", 403, false, "The API key may not act for this extension.",
         "Use a key whose list of extensions has this one.";
     DestinationNotAllowed = "destination_not_allowed", 403, false, "The API key or the stack may not call this destination.",
         "Ask an administrator for a key whose destination patterns allow the number.";
+    CallerNumberNotAllowed = "caller_number_not_allowed", 403, false, "The API key may not show this caller number.",
+        "Show an extension that the key may act for, or ask an administrator for a key with `callerNumbers`.";
     RateLimited = "rate_limited", 429, true, "The API key sends too many requests.",
         "Wait for the time in `retryAfter`, then go on more slowly.";
     TooManyCalls = "too_many_calls", 429, true, "The hourly number of calls is used up.",
         "Wait for the time in `retryAfter`, or ask an administrator for a higher limit.";
+    TooManyCallsToPair = "too_many_calls_to_pair", 429, true, "There were too many calls between these two numbers.",
+        "Look for a flow that calls back whoever did not answer; wait for the time in `retryAfter`, or raise CallsPerPair.";
+    TooManyPolls = "too_many_polls", 429, true, "Too many requests wait for events at once.",
+        "Wait for the time in `retryAfter`, ask with `wait=0`, or let one poll serve all that need the events.";
     NotFound = "not_found", 404, false, "There is no such resource.",
         "Compare the path with the list of requests in the documentation.";
     MethodNotAllowed = "method_not_allowed", 405, false, "The resource does not know this HTTP method.",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use shared::number::DialPrefixes;
+use shared::numbering::DialPrefixes;
 use shared::operation::{DialOptions, Page};
 
 use super::*;

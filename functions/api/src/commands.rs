@@ -13,7 +13,7 @@ use shared::codes::Code;
 use shared::command::{Command, CommandState};
 use shared::envelope;
 use shared::ids::CommandId;
-use shared::number::DialPrefixes;
+use shared::numbering::DialPrefixes;
 use shared::tables::{Exchange, Placed, TableError};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;

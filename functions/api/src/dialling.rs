@@ -7,7 +7,8 @@ use shared::codes::Code;
 use shared::command::Command;
 use shared::destination::{Judgement, Rules};
 use shared::ids::CommandId;
-use shared::number::{DialPrefixes, DialString};
+use shared::number::DialString;
+use shared::numbering::DialPrefixes;
 use shared::operation::{Operation, Reach};
 use shared::tables::{AuditEntry, StateTable};
 

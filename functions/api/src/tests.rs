@@ -10,7 +10,7 @@ use shared::agent_status::{AgentStatus, PbxLink, Vitals};
 use shared::apikey::KeyHash;
 use shared::command::Command;
 use shared::ids::CommandId;
-use shared::number::DialPrefixes;
+use shared::numbering::DialPrefixes;
 use shared::operation::{Operation, Reach};
 use shared::time::from_millis;
 use tower::ServiceExt;
