@@ -91,8 +91,12 @@ codes! {
         "List the webhooks with GET /webhooks.";
     DeliveryNotFound = "delivery_not_found", 404, false, "There is no delivery with this id, or it was a test or a notice, or it is older than 30 days.",
         "List the deliveries of a webhook with GET /webhooks/{id}/deliveries.";
+    DeliveryUnderWay = "delivery_under_way", 409, false, "The delivery is still on its way.",
+        "It is tried again by itself; see its state with GET /deliveries/{id}, and replay what failed or expired.";
     TooManyWebhooks = "too_many_webhooks", 409, false, "The stack has as many webhooks as it may have.",
         "Delete one, or have the operator raise the parameter MaxWebhooks.";
+    TooManySecrets = "too_many_secrets", 409, false, "The webhook's secret was replaced too often within a day.",
+        "Wait until the earliest of its secrets is a day old; then it can be replaced again.";
     TooManyKeys = "too_many_keys", 409, false, "Two live API keys have this name already.",
         "Delete the older one, or choose another name.";
     IdempotencyConflict = "idempotency_conflict", 409, false, "This idempotency key was used with another request.",

@@ -113,11 +113,18 @@ impl DialString {
         })
     }
 
+    /// Whom the number reaches. A number with `+` is one, also where the PBX has told no prefix to dial it with.
+    pub fn reaches(&self, prefixes: &DialPrefixes) -> Reaches {
+        match (self.route(prefixes), self.as_str().strip_prefix('+').map(e164)) {
+            (Ok(route), _) => route.reaches,
+            (Err(NoInternationalPrefix), Some(Ok(number))) => Reaches::Outside(number),
+            (Err(NoInternationalPrefix), _) => Reaches::Unknown,
+        }
+    }
+
     /// The number in international form, where it can be an outside number on this PBX.
     pub fn to_e164(&self, prefixes: &DialPrefixes) -> Option<String> {
-        // A number with `+` is one, also where the PBX has told no prefix to dial it with.
-        let written = self.as_str().strip_prefix('+').and_then(|digits| e164(digits).ok());
-        written.or_else(|| self.route(prefixes).ok()?.reaches.e164().map(str::to_owned))
+        self.reaches(prefixes).e164().map(str::to_owned)
     }
 }
 

@@ -117,7 +117,7 @@ pub struct BasicAuth {
     pub password: Secret,
 }
 
-/// The secret before the present one. Receivers that know only this one still recognise what is sent.
+/// A secret before the present one. Receivers that know only this one still recognise what is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousSecret {
     pub secret: Secret,
@@ -229,8 +229,15 @@ pub struct Subscription {
     pub created_at: i64,
     /// Standard Webhooks secret, `whsec_` and base64.
     pub secret: Secret,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The latest first. Each is valid for its time, however often the secret was replaced since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_secrets: Vec<PreviousSecret>,
+    /// Where an item from before there could be several has it; nothing writes it any more.
+    #[serde(default, skip_serializing)]
     pub previous_secret: Option<PreviousSecret>,
+    /// The hash of the request that made it, where that had a name by which a repeat is recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_hash: Option<String>,
     #[serde(flatten)]
     pub settings: Settings,
     #[serde(flatten)]
@@ -240,7 +247,16 @@ pub struct Subscription {
 impl Subscription {
     pub fn new(id: SubscriptionId, settings: Settings, secret: Secret, now: Timestamp) -> Self {
         let created_at = now.as_millisecond();
-        Self { id, created_at, secret, previous_secret: None, settings, health: Health::default() }
+        Self {
+            id,
+            created_at,
+            secret,
+            previous_secrets: Vec::new(),
+            previous_secret: None,
+            request_hash: None,
+            settings,
+            health: Health::default(),
+        }
     }
 
     /// Whether anything may still be sent to it.
@@ -255,8 +271,13 @@ impl Subscription {
 
     /// The secrets to sign with, the present one first.
     pub fn secrets(&self, now: Timestamp) -> impl Iterator<Item = &Secret> {
-        let previous = self.previous_secret.as_ref().filter(|previous| previous.until > now.as_second());
-        [Some(&self.secret), previous.map(|previous| &previous.secret)].into_iter().flatten()
+        std::iter::once(&self.secret).chain(self.valid_previous(now).map(|previous| &previous.secret))
+    }
+
+    /// The earlier secrets that are still valid, the latest first.
+    pub fn valid_previous(&self, now: Timestamp) -> impl Iterator<Item = &PreviousSecret> {
+        let known = self.previous_secrets.iter().chain(&self.previous_secret);
+        known.filter(move |previous| previous.until > now.as_second())
     }
 }
 
@@ -335,12 +356,24 @@ mod tests {
     }
 
     #[test]
-    fn two_secrets_are_valid_for_a_while() {
+    fn earlier_secrets_are_valid_for_a_while() {
         let at = |seconds: i64| crate::time::from_millis(seconds * 1000);
         let settings = Settings::new("https://example.com".to_owned());
-        let mut subscription = Subscription::new(SubscriptionId::random(), settings, Secret::new("b"), at(0));
-        subscription.previous_secret = Some(PreviousSecret { secret: Secret::new("a"), until: 100 });
-        assert_eq!(subscription.secrets(at(99)).map(Secret::expose).collect::<Vec<_>>(), ["b", "a"]);
-        assert_eq!(subscription.secrets(at(100)).map(Secret::expose).collect::<Vec<_>>(), ["b"]);
+        let mut subscription = Subscription::new(SubscriptionId::random(), settings, Secret::new("c"), at(0));
+        let previous = |secret: &str, until| PreviousSecret { secret: Secret::new(secret), until };
+        subscription.previous_secrets = vec![previous("b", 200), previous("a", 100)];
+        let secrets = |now| subscription.secrets(at(now)).map(Secret::expose).collect::<Vec<_>>();
+        assert_eq!(secrets(99), ["c", "b", "a"]);
+        assert_eq!(secrets(100), ["c", "b"]);
+        assert_eq!(secrets(200), ["c"]);
+    }
+
+    #[test]
+    fn an_item_with_one_earlier_secret_is_read() {
+        let text = r#"{"id":"00000000-0000-0000-0000-000000000000","secret":"b","url":"https://example.com",
+            "previousSecret":{"secret":"a","until":100}}"#;
+        let subscription: Subscription = serde_json::from_str(text).expect("a subscription");
+        let now = crate::time::from_millis(0);
+        assert_eq!(subscription.secrets(now).map(Secret::expose).collect::<Vec<_>>(), ["b", "a"]);
     }
 }

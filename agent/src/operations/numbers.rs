@@ -18,7 +18,8 @@ impl Planner<'_> {
     pub(super) fn to_dial(&self, field: &str, typed: &str) -> Result<String, Refusal> {
         let number = self.number(field, typed)?;
         let route = self.route(field, &number)?;
-        let judgement = if self.reach.internal_only.contains(typed) { Judgement::OnlyInternal } else { Judgement::Allowed };
+        let judgement =
+            if self.reach.internal_only.contains(typed) { Judgement::OnlyInternal } else { Judgement::Allowed };
         let judgement = self.judge(&route.reaches).max(judgement);
         let is_extension = || self.session.visible_with(number.as_str()).is_some();
         match judgement {

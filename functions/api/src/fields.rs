@@ -50,6 +50,11 @@ impl Fields {
         }
     }
 
+    /// The names of the fields that have a value.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.clone()).collect()
+    }
+
     /// A field's value; null is as good as absent.
     fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())

@@ -254,7 +254,7 @@ mod tests {
         let alone = prepare(&subscription).expect("ready").signatures;
         let until = sample::now().as_second() + 1;
         let previous = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        subscription.previous_secret = Some(PreviousSecret { secret: previous, until });
+        subscription.previous_secrets = vec![PreviousSecret { secret: previous, until }];
         let both = prepare(&subscription).expect("ready").signatures;
         let (first, second) = both.split_once(' ').expect("two signatures");
         assert_eq!(first, alone);

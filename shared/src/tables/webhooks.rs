@@ -4,15 +4,16 @@
 //! attributes that it changes, and a change of state names the state that it starts from.
 
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::ReturnValue;
 use jiff::Timestamp;
 
 use super::state::StateTable;
 use super::{Item, TableError, item, key, number, text, value};
 use crate::ids::{CallId, SubscriptionId};
-use crate::subscription::{Secret, Settings, Subscription, SubscriptionState};
+use crate::subscription::{PreviousSecret, Secret, Settings, Subscription, SubscriptionState};
 
 const WEBHOOKS: &str = "WEBHOOK";
 
@@ -36,6 +37,21 @@ pub enum Change<'a> {
 impl StateTable {
     pub async fn put_subscription(&self, subscription: &Subscription) -> Result<(), TableError> {
         self.put(item(webhook_key(subscription.id), subscription)?, "store the webhook").await
+    }
+
+    /// Stores a webhook unless there is one of this id, which is returned then.
+    pub async fn put_new_subscription(&self, subscription: &Subscription) -> Result<Option<Subscription>, TableError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item(webhook_key(subscription.id), subscription)?))
+            .condition_expression("attribute_not_exists(pk)");
+        match put.send().await.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(None),
+            Err(PutItemError::ConditionalCheckFailedException(_)) => self.subscription(subscription.id).await,
+            Err(error) => Err(TableError::request("store the webhook", &error)),
+        }
     }
 
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>, TableError> {
@@ -79,23 +95,21 @@ impl StateTable {
         changed(update.update_expression(expression), "change the webhook").await
     }
 
-    /// Gives a webhook another secret, beside which the present one stays valid for a while. `None`: it has another one already.
+    /// Gives a webhook another secret, beside which earlier ones stay valid for a while. `None`: it has another one already.
     pub async fn rotate_secret(
         &self,
         id: SubscriptionId,
         present: &Secret,
         secret: &Secret,
-        until: i64,
+        previous: &[PreviousSecret],
     ) -> Result<Option<Subscription>, TableError> {
         let update = self
             .update_webhook(id)
-            .update_expression("SET previousSecret = :previous, secret = :secret")
-            .expression_attribute_values(":secret", text(secret.expose()));
-        let previous = [("secret".to_owned(), text(present.expose())), ("until".to_owned(), number(until))];
-        let update = update
+            .update_expression("SET previousSecrets = :previous, secret = :secret REMOVE previousSecret")
             .condition_expression("secret = :present")
+            .expression_attribute_values(":secret", text(secret.expose()))
             .expression_attribute_values(":present", text(present.expose()))
-            .expression_attribute_values(":previous", AttributeValue::M(previous.into()));
+            .expression_attribute_values(":previous", serde_dynamo::to_attribute_value(previous)?);
         changed(update, "rotate the webhook's secret").await
     }
 

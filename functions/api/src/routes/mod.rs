@@ -4,6 +4,7 @@ mod apikeys;
 mod audit;
 mod deliveries;
 mod events;
+mod pages;
 mod rcc;
 mod status;
 mod webhooks;
@@ -16,7 +17,7 @@ use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn;
-use axum::routing::{delete, get, post};
+use axum::routing::{get, patch, post};
 use shared::codes::Code;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -65,7 +66,7 @@ pub(crate) fn router(context: Context) -> Router {
         .route("/events", get(events::list))
         .route("/events/sample", get(events::sample))
         .route("/apikeys", get(apikeys::list).post(apikeys::create))
-        .route("/apikeys/{ApiKeyId}", delete(apikeys::delete))
+        .route("/apikeys/{ApiKeyId}", patch(apikeys::change).delete(apikeys::delete))
         .route("/audit", get(audit::audit))
         .route("/status", get(status::status))
         .merge(swagger::routes(context.public_url.as_deref()))
@@ -91,7 +92,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(allowed)
-            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
             .allow_headers(headers)
             .expose_headers([LOCATION, RETRY_AFTER])
             .max_age(PREFLIGHT_IS_GOOD_FOR),

@@ -60,7 +60,9 @@ impl DialPlan {
 
     fn without_own_zero(&self, international: &str) -> String {
         match international.strip_prefix(&self.country) {
-            Some(national) if !self.country.is_empty() => format!("{}{}", self.country, national.trim_start_matches('0')),
+            Some(national) if !self.country.is_empty() => {
+                format!("{}{}", self.country, national.trim_start_matches('0'))
+            }
             _ => international.to_owned(),
         }
     }
@@ -72,9 +74,7 @@ impl DialPlan {
 
     /// Whether a dialled number asks for a line.
     pub fn is_outside(&self, dialled: &str) -> bool {
-        dialled.len() > self.trunk.len()
-            && dialled.starts_with(&self.trunk)
-            && is_dialable(dialled)
+        dialled.len() > self.trunk.len() && dialled.starts_with(&self.trunk) && is_dialable(dialled)
     }
 
     /// Whether a string in the control API can only mean an external party.
