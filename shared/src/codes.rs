@@ -82,7 +82,7 @@ codes! {
     WebhookNotFound = "webhook_not_found", 404, false, "There is no webhook with this id.",
         "List the webhooks with GET /webhooks.";
     DeliveryNotFound = "delivery_not_found", 404, false, "There is no delivery with this id, or it was a test or a notice, or it is older than 30 days.",
-        "List the deliveries of a webhook with GET /webhooks/{id}/deliveries.";
+        "List the deliveries of a webhook with GET /webhooks/{webhookId}/deliveries.";
     TooManyWebhooks = "too_many_webhooks", 409, false, "The stack has as many webhooks as it may have.",
         "Delete one, or have the operator raise the parameter MaxWebhooks.";
     TooManyKeys = "too_many_keys", 409, false, "Two live API keys have this name already.",
@@ -100,7 +100,7 @@ codes! {
         "This request sent nothing to the PBX and will not; try again in a moment.";
     // The PBX or the network said no.
     InvalidNumber = "invalid_number", 422, false, "The number cannot be dialled.",
-        "Use an extension, or an outside number such as +32 472 59 16 87.";
+        "Use an extension, or an outside number such as +44 20 7946 0123.";
     UnallocatedNumber = "unallocated_number", 422, false, "Nobody has this number.",
         "Check the number and the prefix for outside lines.";
     UserBusy = "user_busy", 422, true, "The called party is busy.",

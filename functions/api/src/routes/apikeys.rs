@@ -105,7 +105,7 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
 
 pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     administrate(&context, &request).await?;
-    let id = request.path("ApiKeyId").unwrap_or_default();
+    let id = request.path("apiKeyId").unwrap_or_default();
     let deletable = id.len() == ID_HEX && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if deletable && in_time(context.state.delete_api_key(id)).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
