@@ -1,7 +1,7 @@
 //! The rules that the description keeps, so that every platform can import it as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-
+use std::path::Path;
 
 use serde_json::Value;
 use shared::codes::Code;
@@ -13,6 +13,8 @@ use super::contract::{Schemas, problems};
 use super::*;
 
 mod examples;
+mod generators;
+mod linter;
 mod names;
 mod shares;
 
