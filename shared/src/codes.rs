@@ -54,7 +54,7 @@ codes! {
     InvalidKey = "invalid_key", 401, false, "The API key is not valid.",
         "Check for missing characters; if the key was revoked or has expired, create a new one.";
     KeyDisabled = "key_disabled", 401, false, "The API key is disabled.",
-        "Have an administrator enable it with PATCH /apikeys/{id}, or use another key.";
+        "Have an administrator enable it with PATCH /apikeys/{apiKeyId}, or use another key.";
     MissingScope = "missing_scope", 403, false, "The API key may not do this.",
         "Use a key with the scope that the message names.";
     ExtensionNotAllowed = "extension_not_allowed", 403, false, "The API key may not act for this extension.",
@@ -90,9 +90,9 @@ codes! {
     WebhookNotFound = "webhook_not_found", 404, false, "There is no webhook with this id.",
         "List the webhooks with GET /webhooks.";
     DeliveryNotFound = "delivery_not_found", 404, false, "There is no delivery with this id, or it was a test or a notice, or it is older than 30 days.",
-        "List the deliveries of a webhook with GET /webhooks/{id}/deliveries.";
+        "List the deliveries of a webhook with GET /webhooks/{webhookId}/deliveries.";
     DeliveryUnderWay = "delivery_under_way", 409, false, "The delivery is still on its way.",
-        "It is tried again by itself; see its state with GET /deliveries/{id}, and replay what failed or expired.";
+        "It is tried again by itself; see its state with GET /deliveries/{deliveryId}, and replay what failed or expired.";
     TooManyWebhooks = "too_many_webhooks", 409, false, "The stack has as many webhooks as it may have.",
         "Delete one, or have the operator raise the parameter MaxWebhooks.";
     TooManySecrets = "too_many_secrets", 409, false, "The webhook's secret was replaced too often within a day.",
@@ -112,7 +112,7 @@ codes! {
         "This request sent nothing to the PBX and will not; try again in a moment.";
     // The PBX or the network said no.
     InvalidNumber = "invalid_number", 422, false, "The number cannot be dialled.",
-        "Use an extension, or an outside number such as +32 472 59 16 87.";
+        "Use an extension, or an outside number such as +44 20 7946 0123.";
     UnallocatedNumber = "unallocated_number", 422, false, "Nobody has this number.",
         "Check the number and the prefix for outside lines.";
     UserBusy = "user_busy", 422, true, "The called party is busy.",

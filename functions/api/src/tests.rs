@@ -185,7 +185,7 @@ async fn bad_parameters_are_refused_by_name() {
     let range = "Query parameter `wait` takes whole seconds from 0 to 25; without it the wait is 8 s.";
     bad("/rcc/users?wait=26", range).await;
     bad("/rcc/users?wait=", range).await;
-    bad("/rcc/calls/42", "`CallId` in the path must be a UUID, as an answer gave it.").await;
+    bad("/rcc/calls/42", "`callId` in the path must be a UUID, as an answer gave it.").await;
     bad("/rcc/calls/%ff", "The path is not valid UTF-8.").await;
     bad("/rcc/calls?limit=201", "Query parameter `limit` takes a whole number from 1 to 200.").await;
     bad("/rcc/calls?extension=x", "Query parameter `extension` takes up to 32 digits, `*` and `#`.").await;
@@ -193,7 +193,7 @@ async fn bad_parameters_are_refused_by_name() {
     bad("/audit?day=today", "Query parameter `day` takes a day in UTC, such as 2027-01-31.").await;
     let cursor = "Query parameter `cursor` takes the `nextCursor` of the page before, of the same day.";
     bad("/audit?day=2027-01-31&cursor=MjAyNy0wMS0zMA", cursor).await;
-    bad("/rcc/commands/42", "`CommandId` in the path must be a UUID, as an answer gave it.").await;
+    bad("/rcc/commands/42", "`commandId` in the path must be a UUID, as an answer gave it.").await;
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn events_of_the_gateway_are_understood() {
         assert_eq!(message, "`extension` in the path must be an extension: up to 32 digits, `*` and `#`.", "{cut}");
     }
     let message = send(event("GET", "/rcc/calls/4%32", &format!("apikey={encoded_key}"), Value::Null)).await;
-    assert_eq!(message, "`CallId` in the path must be a UUID, as an answer gave it.");
+    assert_eq!(message, "`callId` in the path must be a UUID, as an answer gave it.");
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn url(fields: &Fields, allow_http: bool) -> Result<String, ApiError> {
     }
     let text = fields.text(name, LONGEST_URL)?;
     let url: Url = text.trim().parse().map_err(|_| {
-        ApiError::invalid(format!("Field `{name}` takes a whole URL, such as https://example.com/hook."))
+        ApiError::invalid(format!("Field `{name}` takes a whole URL, such as https://example.invalid/hook."))
     })?;
     match url.scheme() {
         "https" => {}

@@ -187,7 +187,7 @@ async fn administrate(context: &Context, request: &Incoming) -> Result<ApiKey, A
 
 /// The id in the path, if it can be one of a key in the table.
 fn key_id<'a>(context: &Context, request: &'a Incoming) -> Result<&'a str, ApiError> {
-    let id = request.path("ApiKeyId").unwrap_or_default();
+    let id = request.path("apiKeyId").unwrap_or_default();
     if context.keys.bootstrap_keys().any(|key| key.id == id) {
         let message = "This key is named in the deployment's parameter AdminKeyHashes; change it there.";
         return Err(ApiError::with_message(Code::ApiKeyNotFound, message));

@@ -128,7 +128,7 @@ pub(crate) async fn replay(State(context): Ctx, request: Incoming) -> Result<Res
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&[])?;
     let unknown = || ApiError::new(Code::DeliveryNotFound);
-    let at = request.path("DeliveryId").and_then(LogKey::from_public_id).ok_or_else(unknown)?;
+    let at = request.path("deliveryId").and_then(LogKey::from_public_id).ok_or_else(unknown)?;
     let subscription = in_time(context.state.subscription(at.subscription_id)).await?;
     if !subscription.is_some_and(|subscription| is_own(&key, &subscription.settings)) {
         return Err(unknown());

@@ -145,7 +145,7 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
 /// A platform that edits a flow deletes and creates, and may delete twice: what is gone already is fine.
 pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let key = own(&context, &request).await?;
-    let id: SubscriptionId = request.path_id("WebhookId")?;
+    let id: SubscriptionId = request.path_id("webhookId")?;
     let known = in_time(context.state.subscription(id)).await?;
     if let Some(known) = known.filter(|known| webhooks::is_own(&key, &known.settings)) {
         record(&context, &key, "DeleteWebhook", &known, Vec::new()).await?;
@@ -233,7 +233,7 @@ async fn own(context: &Context, request: &Incoming) -> Result<ApiKey, ApiError> 
 
 /// The webhook in the path, if it exists for this key.
 pub(super) async fn find(context: &Context, request: &Incoming, key: &ApiKey) -> Result<Subscription, ApiError> {
-    let id: SubscriptionId = request.path_id("WebhookId")?;
+    let id: SubscriptionId = request.path_id("webhookId")?;
     let known = in_time(context.state.subscription(id)).await?;
     let known = known.filter(|known| webhooks::is_own(key, &known.settings));
     known.ok_or_else(|| ApiError::new(Code::WebhookNotFound))
