@@ -21,5 +21,6 @@ mod package;
 mod recovery;
 mod service;
 mod subscriptions;
+mod toll_fraud;
 mod tools;
 mod webhooks;
