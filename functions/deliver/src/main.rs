@@ -11,6 +11,7 @@ mod handler;
 mod log;
 mod notices;
 mod prepared;
+mod query;
 mod recovery;
 mod verdict;
 
