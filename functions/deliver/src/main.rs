@@ -5,7 +5,9 @@
 
 mod boundary;
 mod client;
+mod cloud_error;
 mod context;
+mod expiry;
 mod failure;
 mod handler;
 mod log;

@@ -23,7 +23,7 @@ pub use access::{AuditEntry, Window};
 pub use deliveries::{Order, Parked, Parking, ReceiverView};
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
 pub use state::{Recorded, StateTable};
-pub use webhooks::Change;
+pub use webhooks::{Change, KEEP_EXPIRED};
 
 type Item = HashMap<String, AttributeValue>;
 

@@ -87,8 +87,9 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     let known = find(&context, &request, &key).await?;
     let settings = webhooks::settings(&fields?, Some(&known.settings), context.allow_http)?;
     webhooks::require_own(&key, &settings)?;
-    not_over(&settings, Timestamp::now())?;
-    let changed = in_time(context.state.change_settings(known.id, &settings)).await?;
+    let now = Timestamp::now();
+    not_over(&settings, now)?;
+    let changed = in_time(context.state.change_settings(known.id, &settings, now)).await?;
     let changed = changed.ok_or_else(|| ApiError::new(Code::WebhookNotFound))?;
     Ok(json(StatusCode::OK, &Shown::of(&changed, Timestamp::now())))
 }
