@@ -14,6 +14,7 @@ mod isolation;
 mod local_stack;
 mod makecall;
 mod never_late;
+mod notices;
 mod openapi;
 mod operations;
 mod outbox;

@@ -204,6 +204,12 @@ fn url(fields: &Fields, allow_http: bool) -> Result<String, ApiError> {
     if Uri::try_from(url.as_str()).is_err() {
         return Err(ApiError::invalid(format!("Field `{name}` names the host `{host}`, which cannot be one.")));
     }
+    // What is not ASCII is written longer than it was given, and it is this form that is requested.
+    if url.as_str().len() > LONGEST_URL {
+        return Err(ApiError::invalid(format!(
+            "Field `{name}` takes a URL of at most {LONGEST_URL} characters, with everything that has to be written as `%` and two digits."
+        )));
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ApiError::invalid(format!(
             "Field `{name}` has a user name or password; give `basicAuthUser` and `basicAuthPassword` instead."
@@ -414,6 +420,9 @@ mod tests {
         assert!(read(r#"{"url":"example.com"}"#).expect_err("no scheme").contains("a whole URL"));
         assert!(read(r#"{"url":"https://u:p@example.com"}"#).expect_err("user").contains("basicAuthUser"));
         assert_eq!(read("{}").expect_err("no url"), "Field `url` is missing.");
+        let long = |path: String| read(&format!(r#"{{"url":"https://example.com/{path}"}}"#));
+        assert!(long("é".repeat(400)).is_err_and(|message| message.contains("at most 2048 characters")));
+        assert!(long("é".repeat(300)).is_ok() && long("x".repeat(2_000)).is_ok());
     }
 
     #[test]

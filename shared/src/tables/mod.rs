@@ -25,7 +25,7 @@ pub use deliveries::{Order, Parked, Parking, ReceiverView};
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
 pub use feed::Recorded;
 pub use state::StateTable;
-pub use webhooks::Change;
+pub use webhooks::{Change, KEEP_EXPIRED};
 
 type Item = HashMap<String, AttributeValue>;
 

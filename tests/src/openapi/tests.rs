@@ -433,6 +433,16 @@ fn events_are_described_as_they_are_sent() {
     let notice = Notice::new(Kind::AgentOffline, at, "It is gone.".to_owned(), None);
     let notice = as_sent(&notice.body());
     assert_eq!(names(schema(&openapi, "Notice").get("properties").expect("properties")), names(&notice));
+    let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let described = |path: &[&str]| -> Vec<String> {
+        let listed = openapi.at(path).and_then(|node| node.get("enum")).unwrap_or_else(|| panic!("{path:?}"));
+        listed.items().iter().filter_map(|item| item.text().map(str::to_owned)).collect()
+    };
+    for name in ["CreateWebhookRequest", "ChangeWebhookRequest", "Webhook", "NewWebhook"] {
+        assert_eq!(described(&["components", "schemas", name, "properties", "kinds", "items"]), kinds, "{name}");
+    }
+    assert_eq!(described(&["components", "schemas", "Notice", "properties", "type"]), kinds[1..]);
+    assert_eq!(described(&["components", "schemas", "Delivery", "properties", "about"])[3..], kinds[1..]);
     let full = as_sent(&CallEvent::full_example(call_id, Status::Disconnected, at).web_hook_event);
     let schemas = Schemas::new(&openapi);
     let sent =

@@ -134,10 +134,11 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     let fields = fields?;
     let settings = webhooks::settings(&fields, Some(&known.settings), context.allow_http)?;
     webhooks::require_own(&key, &settings)?;
-    not_over(&settings, Timestamp::now())?;
+    let now = Timestamp::now();
+    not_over(&settings, now)?;
     let about = Subscription { settings: settings.clone(), ..known.clone() };
     record(&context, &key, "ChangeWebhook", &about, fields.names()).await?;
-    let changed = in_time(context.state.change_settings(known.id, &settings)).await?;
+    let changed = in_time(context.state.change_settings(known.id, &settings, now)).await?;
     let changed = changed.ok_or_else(|| ApiError::new(Code::WebhookNotFound))?;
     Ok(json(StatusCode::OK, &Shown::of(&changed, Timestamp::now())))
 }
