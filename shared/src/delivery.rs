@@ -178,6 +178,8 @@ impl Delivery {
             call_id,
             sequence,
             round: self.round,
+            queued_at: self.queued_at,
+            fanned_out_at: self.fanned_out_at,
             state: DeliveryState::Retrying,
             attempt_count: 0,
             attempts: Vec::new(),
@@ -280,6 +282,11 @@ pub struct DeliveryLog {
     #[serde(default)]
     pub sequence: Option<u8>,
     pub round: u32,
+    /// What the `extended` format told of its way, in milliseconds; kept so that the request can be shown as it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fanned_out_at: Option<i64>,
     pub state: DeliveryState,
     pub attempt_count: u32,
     /// The latest ones, oldest first.

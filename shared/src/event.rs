@@ -263,6 +263,8 @@ pub struct ExtendedEvent<'a> {
     pub to_e164: Option<&'a str>,
     pub cause: Option<u16>,
     pub inferred: bool,
+    /// The owner of a webhook wanted to see whether it works; nothing has happened.
+    pub test: bool,
     /// On its way to a webhook: when the events queue took it, when it was fanned out, when it was sent.
     pub queued_at: Option<String>,
     pub fanned_out_at: Option<String>,
@@ -285,6 +287,7 @@ impl ExtendedEvent<'_> {
             ("toE164", self.to_e164.unwrap_or_default().to_owned()),
             ("cause", self.cause.map(|cause| cause.to_string()).unwrap_or_default()),
             ("inferred", if self.inferred { "yes" } else { "no" }.to_owned()),
+            ("test", if self.test { "yes" } else { "no" }.to_owned()),
             ("queuedAt", text(&self.queued_at)),
             ("fannedOutAt", text(&self.fanned_out_at)),
             ("sentAt", text(&self.sent_at)),
@@ -309,6 +312,7 @@ impl<'a> From<&'a CallEvent> for ExtendedEvent<'a> {
             to_e164: event.to_e164.as_deref(),
             cause: event.cause,
             inferred: event.inferred,
+            test: false,
             queued_at: None,
             fanned_out_at: None,
             sent_at: None,

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use shared::rendering::Unrenderable;
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("the webhook's URL cannot be read")]
@@ -33,6 +35,15 @@ pub(crate) enum Failure {
     Timeout,
     #[error("the connection broke before an answer came")]
     Broken,
+}
+
+impl From<Unrenderable> for Failure {
+    fn from(why: Unrenderable) -> Self {
+        match why {
+            Unrenderable::Url => Self::Url,
+            Unrenderable::TooLong => Self::TooLong,
+        }
+    }
 }
 
 impl Failure {

@@ -13,7 +13,6 @@ mod handler;
 mod log;
 mod notices;
 mod prepared;
-mod query;
 mod recovery;
 mod verdict;
 

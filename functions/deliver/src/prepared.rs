@@ -4,18 +4,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use shared::delivery::{Delivery, Payload, Trial};
-use shared::event::{ConferenceEvent, ExtendedEvent, WebHookEvent};
+use shared::delivery::{Delivery, Trial};
 use shared::ids::DeliveryId;
-use shared::notice::NoticeBody;
-use shared::subscription::{BasicAuth, Format, Method, Secret, Subscription};
-use shared::time::{from_millis, iso_millis};
+use shared::rendering::Rendered;
+use shared::subscription::{BasicAuth, Secret, Subscription};
 use standardwebhooks::Webhook;
 use url::Url;
 
 use crate::boundary::Boundary;
 use crate::failure::Failure;
-use crate::query::{self, Pair};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
@@ -46,23 +43,13 @@ impl Prepared {
         now: Timestamp,
     ) -> Result<Self, Failure> {
         let settings = &subscription.settings;
-        let mut url: Url = settings.url.parse().map_err(|_| Failure::Url)?;
+        let url: Url = settings.url.parse().map_err(|_| Failure::Url)?;
         boundary.check(&url)?;
-        let told = Told::new(delivery, settings.format, now);
-        let (signed, content) = match settings.method {
-            Method::Post => {
-                let body = told.json();
-                (body.clone(), Content::Json(body))
-            }
-            Method::Get => {
-                let appended = query::append(&mut url, told.query_pairs(), told.conference_events())?;
-                (appended, Content::Query)
-            }
-        };
+        let rendered = Rendered::new(delivery, settings, now)?;
         let (id, timestamp) = (delivery.id(), now.as_second());
         let sign = |secret: &Secret| {
             let webhook = Webhook::new(secret.expose()).ok()?;
-            webhook.sign(&id.to_string(), timestamp, signed.as_bytes()).ok()
+            webhook.sign(&id.to_string(), timestamp, rendered.signed().as_bytes()).ok()
         };
         let signatures: Option<Vec<String>> = subscription.secrets(now).map(sign).collect();
         let signatures = signatures.ok_or(Failure::Secret)?.join(" ");
@@ -70,54 +57,8 @@ impl Prepared {
         if delivery.trial == Some(Trial::Test) {
             headers.insert("webhook-test", HeaderValue::from_static("true"));
         }
-        Ok(Self { url, content, id, timestamp, signatures, headers })
-    }
-}
-
-/// What a payload is told with.
-enum Told<'a> {
-    Published(&'a WebHookEvent),
-    Extended(Box<ExtendedEvent<'a>>),
-    Notice(NoticeBody<'a>),
-}
-
-impl<'a> Told<'a> {
-    fn new(delivery: &'a Delivery, format: Format, now: Timestamp) -> Self {
-        match (&delivery.payload, format) {
-            (Payload::Call(event), Format::Easyconnect) => Self::Published(&event.web_hook_event),
-            (Payload::Call(event), Format::Extended) => Self::Extended(Box::new(ExtendedEvent {
-                queued_at: delivery.queued_at.map(from_millis).map(iso_millis),
-                fanned_out_at: delivery.fanned_out_at.map(from_millis).map(iso_millis),
-                sent_at: Some(iso_millis(now)),
-                ..ExtendedEvent::from(&**event)
-            })),
-            (Payload::Notice(notice), _) => Self::Notice(notice.body()),
-        }
-    }
-
-    fn json(&self) -> String {
-        let text = match self {
-            Self::Published(event) => serde_json::to_string(event),
-            Self::Extended(event) => serde_json::to_string(event),
-            Self::Notice(notice) => serde_json::to_string(notice),
-        };
-        text.expect("there are only text keys")
-    }
-
-    fn conference_events(&self) -> &[ConferenceEvent] {
-        match self {
-            Self::Published(event) => &event.conference_events,
-            Self::Extended(event) => &event.web_hook_event.conference_events,
-            Self::Notice(_) => &[],
-        }
-    }
-
-    fn query_pairs(&self) -> Vec<Pair> {
-        match self {
-            Self::Published(event) => event.query_pairs(),
-            Self::Extended(event) => event.query_pairs(),
-            Self::Notice(notice) => notice.query_pairs(),
-        }
+        let content = rendered.body.map_or(Content::Query, Content::Json);
+        Ok(Self { url: rendered.url, content, id, timestamp, signatures, headers })
     }
 }
 
@@ -141,8 +82,10 @@ fn headers(subscription: &Subscription) -> Result<HeaderMap, Failure> {
 }
 
 #[cfg(test)]
+mod request_line;
+#[cfg(test)]
 mod tests {
-    use shared::subscription::PreviousSecret;
+    use shared::subscription::{Format, Method, PreviousSecret};
 
     use super::*;
     use crate::sample;

@@ -12,8 +12,10 @@ use shared::apikey::Scope;
 use shared::codes::Code;
 use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, LogKey};
 use shared::envelope;
-use shared::event::Status;
+use shared::event::{CallEvent, Status};
 use shared::ids::{CallId, DeliveryId, SubscriptionId};
+use shared::rendering::Rendered;
+use shared::subscription::{Method, Settings, Subscription};
 use shared::tables::Order;
 use shared::time::iso_millis;
 use tokio::time::Instant;
@@ -122,22 +124,88 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     Ok(json(StatusCode::OK, &json!({"deliveries": deliveries, "nextCursor": next_cursor})))
 }
 
-/// Sends one delivery again, whatever became of it, unless it is still on its way.
-pub(crate) async fn replay(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
+/// A delivery with the request that was sent for it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownWhole<'a> {
+    #[serde(flatten)]
+    delivery: Shown<'a>,
+    request_method: Option<Method>,
+    request_url: Option<String>,
+    request_headers: Vec<ShownHeader>,
+    request_body: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownHeader {
+    name: String,
+    /// Absent where it is a secret, or made with one.
+    value: Option<String>,
+}
+
+impl<'a> ShownWhole<'a> {
+    fn of(at: &'a LogKey, log: &'a DeliveryLog, sent: Option<&Delivery>, settings: &Settings) -> Self {
+        let sent_at = log.attempts.last().map_or(log.updated_at, |attempt| attempt.at);
+        let rendered = sent.and_then(|delivery| Rendered::new(delivery, settings, sent_at).ok());
+        let mut shown = Self {
+            delivery: Shown::of(at, log),
+            request_method: None,
+            request_url: None,
+            request_headers: Vec::new(),
+            request_body: None,
+        };
+        if let Some(rendered) = rendered {
+            let header = |name: &str, value: Option<String>| ShownHeader { name: name.to_owned(), value };
+            let json = rendered.body.as_ref().map(|_| header("content-type", Some("application/json".to_owned())));
+            shown.request_headers = json.into_iter().collect();
+            shown.request_headers.extend([
+                header("webhook-id", Some(log.delivery_id.to_string())),
+                header("webhook-timestamp", Some(sent_at.as_second().to_string())),
+                header("webhook-signature", None),
+            ]);
+            shown.request_headers.extend(settings.basic_auth.as_ref().map(|_| header("authorization", None)));
+            shown.request_headers.extend(settings.headers.keys().map(|name| header(name, None)));
+            shown.request_method = Some(settings.method);
+            shown.request_url = Some(rendered.url.into());
+            shown.request_body = rendered.body;
+        }
+        shown
+    }
+}
+
+pub(crate) async fn show(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
+    let shown = async {
+        let (at, subscription, log) = named(&context, &request).await?;
+        let sent = recorded(&context, &at, &log).await?.map(|event| Delivery {
+            queued_at: log.queued_at,
+            fanned_out_at: log.fanned_out_at,
+            ..Delivery::of_call(event, at.subscription_id)
+        });
+        Ok(json(StatusCode::OK, &ShownWhole::of(&at, &log, sent.as_ref(), &subscription.settings)))
+    };
+    shown.await.map_err(ApiError::for_read)
+}
+
+/// The delivery in the path with its webhook, if both exist for the key of the request.
+async fn named(context: &Context, request: &Incoming) -> Result<(LogKey, Subscription, DeliveryLog), ApiError> {
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&[])?;
     let unknown = || ApiError::new(Code::DeliveryNotFound);
     let at = request.path("deliveryId").and_then(LogKey::from_public_id).ok_or_else(unknown)?;
     let subscription = in_time(context.state.subscription(at.subscription_id)).await?;
-    if !subscription.is_some_and(|subscription| is_own(&key, &subscription.settings)) {
-        return Err(unknown());
-    }
+    let subscription = subscription.filter(|subscription| is_own(&key, &subscription.settings)).ok_or_else(unknown)?;
     let log = in_time(context.state.delivery_log(&at)).await?.ok_or_else(unknown)?;
+    Ok((at, subscription, log))
+}
+
+/// Sends one delivery again, whatever became of it, unless it is still on its way.
+pub(crate) async fn replay(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
+    let (at, _, log) = named(&context, &request).await?;
     if is_under_way(log.state) {
         return Err(ApiError::new(Code::DeliveryUnderWay));
     }
-    let delivery = again(&context, &at, &log).await?.ok_or_else(unknown)?;
+    let delivery = again(&context, &at, &log).await?.ok_or_else(|| ApiError::new(Code::DeliveryNotFound))?;
     queue(&context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
     let log = DeliveryLog { round: delivery.round, state: DeliveryState::Retrying, next_attempt_at: None, ..log };
     Ok(json(StatusCode::ACCEPTED, &Shown::of(&at, &log)))
@@ -250,14 +318,21 @@ async fn send_again(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result
 
 /// The delivery for another round, if its event is still recorded. Tests and notices are not.
 async fn again(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Option<Delivery>, ApiError> {
-    let (Some(call), Some(sequence)) = (log.call_id, log.sequence) else { return Ok(None) };
-    let events = in_time(context.state.call_events(call)).await?;
-    let event = events.into_iter().find(|event| event.sequence() == sequence);
-    Ok(event.map(|event| Delivery {
+    Ok(recorded(context, at, log).await?.map(|event| Delivery {
         round: log.round + 1,
         replayed_at: Some(Timestamp::now().as_millisecond()),
         ..Delivery::of_call(event, at.subscription_id)
     }))
+}
+
+/// The event of a delivery.
+async fn recorded(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Option<CallEvent>, ApiError> {
+    let (Some(call), Some(sequence)) = (log.call_id, log.sequence) else { return Ok(None) };
+    let events = in_time(context.state.call_events(call)).await?;
+    let is_it = |event: &CallEvent| {
+        event.sequence() == sequence && DeliveryId::new(event.event_id, at.subscription_id) == log.delivery_id
+    };
+    Ok(events.into_iter().find(is_it))
 }
 
 fn states() -> [(&'static str, DeliveryState); 6] {

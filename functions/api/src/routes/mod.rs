@@ -62,6 +62,7 @@ pub(crate) fn router(context: Context) -> Router {
         .route("/webhooks/{webhookId}/secret", post(webhooks::rotate))
         .route("/webhooks/{webhookId}/deliveries", get(deliveries::list))
         .route("/webhooks/{webhookId}/replay", post(deliveries::replay_since))
+        .route("/deliveries/{deliveryId}", get(deliveries::show))
         .route("/deliveries/{deliveryId}/replay", post(deliveries::replay))
         .route("/events", get(events::list))
         .route("/events/sample", get(events::sample))

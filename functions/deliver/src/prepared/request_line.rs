@@ -1,14 +1,19 @@
+//! How long the request line of a webhook by GET becomes, whatever it is told.
+
 use proptest::prelude::*;
 use shared::delivery::{Delivery, Payload};
-use shared::event::{CallEvent, ConferenceEventKind, WebHookEvent};
+use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, WebHookEvent};
 use shared::notice::Notice;
+use shared::rendering::query::{NAMES, REQUEST_LINE, query};
 use shared::subscription::{Format, Kind, Method};
 use shared::time::PublishedTime;
 use standardwebhooks::Webhook;
 
-use super::*;
+use url::{Position, Url, form_urlencoded};
+
+use super::Prepared;
 use crate::boundary::Boundary;
-use crate::prepared::Prepared;
+use crate::failure::Failure;
 use crate::sample;
 
 /// The API takes no URL that is longer.

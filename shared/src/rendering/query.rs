@@ -5,37 +5,38 @@
 //! says how many. If it is too long without any, names are shortened. Nothing else is: half a number is a wrong number.
 
 use serde::Serialize;
-use shared::event::ConferenceEvent;
+
 use url::{Position, Url, form_urlencoded};
 
-use crate::failure::Failure;
+use super::Unrenderable;
+use crate::event::ConferenceEvent;
 
 /// Bytes of `GET <path>?<query> HTTP/1.1` and its line break stay below this.
-const REQUEST_LINE: usize = 4096;
+pub const REQUEST_LINE: usize = 4096;
 const AROUND: usize = "GET ".len() + "?".len() + " HTTP/1.1\r\n".len();
 const ENCODED_COMMA: usize = "%2C".len();
 const CONFERENCE_EVENTS: &str = "conferenceEvents";
 const OMITTED: &str = "conferenceEventsOmitted";
 /// What is for people, and still tells them something when its end is missing.
-const NAMES: [&str; 5] = ["fromName", "toName", "monitioredUser", "monitoredUser", "message"];
+pub const NAMES: [&str; 5] = ["fromName", "toName", "monitioredUser", "monitoredUser", "message"];
 /// How many characters of a name are left, tried one after the other.
 const SHORTER: [usize; 6] = [200, 100, 50, 25, 12, 0];
 
-pub(crate) type Pair = (&'static str, String);
+pub type Pair = (&'static str, String);
 
 /// Appends the pairs to the URL's own query and returns what was appended. `conference_events` are those of the pairs.
-pub(crate) fn append(
+pub(super) fn append(
     url: &mut Url,
     pairs: Vec<Pair>,
     conference_events: &[ConferenceEvent],
-) -> Result<String, Failure> {
+) -> Result<String, Unrenderable> {
     let own = match url.query() {
         None | Some("") => String::new(),
         Some(own) => format!("{own}&"),
     };
     let taken = AROUND + url[Position::BeforePath..Position::AfterPath].len() + own.len();
-    let room = (REQUEST_LINE - 1).checked_sub(taken).ok_or(Failure::TooLong)?;
-    let appended = fitted(pairs, conference_events, room).ok_or(Failure::TooLong)?;
+    let room = (REQUEST_LINE - 1).checked_sub(taken).ok_or(Unrenderable::TooLong)?;
+    let appended = fitted(pairs, conference_events, room).ok_or(Unrenderable::TooLong)?;
     url.set_query(Some(&format!("{own}{appended}")));
     Ok(appended)
 }
@@ -82,7 +83,7 @@ fn shorten(text: &mut String, longest: usize) {
     }
 }
 
-fn query(pairs: &[Pair]) -> String {
+pub fn query(pairs: &[Pair]) -> String {
     let mut query = String::new();
     for (name, value) in pairs {
         if !query.is_empty() {
@@ -103,6 +104,3 @@ fn encoded(value: &str) -> String {
 fn json(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("there are only text keys")
 }
-
-#[cfg(test)]
-mod tests;
