@@ -438,7 +438,7 @@ fn events_are_described_as_they_are_sent() {
         let listed = openapi.at(path).and_then(|node| node.get("enum")).unwrap_or_else(|| panic!("{path:?}"));
         listed.items().iter().filter_map(|item| item.text().map(str::to_owned)).collect()
     };
-    for name in ["CreateWebhookRequest", "ChangeWebhookRequest", "Webhook", "NewWebhook"] {
+    for name in ["CreateWebhookRequest", "ChangeWebhookRequest", "Webhook", "WebhookWithSecret"] {
         assert_eq!(described(&["components", "schemas", name, "properties", "kinds", "items"]), kinds, "{name}");
     }
     assert_eq!(described(&["components", "schemas", "Notice", "properties", "type"]), kinds[1..]);
