@@ -143,7 +143,7 @@ mod tests {
             // Only what nobody sees may stand in front of a link.
             prop_assume!(!link || plain(&noises[20]).trim().is_empty());
             let number = DialString::parse(&text).map(|number| number.as_str().to_owned());
-            prop_assert_eq!(number, Ok(format!("{}{}", lead, digits)), "{:?}", text);
+            prop_assert_eq!(number, Ok(format!("{lead}{digits}")), "{:?}", text);
         }
 
         #[test]

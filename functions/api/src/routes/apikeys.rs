@@ -18,12 +18,14 @@ use super::Ctx;
 use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
-use crate::fields::{Fields, entry_extension, entry_text};
+use crate::fields::Fields;
+use crate::given::{Given, extension};
 use crate::request::Incoming;
 
 const LONGEST_NAME: usize = 64;
 const MOST_EXTENSIONS: usize = 200;
 const MOST_PATTERNS: usize = 50;
+const LONGEST_PATTERN: usize = 64;
 const MOST_CALLS_PER_HOUR: i64 = 100_000;
 const MOST_REQUESTS_PER_MINUTE: i64 = 6_000;
 /// One in use, and one to replace it.
@@ -135,28 +137,25 @@ fn read(request: &Incoming, now: Timestamp) -> Result<ApiKey, ApiError> {
         "callsPerHour",
         "requestsPerMinute",
     ])?;
-    let mut scopes = fields.list("scopes", Scope::ALL.len(), |name, entry| {
-        let text = entry_text(name, entry)?;
-        Scope::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
-            let known = Scope::ALL.map(|scope| format!("`{}`", scope.as_str())).join(", ");
-            ApiError::invalid(format!("Field `{name}` has `{text}`; the scopes are {known}."))
-        })
-    })?;
+    let known = Scope::ALL.map(|scope| (scope.as_str(), scope));
+    let mut scopes = fields.list("scopes", known.len(), |entry| entry.choice(&known))?;
     if scopes.is_empty() {
         return Err(ApiError::invalid("Field `scopes` is empty or missing; a key needs at least one scope."));
     }
     scopes.sort_by_key(|scope| Scope::ALL.iter().position(|known| known == scope));
     scopes.dedup();
-    let pattern = |name: &str, entry: &serde_json::Value| -> Result<Pattern, ApiError> {
-        let text = entry_text(name, entry)?;
-        text.parse().map_err(|malformed| ApiError::invalid(format!("Field `{name}` has `{text}`; {malformed}.")))
+    let pattern = |entry: Given<'_>| -> Result<Pattern, ApiError> {
+        let text = entry.text(LONGEST_PATTERN)?;
+        text.trim().parse().map_err(|malformed| entry.place.refuse(format_args!("has `{text}`; {malformed}.")))
     };
     let expires_at = fields.optional("expiresAt", Fields::time)?;
     if expires_at.is_some_and(|at| at.as_second() <= now.as_second()) {
         return Err(ApiError::invalid("Field `expiresAt` is in the past; the key would never work."));
     }
+    // An empty list is nobody, and no list is everybody; tools write the empty list as empty text, too.
+    fields.refuse_blank("extensions", "leave it out for a key without such a list")?;
     let extensions = if fields.has("extensions") {
-        let extensions = fields.list("extensions", MOST_EXTENSIONS, entry_extension)?;
+        let extensions = fields.list("extensions", MOST_EXTENSIONS, extension)?;
         Some(extensions.into_iter().collect())
     } else {
         None

@@ -73,7 +73,7 @@ async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiEr
 }
 
 fn day(request: &Incoming, now: Timestamp) -> Result<Date, ApiError> {
-    let Some(text) = request.param("day") else { return Ok(TimeZone::UTC.to_datetime(now).date()) };
+    let Some(text) = request.param("day")? else { return Ok(TimeZone::UTC.to_datetime(now).date()) };
     let complete = text.len() == "2027-01-31".len();
     text.parse()
         .ok()

@@ -22,9 +22,9 @@ use super::webhooks::{find, queue};
 use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
-use crate::fields::{Fields, entry_text};
+use crate::fields::Fields;
 use crate::request::Incoming;
-use crate::webhooks::{is_own, pick};
+use crate::webhooks::is_own;
 
 const PAGE: u16 = 50;
 /// Log items that one request looks at while it searches for a state.
@@ -104,7 +104,7 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&["state", "since", "limit", "cursor"])?;
-    let state = request.param("state").map(|text| pick("state", text, &states())).transpose()?;
+    let state = request.query().choice("state", &states())?;
     let since = request.time("since")?;
     let limit = usize::from(request.limit(PAGE)?);
     let mut behind = request.cursor()?.map(place).transpose()?;
@@ -153,8 +153,7 @@ pub(crate) async fn replay(State(context): Ctx, request: Incoming) -> Result<Res
 /// Sends everything since a time again, oldest first, as far as there is time; the answer says where to go on.
 pub(crate) async fn replay_since(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let wanted = request.fields(&["since", "states"]).and_then(|fields| {
-        let states = fields
-            .list("states", DeliveryState::ALL.len(), |name, entry| pick(name, entry_text(name, entry)?, &states()))?;
+        let states = fields.list("states", DeliveryState::ALL.len(), |entry| entry.choice(&states()))?;
         Ok((Fields::time(&fields, "since")?, states))
     });
     let key = context.admit(&request.key).await?;
