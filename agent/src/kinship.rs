@@ -49,7 +49,7 @@ impl Own {
 #[cfg(test)]
 pub(crate) mod tests {
     use shared::agent_status::{PbxLink, Vitals};
-    use shared::number::DialPrefixes;
+    use shared::numbering::DialPrefixes;
     use shared::time::from_millis;
 
     use super::*;

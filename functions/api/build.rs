@@ -20,7 +20,7 @@ const SWAGGER_UI: [(&str, &str); 5] = [
     ("NOTICE", "swagger-ui-notice.txt"),
 ];
 const PAGE: [&str; 3] = ["index.html", "page.css", "page.js"];
-const DESCRIPTIONS: [&str; 3] = ["api.yaml", "api.json", "v2.json"];
+const DESCRIPTIONS: [&str; 4] = ["api.yaml", "api.json", "makers.json", "v2.json"];
 
 /// A file by the name under which it is served.
 type NamedFile = (&'static str, Vec<u8>);

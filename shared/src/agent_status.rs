@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::CommandId;
-use crate::number::DialPrefixes;
+use crate::numbering::DialPrefixes;
 
 pub const BEAT_EVERY: Duration = Duration::from_secs(10);
 pub const STALE_AFTER: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::destination::Rules;
+use crate::destination::{Pattern, Rules};
 
 const PREFIX: &str = "ec_";
 const RANDOM_HEX: usize = 64;
@@ -120,6 +120,9 @@ pub struct ApiKey {
     pub extensions: Option<BTreeSet<String>>,
     #[serde(default)]
     pub destinations: Rules,
+    /// Numbers that may be shown to called parties, beside the extensions that the key may act for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caller_numbers: Vec<Pattern>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls_per_hour: Option<u32>,
     #[serde(default = "requests_per_minute")]
@@ -127,12 +130,22 @@ pub struct ApiKey {
     /// Milliseconds.
     #[serde(default)]
     pub created_at: i64,
+    /// Milliseconds; a change is made only to the key as it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<i64>,
+    /// Does nothing until it is enabled again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub disabled: bool,
     /// Milliseconds; written now and then, not with every request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<i64>,
     /// Unix seconds; also the table's TTL attribute, which deletes late, so that readers check it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn requests_per_minute() -> u32 {
@@ -147,9 +160,12 @@ impl ApiKey {
             scopes,
             extensions: None,
             destinations: Rules::default(),
+            caller_numbers: Vec::new(),
             calls_per_hour: None,
             requests_per_minute: REQUESTS_PER_MINUTE,
             created_at: 0,
+            changed_at: None,
+            disabled: false,
             last_used_at: None,
             expires_at: None,
         }
@@ -164,8 +180,15 @@ impl ApiKey {
         self.expires_at.is_none_or(|at| at > now.as_second())
     }
 
+    /// Whether it is kept from something that a key without limits may do. The rate of its requests protects the service and
+    /// is no such limit.
+    pub fn is_limited(&self) -> bool {
+        self.extensions.is_some() || !self.destinations.is_empty() || self.calls_per_hour.is_some()
+    }
+
+    /// A key with limits does not administer, whatever its scopes say: it could make itself a key without them.
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        self.scopes.contains(&scope) && !(scope == Scope::Admin && self.is_limited())
     }
 }
 

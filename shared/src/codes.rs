@@ -53,16 +53,24 @@ codes! {
         "Pass the key as query parameter `apikey`, as header `X-API-Key` or as `Authorization: Bearer`.";
     InvalidKey = "invalid_key", 401, false, "The API key is not valid.",
         "Check for missing characters; if the key was revoked or has expired, create a new one.";
+    KeyDisabled = "key_disabled", 401, false, "The API key is disabled.",
+        "Have an administrator enable it with PATCH /apikeys/{apiKeyId}, or use another key.";
     MissingScope = "missing_scope", 403, false, "The API key may not do this.",
         "Use a key with the scope that the message names.";
     ExtensionNotAllowed = "extension_not_allowed", 403, false, "The API key may not act for this extension.",
         "Use a key whose list of extensions has this one.";
     DestinationNotAllowed = "destination_not_allowed", 403, false, "The API key or the stack may not call this destination.",
         "Ask an administrator for a key whose destination patterns allow the number.";
+    CallerNumberNotAllowed = "caller_number_not_allowed", 403, false, "The API key may not show this caller number.",
+        "Show an extension that the key may act for, or ask an administrator for a key with `callerNumbers`.";
     RateLimited = "rate_limited", 429, true, "The API key sends too many requests.",
         "Wait for the time in `retryAfter`, then go on more slowly.";
     TooManyCalls = "too_many_calls", 429, true, "The hourly number of calls is used up.",
         "Wait for the time in `retryAfter`, or ask an administrator for a higher limit.";
+    TooManyCallsToPair = "too_many_calls_to_pair", 429, true, "There were too many calls between these two numbers.",
+        "Look for a flow that calls back whoever did not answer; wait for the time in `retryAfter`, or raise CallsPerPair.";
+    TooManyPolls = "too_many_polls", 429, true, "Too many requests wait for events at once.",
+        "Wait for the time in `retryAfter`, ask with `wait=0`, or let one poll serve all that need the events.";
     NotFound = "not_found", 404, false, "There is no such resource.",
         "Compare the path with the list of requests in the documentation.";
     MethodNotAllowed = "method_not_allowed", 405, false, "The resource does not know this HTTP method.",
@@ -82,9 +90,13 @@ codes! {
     WebhookNotFound = "webhook_not_found", 404, false, "There is no webhook with this id.",
         "List the webhooks with GET /webhooks.";
     DeliveryNotFound = "delivery_not_found", 404, false, "There is no delivery with this id, or it was a test or a notice, or it is older than 30 days.",
-        "List the deliveries of a webhook with GET /webhooks/{id}/deliveries.";
+        "List the deliveries of a webhook with GET /webhooks/{webhookId}/deliveries.";
+    DeliveryUnderWay = "delivery_under_way", 409, false, "The delivery is still on its way.",
+        "It is tried again by itself; see its state with GET /deliveries/{deliveryId}, and replay what failed or expired.";
     TooManyWebhooks = "too_many_webhooks", 409, false, "The stack has as many webhooks as it may have.",
         "Delete one, or have the operator raise the parameter MaxWebhooks.";
+    TooManySecrets = "too_many_secrets", 409, false, "The webhook's secret was replaced too often within a day.",
+        "Wait until the earliest of its secrets is a day old; then it can be replaced again.";
     TooManyKeys = "too_many_keys", 409, false, "Two live API keys have this name already.",
         "Delete the older one, or choose another name.";
     IdempotencyConflict = "idempotency_conflict", 409, false, "This idempotency key was used with another request.",
@@ -100,7 +112,7 @@ codes! {
         "This request sent nothing to the PBX and will not; try again in a moment.";
     // The PBX or the network said no.
     InvalidNumber = "invalid_number", 422, false, "The number cannot be dialled.",
-        "Use an extension, or an outside number such as +32 472 59 16 87.";
+        "Use an extension, or an outside number such as +44 20 7946 0123.";
     UnallocatedNumber = "unallocated_number", 422, false, "Nobody has this number.",
         "Check the number and the prefix for outside lines.";
     UserBusy = "user_busy", 422, true, "The called party is busy.",

@@ -204,6 +204,9 @@ pub struct LogKey {
     pub sort: String,
 }
 
+/// A key's limit in DynamoDB, in bytes.
+const LONGEST_SORT_KEY: usize = 1_024;
+
 impl LogKey {
     /// The delivery's id in URLs and answers.
     pub fn public_id(&self) -> String {
@@ -212,7 +215,8 @@ impl LogKey {
 
     pub fn from_public_id(id: &str) -> Option<Self> {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?;
-        let (subscription_id, sort) = text.split_once('/')?;
+        let (subscription_id, sort) =
+            text.split_once('/').filter(|(_, sort)| (1..=LONGEST_SORT_KEY).contains(&sort.len()))?;
         Some(Self { subscription_id: subscription_id.parse().ok()?, sort: sort.to_owned() })
     }
 }

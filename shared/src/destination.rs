@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::number::{DialPrefixes, DialString};
+use crate::numbering::Reaches;
 
 const LONGEST: usize = 32;
 
@@ -41,7 +41,8 @@ impl fmt::Display for Pattern {
 }
 
 impl Pattern {
-    fn matches(&self, number: &str) -> bool {
+    /// Whether a whole number in international form is meant.
+    pub fn matches(&self, number: &str) -> bool {
         let (pattern, number) = (self.0.as_bytes(), number.as_bytes());
         let (mut at, mut n) = (0, 0);
         // Where the last `*` stands, and how much of the number it takes.
@@ -76,27 +77,31 @@ pub struct Rules {
     pub deny: Vec<Pattern>,
 }
 
-/// What rules say about one destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What rules say about one destination, the strictest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Judgement {
     Allowed,
-    Denied,
-    /// It has no international form here, so it may only be the extension of a visible user.
+    /// It may only be dialled where it is the extension of a visible user.
     OnlyInternal,
+    Denied,
 }
 
 impl Rules {
-    /// Judges what was asked to be dialled; `prefixes` are those of the PBX.
-    pub fn judge(&self, destination: &DialString, prefixes: &DialPrefixes) -> Judgement {
-        if self.allow.is_empty() && self.deny.is_empty() {
+    pub fn is_empty(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty()
+    }
+
+    /// Judges whom a dialled number reaches. What cannot be judged is refused where patterns exist, unless it is an extension.
+    pub fn judge(&self, reaches: &Reaches) -> Judgement {
+        if self.is_empty() {
             return Judgement::Allowed;
         }
-        let Some(number) = destination.to_e164(prefixes) else { return Judgement::OnlyInternal };
-        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(&number));
-        if matches(&self.deny) || !(self.allow.is_empty() || matches(&self.allow)) {
-            Judgement::Denied
-        } else {
-            Judgement::Allowed
+        let Some(number) = reaches.e164() else { return Judgement::OnlyInternal };
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(number));
+        match (matches(&self.deny) || !(self.allow.is_empty() || matches(&self.allow)), reaches) {
+            (false, _) => Judgement::Allowed,
+            (true, Reaches::ExtensionOrOutside(_)) => Judgement::OnlyInternal,
+            (true, _) => Judgement::Denied,
         }
     }
 }
@@ -106,6 +111,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::number::DialString;
+    use crate::numbering::tests::belgium;
 
     fn matches(pattern: &str, number: &str) -> bool {
         pattern.parse::<Pattern>().expect("a pattern").matches(number)
@@ -136,29 +143,25 @@ mod tests {
 
     #[test]
     fn deny_wins_and_an_empty_allow_list_allows() {
-        let prefixes = DialPrefixes {
-            international: "000".to_owned(),
-            national: "00".to_owned(),
-            subscriber: "0".to_owned(),
-            area: "2".to_owned(),
-            country: "32".to_owned(),
-        };
         let rules = |allow: &[&str], deny: &[&str]| {
             let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a pattern")).collect();
             Rules { allow: parse(allow), deny: parse(deny) }
         };
-        let judge = |rules: &Rules, to: &str| rules.judge(&DialString::parse(to).expect("a number"), &prefixes);
+        let judge = |rules: &Rules, to: &str| {
+            let number = DialString::parse(to).expect("a number");
+            rules.judge(&number.route(&belgium()).expect("a route").reaches)
+        };
         assert_eq!(judge(&Rules::default(), "*21#"), Judgement::Allowed);
         let belgian = rules(&["+32*"], &["+32900*"]);
         for to in ["+32 472 59 16 87", "00472591687", "00032472591687", "05551234"] {
             assert_eq!(judge(&belgian, to), Judgement::Allowed, "{to}");
         }
-        for to in ["+33 1 23", "00033123", "+32 900 12345", "0090012345"] {
+        for to in ["+33 1 23456", "00033123456", "+32 900 12345", "0090012345", "+32 0900 12345", "00032090012345"] {
             assert_eq!(judge(&belgian, to), Judgement::Denied, "{to}");
         }
-        for to in ["50", "*210", "0#"] {
+        for to in ["50", "*210", "0#", "0", "0112", "+32", "+32 9", "+32900*", "0004412345678901234"] {
             assert_eq!(judge(&belgian, to), Judgement::OnlyInternal, "{to}");
         }
-        assert_eq!(judge(&rules(&[], &["+882*"]), "+32472"), Judgement::Allowed);
+        assert_eq!(judge(&rules(&[], &["+882*"]), "+32472591687"), Judgement::Allowed);
     }
 }

@@ -32,6 +32,10 @@ impl Status {
             Self::Disconnected => 3,
         }
     }
+
+    pub fn of_sequence(sequence: u8) -> Option<Self> {
+        [Self::Ringing, Self::Connected, Self::Disconnected].into_iter().find(|status| status.sequence() == sequence)
+    }
 }
 
 /// Seen from the monitored user.
@@ -155,6 +159,9 @@ pub struct CallEvent {
     pub web_hook_event: WebHookEvent,
 }
 
+/// A number of the range 555-0100 to 555-0199, which is nobody's: for examples and tests that a receiver may act on.
+pub const EXAMPLE_NUMBER: &str = "+12025550123";
+
 impl CallEvent {
     /// The call of the published example, at a status that it reached just when it began: what a receiver can be tried with.
     pub fn example(call_id: CallId, status: Status, at: Timestamp) -> Self {
@@ -196,9 +203,10 @@ impl CallEvent {
     pub fn full_example(call_id: CallId, status: Status, at: Timestamp) -> Self {
         let before = |seconds: i64| PublishedTime(at - SignedDuration::from_secs(seconds));
         let mut event = Self::example(call_id, status, at);
-        event.from_e164 = Some("+32472591687".to_owned());
-        event.to_e164 = Some("+3225551242".to_owned());
+        event.from_e164 = Some(EXAMPLE_NUMBER.to_owned());
+        event.to_e164 = Some("+12025550142".to_owned());
         let told = &mut event.web_hook_event;
+        told.from = EXAMPLE_NUMBER.replace('+', "000");
         told.from_name = "Example caller".to_owned();
         told.connected = status != Status::Ringing;
         let (answered, ended) = (status != Status::Ringing, status == Status::Disconnected);

@@ -128,6 +128,11 @@ impl SubscriptionId {
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
+
+    /// The same idempotency key of the same API key always names the same webhook.
+    pub fn of_idempotency_key(key_id: &str, idempotency_key: &str) -> Self {
+        Self(derive("webhook", &[key_id, idempotency_key]))
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod ids;
 pub mod metrics;
 pub mod notice;
 pub mod number;
+pub mod numbering;
 pub mod operation;
 pub mod probe;
 pub mod queue;

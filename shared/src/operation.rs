@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::destination::Rules;
 use crate::ids::CallId;
 
 fn is_false(flag: &bool) -> bool {
@@ -251,12 +252,44 @@ impl Operation {
         }
     }
 
-    /// The numbers that get dialled, each a call that may cost money.
+    /// The numbers that the PBX dials, or looks for an object by.
     pub fn destinations(&self) -> Vec<&str> {
         match self {
             Self::MakeCall { to, .. } | Self::RedirectCall { to, .. } => vec![to],
             Self::ConnectParties { a, b, .. } => vec![a, b],
+            Self::ParkCall { at, .. } | Self::PickUpCall { at, .. } => at.iter().map(String::as_str).collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// How many calls it places, each of which may cost money.
+    pub fn placed_calls(&self) -> u32 {
+        match self {
+            Self::MakeCall { .. } | Self::RedirectCall { .. } => 1,
+            Self::ConnectParties { .. } => 2,
+            _ => 0,
+        }
+    }
+
+    /// The two numbers that are connected by it, where the request names both.
+    pub fn pair(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::MakeCall { from, to, .. } => Some((from, to)),
+            Self::ConnectParties { a, b, .. } => Some((a, b)),
+            _ => None,
+        }
+    }
+
+    /// Whether it dials further digits of a number that only the agent knows.
+    pub fn dials_digits(&self) -> bool {
+        matches!(self, Self::SendInfo { digits, keypad, .. } if digits.is_some() || keypad.is_some())
+    }
+
+    /// The number that the called party is to see instead of the extension.
+    pub fn caller_number(&self) -> Option<&str> {
+        match self {
+            Self::MakeCall { options, .. } => options.caller_number.as_deref(),
+            _ => None,
         }
     }
 
@@ -282,6 +315,13 @@ pub struct Reach {
     /// Destinations that may only be dialled if they are extensions of visible users: the key's patterns cannot judge them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub internal_only: BTreeSet<String>,
+    /// What each dialled number has to pass, here with the prefixes of the PBX that dials it: the patterns of the key and
+    /// those of the stack. An agent from before they existed goes by `internal_only` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rules>,
+    /// The number to show has to be an extension that the key may act for.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub own_caller_number: bool,
 }
 
 impl Reach {

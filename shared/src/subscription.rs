@@ -27,6 +27,9 @@ pub enum Format {
     Extended,
 }
 
+/// Seconds before its expiry at which others are told that a webhook will expire.
+pub const WARN_BEFORE_EXPIRY: i64 = 24 * 60 * 60;
+
 /// What a webhook is told about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
@@ -40,10 +43,30 @@ pub enum Kind {
     /// Another webhook does not accept anything.
     #[serde(rename = "subscription.failing")]
     SubscriptionFailing,
+    /// Another webhook that was failing, or off, accepts again.
+    #[serde(rename = "subscription.recovered")]
+    SubscriptionRecovered,
+    /// Another webhook wants no more, by its answer 410.
+    #[serde(rename = "subscription.off")]
+    SubscriptionOff,
+    /// Another webhook has less than a day to live.
+    #[serde(rename = "subscription.expiring")]
+    SubscriptionExpiring,
+    #[serde(rename = "subscription.expired")]
+    SubscriptionExpired,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Call, Self::AgentOffline, Self::AgentOnline, Self::SubscriptionFailing];
+    pub const ALL: [Self; 8] = [
+        Self::Call,
+        Self::AgentOffline,
+        Self::AgentOnline,
+        Self::SubscriptionFailing,
+        Self::SubscriptionRecovered,
+        Self::SubscriptionOff,
+        Self::SubscriptionExpiring,
+        Self::SubscriptionExpired,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,6 +74,10 @@ impl Kind {
             Self::AgentOffline => "agent.offline",
             Self::AgentOnline => "agent.online",
             Self::SubscriptionFailing => "subscription.failing",
+            Self::SubscriptionRecovered => "subscription.recovered",
+            Self::SubscriptionOff => "subscription.off",
+            Self::SubscriptionExpiring => "subscription.expiring",
+            Self::SubscriptionExpired => "subscription.expired",
         }
     }
 }
@@ -117,7 +144,7 @@ pub struct BasicAuth {
     pub password: Secret,
 }
 
-/// The secret before the present one. Receivers that know only this one still recognise what is sent.
+/// A secret before the present one. Receivers that know only this one still recognise what is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousSecret {
     pub secret: Secret,
@@ -145,8 +172,9 @@ pub struct Settings {
     pub basic_auth: Option<BasicAuth>,
     #[serde(default)]
     pub description: String,
-    /// Unix seconds; also the table's TTL attribute, which deletes late, so that readers check it themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Unix seconds. Nothing is sent from then on, and the item is kept for some days more, so that its end can be told. The
+    /// table's TTL attribute `expiresAt` is therefore another one, which only `tables::webhooks` knows.
+    #[serde(default, rename = "endsAt", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
 }
 
@@ -168,6 +196,11 @@ impl Settings {
             description: String::new(),
             expires_at: None,
         }
+    }
+
+    /// Whether it expires so soon that nobody has to be warned: whoever says so now knows it.
+    pub fn expires_soon(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at - now.as_second() <= WARN_BEFORE_EXPIRY)
     }
 }
 
@@ -196,6 +229,16 @@ impl SubscriptionState {
     }
 }
 
+/// A notice about a webhook that others are still to be told. It is written with the change that it is about, in one write, and
+/// removed when the queue has it: so it is not lost when a function dies or the queue is down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingNotice {
+    pub kind: Kind,
+    /// Milliseconds.
+    pub at: i64,
+    pub message: String,
+}
+
 /// How a webhook is doing. Only `deliver`, and `resume` by hand, write it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -218,6 +261,16 @@ pub struct Health {
     /// The call whose delivery was tried last while failing; the next try takes another one's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_probed: Option<CallId>,
+    /// Since when it has accepted nothing, as failing or off; the next acceptance is its recovery. Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusing_since: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pending_notices: Vec<PendingNotice>,
+    /// The expiry of which others were warned, and the one that they were told of. Another expiry is told anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiry_warned: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiry_told: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,8 +282,15 @@ pub struct Subscription {
     pub created_at: i64,
     /// Standard Webhooks secret, `whsec_` and base64.
     pub secret: Secret,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The latest first. Each is valid for its time, however often the secret was replaced since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_secrets: Vec<PreviousSecret>,
+    /// Where an item from before there could be several has it; nothing writes it any more.
+    #[serde(default, skip_serializing)]
     pub previous_secret: Option<PreviousSecret>,
+    /// The hash of the request that made it, where that had a name by which a repeat is recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_hash: Option<String>,
     #[serde(flatten)]
     pub settings: Settings,
     #[serde(flatten)]
@@ -240,7 +300,18 @@ pub struct Subscription {
 impl Subscription {
     pub fn new(id: SubscriptionId, settings: Settings, secret: Secret, now: Timestamp) -> Self {
         let created_at = now.as_millisecond();
-        Self { id, created_at, secret, previous_secret: None, settings, health: Health::default() }
+        let expiry_warned = settings.expires_at.filter(|_| settings.expires_soon(now));
+        let health = Health { expiry_warned, ..Health::default() };
+        Self {
+            id,
+            created_at,
+            secret,
+            previous_secrets: Vec::new(),
+            previous_secret: None,
+            request_hash: None,
+            settings,
+            health,
+        }
     }
 
     /// Whether anything may still be sent to it.
@@ -255,8 +326,13 @@ impl Subscription {
 
     /// The secrets to sign with, the present one first.
     pub fn secrets(&self, now: Timestamp) -> impl Iterator<Item = &Secret> {
-        let previous = self.previous_secret.as_ref().filter(|previous| previous.until > now.as_second());
-        [Some(&self.secret), previous.map(|previous| &previous.secret)].into_iter().flatten()
+        std::iter::once(&self.secret).chain(self.valid_previous(now).map(|previous| &previous.secret))
+    }
+
+    /// The earlier secrets that are still valid, the latest first.
+    pub fn valid_previous(&self, now: Timestamp) -> impl Iterator<Item = &PreviousSecret> {
+        let known = self.previous_secrets.iter().chain(&self.previous_secret);
+        known.filter(move |previous| previous.until > now.as_second())
     }
 }
 
@@ -326,6 +402,8 @@ mod tests {
         settings.expires_at = Some(1_800_000_000);
         let mut subscription = Subscription::new(SubscriptionId::random(), settings, Secret::new("whsec_AAAA"), now);
         subscription.health.parked = 3;
+        subscription.health.pending_notices =
+            vec![PendingNotice { kind: Kind::SubscriptionOff, at: 7, message: "m".to_owned() }];
         let item: std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue> =
             serde_dynamo::to_item(&subscription).expect("an item");
         assert_eq!(item["url"].as_s().map(String::as_str), Ok("https://example.com/hook"));
@@ -335,12 +413,31 @@ mod tests {
     }
 
     #[test]
-    fn two_secrets_are_valid_for_a_while() {
+    fn a_kind_has_one_name() {
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_value(kind).expect("json"), kind.as_str());
+        }
+    }
+
+    #[test]
+    fn earlier_secrets_are_valid_for_a_while() {
         let at = |seconds: i64| crate::time::from_millis(seconds * 1000);
         let settings = Settings::new("https://example.com".to_owned());
-        let mut subscription = Subscription::new(SubscriptionId::random(), settings, Secret::new("b"), at(0));
-        subscription.previous_secret = Some(PreviousSecret { secret: Secret::new("a"), until: 100 });
-        assert_eq!(subscription.secrets(at(99)).map(Secret::expose).collect::<Vec<_>>(), ["b", "a"]);
-        assert_eq!(subscription.secrets(at(100)).map(Secret::expose).collect::<Vec<_>>(), ["b"]);
+        let mut subscription = Subscription::new(SubscriptionId::random(), settings, Secret::new("c"), at(0));
+        let previous = |secret: &str, until| PreviousSecret { secret: Secret::new(secret), until };
+        subscription.previous_secrets = vec![previous("b", 200), previous("a", 100)];
+        let secrets = |now| subscription.secrets(at(now)).map(Secret::expose).collect::<Vec<_>>();
+        assert_eq!(secrets(99), ["c", "b", "a"]);
+        assert_eq!(secrets(100), ["c", "b"]);
+        assert_eq!(secrets(200), ["c"]);
+    }
+
+    #[test]
+    fn an_item_with_one_earlier_secret_is_read() {
+        let text = r#"{"id":"00000000-0000-0000-0000-000000000000","secret":"b","url":"https://example.com",
+            "previousSecret":{"secret":"a","until":100}}"#;
+        let subscription: Subscription = serde_json::from_str(text).expect("a subscription");
+        let now = crate::time::from_millis(0);
+        assert_eq!(subscription.secrets(now).map(Secret::expose).collect::<Vec<_>>(), ["b", "a"]);
     }
 }

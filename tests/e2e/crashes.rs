@@ -22,32 +22,32 @@ use uuid::Uuid;
 const FRESH: [&str; 2] = ["RingingFreshSeconds=3600", "ConnectedFreshSeconds=3600"];
 const ALL_DONE: &str = r#"{"batchItemFailures":[]}"#;
 
-const SEND: &[&str] = &["AmazonSQS.SendMessageBatch"];
+pub(crate) const SEND: &[&str] = &["AmazonSQS.SendMessageBatch"];
 const READ: &[&str] = &["DynamoDB_20120810.BatchGetItem"];
 const PUT: &[&str] = &["DynamoDB_20120810.PutItem"];
-const UPDATE: &[&str] = &["DynamoDB_20120810.UpdateItem"];
+pub(crate) const UPDATE: &[&str] = &["DynamoDB_20120810.UpdateItem"];
 const TRANSACTION: &[&str] = &["DynamoDB_20120810.TransactWriteItems"];
 
 /// When a function is killed: at its n-th request of a kind, before or after that has happened.
 #[derive(Clone, Copy, Debug)]
-struct Moment {
+pub(crate) struct Moment {
     request: &'static [&'static str],
     stop: Stop,
     nth: usize,
 }
 
 impl Moment {
-    fn before(request: &'static [&'static str], nth: usize) -> Self {
+    pub(crate) fn before(request: &'static [&'static str], nth: usize) -> Self {
         Self { request, stop: Stop::Request, nth }
     }
 
-    fn after(request: &'static [&'static str], nth: usize) -> Self {
+    pub(crate) fn after(request: &'static [&'static str], nth: usize) -> Self {
         Self { request, stop: Stop::Answer, nth }
     }
 }
 
 /// Runs a function on an event until that moment.
-async fn killed(stack: &Stack, function: &'static str, event: &Value, moment: Moment) {
+pub(crate) async fn killed(stack: &Stack, function: &'static str, event: &Value, moment: Moment) {
     let proxy = Proxy::start(stack.var("AWS_ENDPOINT_URL"), moment.request).await;
     proxy.stop(moment.stop, moment.nth);
     let mut lambda = Lambda::start(stack, function, &proxy.url()).await;

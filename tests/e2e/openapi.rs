@@ -35,6 +35,10 @@ async fn description_is_served_without_a_key_and_names_this_stack() {
     expected.set("servers", Node::List(vec![server]));
     assert_eq!(names_no_address(&json, base), names_no_address(&expected, base));
 
+    let makers: Value = fetch(&format!("{base}/swagger/makers.json")).await.json().await.expect("JSON");
+    assert_eq!(makers["servers"][0]["url"], *base);
+    assert!(makers["paths"]["/rcc/makecall"].is_object() && makers["paths"]["/apikeys"].is_null());
+
     let swagger: Value = fetch(&format!("{base}/swagger/v2.json")).await.json().await.expect("JSON");
     assert_eq!((&swagger["swagger"], &swagger["basePath"]), (&json!("2.0"), &json!("/")));
     assert_eq!(

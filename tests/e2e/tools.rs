@@ -170,6 +170,53 @@ async fn generated_client_lists_users_and_makes_a_call() {
     assert_eq!((call.text("from"), call.text("to")), ("77", "50"), "{}", call.body);
 }
 
+/// A package of `tests/node`, if it is installed on this machine.
+#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
+fn node_package(name: &str) -> Option<PathBuf> {
+    let folder = file("../node/node_modules").join(name);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: {name} is not installed; it needs Node and `npm ci --prefix tests/node`");
+    None
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typescript_client_lists_users_and_makes_a_call() {
+    let (Some(types), Some(compiler)) = (node_package("openapi-typescript"), node_package("typescript")) else {
+        return;
+    };
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let _agent = Agent::start(&stack, &pbx, "one").await;
+    let client = stack.folder().join("typescript");
+    std::fs::create_dir(&client).expect("a folder");
+    std::os::unix::fs::symlink(file("../node/node_modules"), client.join("node_modules")).expect("a link");
+    std::fs::copy(file("../node/generated_client.mts"), client.join("generated_client.mts")).expect("a copy");
+    let node = |program: &Path| {
+        let mut node = Command::new("node");
+        node.arg(program).current_dir(&client).env("NO_COLOR", "1").stdin(Stdio::null()).kill_on_drop(true);
+        node
+    };
+    // The shorter description is enough for a client.
+    let mut generate = node(&types.join("bin/cli.js"));
+    generate.arg(format!("{}/swagger/makers.json", stack.api.base));
+    // A field with a default may be left out.
+    generate.args(["--default-non-nullable", "false", "--output", "easyconnect.d.ts"]);
+    run(&mut generate).await;
+    let mut compile = node(&compiler.join("bin/tsc"));
+    compile.args(["--strict", "--skipLibCheck", "--target", "es2022", "--lib", "es2022,dom", "--module", "nodenext"]);
+    run(compile.arg("generated_client.mts")).await;
+
+    let mut ask = node(&client.join("generated_client.mjs"));
+    let printed = run(ask.args([&stack.api.base, &stack.api.key])).await;
+    let answers: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"));
+    assert_eq!(extensions(&answers["users"]), GROUP);
+    assert_eq!(answers["state"], "succeeded", "{answers}");
+    pbx.until_leg("50", "alerting").await;
+    let call = stack.api.get(&format!("/rcc/calls/{}", answers["call"]["CallId"].as_str().expect("an id"))).await.ok();
+    assert_eq!((call.text("from"), call.text("to")), ("77", "50"), "{}", call.body);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
 async fn browser_makes_a_call_from_the_swagger_page() {
@@ -221,15 +268,12 @@ async fn verified(command: &mut Command, secret: &str, cases: &[Value]) -> Value
 }
 
 /// A library for receivers, if this machine has it.
-#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
 fn node() -> Option<Command> {
-    if file("../node/node_modules/standardwebhooks").is_dir() {
+    node_package("standardwebhooks").map(|_| {
         let mut node = Command::new("node");
         node.arg(file("../node/verify.js"));
-        return Some(node);
-    }
-    println!("skipped: the JavaScript library is not installed; it needs Node and `npm ci --prefix tests/node`");
-    None
+        node
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

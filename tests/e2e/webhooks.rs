@@ -2,9 +2,13 @@
 
 use easyconnect_tests::stack::sqs_event;
 use easyconnect_tests::{Agent, Inbox, Pbx, Stack, eventually};
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use shared::event::CallEvent;
+use shared::delivery::Delivery;
+use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, Status};
+use shared::ids::CallId;
 use shared::subscription::Method;
+use uuid::Uuid;
 
 const CALLER: &str = "+32472591687";
 
@@ -70,6 +74,29 @@ async fn answered_call_is_told_in_three_and_by_get_as_a_query() {
     assert_eq!(connected, [false, true, true]);
     assert!(requests[0].query.contains("&connected=no&"));
     assert!(requests[0].query.contains("&pickupTime=&"), "{}", requests[0].query);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_with_a_long_history_is_told_by_get_in_a_short_request_line() {
+    let (stack, inbox) = tokio::join!(Stack::start(), Inbox::start());
+    let to = stack.subscribe_with(&inbox.url("/hook?token=1"), Method::Get).await.id;
+    let mut event = CallEvent::full_example(CallId::from_uuid(Uuid::new_v4()), Status::Disconnected, Timestamp::now());
+    let entries = &mut event.web_hook_event.conference_events;
+    let (held, retrieved) = (ConferenceEventKind::Held, ConferenceEventKind::Retrieved);
+    let entry = entries[0].clone();
+    *entries = [held, retrieved].repeat(16).into_iter().map(|kind| ConferenceEvent { kind, ..entry.clone() }).collect();
+    stack.deliver(&Delivery::of_call(event, to)).await;
+
+    let request = inbox.received().remove(0);
+    assert!(request.accepted && request.query.starts_with("token=1&CallId="), "{}", request.query);
+    let line = format!("GET {}?{} HTTP/1.1\r\n", request.path, request.query);
+    assert!(line.len() < 4096, "{}", line.len());
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
+    let value = |name: &str| pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
+    let kept: Vec<Value> = serde_json::from_str(&value("conferenceEvents").expect("entries")).expect("JSON");
+    let omitted: usize = value("conferenceEventsOmitted").expect("what went is counted").parse().expect("a number");
+    assert_eq!(kept.len() + omitted, 32);
+    assert_eq!(kept.last().map(|entry| entry["type"].clone()), Some(json!("retrieved")), "the latest is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,8 @@ REFUSAL = {"valid": None, "missing": "missing_key", "invalid": "invalid_key"}[os
 # Why a read may get 503 while nobody beside the PBX can answer it.
 NOBODY_ANSWERS = ("agent_offline", "pbx_offline", "agent_no_answer", "unavailable")
 # What answers have named lately. Nobody can make it up, and with it requests meet calls and commands that exist.
-SEEN = {"CallId": deque[str](maxlen=16), "CommandId": deque[str](maxlen=16)}
+# By the names of parameters; in bodies `CallId` has a capital.
+SEEN = {"callId": deque[str](maxlen=16), "commandId": deque[str](maxlen=16)}
 # Hypothesis keeps the module's own generator for itself.
 CHANCE = random.Random(os.environ["EASYCONNECT_SEED"])
 
@@ -37,9 +38,9 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
 def after_call(context: HookContext, case: Case, response: Response) -> None:
     if response.status_code in (200, 202) and case.operation.path.startswith("/rcc/"):
         answer = response.json()
-        SEEN["CommandId"].extend(filter(None, [answer.get("commandId")]))
+        SEEN["commandId"].extend(filter(None, [answer.get("commandId")]))
         calls = answer["calls"] if isinstance(answer.get("calls"), list) else [answer]
-        SEEN["CallId"].extend(filter(None, (call.get("CallId") for call in calls)))
+        SEEN["callId"].extend(filter(None, (call.get("CallId") for call in calls)))
 
 
 @schemathesis.hook
@@ -76,8 +77,12 @@ def waits(case: Case) -> bool:
 def name_what_exists(values: dict[str, Any]) -> None:
     for name, value in values.items():
         # Some requests still name what does not exist.
-        if value and (seen := SEEN.get(name.rstrip("AB"))) and CHANCE.random() < 0.8:
+        if value and (seen := SEEN.get(camel(name.rstrip("AB")))) and CHANCE.random() < 0.8:
             values[name] = CHANCE.choice(seen)
+
+
+def camel(name: str) -> str:
+    return name[:1].lower() + name[1:]
 
 
 def unique(text: str, longest: int) -> str:
@@ -98,10 +103,10 @@ def reconcile(path: str, body: dict[str, Any]) -> None:
             body["at"] = None if forms.given(body, "CallId") else "42"
         case "/rcc/info" if not any(forms.given(body, name) for name in ("digits", "keypad", "display")):
             body["keypad"] = "*21#"
-        case "/webhooks" | "/webhooks/{WebhookId}":
+        case "/webhooks" | "/webhooks/{webhookId}":
             # A URL is more than a text, a name and a password come together, only a header that the webhook has already needs no
             # value, and not every text is the name of a header that may be set.
-            body["url"] = f"https://hook.example.com/{uuid.uuid4().hex}"
+            body["url"] = f"https://example.invalid/{uuid.uuid4().hex}"
             if not (forms.given(body, "basicAuthUser") and forms.given(body, "basicAuthPassword")):
                 body["basicAuthUser"] = body["basicAuthPassword"] = None
             headers = body.get("headers") or []
@@ -136,7 +141,7 @@ def key_decides(ctx: CheckContext, response: Response, case: Case) -> None:
 @schemathesis.check
 def answer_is_about_what_was_asked(ctx: CheckContext, response: Response, case: Case) -> None:
     if case.method == "GET" and response.status_code == 200:
-        answer = response.json()
+        answer = {camel(name): value for name, value in response.json().items()} if case.path_parameters else {}
         for name, asked in case.path_parameters.items():
             found = answer.get(name)
             assert found is None or found == unquote(str(asked)).lower(), f"{name} {found} instead of {asked}"

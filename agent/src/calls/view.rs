@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use shared::event::Direction;
 use shared::ids::CallId;
-use shared::number::{DialPrefixes, DialString};
+use shared::number::DialString;
+use shared::numbering::DialPrefixes;
 use shared::time::iso_millis;
 
 use super::Calls;
@@ -63,6 +64,12 @@ impl Calls {
 
     pub fn conference_of(&self, call: CallId) -> Option<String> {
         self.calls.get(&call).map(Call::conference_text)
+    }
+
+    /// The number that a placed call was dialled with, as far as the PBX has reported it.
+    pub fn number_dialled_by(&self, call: CallId) -> Option<&str> {
+        let call = self.calls.get(&call).filter(|call| call.direction == Direction::Outgoing)?;
+        Some(if call.peer.number.is_empty() { &call.dialled.number } else { &call.peer.number })
     }
 
     /// Whether a live call is answered.

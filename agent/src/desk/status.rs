@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use shared::agent_status::PbxLink;
-use shared::number::DialPrefixes;
+use shared::numbering::DialPrefixes;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeskStatus {

@@ -1,5 +1,6 @@
 //! What an operation of the API means on this PBX, now: the frames to send and the state to wait for.
 
+mod numbers;
 mod on_calls;
 mod placing;
 mod reads;
@@ -12,7 +13,6 @@ use shared::codes::Code;
 use shared::command::Refusal;
 use shared::event::Direction;
 use shared::ids::CallId;
-use shared::number::DialString;
 use shared::operation::{Operation, Reach};
 
 use crate::calls::{Calls, LegId, LegState, Phase};
@@ -102,33 +102,6 @@ impl Planner<'_> {
             Refusal::with_detail(
                 Code::NotMonitored,
                 format!("field `{field}`: no monitored user or queue has the extension {extension}"),
-            )
-        })
-    }
-
-    /// What to dial to reach a destination, if the key may.
-    fn to_dial(&self, field: &str, typed: &str) -> Result<String, Refusal> {
-        let number = self.number(field, typed)?;
-        let is_internal = |number: &DialString| self.session.visible_with(number.as_str()).is_some();
-        if self.reach.internal_only.contains(typed) && !is_internal(&number) {
-            return Err(Refusal::with_detail(
-                Code::DestinationNotAllowed,
-                format!("field `{field}`: the API key may not call this destination, which is nobody's extension"),
-            ));
-        }
-        self.in_dialled_form(field, &number)
-    }
-
-    fn number(&self, field: &str, typed: &str) -> Result<DialString, Refusal> {
-        let explain = |error| Refusal::with_detail(Code::InvalidNumber, format!("field `{field}` {error}"));
-        DialString::parse(typed).map_err(explain)
-    }
-
-    fn in_dialled_form(&self, field: &str, number: &DialString) -> Result<String, Refusal> {
-        number.to_dial(&self.session.prefixes).ok_or_else(|| {
-            Refusal::with_detail(
-                Code::InvalidNumber,
-                format!("field `{field}`: the PBX has no prefix for numbers with `+`"),
             )
         })
     }

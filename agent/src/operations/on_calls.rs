@@ -114,6 +114,9 @@ impl Planner<'_> {
         display: Option<&str>,
     ) -> Result<Plan, Refusal> {
         let leg = self.main_leg(call)?;
+        for added in [digits, keypad].into_iter().flatten() {
+            self.add_digits(call, added)?;
+        }
         let frame = |src: &str| rcc::info(src, leg, digits, keypad, display);
         self.act("UserInfo", leg, Wants::Agreed, Code::NotConnected, frame)
     }

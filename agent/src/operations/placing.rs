@@ -48,18 +48,6 @@ impl Planner<'_> {
         Ok(Plan::Act(Task { request, wants: Wants::NewCall(NewCall::placed(phoneless)), frames }))
     }
 
-    /// What the called party sees instead of the extension; `r` in front withholds it.
-    fn shown_number(&self, options: &DialOptions) -> Result<Option<String>, Refusal> {
-        let number = match &options.caller_number {
-            Some(typed) => {
-                let number = self.number("callerNumber", typed)?;
-                Some(self.in_dialled_form("callerNumber", &number)?)
-            }
-            None => None,
-        };
-        Ok(if options.clir { Some(format!("r{}", number.unwrap_or_default())) } else { number })
-    }
-
     /// A long command: here it is only found out what is to be dialled, the rest is done by `connect`.
     pub(super) fn connect_parties(&self, via: &str, parties: [&str; 2]) -> Result<Plan, Refusal> {
         self.actor("via", via)?;

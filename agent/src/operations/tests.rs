@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use shared::number::DialPrefixes;
+use shared::destination::Rules;
+use shared::numbering::DialPrefixes;
 use shared::operation::{DialOptions, Page};
 
 use super::*;
@@ -102,6 +103,8 @@ fn only(extensions: &[&str]) -> Reach {
     Reach { extensions: Some(extensions.iter().map(|text| (*text).to_owned()).collect()), ..Reach::default() }
 }
 
+/// An outgoing call that waits for further digits.
+const DIALS: u32 = 2;
 const ALERTING: u32 = 132;
 const TALKS: u32 = 133;
 const TALKS_AND_HOLDS: u32 = 389;
@@ -125,6 +128,83 @@ fn call_with_everything() {
     assert_eq!(scene.frame(&make_call("42", "50", withheld))["srce164"], "r");
     let plain = scene.frame(&make_call("42", "50", DialOptions::default()));
     assert_eq!(plain, json!({"mt": "UserCall", "user": 1, "e164": "50"}));
+}
+
+fn rules(allow: &[&str], deny: &[&str]) -> Rules {
+    let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a pattern")).collect();
+    Rules { allow: parse(allow), deny: parse(deny) }
+}
+
+/// The prefixes of a PBX in Brussels.
+fn belgium() -> DialPrefixes {
+    let text = |text: &str| text.to_owned();
+    DialPrefixes {
+        international: text("000"),
+        national: text("00"),
+        subscriber: text("0"),
+        area: text("2"),
+        country: text("32"),
+    }
+}
+
+#[test]
+fn patterns_are_applied_with_the_prefixes_of_this_pbx() {
+    let mut scene = Scene::new();
+    scene.session.prefixes = belgium();
+    scene.reach.rules = vec![rules(&["+32*"], &["+32900*"]), rules(&[], &["+32477*"])];
+    let call = |to: &str| make_call("42", to, DialOptions::default());
+    for (to, dialled) in [("+32 (0)472 59 16 87", "00032472591687"), ("+32 0472591687", "00032472591687"), ("43", "43")]
+    {
+        assert_eq!(scene.frame(&call(to))["e164"], dialled, "{to}");
+    }
+    for to in
+        ["+33 1 23 45 67 89", "+32 900 12345", "00032090012345", "0090012345", "+32 477 123456", "0", "99", "*21#"]
+    {
+        assert_eq!(scene.refusal(&call(to)), Code::DestinationNotAllowed, "{to}");
+    }
+}
+
+#[test]
+fn a_caller_number_is_an_extension_in_reach_unless_the_key_may_show_it() {
+    let mut scene = Scene::new();
+    scene.session.prefixes = belgium();
+    let shown = |number: &str| {
+        make_call("42", "50", DialOptions { caller_number: Some(number.to_owned()), ..DialOptions::default() })
+    };
+    assert_eq!(scene.frame(&shown("+32 2 555 12 34"))["srce164"], "0003225551234");
+    scene.reach.own_caller_number = true;
+    assert_eq!(scene.frame(&shown("43"))["srce164"], "43");
+    for number in ["+32 2 555 12 34", "05551234", "99"] {
+        assert_eq!(scene.refusal(&shown(number)), Code::CallerNumberNotAllowed, "{number}");
+    }
+    scene.reach.extensions = Some(["42".to_owned()].into());
+    assert_eq!(scene.refusal(&shown("43")), Code::CallerNumberNotAllowed);
+}
+
+#[test]
+fn digits_are_judged_with_the_number_that_they_complete() {
+    let mut scene = Scene::new();
+    scene.session.prefixes = belgium();
+    play(&mut scene.calls, 0.0, vec![leg(9, DIALS).conf("conf").peer("00032")]);
+    let call = scene.calls.all().next().expect("a call").0;
+    let info = |digits: Option<&str>, keypad: Option<&str>| Operation::SendInfo {
+        call_id: call,
+        digits: digits.map(str::to_owned),
+        keypad: keypad.map(str::to_owned),
+        display: None,
+    };
+    // Without patterns whatever is typed is dialled, in parts, too.
+    assert_eq!(scene.frame(&info(Some("4"), None))["cdpn"], "4");
+    scene.reach.rules = vec![rules(&["+32*"], &["+32490*"])];
+    assert_eq!(scene.refusal(&info(Some("7"), None)), Code::DestinationNotAllowed, "+3247 is not complete");
+    // What was sent counts, also while the PBX does not report it.
+    assert_eq!(scene.refusal(&info(Some("9012345"), None)), Code::DestinationNotAllowed);
+    assert_eq!(scene.refusal(&info(None, Some("9012345"))), Code::DestinationNotAllowed);
+    assert_eq!(scene.frame(&info(Some("72591687"), None))["cdpn"], "72591687");
+    assert_eq!(scene.refusal(&info(Some("12345"), None)), Code::DestinationNotAllowed, "more than 15 digits");
+    let incoming = scene.call(10, TALKS);
+    let digits = Operation::SendInfo { call_id: incoming, digits: Some("43".to_owned()), keypad: None, display: None };
+    assert_eq!(scene.refusal(&digits), Code::DestinationNotAllowed, "nobody knows what that would dial");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use shared::event::Direction;
-use shared::number::DialPrefixes;
+use shared::numbering::DialPrefixes;
 
 use crate::calls::{LegId, LegReport, LegState, Party, Phase, Relation};
 

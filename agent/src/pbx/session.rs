@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::number::DialPrefixes;
+use shared::ids::CallId;
+use shared::numbering::DialPrefixes;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -97,6 +98,8 @@ pub struct Session {
     /// Requests for the labels of devices, in order. Some PBXs never answer them, and nothing waits for it.
     labels_asked: VecDeque<(String, UserGuid)>,
     next_src: u64,
+    /// The numbers to which digits were added by command. Filled by `note_digits`, which also drops calls that have ended.
+    digits_sent: HashMap<CallId, String>,
     pub prefixes: DialPrefixes,
 }
 
@@ -114,8 +117,19 @@ impl Session {
             given_up: HashMap::new(),
             labels_asked: VecDeque::new(),
             next_src: 0,
+            digits_sent: HashMap::new(),
             prefixes: DialPrefixes::default(),
         }
+    }
+
+    /// The whole number that a call has been given, where digits were added by command.
+    pub fn digits_sent(&self, call: CallId) -> Option<&str> {
+        self.digits_sent.get(&call).map(String::as_str)
+    }
+
+    pub fn note_digits(&mut self, call: CallId, whole: String, is_live: impl Fn(CallId) -> bool) {
+        self.digits_sent.retain(|call, _| is_live(*call));
+        self.digits_sent.insert(call, whole);
     }
 
     /// A `src` that no other request of this session has.

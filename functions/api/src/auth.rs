@@ -63,7 +63,7 @@ pub(crate) fn key_in(params: &[(String, String)], headers: &HeaderMap) -> Result
 
 /// Refuses a key that has none of the scopes.
 pub(crate) fn require(key: &ApiKey, one_of: &[Scope]) -> Result<(), ApiError> {
-    if one_of.iter().any(|scope| key.scopes.contains(scope)) {
+    if one_of.iter().any(|scope| key.may(*scope)) {
         return Ok(());
     }
     let names: Vec<String> = one_of.iter().map(|scope| format!("`{}`", scope.as_str())).collect();
@@ -107,6 +107,9 @@ impl Keys {
         }
         let asked = Timestamp::now();
         let key = in_time(self.table.api_key(hash, asked)).await?.ok_or_else(|| ApiError::new(Code::InvalidKey))?;
+        if key.disabled {
+            return Err(ApiError::new(Code::KeyDisabled)); // Not kept, so that it works as soon as it is enabled.
+        }
         self.remember(hash.clone(), key.clone(), asked);
         if key.last_used_at.is_none_or(|at| asked.as_millisecond() - at > NOTE_USE_MILLIS) {
             // Whether it was noted is nothing that the caller has to know.

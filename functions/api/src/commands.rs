@@ -13,7 +13,7 @@ use shared::codes::Code;
 use shared::command::{Command, CommandState};
 use shared::envelope;
 use shared::ids::CommandId;
-use shared::number::DialPrefixes;
+use shared::numbering::DialPrefixes;
 use shared::tables::{Exchange, Placed, TableError};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
@@ -66,18 +66,13 @@ async fn carry_out(
         request.only_params(params)?;
         Ok((order, request.wait()?))
     });
-    let agents = async {
-        match &order {
-            Ok(_) => in_time(context.exchange.agents(Timestamp::now())).await,
-            Err(_) => Ok(Vec::new()), // The request ends before they matter.
-        }
-    };
-    let (key, agents) = tokio::join!(context.admit(&request.key), agents);
-    let key = key?;
+    // The agents are read only for a key that is valid and may do this.
+    let key = context.admit(&request.key).await?;
     auth::require(&key, &[scope])?;
     let (order, wait) = order?;
     auth::require_extensions(&key, &order.operation)?;
     let until = request.started + wait;
+    let agents = in_time(context.exchange.agents(Timestamp::now())).await;
 
     let placed = place(context, order, &key, agents).await?;
     request.notes.command(&placed.command);
@@ -125,13 +120,13 @@ async fn place(
     let (state, policy, prefixes) = (&context.state, &context.policy, dialling::prefixes(&agents));
     let allowed = async {
         let reach = dialling::judge(&operation, key, policy, &prefixes)?;
-        Ok((reach, dialling::count(state, &operation, key, policy, now).await?))
+        Ok((reach, dialling::count(state, &operation, key, policy, &prefixes, now).await?))
     };
     let (reach, calls) = match allowed.await {
         Ok(allowed) => allowed,
         Err(refusal) => {
             let refusal: ApiError = refusal;
-            if matches!(refusal.code, Code::DestinationNotAllowed | Code::TooManyCalls) {
+            if dialling::is_audited(refusal.code) {
                 dialling::record_refused(state, &operation, key, &prefixes, refusal.code, now).await;
             }
             return Err(refusal);
@@ -143,7 +138,7 @@ async fn place(
         // With a random id, a command that exists is this one: the answer to the first attempt was lost.
         Placed::Existing(_) if idempotency_key.is_none() => Ok(InTable { command, prefixes, repeated: false }),
         Placed::Existing(known) => {
-            if let Some(calls) = calls {
+            if let Some(mut calls) = calls {
                 calls.give_back(state).await; // Another request of the same name was quicker.
             }
             repeated(*known, prefixes)

@@ -17,6 +17,11 @@ use crate::limits::Requests;
 /// Webhooks of a stack, unless the operator says otherwise.
 const MOST_WEBHOOKS: usize = 50;
 
+/// Calls between the same two numbers in ten minutes, unless the operator says otherwise.
+const CALLS_PER_PAIR: u32 = 10;
+/// Requests that may wait for events at once, unless the operator says otherwise.
+const MOST_POLLS: u32 = 20;
+
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) keys: Keys,
@@ -29,6 +34,7 @@ pub(crate) struct Context {
     /// Whether webhooks may do without TLS.
     pub(crate) allow_http: bool,
     pub(crate) max_webhooks: usize,
+    pub(crate) max_polls: u32,
     /// Base URL under which apps reach the API, when it is not the host that they asked.
     pub(crate) public_url: Option<String>,
     /// Web pages of these origins may call the API; `*` = all.
@@ -46,6 +52,7 @@ impl Context {
             rules: Rules { allow: vars.list("DESTINATION_ALLOW")?, deny: vars.list("DESTINATION_DENY")? },
             // Zero is how the template says that there is no limit.
             calls_per_hour: Some(vars.parsed("CALLS_PER_HOUR", 0)?).filter(|limit| *limit > 0),
+            calls_per_pair: Some(vars.parsed("CALLS_PER_PAIR", CALLS_PER_PAIR)?).filter(|limit| *limit > 0),
         };
 
         let config = aws::function_config(vars);
@@ -63,6 +70,7 @@ impl Context {
             deliveries: Queue::new(sqs, deliveries_url),
             allow_http: vars.parsed("WEBHOOK_ALLOW_HTTP", false)?,
             max_webhooks: vars.parsed("MAX_WEBHOOKS", MOST_WEBHOOKS)?,
+            max_polls: vars.parsed("MAX_POLLS", MOST_POLLS)?,
             public_url: vars.get("PUBLIC_URL"),
             cors_origins: vars.list("CORS_ALLOWED_ORIGINS")?,
         })
@@ -70,8 +78,13 @@ impl Context {
 
     /// The key of a request, if it is valid and has not asked for too much.
     pub(crate) async fn admit(&self, hash: &KeyHash) -> Result<ApiKey, ApiError> {
+        self.admit_weighing(hash, 1).await
+    }
+
+    /// The same for a request that weighs as much as several.
+    pub(crate) async fn admit_weighing(&self, hash: &KeyHash, weight: i64) -> Result<ApiKey, ApiError> {
         let key = self.keys.check(hash).await?;
-        self.requests.admit(&self.state, &key, Timestamp::now()).await?;
+        self.requests.admit(&self.state, &key, weight, Timestamp::now()).await?;
         Ok(key)
     }
 }

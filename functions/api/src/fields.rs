@@ -71,7 +71,12 @@ impl Fields {
         })
     }
 
-    /// A value that is there. Null and text without a visible character are as good as absent.
+    /// The names of the fields that have a value.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.values.keys().filter(|name| self.has(name)).cloned().collect()
+    }
+
+    /// A value that is there. Null, and text without content alone or in a list, are as good as absent.
     pub(crate) fn given<'a>(&'a self, name: &'a str) -> Option<Given<'a>> {
         let value = self.values.get(name).filter(|value| !value.is_null() && !is_blank(value))?;
         Some(Given::new(Place::new(self.source, name), value))
@@ -85,7 +90,7 @@ impl Fields {
     pub(crate) fn refuse_blank(&self, name: &str, instead: &str) -> Result<(), ApiError> {
         match self.values.get(name) {
             Some(value) if is_blank(value) => {
-                Err(Place::new(self.source, name).refuse(format_args!("is empty text; {instead}.")))
+                Err(Place::new(self.source, name).refuse(format_args!("is empty; {instead}.")))
             }
             _ => Ok(()),
         }
@@ -260,14 +265,15 @@ mod tests {
 
     #[test]
     fn what_is_empty_was_not_given() {
-        let fields = Fields::json(r#"{"a":"","b":" \t","to":null}"#, &["a", "b", "to"]).expect("fields");
+        let fields =
+            Fields::json(r#"{"a":"","b":" \t","to":null,"from":["",""]}"#, &["a", "b", "to", "from"]).expect("fields");
         assert_eq!(fields.optional("a", Fields::destination), Ok(None));
         assert_eq!(fields.optional("b", Fields::call_id), Ok(None));
         assert_eq!(fields.flag("b", true), Ok(true));
         assert_eq!(fields.list("a", 1, extension), Ok(Vec::new()));
-        assert!(!fields.has("a") && !fields.has("to"));
+        assert_eq!(fields.names(), [""; 0]);
         let error = fields.refuse_blank("a", "leave it out").expect_err("refused");
-        assert_eq!(error.message, "Field `a` is empty text; leave it out.");
+        assert_eq!(error.message, "Field `a` is empty; leave it out.");
         assert_eq!(fields.refuse_blank("to", "leave it out"), Ok(()));
     }
 

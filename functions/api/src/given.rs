@@ -240,7 +240,11 @@ impl<'a> Given<'a> {
             Value::Number(_) => vec![Cow::Borrowed(self.value)],
             _ => return Err(self.wrong_kind("a list")),
         };
+        let all = entries.len();
         let entries: Vec<_> = entries.into_iter().filter(|entry| !is_blank(entry)).collect();
+        if entries.is_empty() && all > 0 {
+            return Err(self.place.refuse("has nothing between its commas."));
+        }
         if entries.len() > longest {
             return Err(self.place.refuse(format_args!("takes a list of at most {longest} entries.")));
         }
@@ -269,9 +273,13 @@ pub(crate) fn extension(entry: Given<'_>) -> Result<String, ApiError> {
     entry.extension()
 }
 
-/// Whether a value is what tools send for a field that was left empty.
+/// Whether a value is what tools send for a field that was left empty: text without content, or a list of nothing else.
 pub(crate) fn is_blank(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.trim().is_empty())
+    match value {
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(list) => !list.is_empty() && list.iter().all(is_blank),
+        _ => false,
+    }
 }
 
 pub(crate) fn kind(value: &Value) -> &'static str {
@@ -457,6 +465,8 @@ mod tests {
         assert_eq!(read(FORM, json!(["42,43", "44"])).map(|list| list.len()), Ok(3));
         assert_eq!(read(JSON, json!(" 42 , , 43,")).map(|list| list.len()), Ok(2));
         assert_eq!(read(JSON, json!("1,2,3,4")), Err("Field `x` takes a list of at most 3 entries.".to_owned()));
+        assert_eq!(read(JSON, json!(" , ")), Err("Field `x` has nothing between its commas.".to_owned()));
+        assert_eq!(read(JSON, json!([])), Ok(Vec::new()));
         assert_eq!(read(JSON, json!({"a": 1})), Err("Field `x` is an object; it takes a list.".to_owned()));
         // Nobody knows what separates here: an unescaped plus is a space, too.
         assert!(read(QUERY, json!("42 43")).is_err() && read(JSON, json!(["42,43"])).is_err());

@@ -1,8 +1,10 @@
-//! How much a key may ask for: requests a minute, calls an hour.
+//! How much a key may ask for: requests a minute, requests that wait at once, calls an hour and calls between two numbers.
 //!
-//! Requests are counted where they arrive and added to the shared count in steps of a twentieth of the limit, so that an
-//! ordinary request costs no write and several environments together still keep the limit, give or take a step each. Calls
-//! cost money, so each is counted in the table. When the table cannot count, requests go on and calls do not.
+//! Requests are counted where they arrive and added to the shared count with the first one of a minute and then in steps of a
+//! twentieth of the limit. So an ordinary request costs no write, an environment knows from its first request on what the
+//! others have seen, and all together keep the limit, give or take a step each. A request that waits counts for each second
+//! of its wait. Calls cost money, so each is counted in the table. When the table cannot count, requests go on; calls and
+//! requests that wait do not.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +18,9 @@ use tracing::warn;
 use crate::errors::{ApiError, in_time};
 
 const STEPS: i64 = 20;
+/// Requests of one key that may wait for events at once.
+const POLLS_OF_A_KEY: u32 = 5;
+const POLL_AGAIN_SECONDS: i64 = 5;
 
 /// The requests of one key in one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,8 @@ struct Seen {
     shared: i64,
     /// Counted here and not yet in the table.
     own: i64,
+    /// The table was asked in this minute.
+    asked: bool,
 }
 
 /// What to do with a request.
@@ -37,15 +44,16 @@ enum Admission {
 }
 
 impl Seen {
-    fn admit(&mut self, minute: i64, limit: i64) -> Admission {
+    fn admit(&mut self, minute: i64, limit: i64, weight: i64) -> Admission {
         if self.minute != minute {
-            *self = Self { minute, shared: 0, own: 0 };
+            *self = Self { minute, ..Self::default() };
         }
         if self.shared + self.own >= limit {
             return Admission::Refused;
         }
-        self.own += 1;
-        if self.own >= (limit / STEPS).max(1) { Admission::Ask(self.own) } else { Admission::Admitted }
+        self.own += weight;
+        let first = !std::mem::replace(&mut self.asked, true);
+        if first || self.own >= (limit / STEPS).max(1) { Admission::Ask(self.own) } else { Admission::Admitted }
     }
 
     fn counted(&mut self, minute: i64, amount: i64, total: i64) {
@@ -62,14 +70,21 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    pub(crate) async fn admit(&self, state: &StateTable, key: &ApiKey, now: Timestamp) -> Result<(), ApiError> {
+    /// Admits a request that weighs as much as this many ordinary ones.
+    pub(crate) async fn admit(
+        &self,
+        state: &StateTable,
+        key: &ApiKey,
+        weight: i64,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
         let limit = i64::from(key.requests_per_minute);
         let (minute, left) = Window::Minute.of(now);
         let refused = || {
             let message = format!("The API key may send {limit} requests a minute, and has.");
             Err(ApiError::with_message(Code::RateLimited, message).after(left))
         };
-        let amount = match self.with(&key.id, minute, |seen| seen.admit(minute, limit)) {
+        let amount = match self.with(&key.id, minute, |seen| seen.admit(minute, limit, weight)) {
             Admission::Admitted => return Ok(()),
             Admission::Refused => return refused(),
             Admission::Ask(amount) => amount,
@@ -93,47 +108,123 @@ impl Requests {
     }
 }
 
-/// Places for new calls in this hour, taken from the key's and the stack's share.
+/// Places for new calls, taken from the shares of the key, the stack and the two numbers.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    taken: Vec<String>,
+    hourly: Vec<String>,
+    pair: Option<String>,
     amount: i64,
     at: Timestamp,
 }
 
 impl Calls {
-    /// Takes places for so many calls, or says why there are none.
+    pub(crate) fn new(amount: i64, at: Timestamp) -> Self {
+        Self { hourly: Vec::new(), pair: None, amount, at }
+    }
+
+    /// Takes places in the hour, or gives all back and says why there are none.
     pub(crate) async fn take(
+        &mut self,
         state: &StateTable,
-        key: &ApiKey,
-        stack_limit: Option<u32>,
-        amount: i64,
-        now: Timestamp,
-    ) -> Result<Self, ApiError> {
-        let mut calls = Self { taken: Vec::new(), amount, at: now };
-        let limits = [
-            (format!("calls#{}", key.id), key.calls_per_hour, "The API key"),
-            ("calls".to_owned(), stack_limit, "This EasyConnect"),
-        ];
-        for (what, limit, who) in limits {
-            let Some(limit) = limit else { continue };
-            let total = in_time(state.count(&what, Window::Hour, amount, now)).await?;
-            calls.taken.push(what);
-            if total > i64::from(limit) {
-                calls.give_back(state).await;
-                let (_, left) = Window::Hour.of(now);
-                let message = format!("{who} may place {limit} calls an hour, and they are used up.");
-                return Err(ApiError::with_message(Code::TooManyCalls, message).after(left));
+        what: &str,
+        limit: Option<u32>,
+        who: &str,
+    ) -> Result<(), ApiError> {
+        let Some(limit) = limit else { return Ok(()) };
+        let total = match in_time(state.count(what, Window::Hour, self.amount, self.at)).await {
+            Ok(total) => total,
+            Err(error) => {
+                self.give_back(state).await;
+                return Err(error);
             }
+        };
+        self.hourly.push(what.to_owned());
+        if total <= i64::from(limit) {
+            return Ok(());
         }
-        Ok(calls)
+        self.give_back(state).await;
+        let (_, left) = Window::Hour.of(self.at);
+        let message = format!("{who} may place {limit} calls an hour, and they are used up.");
+        Err(ApiError::with_message(Code::TooManyCalls, message).after(left))
+    }
+
+    /// Takes a place for a call between two numbers, or gives all back and says why there is none.
+    pub(crate) async fn take_pair(&mut self, state: &StateTable, pair: String, limit: u32) -> Result<(), ApiError> {
+        let (calls, left) = match in_time(state.count_pair(&pair, 1, self.at)).await {
+            Ok(counted) => counted,
+            Err(error) => {
+                self.give_back(state).await;
+                return Err(error);
+            }
+        };
+        self.pair = Some(pair);
+        if calls <= i64::from(limit) {
+            return Ok(());
+        }
+        self.give_back(state).await;
+        let message = format!("There were {limit} calls between these two numbers in the last ten minutes.");
+        Err(ApiError::with_message(Code::TooManyCallsToPair, message).after(left))
     }
 
     /// The calls are not placed after all.
-    pub(crate) async fn give_back(self, state: &StateTable) {
-        for what in &self.taken {
-            if in_time(state.count(what, Window::Hour, -self.amount, self.at)).await.is_err() {
+    pub(crate) async fn give_back(&mut self, state: &StateTable) {
+        for what in std::mem::take(&mut self.hourly) {
+            if in_time(state.count(&what, Window::Hour, -self.amount, self.at)).await.is_err() {
                 warn!("A call that was not placed counts");
+            }
+        }
+        if let Some(pair) = self.pair.take()
+            && in_time(state.count_pair(&pair, -1, self.at)).await.is_err()
+        {
+            warn!("A call that was not placed counts");
+        }
+    }
+}
+
+/// A place among the requests that wait for events at the same time. Each holds an execution of the function, which all share.
+///
+/// Places are counted in the minute in which they were taken, so that one that a crash kept is free again with the next minute.
+/// For the same reason up to twice as many can wait for a moment after a minute has begun.
+#[derive(Debug)]
+pub(crate) struct Poll {
+    taken: Vec<String>,
+    at: Timestamp,
+}
+
+impl Poll {
+    pub(crate) async fn begin(
+        state: &StateTable,
+        key: &ApiKey,
+        stack_limit: u32,
+        now: Timestamp,
+    ) -> Result<Self, ApiError> {
+        let mut poll = Self { taken: Vec::new(), at: now };
+        let limits = [
+            (format!("polls#{}", key.id), POLLS_OF_A_KEY.min(stack_limit), "The API key"),
+            ("polls".to_owned(), stack_limit, "This EasyConnect"),
+        ];
+        for (what, limit, who) in limits {
+            let total = match in_time(state.count(&what, Window::Minute, 1, now)).await {
+                Ok(total) => total,
+                Err(error) => {
+                    poll.end(state).await;
+                    return Err(error);
+                }
+            };
+            poll.taken.push(what);
+            if total > i64::from(limit) {
+                poll.end(state).await;
+                let message = format!("{who} may have {limit} requests at once that wait for events.");
+                return Err(ApiError::with_message(Code::TooManyPolls, message).after(POLL_AGAIN_SECONDS));
+            }
+        }
+        Ok(poll)
+    }
+
+    pub(crate) async fn end(&mut self, state: &StateTable) {
+        for what in std::mem::take(&mut self.taken) {
+            if in_time(state.count(&what, Window::Minute, -1, self.at)).await.is_err() {
+                warn!("A request that waits no longer counts until the end of its minute");
             }
         }
     }
@@ -147,17 +238,17 @@ mod tests {
     fn a_small_limit_is_exact() {
         let mut seen = Seen::default();
         for n in 1..=5 {
-            assert_eq!(seen.admit(7, 5), Admission::Ask(1));
+            assert_eq!(seen.admit(7, 5, 1), Admission::Ask(1));
             seen.counted(7, 1, n);
         }
-        assert_eq!(seen.admit(7, 5), Admission::Refused);
-        assert_eq!(seen.admit(8, 5), Admission::Ask(1), "a new minute begins anew");
+        assert_eq!(seen.admit(7, 5, 1), Admission::Refused);
+        assert_eq!(seen.admit(8, 5, 1), Admission::Ask(1), "a new minute begins anew");
     }
 
     #[test]
-    fn a_large_limit_asks_the_table_twenty_times() {
+    fn a_large_limit_asks_the_table_first_and_then_in_steps() {
         let mut seen = Seen::default();
-        let asked = (0..2_999).filter(|_| match seen.admit(7, 3_000) {
+        let asked = (0..2_999).filter(|_| match seen.admit(7, 3_000, 1) {
             Admission::Ask(amount) => {
                 let total = seen.shared + amount;
                 seen.counted(7, amount, total);
@@ -168,14 +259,23 @@ mod tests {
                 false
             }
         });
-        assert_eq!(asked.count(), 19);
+        assert_eq!(asked.count(), 20);
+    }
+
+    #[test]
+    fn a_request_that_waits_weighs_more() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.admit(7, 3_000, 21), Admission::Ask(21));
+        seen.counted(7, 21, 2_990);
+        assert_eq!(seen.admit(7, 3_000, 21), Admission::Admitted);
+        assert_eq!(seen.admit(7, 3_000, 1), Admission::Refused);
     }
 
     #[test]
     fn what_others_have_used_counts() {
         let mut seen = Seen::default();
-        assert_eq!(seen.admit(7, 20), Admission::Ask(1));
+        assert_eq!(seen.admit(7, 20, 1), Admission::Ask(1));
         seen.counted(7, 1, 20);
-        assert_eq!(seen.admit(7, 20), Admission::Refused);
+        assert_eq!(seen.admit(7, 20, 1), Admission::Refused);
     }
 }

@@ -18,9 +18,11 @@ mod observe;
 mod operations;
 mod request;
 mod routes;
+mod sample;
 mod swagger;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod webhooks;
 
 use std::process::ExitCode;

@@ -219,7 +219,7 @@ pub(crate) fn calls(request: &Incoming) -> Result<Order, ApiError> {
 }
 
 pub(crate) fn call(request: &Incoming) -> Result<Order, ApiError> {
-    Ok(Operation::GetCall { call_id: request.path_id("CallId")? }.into())
+    Ok(Operation::GetCall { call_id: request.path_id("callId")? }.into())
 }
 
 fn page(request: &Incoming) -> Result<Page, ApiError> {

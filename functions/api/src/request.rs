@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use serde_json::json;
 use shared::apikey::KeyHash;
 use tokio::time::Instant;
 use url::form_urlencoded;
 
-use crate::errors::ApiError;
+use crate::errors::{ApiError, json};
 use crate::fields::Fields;
 use crate::given::Given;
 use crate::observe::Notes;
@@ -23,7 +25,7 @@ const MAX_WAIT: u32 = 25;
 const DEFAULT_WAIT: Duration = Duration::from_secs(8);
 const LONGEST_PAGE: u16 = 200;
 /// A cursor may hold a long name of a user, of which each letter takes up to four bytes, written in base64.
-const LONGEST_CURSOR: usize = 512;
+pub(crate) const LONGEST_CURSOR: usize = 512;
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 #[derive(Debug)]
@@ -98,6 +100,15 @@ impl Incoming {
     /// Where the asker reaches the API, for addresses in answers.
     pub(crate) fn base_url(&self, public_url: Option<&str>) -> Option<String> {
         swagger::base_url(public_url, &self.headers)
+    }
+
+    /// The answer after something was deleted. Some tools can only read JSON and take an empty answer for a failure.
+    pub(crate) fn deleted(&self) -> Response {
+        let accepts = self.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let wants_json = accepts.flat_map(|value| value.split(',')).any(|range| {
+            range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case("application/json"))
+        });
+        if wants_json { json(StatusCode::OK, &json!({})) } else { StatusCode::NO_CONTENT.into_response() }
     }
 
     /// How long the answer may be waited for.

@@ -1,4 +1,4 @@
-//! The API's own page: Swagger UI, and the description in the three forms that tools import.
+//! The API's own page: Swagger UI, and the description in the four forms that tools import.
 //!
 //! No key is needed: what is served is the same for everybody, but for the address in it. Nothing comes from elsewhere, and the
 //! page may talk to nobody else, because the browser keeps the API key that is typed into it.
@@ -296,6 +296,12 @@ mod tests {
         let json = text(None, "/swagger/api.json", &[("host", "a1.execute-api.eu-west-1.amazonaws.com")]).await;
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(json["servers"][0]["url"], "https://a1.execute-api.eu-west-1.amazonaws.com");
+        let makers = text(Some("https://pbx.test/base/"), "/swagger/makers.json", &[]).await;
+        assert!(makers.len() < 41_000 && !makers.contains("easyconnect.example.com"), "{} bytes", makers.len());
+        let makers: serde_json::Value = serde_json::from_str(&makers).expect("JSON");
+        assert_eq!(makers["servers"][0]["url"], "https://pbx.test/base");
+        assert_eq!(makers["paths"]["/rcc/makecall"]["post"]["operationId"], "MakeCall");
+        assert!(makers["paths"]["/apikeys"].is_null(), "that is for administrators");
         let swagger = async |public_url, headers| -> [serde_json::Value; 3] {
             let swagger = text(public_url, "/swagger/v2.json", headers).await;
             assert!(!swagger.contains("easyconnect.example.com"));

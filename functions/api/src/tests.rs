@@ -12,7 +12,7 @@ use shared::agent_status::{AgentStatus, PbxLink, Vitals};
 use shared::apikey::KeyHash;
 use shared::command::Command;
 use shared::ids::CommandId;
-use shared::number::DialPrefixes;
+use shared::numbering::DialPrefixes;
 use shared::operation::{Operation, Reach};
 use shared::time::from_millis;
 use tower::ServiceExt;
@@ -186,7 +186,7 @@ async fn bad_parameters_are_refused_by_name() {
     bad("/rcc/calls?wait=3&wait=4", "Query parameter `wait` stands twice.").await;
     bad("/rcc/users?wait=26", "Query parameter `wait` takes a whole number from 0 to 25.").await;
     bad("/rcc/calls?extension=Caf%E9", "Query parameter `extension` is not UTF-8, in which `é` is `%C3%A9`.").await;
-    bad("/rcc/calls/42", "`CallId` in the path must be a UUID, as an answer gave it.").await;
+    bad("/rcc/calls/42", "`callId` in the path must be a UUID, as an answer gave it.").await;
     bad("/rcc/calls/%ff", "The path is not valid UTF-8.").await;
     bad("/rcc/calls?limit=201", "Query parameter `limit` takes a whole number from 1 to 200.").await;
     bad(
@@ -202,7 +202,7 @@ async fn bad_parameters_are_refused_by_name() {
     bad("/audit?day=today", "Query parameter `day` takes a day in UTC, such as 2027-01-31.").await;
     let cursor = "Query parameter `cursor` takes the `nextCursor` of the page before, of the same day.";
     bad("/audit?day=2027-01-31&cursor=MjAyNy0wMS0zMA", cursor).await;
-    bad("/rcc/commands/42", "`CommandId` in the path must be a UUID, as an answer gave it.").await;
+    bad("/rcc/commands/42", "`commandId` in the path must be a UUID, as an answer gave it.").await;
 }
 
 #[tokio::test]
@@ -300,7 +300,7 @@ async fn events_of_the_gateway_are_understood() {
         );
     }
     let message = send(event("GET", "/rcc/calls/4%32", &format!("apikey={encoded_key}"), Value::Null)).await;
-    assert_eq!(message, "`CallId` in the path must be a UUID, as an answer gave it.");
+    assert_eq!(message, "`callId` in the path must be a UUID, as an answer gave it.");
 }
 
 #[test]

@@ -42,6 +42,16 @@ pub(crate) const FIELDS: [&str; 19] = [
     "description",
     "expiresAt",
 ];
+/// A new webhook also takes the name by which a repeat of the request is recognised.
+pub(crate) const CREATE_FIELDS: [&str; 20] = {
+    let mut fields = ["requestId"; 20];
+    let mut n = 0;
+    while n < FIELDS.len() {
+        fields[n] = FIELDS[n];
+        n += 1;
+    }
+    fields
+};
 const URL_NAMES: [&str; 4] = ["url", "targetUrl", "hookUrl", "callbackUrl"];
 const LONGEST_URL: usize = 2_048;
 const LONGEST_TEXT: usize = 256;
@@ -180,7 +190,7 @@ fn url(fields: &Fields, allow_http: bool) -> Result<String, ApiError> {
     }
     let text = fields.text(name, LONGEST_URL)?;
     let url: Url = text.trim().parse().map_err(|_| {
-        ApiError::invalid(format!("Field `{name}` takes a whole URL, such as https://example.com/hook."))
+        ApiError::invalid(format!("Field `{name}` takes a whole URL, such as https://example.invalid/hook."))
     })?;
     match url.scheme() {
         "https" => {}
@@ -197,6 +207,12 @@ fn url(fields: &Fields, allow_http: bool) -> Result<String, ApiError> {
     // Requests are made of a stricter kind of URL, which has no place for what a template leaves behind, such as braces.
     if Uri::try_from(url.as_str()).is_err() {
         return Err(ApiError::invalid(format!("Field `{name}` names the host `{host}`, which cannot be one.")));
+    }
+    // What is not ASCII is written longer than it was given, and it is this form that is requested.
+    if url.as_str().len() > LONGEST_URL {
+        return Err(ApiError::invalid(format!(
+            "Field `{name}` takes a URL of at most {LONGEST_URL} characters, with everything that has to be written as `%` and two digits."
+        )));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ApiError::invalid(format!(
@@ -229,7 +245,7 @@ pub(crate) fn filter(fields: &Fields) -> Result<Filter, ApiError> {
     })
 }
 
-const STATUSES: [(&str, Status); 3] =
+pub(crate) const STATUSES: [(&str, Status); 3] =
     [("ringing", Status::Ringing), ("connected", Status::Connected), ("disconnected", Status::Disconnected)];
 const DIRECTIONS: [(&str, Direction); 2] = [("incoming", Direction::Incoming), ("outgoing", Direction::Outgoing)];
 const PARTIES: [(&str, PartyKind); 2] = [("internal", PartyKind::Internal), ("external", PartyKind::External)];
@@ -441,6 +457,9 @@ mod tests {
         assert!(read(r#"{"url":"example.com"}"#).expect_err("no scheme").contains("a whole URL"));
         assert!(read(r#"{"url":"https://u:p@example.com"}"#).expect_err("user").contains("basicAuthUser"));
         assert_eq!(read("{}").expect_err("no url"), "Field `url` is missing.");
+        let long = |path: String| read(&format!(r#"{{"url":"https://example.com/{path}"}}"#));
+        assert!(long("é".repeat(400)).is_err_and(|message| message.contains("at most 2048 characters")));
+        assert!(long("é".repeat(300)).is_ok() && long("x".repeat(2_000)).is_ok());
     }
 
     #[test]

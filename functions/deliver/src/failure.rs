@@ -7,6 +7,10 @@ use std::io;
 pub(crate) enum Failure {
     #[error("the webhook's URL cannot be read")]
     Url,
+    #[error(
+        "the webhook's URL leaves no room for the event in a request line of 4 KB; a shorter one does, or method POST"
+    )]
+    TooLong,
     #[error("the webhook's URL is not https")]
     Scheme,
     #[error("the webhook's secret cannot be read")]

@@ -9,15 +9,14 @@ use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Message};
 use shared::envelope;
 use shared::queue::{FifoRecord, GoingBack, Taken};
 use shared::subscription::{Subscription, SubscriptionState};
-use shared::tables::{Change, Parking};
+use shared::tables::{Change, Parking, TableError};
 use tracing::{error, info, warn};
 
 use crate::client::Outcome;
 use crate::context::Context;
 use crate::prepared::Prepared;
-use crate::recovery::{self, RecoveryError};
 use crate::verdict::{Moment, Start, Verdict, start, verdict, wait};
-use crate::{log, notices};
+use crate::{log, notices, recovery};
 
 /// What a record needs of the function's time beside the request itself.
 const READ_AND_WRITE: SignedDuration = SignedDuration::from_secs(2);
@@ -152,11 +151,7 @@ async fn send(
     // What concerns the receiver as a whole is written first: a delivery may only be parked when the webhook is failing.
     let about_receiver = match verdict {
         Verdict::Fail => fail(context, subscription, &outcome.in_words(), now).await,
-        Verdict::Cancelled => {
-            let reason = outcome.in_words();
-            let change = Change::SwitchOff { reason: &reason };
-            context.state.change_state(subscription.id, &change, now).await.map(drop).map_err(RecoveryError::from)
-        }
+        Verdict::Cancelled => switch_off(context, subscription, &outcome.in_words(), now).await,
         _ => Ok(()),
     };
     if let Err(error) = about_receiver {
@@ -179,23 +174,41 @@ async fn send(
 }
 
 /// The receiver has accepted nothing for as long as a delivery may be tried: from here on its deliveries are parked.
-async fn fail(context: &Context, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), RecoveryError> {
+async fn fail(context: &Context, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), TableError> {
     let id = subscription.id;
     let reason = format!("nothing was accepted for {} s; the last attempt {why}", context.fast_lane.as_secs());
     if let Some(failing) = context.state.change_state(id, &Change::Fail { reason: &reason }, now).await? {
         warn!(subscription.id = %id, "A webhook is failing: {reason}");
-        recovery::tell_failing(context, &failing, now).await?;
+        notices::try_to_tell(context, &failing).await;
+    }
+    Ok(())
+}
+
+/// The receiver wants no more.
+async fn switch_off(
+    context: &Context,
+    subscription: &Subscription,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), TableError> {
+    let change = Change::SwitchOff { reason };
+    if let Some(off) = context.state.change_state(subscription.id, &change, now).await? {
+        warn!(subscription.id = %subscription.id, "A webhook is switched off: {reason}");
+        notices::try_to_tell(context, &off).await;
     }
     Ok(())
 }
 
 /// What a success changes beyond its delivery. That it is written matters little: the next success writes it again.
 async fn succeeded(context: &Context, subscription: &Subscription, since_success: Option<Duration>, now: Timestamp) {
-    let id = subscription.id;
-    if subscription.health.state == SubscriptionState::Failing
-        && let Err(error) = recovery::begin_drain(context, id, now).await
-    {
-        warn!(cause = %error, subscription.id = %id, "A webhook that accepts again is not drained yet");
+    let (id, health) = (subscription.id, &subscription.health);
+    let recovered = match health.refusing_since {
+        _ if health.state == SubscriptionState::Failing => recovery::begin_drain(context, id, now).await,
+        Some(since) => recovery::accepts_again(context, id, since, now).await,
+        None => Ok(()),
+    };
+    if let Err(error) = recovered {
+        warn!(cause = %error, subscription.id = %id, "What follows from a webhook's recovery is not done yet");
     }
     let often_enough = (context.fast_lane / 4).min(NOTE_SUCCESS);
     if since_success.is_none_or(|since| since >= often_enough)

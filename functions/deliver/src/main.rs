@@ -5,12 +5,15 @@
 
 mod boundary;
 mod client;
+mod cloud_error;
 mod context;
+mod expiry;
 mod failure;
 mod handler;
 mod log;
 mod notices;
 mod prepared;
+mod query;
 mod recovery;
 mod verdict;
 

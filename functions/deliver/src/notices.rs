@@ -1,4 +1,8 @@
 //! Notices: what webhooks are told besides calls.
+//!
+//! What happens to a webhook is noted in its item together with what others are to be told of it, and stays there until the queue
+//! has it. Whoever dies in between, or comes second, makes no difference: the next minute's look tells what is left, and a
+//! notice's identity follows from what was noted, so the queue and the delivery log know what was told before.
 
 use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, Payload};
@@ -6,29 +10,60 @@ use shared::envelope;
 use shared::ids::SubscriptionId;
 use shared::notice::Notice;
 use shared::queue::{BATCH, Outgoing, Taken};
-use shared::subscription::Kind;
-use tracing::info;
+use shared::subscription::{Kind, Subscription};
+use shared::time::from_millis;
+use tracing::{info, warn};
 
+use crate::cloud_error::CloudError;
 use crate::context::Context;
-use crate::recovery::RecoveryError;
+use crate::expiry;
 
-/// For so long the queue knows a notice that it was sent already, and a change is told again at every look: whoever wrote it down
-/// may have been killed before it was told.
+/// For so long the queue knows a notice that it was sent already, and a change of the agents is told again at every look: whoever
+/// wrote it down may have been killed before it was told.
 const TELL_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// Whether what began then is still to be told.
-pub(crate) fn is_news(since: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(since) < TELL_AGAIN
+/// Tells others what is to be told about a webhook.
+pub(crate) async fn tell_pending(context: &Context, subscription: &Subscription) -> Result<(), CloudError> {
+    let pending = &subscription.health.pending_notices;
+    for notice in pending {
+        let message = match subscription.settings.description.as_str() {
+            "" => format!("The webhook {}", notice.message),
+            description => format!("The webhook \"{description}\" {}", notice.message),
+        };
+        tell(context, notice.kind, from_millis(notice.at), &message, Some(subscription.id)).await?;
+        info!(subscription.id = %subscription.id, kind = notice.kind.as_str(), "Others are told of a webhook");
+    }
+    if !pending.is_empty() {
+        context.state.told(subscription.id, pending).await?;
+    }
+    Ok(())
+}
+
+/// The same right after the change. What is not told now is told by the next minute's look.
+pub(crate) async fn try_to_tell(context: &Context, subscription: &Subscription) {
+    if let Err(error) = tell_pending(context, subscription).await {
+        warn!(cause = %error, subscription.id = %subscription.id, "Others are not told of a webhook yet");
+    }
+}
+
+/// The minute's look at a webhook: notes an expiry that is near or has come, and tells what is to be told.
+pub(crate) async fn look_at(context: &Context, subscription: &Subscription, now: Timestamp) -> Result<(), CloudError> {
+    if let Some((expires_at, notice)) = expiry::due(subscription, now)
+        && let Some(noted) = context.state.note_expiry(subscription.id, expires_at, &notice).await?
+    {
+        return tell_pending(context, &noted).await;
+    }
+    tell_pending(context, subscription).await
 }
 
 /// Queues a notice for every webhook that wants its kind, except the one that it is about.
-pub(crate) async fn tell(
+async fn tell(
     context: &Context,
     kind: Kind,
     at: Timestamp,
     message: &str,
     about: Option<SubscriptionId>,
-) -> Result<(), RecoveryError> {
+) -> Result<(), CloudError> {
     let subscriptions = context.state.subscriptions().await?;
     let wants = subscriptions.iter().filter(|subscription| {
         subscription.is_alive(at) && subscription.settings.kinds.contains(&kind) && Some(subscription.id) != about
@@ -44,7 +79,7 @@ pub(crate) async fn tell(
     for batch in messages.chunks(BATCH) {
         let taken = context.deliveries.send_fifo(batch).await?;
         if !taken.iter().all(Taken::is_yes) {
-            return Err(RecoveryError::NotTaken);
+            return Err(CloudError::NotTaken);
         }
     }
     Ok(())
@@ -52,11 +87,11 @@ pub(crate) async fn tell(
 
 /// Tells when the last agent that could act is gone, and when one is back. Both come once, also when several environments look
 /// at the same time: a notice's identity follows from the change that was written down.
-pub(crate) async fn watch_agents(context: &Context, now: Timestamp) -> Result<(), RecoveryError> {
+pub(crate) async fn watch_agents(context: &Context, now: Timestamp) -> Result<(), CloudError> {
     let agents = context.exchange.agents(now).await?;
     let online = agents.iter().any(|agent| agent.can_act(now));
     let since = context.state.agents_are(online, now).await?;
-    if !is_news(since, now) {
+    if now.duration_since(since) >= TELL_AGAIN {
         return Ok(());
     }
     let (kind, message) = if online {

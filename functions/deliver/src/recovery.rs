@@ -10,12 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, DeliveryState, Drain, Trial};
 use shared::envelope;
 use shared::ids::SubscriptionId;
-use shared::queue::{BATCH, Outgoing, QueueError};
-use shared::subscription::{Kind, Subscription, SubscriptionState};
-use shared::tables::{Change, Parked, TableError};
-use shared::time::from_millis;
+use shared::queue::{BATCH, Outgoing};
+use shared::subscription::{Subscription, SubscriptionState};
+use shared::tables::{Change, Parked};
 use tracing::{info, warn};
 
+use crate::cloud_error::CloudError;
 use crate::context::Context;
 use crate::notices;
 
@@ -30,32 +30,38 @@ const DRAINED_AT_ONCE: usize = 4 * PAGE;
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(5);
 const NEXT_LOOK: Duration = Duration::from_secs(2);
 
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RecoveryError {
-    #[error(transparent)]
-    Table(#[from] TableError),
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    #[error("the queue did not take a delivery back")]
-    NotTaken,
-}
-
 /// A webhook that was failing accepts again: its parked deliveries go first.
-pub(crate) async fn begin_drain(context: &Context, id: SubscriptionId, now: Timestamp) -> Result<(), RecoveryError> {
+pub(crate) async fn begin_drain(context: &Context, id: SubscriptionId, now: Timestamp) -> Result<(), CloudError> {
     let change = Change::Drain { by_hand: false };
     let Some(subscription) = context.state.change_state(id, &change, now).await? else {
         return Ok(());
     };
     info!(subscription.id = %id, parked = subscription.health.parked, "The webhook accepts again");
-    ring(context, &subscription).await
+    ring(context, &subscription).await?;
+    notices::try_to_tell(context, &subscription).await;
+    Ok(())
+}
+
+/// A webhook that was resumed by hand accepts for the first time since it failed or was switched off.
+pub(crate) async fn accepts_again(
+    context: &Context,
+    id: SubscriptionId,
+    refusing_since: i64,
+    now: Timestamp,
+) -> Result<(), CloudError> {
+    if let Some(recovered) = context.state.note_recovery(id, refusing_since, now).await? {
+        info!(subscription.id = %id, "The webhook accepts again");
+        notices::try_to_tell(context, &recovered).await;
+    }
+    Ok(())
 }
 
 /// Sends the message that drains. However often it is sent, each draining has one.
-async fn ring(context: &Context, subscription: &Subscription) -> Result<(), RecoveryError> {
+async fn ring(context: &Context, subscription: &Subscription) -> Result<(), CloudError> {
     let drain = Drain { drain: subscription.id, since: subscription.health.state_since.unwrap_or_default() };
     let body = envelope::seal(&drain).expect("two numbers are always JSON");
     let sent = context.deliveries.send_fifo(&[Outgoing { group: drain.group(), dedup: drain.dedup(), body }]).await?;
-    if sent.iter().all(shared::queue::Taken::is_yes) { Ok(()) } else { Err(RecoveryError::NotTaken) }
+    if sent.iter().all(shared::queue::Taken::is_yes) { Ok(()) } else { Err(CloudError::NotTaken) }
 }
 
 /// Puts parked deliveries back into the queue, oldest first. Returns when to look again, or `None` when all is done.
@@ -63,7 +69,7 @@ pub(crate) async fn drain(
     context: &Context,
     drain: &Drain,
     clock: impl Fn() -> Timestamp,
-) -> Result<Option<Duration>, RecoveryError> {
+) -> Result<Option<Duration>, CloudError> {
     let id = drain.drain;
     let mut moved = 0;
     loop {
@@ -98,19 +104,19 @@ pub(crate) async fn drain(
     }
 }
 
-/// The minute's look at every webhook that is not simply active.
-pub(crate) async fn look_after(context: &Context, now: Timestamp) -> Result<(), RecoveryError> {
+/// The minute's look at every webhook: what is to be told about it, and what is to be done if it is not simply active.
+pub(crate) async fn look_after(context: &Context, now: Timestamp) -> Result<(), CloudError> {
     for subscription in context.state.subscriptions().await? {
         let id = subscription.id;
+        if let Err(error) = notices::look_at(context, &subscription, now).await {
+            warn!(cause = %error, subscription.id = %id, "Others are not told of a webhook yet");
+        }
         let looked = match subscription.health.state {
             _ if !subscription.is_alive(now) && subscription.health.parked > 0 => {
-                context.state.cancel_parked(id, PAGE, now).await.map_err(RecoveryError::from)
+                context.state.cancel_parked(id, PAGE, now).await.map_err(CloudError::from)
             }
             _ if !subscription.is_alive(now) => Ok(()),
-            SubscriptionState::Failing => match tell_failing(context, &subscription, now).await {
-                Ok(()) => probe(context, &subscription, now).await,
-                untold => untold,
-            },
+            SubscriptionState::Failing => probe(context, &subscription, now).await,
             // The message may have been lost with a crash.
             SubscriptionState::Draining => ring(context, &subscription).await,
             SubscriptionState::Active | SubscriptionState::Off => Ok(()),
@@ -122,25 +128,9 @@ pub(crate) async fn look_after(context: &Context, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// Tells others that a webhook is failing, as long as that is news.
-pub(crate) async fn tell_failing(
-    context: &Context,
-    subscription: &Subscription,
-    now: Timestamp,
-) -> Result<(), RecoveryError> {
-    let (Some(since), Some(reason)) = (subscription.health.state_since, &subscription.health.reason) else {
-        return Ok(());
-    };
-    let since = from_millis(since);
-    if notices::is_news(since, now) {
-        notices::tell(context, Kind::SubscriptionFailing, since, reason, Some(subscription.id)).await?;
-    }
-    Ok(())
-}
-
 /// Tries whether a failing webhook accepts again, with the oldest delivery that is still worth it and that is of another call
 /// than the last trial's, so that one delivery that is refused for its own sake does not stand for all.
-async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -> Result<(), RecoveryError> {
+async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -> Result<(), CloudError> {
     let (mut after, mut chosen, mut fallback, mut pages) = (None, None, None, 0);
     while chosen.is_none() || pages < PAGES_CLEARED {
         let page = context.state.parked(subscription.id, after.as_deref(), PAGE).await?;
@@ -165,7 +155,7 @@ async fn requeue(
     parked: Vec<Parked>,
     trial: Option<Trial>,
     now: Timestamp,
-) -> Result<(), RecoveryError> {
+) -> Result<(), CloudError> {
     // Two of one group in one request keep their order, but if the first fails, the second must not stand before it.
     let mut rest = parked.as_slice();
     while !rest.is_empty() {
@@ -198,7 +188,7 @@ async fn requeue(
             context.state.unpark(parked, &log).await?;
         }
         if !all {
-            return Err(RecoveryError::NotTaken);
+            return Err(CloudError::NotTaken);
         }
     }
     Ok(())

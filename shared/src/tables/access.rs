@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use jiff::Timestamp;
@@ -22,6 +23,9 @@ const AUDIT: &str = "AUDIT#";
 const AGENTS: &str = "AGENTS";
 /// A year and a month, so that a yearly review finds all of it.
 const KEEP_AUDIT_SECONDS: i64 = 400 * 24 * 60 * 60;
+
+/// How long calls between two numbers are remembered.
+const PAIR_MINUTES: i64 = 10;
 
 /// A span of time in which something is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,25 +49,61 @@ impl Window {
     }
 }
 
-/// Who asked for a call, and to where: one line of the audit trail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What an entry of the audit trail is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditKind {
+    /// A number that was dialled, or a call that was moved or ended.
+    #[default]
+    Call,
+    Key,
+    Webhook,
+}
+
+impl AuditKind {
+    pub const ALL: [Self; 3] = [Self::Call, Self::Key, Self::Webhook];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Key => "key",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// Who asked for what: one line of the audit trail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct AuditEntry {
     /// Milliseconds.
     pub time: i64,
+    pub kind: AuditKind,
     pub key_id: String,
     pub key_name: String,
     pub operation: String,
-    /// The extension that calls, or the call that is sent elsewhere.
+    /// The extension that calls, or the call that is moved or ended.
     pub from: String,
-    /// As it was asked for.
+    /// As it was asked for; of a transfer the other call.
     pub to: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub to_e164: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What the called party was to see instead of the extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller_number: Option<String>,
+    /// The key or webhook that was made, changed or deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Its name: a key's own, of a webhook scheme and host of its URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_name: Option<String>,
+    /// The fields that were given for it; never their values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub command_id: Option<CommandId>,
     /// Why it was not even tried.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Code>,
     /// Tells entries of one moment apart; the same for a repeat of the same request, which is one entry.
     pub nonce: String,
@@ -109,6 +149,30 @@ impl StateTable {
         keys.retain(|key| key.is_alive(now));
         keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(keys)
+    }
+
+    /// The key with this public id, and its hash.
+    pub async fn api_key_named(&self, id: &str, now: Timestamp) -> Result<Option<(KeyHash, ApiKey)>, TableError> {
+        let found = self.query(API_KEYS.to_owned(), id, "find the API key").await?;
+        let Some(item) = found.into_iter().next() else { return Ok(None) };
+        let hash = item.get("sk").and_then(|sk| KeyHash::stored(sk.as_s().ok()?));
+        let key: ApiKey = value(item)?;
+        Ok(hash.zip(Some(key)).filter(|(_, key)| key.is_alive(now)))
+    }
+
+    /// Stores a changed key, unless it was deleted or changed since it was read. Returns whether it did.
+    pub async fn change_api_key(&self, hash: &KeyHash, read: &ApiKey, changed: &ApiKey) -> Result<bool, TableError> {
+        let put = self.client.put_item().table_name(&self.table);
+        let put = put.set_item(Some(item(key(API_KEYS, hash.as_str()), changed)?));
+        let put = match read.changed_at {
+            None => put.condition_expression("attribute_exists(pk) AND attribute_not_exists(changedAt)"),
+            Some(at) => put.condition_expression("changedAt = :at").expression_attribute_values(":at", number(at)),
+        };
+        match put.send().await.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(true),
+            Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            Err(error) => Err(TableError::request("change the API key", &error)),
+        }
     }
 
     /// Deletes a key by its public id. Returns whether there was one.
@@ -160,6 +224,35 @@ impl StateTable {
         Ok(count.unwrap_or(amount))
     }
 
+    /// Counts a call between two numbers and returns how many there were in the last ten minutes, this one included, and after
+    /// how many seconds the oldest is forgotten. They are counted by the minute, so that is ten to eleven minutes later.
+    pub async fn count_pair(&self, pair: &str, amount: i64, now: Timestamp) -> Result<(i64, i64), TableError> {
+        let (minute, left) = Window::Minute.of(now);
+        // Minutes that are over for good go as long as somebody counts; then the item ends.
+        let forgotten: Vec<String> =
+            (PAIR_MINUTES + 1..=2 * PAIR_MINUTES + 1).map(|ago| format!("m{}", minute - ago)).collect();
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(format!("PAIR#{pair}"), "minutes")))
+            .update_expression(format!(
+                "ADD m{minute} :amount SET expiresAt = :expires REMOVE {}",
+                forgotten.join(", ")
+            ))
+            .expression_attribute_values(":amount", number(amount))
+            .expression_attribute_values(":expires", number(now.as_second() + (PAIR_MINUTES + 1) * 60))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(|error| TableError::request("count calls between two numbers", &error.into_service_error()))?;
+        let item = answer.attributes.unwrap_or_default();
+        let count = |ago: i64| item.get(&format!("m{}", minute - ago))?.as_n().ok()?.parse::<i64>().ok();
+        let counted = (0..=PAIR_MINUTES).filter_map(|ago| Some((ago, count(ago).filter(|count| *count > 0)?)));
+        let (calls, oldest) = counted.fold((0, 0), |(calls, _), (ago, count)| (calls + count, ago));
+        Ok((calls, left + (PAIR_MINUTES - oldest) * Window::Minute.seconds()))
+    }
+
     /// Writes an entry of the audit trail. The same entry twice is one.
     pub async fn audit(&self, entry: &AuditEntry) -> Result<(), TableError> {
         let mut item = item(entry.key(), entry)?;
@@ -167,13 +260,13 @@ impl StateTable {
         self.put(item, "write the audit trail").await
     }
 
-    /// A page of a day's audit trail, newest first, and where the next one begins.
+    /// A page of a day's audit trail, newest first, each entry with its place, and where the next page begins.
     pub async fn audit_of(
         &self,
         day: Date,
         before: Option<&str>,
         limit: usize,
-    ) -> Result<(Vec<AuditEntry>, Option<String>), TableError> {
+    ) -> Result<(Vec<(String, AuditEntry)>, Option<String>), TableError> {
         let pk = audit_day(day);
         let start = before.map(|before| key(&pk, before));
         let answer = self
@@ -191,7 +284,10 @@ impl StateTable {
             .map_err(|error| TableError::request("read the audit trail", &error.into_service_error()))?;
         let sort = |at: &HashMap<String, AttributeValue>| Some(at.get("sk")?.as_s().ok()?.clone());
         let next = answer.last_evaluated_key.as_ref().and_then(sort);
-        let entries = answer.items.unwrap_or_default().into_iter().map(value).collect::<Result<_, _>>()?;
+        let mut entries = Vec::new();
+        for item in answer.items.unwrap_or_default() {
+            entries.push((sort(&item).unwrap_or_default(), value(item)?));
+        }
         Ok((entries, next))
     }
 
@@ -264,10 +360,8 @@ mod tests {
             operation: "MakeCall".to_owned(),
             from: "42".to_owned(),
             to: "50".to_owned(),
-            to_e164: None,
-            command_id: None,
-            refusal: None,
             nonce: "n".to_owned(),
+            ..AuditEntry::default()
         };
         let key = entry.key();
         assert_eq!(key["pk"], text("AUDIT#2023-11-14"));

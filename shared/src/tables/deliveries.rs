@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
-use super::webhooks::webhook_key;
+use super::webhooks::{webhook, webhook_key};
 use super::{Item, TableError, is_over, item, key, number, text, value};
 use crate::delivery::{Delivery, DeliveryLog, DeliveryState, LogKey};
 use crate::ids::SubscriptionId;
@@ -73,7 +73,7 @@ impl StateTable {
             Some(found.swap_remove(at))
         };
         Ok(ReceiverView {
-            subscription: take(&subscription_key).map(value).transpose()?,
+            subscription: take(&subscription_key).map(webhook).transpose()?,
             log: take(&log_key).map(value).transpose()?,
         })
     }

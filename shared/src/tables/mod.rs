@@ -6,6 +6,7 @@
 mod access;
 mod deliveries;
 mod exchange;
+mod feed;
 mod state;
 mod webhooks;
 
@@ -19,11 +20,12 @@ use serde::de::DeserializeOwned;
 
 use crate::aws;
 
-pub use access::{AuditEntry, Window};
+pub use access::{AuditEntry, AuditKind, Window};
 pub use deliveries::{Order, Parked, Parking, ReceiverView};
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
-pub use state::{Recorded, StateTable};
-pub use webhooks::Change;
+pub use feed::Recorded;
+pub use state::StateTable;
+pub use webhooks::{Change, KEEP_EXPIRED};
 
 type Item = HashMap<String, AttributeValue>;
 

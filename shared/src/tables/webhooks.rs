@@ -2,22 +2,63 @@
 //!
 //! The two are written by different programs at the same time, so neither ever overwrites the other: each write names the
 //! attributes that it changes, and a change of state names the state that it starts from.
+//!
+//! A change that others are to be told of carries its notice in the same write.
+//!
+//! `endsAt` is the expiry, `expiresAt` the table's TTL attribute, [`KEEP_EXPIRED`] later. Older items have `expiresAt` alone, as their
+//! expiry.
 
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use jiff::Timestamp;
 
-use super::state::StateTable;
+use super::state::{DAY, StateTable};
 use super::{Item, TableError, item, key, number, text, value};
 use crate::ids::{CallId, SubscriptionId};
-use crate::subscription::{Secret, Settings, Subscription, SubscriptionState};
+use crate::subscription::{Kind, PendingNotice, PreviousSecret, Secret, Settings, Subscription, SubscriptionState};
 
 const WEBHOOKS: &str = "WEBHOOK";
 
+/// Seconds for which an expired webhook is kept: as long as a notice of it is worth delivering.
+pub const KEEP_EXPIRED: i64 = 3 * DAY;
+
 pub(super) fn webhook_key(id: SubscriptionId) -> Item {
     key(WEBHOOKS, id.to_string())
+}
+
+/// A webhook as it lies in the table.
+pub(super) fn webhook(mut item: Item) -> Result<Subscription, TableError> {
+    if let (None, Some(expires_at)) = (item.get("endsAt"), item.get("expiresAt")) {
+        item.insert("endsAt".to_owned(), expires_at.clone());
+    }
+    value(item)
+}
+
+fn webhook_item(subscription: &Subscription) -> Result<Item, TableError> {
+    let mut item = item(webhook_key(subscription.id), subscription)?;
+    if let Some(at) = subscription.settings.expires_at {
+        item.insert("expiresAt".to_owned(), deleted_at(at));
+    }
+    Ok(item)
+}
+
+/// What is written for settings that replace others. A webhook that is to expire within a day is as good as warned of.
+fn settings_attributes(settings: &Settings, now: Timestamp) -> Result<Item, TableError> {
+    let mut attributes: Item = serde_dynamo::to_item(settings)?;
+    if let Some(at) = settings.expires_at {
+        attributes.insert("expiresAt".to_owned(), deleted_at(at));
+        if settings.expires_soon(now) {
+            attributes.insert("expiryWarned".to_owned(), number(at));
+        }
+    }
+    Ok(attributes)
+}
+
+fn deleted_at(expires_at: i64) -> AttributeValue {
+    number(expires_at.saturating_add(KEEP_EXPIRED))
 }
 
 /// A change of a webhook's state.
@@ -33,14 +74,44 @@ pub enum Change<'a> {
     SwitchOff { reason: &'a str },
 }
 
+const RECOVERED: &str = "accepts deliveries again";
+
+impl Change<'_> {
+    /// What others are told of it. Whoever resumes a webhook by hand only hopes that it accepts again.
+    fn notice(&self, now: Timestamp) -> Option<PendingNotice> {
+        let (kind, message) = match self {
+            Self::Fail { reason } => (Kind::SubscriptionFailing, format!("is failing: {reason}")),
+            Self::SwitchOff { reason } => (Kind::SubscriptionOff, format!("is switched off: it {reason}")),
+            Self::Drain { by_hand: false } => (Kind::SubscriptionRecovered, RECOVERED.to_owned()),
+            Self::Drain { by_hand: true } | Self::Activate => return None,
+        };
+        Some(PendingNotice { kind, at: now.as_millisecond(), message })
+    }
+}
+
 impl StateTable {
     pub async fn put_subscription(&self, subscription: &Subscription) -> Result<(), TableError> {
-        self.put(item(webhook_key(subscription.id), subscription)?, "store the webhook").await
+        self.put(webhook_item(subscription)?, "store the webhook").await
+    }
+
+    /// Stores a webhook unless there is one of this id, which is returned then.
+    pub async fn put_new_subscription(&self, subscription: &Subscription) -> Result<Option<Subscription>, TableError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item(webhook_key(subscription.id), subscription)?))
+            .condition_expression("attribute_not_exists(pk)");
+        match put.send().await.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(None),
+            Err(PutItemError::ConditionalCheckFailedException(_)) => self.subscription(subscription.id).await,
+            Err(error) => Err(TableError::request("store the webhook", &error)),
+        }
     }
 
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>, TableError> {
         let items = self.query(WEBHOOKS.to_owned(), "", "list the webhooks").await?;
-        items.into_iter().map(value).collect()
+        items.into_iter().map(webhook).collect()
     }
 
     pub async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, TableError> {
@@ -53,7 +124,7 @@ impl StateTable {
             .send()
             .await
             .map_err(|error| TableError::request("read the webhook", &error.into_service_error()))?;
-        answer.item.map(value).transpose()
+        answer.item.map(webhook).transpose()
     }
 
     /// Replaces what the owner decided. `None`: there is no such webhook any more.
@@ -61,8 +132,9 @@ impl StateTable {
         &self,
         id: SubscriptionId,
         settings: &Settings,
+        now: Timestamp,
     ) -> Result<Option<Subscription>, TableError> {
-        let attributes: Item = serde_dynamo::to_item(settings)?;
+        let attributes = settings_attributes(settings, now)?;
         let mut sets = Vec::new();
         let mut update = self.update_webhook(id);
         for (n, (name, attribute)) in attributes.into_iter().enumerate() {
@@ -74,28 +146,26 @@ impl StateTable {
         let mut expression = format!("SET {}", sets.join(", "));
         // An attribute that is left out has to go.
         if settings.expires_at.is_none() {
-            expression.push_str(" REMOVE expiresAt");
+            expression.push_str(" REMOVE endsAt, expiresAt");
         }
         changed(update.update_expression(expression), "change the webhook").await
     }
 
-    /// Gives a webhook another secret, beside which the present one stays valid for a while. `None`: it has another one already.
+    /// Gives a webhook another secret, beside which earlier ones stay valid for a while. `None`: it has another one already.
     pub async fn rotate_secret(
         &self,
         id: SubscriptionId,
         present: &Secret,
         secret: &Secret,
-        until: i64,
+        previous: &[PreviousSecret],
     ) -> Result<Option<Subscription>, TableError> {
         let update = self
             .update_webhook(id)
-            .update_expression("SET previousSecret = :previous, secret = :secret")
-            .expression_attribute_values(":secret", text(secret.expose()));
-        let previous = [("secret".to_owned(), text(present.expose())), ("until".to_owned(), number(until))];
-        let update = update
+            .update_expression("SET previousSecrets = :previous, secret = :secret REMOVE previousSecret")
             .condition_expression("secret = :present")
+            .expression_attribute_values(":secret", text(secret.expose()))
             .expression_attribute_values(":present", text(present.expose()))
-            .expression_attribute_values(":previous", AttributeValue::M(previous.into()));
+            .expression_attribute_values(":previous", serde_dynamo::to_attribute_value(previous)?);
         changed(update, "rotate the webhook's secret").await
     }
 
@@ -149,13 +219,75 @@ impl StateTable {
         if matches!(change, Change::Activate) {
             update = update.expression_attribute_values(":none", number(0));
         }
-        let update = match reason {
-            Some(reason) => update
-                .update_expression("SET #state = :to, stateSince = :now, reason = :reason")
-                .expression_attribute_values(":reason", text(reason)),
-            None => update.update_expression("SET #state = :to, stateSince = :now REMOVE reason"),
-        };
+        let (mut sets, mut removes) = (vec!["#state = :to", "stateSince = :now"], Vec::new());
+        if let Some(reason) = reason {
+            sets.extend(["reason = :reason", "refusingSince = if_not_exists(refusingSince, :now)"]);
+            update = update.expression_attribute_values(":reason", text(reason));
+        } else {
+            removes.push("reason");
+        }
+        if let Some(notice) = change.notice(now) {
+            sets.push(ADD_NOTICE);
+            update = with_notice(update, &notice)?;
+        }
+        if matches!(change, Change::Drain { by_hand: false }) {
+            removes.push("refusingSince");
+        }
+        let mut expression = format!("SET {}", sets.join(", "));
+        if !removes.is_empty() {
+            expression.push_str(&format!(" REMOVE {}", removes.join(", ")));
+        }
+        let update = update.update_expression(expression);
         changed(update, "change the webhook's state").await
+    }
+
+    /// Notes that a webhook that had accepted nothing since then accepts again, without its being failing any more: it was resumed
+    /// by hand. `None`: that was noted already.
+    pub async fn note_recovery(
+        &self,
+        id: SubscriptionId,
+        refusing_since: i64,
+        now: Timestamp,
+    ) -> Result<Option<Subscription>, TableError> {
+        let kind = Kind::SubscriptionRecovered;
+        let notice = PendingNotice { kind, at: now.as_millisecond(), message: RECOVERED.to_owned() };
+        let update = with_notice(self.update_webhook(id), &notice)?
+            .update_expression(format!("SET {ADD_NOTICE} REMOVE refusingSince"))
+            .condition_expression("refusingSince = :since")
+            .expression_attribute_values(":since", number(refusing_since));
+        changed(update, "note the webhook's recovery").await
+    }
+
+    /// Notes that others are to be told of this expiry: that it is near, or that it has come. `None`: that was noted already, or the
+    /// expiry is another one meanwhile.
+    pub async fn note_expiry(
+        &self,
+        id: SubscriptionId,
+        expires_at: i64,
+        notice: &PendingNotice,
+    ) -> Result<Option<Subscription>, TableError> {
+        let noted = if notice.kind == Kind::SubscriptionExpired { "expiryTold" } else { "expiryWarned" };
+        // An older item has the expiry as its TTL. From here on it is kept for longer.
+        let update = with_notice(self.update_webhook(id), notice)?
+            .update_expression(format!("SET #noted = :expiry, endsAt = :expiry, expiresAt = :deleted, {ADD_NOTICE}"))
+            .condition_expression(
+                "(endsAt = :expiry OR (attribute_not_exists(endsAt) AND expiresAt = :expiry)) \
+                 AND (attribute_not_exists(#noted) OR #noted <> :expiry)",
+            )
+            .expression_attribute_names("#noted", noted)
+            .expression_attribute_values(":expiry", number(expires_at))
+            .expression_attribute_values(":deleted", deleted_at(expires_at));
+        changed(update, "note the webhook's expiry").await
+    }
+
+    /// Notes that others were told what was to be told. If there is more by now, all of it is told again, which changes nothing.
+    pub async fn told(&self, id: SubscriptionId, notices: &[PendingNotice]) -> Result<(), TableError> {
+        let update = self
+            .update_webhook(id)
+            .update_expression("REMOVE pendingNotices")
+            .condition_expression("pendingNotices = :told")
+            .expression_attribute_values(":told", serde_dynamo::to_attribute_value(notices)?);
+        changed(update, "note what was told").await.map(drop)
     }
 
     /// Notes that something was accepted; a webhook that was deleted meanwhile stays deleted.
@@ -185,11 +317,70 @@ impl StateTable {
     }
 }
 
+/// Part of a SET clause, for [`with_notice`].
+const ADD_NOTICE: &str = "pendingNotices = list_append(if_not_exists(pendingNotices, :no_notice), :notice)";
+
+fn with_notice(update: UpdateItemFluentBuilder, notice: &PendingNotice) -> Result<UpdateItemFluentBuilder, TableError> {
+    Ok(update
+        .expression_attribute_values(":no_notice", AttributeValue::L(Vec::new()))
+        .expression_attribute_values(":notice", serde_dynamo::to_attribute_value([notice])?))
+}
+
 /// The webhook after the update, or `None` when its condition did not hold.
 async fn changed(update: UpdateItemFluentBuilder, verb: &'static str) -> Result<Option<Subscription>, TableError> {
     match update.return_values(ReturnValue::AllNew).send().await.map_err(SdkError::into_service_error) {
-        Ok(answer) => answer.attributes.map(value).transpose(),
+        Ok(answer) => answer.attributes.map(webhook).transpose(),
         Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
         Err(error) => Err(TableError::request(verb, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscription(expires_at: Option<i64>) -> Subscription {
+        let settings = Settings { expires_at, ..Settings::new("https://example.com/hook".to_owned()) };
+        let now = crate::time::from_millis(1_700_000_000_000);
+        Subscription::new(SubscriptionId::from_uuid(uuid::Uuid::nil()), settings, Secret::new("whsec_AAAA"), now)
+    }
+
+    #[test]
+    fn an_item_of_an_older_version_expires_when_it_said() {
+        let mut old: Item = serde_dynamo::to_item(subscription(None)).expect("an item");
+        assert_eq!(webhook(old.clone()).expect("a webhook").settings.expires_at, None);
+        old.insert("expiresAt".to_owned(), number(1_800_000_000));
+        let read = webhook(old).expect("a webhook");
+        assert_eq!(read, subscription(Some(1_800_000_000)));
+        assert!(read.is_alive(crate::time::from_millis(1_799_999_999_000)));
+        assert!(!read.is_alive(crate::time::from_millis(1_800_000_000_000)));
+    }
+
+    #[test]
+    fn an_item_outlives_its_expiry_and_is_deleted_in_the_end() {
+        let webhook_until = subscription(Some(1_800_000_000));
+        let item = webhook_item(&webhook_until).expect("an item");
+        assert_eq!(item["expiresAt"], number(1_800_000_000 + 3 * 86_400));
+        assert_eq!(webhook(item).expect("a webhook"), webhook_until);
+        assert!(!webhook_item(&subscription(None)).expect("an item").contains_key("expiresAt"));
+
+        let changed = |seconds: i64| {
+            let now = crate::time::from_millis(seconds * 1000);
+            settings_attributes(&webhook_until.settings, now).expect("attributes")
+        };
+        let early = changed(1_700_000_000);
+        assert_eq!((&early["endsAt"], &early["expiresAt"]), (&number(1_800_000_000), &deleted_at(1_800_000_000)));
+        assert!(!early.contains_key("expiryWarned"));
+        assert_eq!(changed(1_800_000_000 - 86_400)["expiryWarned"], number(1_800_000_000));
+    }
+
+    #[test]
+    fn a_hope_is_not_told() {
+        let now = crate::time::from_millis(7);
+        let kind = |change: Change<'_>| change.notice(now).map(|notice| notice.kind);
+        assert_eq!(kind(Change::Fail { reason: "r" }), Some(Kind::SubscriptionFailing));
+        assert_eq!(kind(Change::SwitchOff { reason: "r" }), Some(Kind::SubscriptionOff));
+        assert_eq!(kind(Change::Drain { by_hand: false }), Some(Kind::SubscriptionRecovered));
+        assert_eq!((kind(Change::Drain { by_hand: true }), kind(Change::Activate)), (None, None));
     }
 }

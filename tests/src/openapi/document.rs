@@ -31,6 +31,13 @@ impl Node {
         text
     }
 
+    /// On one line, for tools that take little.
+    pub fn to_short_json(&self) -> String {
+        let mut text = serde_json::to_string(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
     /// The same for tools that do not care about the order.
     pub fn to_value(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()

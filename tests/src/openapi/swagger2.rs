@@ -2,13 +2,17 @@
 //!
 //! What the older format cannot say is an error, never left out silently. What a connector must not see, by the rules of
 //! <https://learn.microsoft.com/connectors/custom-connectors/certification-swagger-validator-rules>, goes: the bearer form of
-//! the key (a connector knows keys in a query or a header), null among the values of an enum (they have one type), and all
-//! schemas of an operation's answers but one, which is what the designer shows. Callbacks become the notification of a webhook
-//! trigger.
+//! the key (a connector knows keys in a query or a header), null among the values of an enum (they have one type) and as an example,
+//! and all schemas of an operation's answers but one, which is what the designer shows. Callbacks become the notification of a
+//! webhook trigger. Operations that are not for makers of flows stay usable, but the designer hides them.
 
 use anyhow::{Context, bail, ensure};
 
 use super::document::Node;
+use super::makers;
+
+#[cfg(test)]
+mod tests;
 
 const JSON: &str = "application/json";
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
@@ -80,8 +84,7 @@ pub(super) fn from_openapi(openapi: &Node) -> anyhow::Result<Node> {
 fn info(info: &Node) -> Node {
     let mut info = info.clone();
     if let Some(text) = info.get("description").and_then(Node::text) {
-        let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-        info.set("description", Node::from(first.trim()));
+        info.set("description", Node::Text(makers::first_paragraph(text)));
     }
     info
 }
@@ -215,7 +218,11 @@ impl<'a> Converter<'a> {
             converted.push(("parameters".to_owned(), Node::List(parameters)));
         }
         converted.push(("responses".to_owned(), Node::Object(responses)));
-        Ok(Node::Object(converted))
+        let mut converted = Node::Object(converted);
+        if makers::audience(self.openapi, operation)? != makers::MAKERS {
+            converted.set("x-ms-visibility", Node::from("internal"));
+        }
+        Ok(converted)
     }
 
     /// The schema moves up into the parameter.
@@ -249,7 +256,14 @@ impl<'a> Converter<'a> {
                 other => bail!("`{other}` of a request body is not handled"),
             }
         }
-        converted.push(("schema".to_owned(), schema_of(part(media, "schema")?)?));
+        let schema = part(media, "schema")?;
+        if body.get("description").is_none() {
+            // A body is a parameter there, and every parameter needs words.
+            let description =
+                self.resolve(schema)?.get("description").and_then(Node::text).map(makers::first_paragraph);
+            converted.extend(description.map(|text| ("description".to_owned(), Node::Text(text))));
+        }
+        converted.push(("schema".to_owned(), schema_of(schema)?));
         converted.extend(media.get("example").map(|example| ("x-example".to_owned(), example.clone())));
         Ok(Node::Object(converted))
     }
@@ -341,6 +355,8 @@ fn schema_of(schema: &Node) -> anyhow::Result<Node> {
                 let values = value.items().iter().filter(|value| **value != Node::Null).cloned().collect();
                 converted.push((key.clone(), Node::List(values)));
             }
+            // There is no null there, and it would not be among the values of an enum.
+            "example" if *value == Node::Null => {}
             "properties" => {
                 let mut properties = Vec::new();
                 for (name, property) in value.entries() {
@@ -401,104 +417,4 @@ fn extension(key: &str, value: &Node) -> Vec<(String, Node)> {
         entries.push(("x-ms-dynamic-list".to_owned(), Node::Object(list)));
     }
     entries
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn openapi(paths: &str, schemas: &str) -> Node {
-        let indent =
-            |text: &str, by: usize| text.lines().map(|line| format!("{}{line}\n", " ".repeat(by))).collect::<String>();
-        let text = format!(
-            "openapi: 3.0.3\ninfo: {{title: t, version: '1'}}\nservers: [{{url: 'https://a.test/base'}}]\npaths:\n{}\
-             components:\n  schemas:\n{}",
-            indent(paths, 2),
-            indent(schemas, 4)
-        );
-        Node::from_yaml(&text).expect("YAML")
-    }
-
-    #[test]
-    fn a_webhook_becomes_a_trigger() {
-        let paths = r"
-/webhooks:
-  post:
-    operationId: CreateWebhook
-    x-ms-trigger: single
-    requestBody:
-      required: true
-      content: {application/json: {schema: {$ref: '#/components/schemas/CreateWebhookRequest'}}}
-    responses:
-      '201':
-        description: Made.
-        headers: {Location: {required: true, schema: {type: string, format: uri}}}
-    callbacks:
-      event:
-        '{$request.body#/url}':
-          post:
-            requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/Event'}}}}
-            responses: {'204': {description: Taken.}}
-";
-        let schemas = r"
-CreateWebhookRequest: {type: object, properties: {url: {type: string, x-ms-visibility: important}}}
-Event: {type: object, properties: {status: {type: string, nullable: true, enum: [ringing, null]}}}
-";
-        let swagger = from_openapi(&openapi(paths, schemas)).expect("it fits").to_value();
-        assert_eq!((&swagger["host"], &swagger["basePath"]), (&"a.test".into(), &"/base".into()));
-        let path = &swagger["paths"]["/webhooks"];
-        assert_eq!(path["x-ms-notification-content"]["schema"]["$ref"], "#/definitions/Event");
-        assert_eq!(path["post"]["x-ms-trigger"], "single");
-        assert!(path["post"].get("callbacks").is_none());
-        let location = serde_json::json!({"type": "string", "format": "uri"});
-        assert_eq!(path["post"]["responses"]["201"]["headers"]["Location"], location);
-        let url = serde_json::json!({"type": "string", "x-ms-visibility": "internal", "x-ms-notification-url": true});
-        assert_eq!(swagger["definitions"]["CreateWebhookRequest"]["properties"]["url"], url);
-        let status = serde_json::json!({"type": "string", "x-nullable": true, "enum": ["ringing"]});
-        assert_eq!(swagger["definitions"]["Event"]["properties"]["status"], status);
-    }
-
-    #[test]
-    fn the_designer_sees_one_schema_and_nothing_superfluous() {
-        let answer = |name: &str| {
-            format!(
-                "{{description: d, content: {{application/json: {{schema: {{$ref: '#/components/schemas/{name}'}}}}}}}}"
-            )
-        };
-        let paths = format!(
-            "/users/{{id}}:\n  get:\n    parameters: [{{name: id, in: path, required: true, schema: {{type: string}}, \
-             x-ms-dynamic-values: {{operationId: L, parameters: {{limit: 200}}, value-collection: c, value-path: p, \
-             value-title: t}}}}]\n    responses: {{'200': {}, '202': {}, default: {}}}",
-            answer("A"),
-            answer("A"),
-            answer("E")
-        );
-        let schemas = "A: {type: object, properties: {b: {$ref: '#/components/schemas/B'}}}\nB: {type: object}\nE: {type: object}";
-        let swagger = from_openapi(&openapi(&paths, schemas)).expect("it fits").to_value();
-        let operation = &swagger["paths"]["/users/{id}"]["get"];
-        let with_schema = operation["responses"].as_object().expect("responses").iter();
-        let with_schema: Vec<&str> = with_schema
-            .filter(|(_, answer)| answer.get("schema").is_some())
-            .map(|(status, _)| status.as_str())
-            .collect();
-        assert_eq!(with_schema, ["200"]);
-        let definitions: Vec<&String> = swagger["definitions"].as_object().expect("definitions").keys().collect();
-        assert_eq!(definitions, ["A", "B"]);
-        let parameter = &operation["parameters"][0];
-        assert_eq!(parameter["x-ms-url-encoding"], "single");
-        let list = serde_json::json!({"operationId": "L", "parameters": {"limit": {"value": 200}}, "itemsPath": "c",
-            "itemValuePath": "p", "itemTitlePath": "t"});
-        assert_eq!(parameter["x-ms-dynamic-list"], list);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_an_error() {
-        let check = |schema: &str, expected: &str| {
-            let error = from_openapi(&openapi("/x: {}", &format!("A: {schema}"))).expect_err("it does not fit");
-            assert!(format!("{error:#}").contains(expected), "{error:#}");
-        };
-        check("{oneOf: [{type: string}]}", "in schema A: `oneOf` has no place in Swagger 2.0");
-        check("{type: object, properties: {b: {not: {}}}}", "in property b: `not` has no place");
-        check("{$ref: '#/components/schemas/B', nullable: true}", "would be ignored");
-    }
 }

@@ -1,6 +1,6 @@
 //! Finding calls by what others know of them.
 
-use shared::number::DialPrefixes;
+use shared::numbering::DialPrefixes;
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who dialled what.
+//! The audit trail: who dialled what, who moved and ended calls, who made and changed keys and webhooks.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,10 +13,11 @@ use serde_json::json;
 use shared::apikey::Scope;
 use shared::codes::Code;
 use shared::ids::CommandId;
-use shared::tables::AuditEntry;
+use shared::tables::{AuditEntry, AuditKind};
 use shared::time::{from_millis, iso_millis};
 
 use super::Ctx;
+use super::pages::Search;
 use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
@@ -28,6 +29,7 @@ const PAGE: u16 = 100;
 #[serde(rename_all = "camelCase")]
 struct Shown {
     time: String,
+    kind: AuditKind,
     key_id: String,
     key_name: String,
     operation: String,
@@ -35,6 +37,10 @@ struct Shown {
     to: String,
     #[serde(rename = "toE164")]
     to_e164: Option<String>,
+    caller_number: Option<String>,
+    subject: Option<String>,
+    subject_name: Option<String>,
+    fields: Vec<String>,
     command_id: Option<CommandId>,
     refusal: Option<Code>,
 }
@@ -43,12 +49,17 @@ impl From<AuditEntry> for Shown {
     fn from(entry: AuditEntry) -> Self {
         Self {
             time: iso_millis(from_millis(entry.time)),
+            kind: entry.kind,
             key_id: entry.key_id,
             key_name: entry.key_name,
             operation: entry.operation,
             from: entry.from,
             to: entry.to,
             to_e164: entry.to_e164,
+            caller_number: entry.caller_number,
+            subject: entry.subject,
+            subject_name: entry.subject_name,
+            fields: entry.fields,
             command_id: entry.command_id,
             refusal: entry.refusal,
         }
@@ -62,11 +73,18 @@ pub(crate) async fn audit(State(context): Ctx, request: Incoming) -> Result<Resp
 async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Admin])?;
-    request.only_params(&["day", "limit", "cursor"])?;
+    request.only_params(&["day", "kind", "limit", "cursor"])?;
     let day = day(request, Timestamp::now())?;
+    let kinds = AuditKind::ALL.map(|kind| (kind.as_str(), kind));
+    let kind = request.query().choice("kind", &kinds)?;
     let before = request.cursor()?.map(|cursor| position(cursor, day)).transpose()?;
     let limit = request.limit(PAGE)?;
-    let (entries, next) = in_time(context.state.audit_of(day, before.as_deref(), limit.into())).await?;
+    let mut search = Search::new(limit.into(), before, kind.is_none());
+    while let Some((before, amount)) = search.next() {
+        let (page, next) = in_time(context.state.audit_of(day, before, amount)).await?;
+        search.add(page, next, |entry| kind.is_none_or(|kind| entry.kind == kind));
+    }
+    let (entries, next) = search.end();
     let entries: Vec<Shown> = entries.into_iter().map(Shown::from).collect();
     let next = next.map(|next| URL_SAFE_NO_PAD.encode(next));
     Ok(json(StatusCode::OK, &json!({"entries": entries, "nextCursor": next})))

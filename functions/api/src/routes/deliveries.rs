@@ -12,23 +12,23 @@ use shared::apikey::Scope;
 use shared::codes::Code;
 use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, LogKey};
 use shared::envelope;
+use shared::event::Status;
 use shared::ids::{CallId, DeliveryId, SubscriptionId};
 use shared::tables::Order;
 use shared::time::iso_millis;
 use tokio::time::Instant;
 
 use super::Ctx;
+use super::pages::Search;
 use super::webhooks::{find, queue};
 use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
 use crate::fields::Fields;
-use crate::request::Incoming;
-use crate::webhooks::is_own;
+use crate::request::{Incoming, LONGEST_CURSOR};
+use crate::webhooks::{STATUSES, is_own};
 
 const PAGE: u16 = 50;
-/// Log items that one request looks at while it searches for a state.
-const MOST_LOOKED_AT: usize = 1_000;
 const READ_AT_ONCE: usize = 200;
 /// A replay of many ends in time for the answer.
 const REPLAY_WITHIN: std::time::Duration = std::time::Duration::from_secs(15);
@@ -107,89 +107,144 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let state = request.query().choice("state", &states())?;
     let since = request.time("since")?;
     let limit = usize::from(request.limit(PAGE)?);
-    let mut behind = request.cursor()?.map(place).transpose()?;
+    let behind = request.cursor()?.map(|cursor| place("Query parameter", cursor)).transpose()?;
     let id = find(context, request, &key).await?.id;
 
-    let (mut found, mut looked_at) = (Vec::new(), 0);
-    loop {
-        let read = context.state.delivery_logs(id, since, Order::NewestFirst, behind.as_deref(), limit);
-        let (page, next) = in_time(read).await?;
-        looked_at += page.len();
-        found.extend(page.into_iter().filter(|(_, log)| state.is_none_or(|state| log.state == state)));
-        behind = next;
-        if found.len() > limit {
-            // The next page begins behind what is shown, not behind what was looked at.
-            found.truncate(limit);
-            behind = found.last().map(|(at, _): &(LogKey, DeliveryLog)| at.sort.clone());
-            break;
-        }
-        if behind.is_none() || found.len() == limit || looked_at >= MOST_LOOKED_AT {
-            break;
-        }
+    let mut search = Search::new(limit, behind, state.is_none());
+    while let Some((behind, amount)) = search.next() {
+        let (page, next) = in_time(context.state.delivery_logs(id, since, Order::NewestFirst, behind, amount)).await?;
+        let page = page.into_iter().map(|(at, log)| (at.sort.clone(), (at, log))).collect();
+        search.add(page, next, |(_, log)| state.is_none_or(|state| log.state == state));
     }
+    let (found, behind) = search.end();
     let deliveries: Vec<Shown<'_>> = found.iter().map(|(at, log)| Shown::of(at, log)).collect();
     let next_cursor = behind.map(|behind| URL_SAFE_NO_PAD.encode(behind));
     Ok(json(StatusCode::OK, &json!({"deliveries": deliveries, "nextCursor": next_cursor})))
 }
 
-/// Sends one delivery again, whatever became of it.
+/// Sends one delivery again, whatever became of it, unless it is still on its way.
 pub(crate) async fn replay(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&[])?;
     let unknown = || ApiError::new(Code::DeliveryNotFound);
-    let at = request.path("DeliveryId").and_then(LogKey::from_public_id).ok_or_else(unknown)?;
+    let at = request.path("deliveryId").and_then(LogKey::from_public_id).ok_or_else(unknown)?;
     let subscription = in_time(context.state.subscription(at.subscription_id)).await?;
     if !subscription.is_some_and(|subscription| is_own(&key, &subscription.settings)) {
         return Err(unknown());
     }
     let log = in_time(context.state.delivery_log(&at)).await?.ok_or_else(unknown)?;
+    if is_under_way(log.state) {
+        return Err(ApiError::new(Code::DeliveryUnderWay));
+    }
     let delivery = again(&context, &at, &log).await?.ok_or_else(unknown)?;
     queue(&context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
     let log = DeliveryLog { round: delivery.round, state: DeliveryState::Retrying, next_attempt_at: None, ..log };
     Ok(json(StatusCode::ACCEPTED, &Shown::of(&at, &log)))
 }
 
-/// Sends everything since a time again, oldest first, as far as there is time; the answer says where to go on.
+/// Which deliveries are to be sent again.
+struct Choice {
+    since: Timestamp,
+    /// Deliveries of events from then on are left out.
+    until: Option<Timestamp>,
+    states: Vec<DeliveryState>,
+    /// Empty = of every status.
+    statuses: Vec<Status>,
+}
+
+/// What is sent again unless the request says otherwise: what did not arrive and will not by itself.
+const REPLAYED: [DeliveryState; 2] = [DeliveryState::Failed, DeliveryState::Expired];
+
+impl Choice {
+    fn read(fields: &Fields) -> Result<Self, ApiError> {
+        let states = fields.list("states", DeliveryState::ALL.len(), |entry| {
+            let state = entry.choice(&states())?;
+            if is_under_way(state) {
+                let has = format_args!("has `{}`; that is still on its way by itself.", state.as_str());
+                return Err(entry.place.refuse(has));
+            }
+            Ok(state)
+        })?;
+        let statuses = fields.list("statuses", STATUSES.len(), |entry| entry.choice(&STATUSES))?;
+        let (since, until) = (fields.time("since")?, fields.optional("until", Fields::time)?);
+        if until.is_some_and(|until| until <= since) {
+            return Err(ApiError::invalid("Field `until` has to lie after `since`."));
+        }
+        Ok(Self { since, until, states: if states.is_empty() { REPLAYED.to_vec() } else { states }, statuses })
+    }
+
+    fn wants(&self, log: &DeliveryLog) -> bool {
+        let status = log.sequence.and_then(Status::of_sequence);
+        self.states.contains(&log.state)
+            && (self.statuses.is_empty() || status.is_some_and(|status| self.statuses.contains(&status)))
+    }
+
+    /// Whether a delivery lies behind the end, in the order of the log.
+    fn is_behind(&self, at: &LogKey) -> bool {
+        self.until.is_some_and(|until| at.sort.as_str() >= iso_millis(until).as_str())
+    }
+}
+
+/// What is on its way is not sent beside itself.
+fn is_under_way(state: DeliveryState) -> bool {
+    matches!(state, DeliveryState::Retrying | DeliveryState::Parked)
+}
+
+/// Sends what was chosen again, oldest first, as far as there is time; the answer's cursor says where to go on.
 pub(crate) async fn replay_since(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
-    let wanted = request.fields(&["since", "states"]).and_then(|fields| {
-        let states = fields.list("states", DeliveryState::ALL.len(), |entry| entry.choice(&states()))?;
-        Ok((Fields::time(&fields, "since")?, states))
+    let wanted = request.fields(&["since", "until", "states", "statuses", "cursor"]).and_then(|fields| {
+        let cursor = fields.optional("cursor", |fields, name| fields.text(name, LONGEST_CURSOR))?;
+        Ok((Choice::read(&fields)?, cursor.as_deref().map(|cursor| place("Field", cursor)).transpose()?))
     });
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&[])?;
-    let (since, wanted) = wanted?;
+    let (choice, mut behind) = wanted?;
     let id = find(&context, &request, &key).await?.id;
 
     let until = Instant::now() + REPLAY_WITHIN;
-    let (mut replayed, mut behind, mut next_since) = (0, None, None);
+    let mut replayed = 0;
+    // The first delivery that there was no time for, or that could not be sent.
+    let mut stopped_at: Option<LogKey> = None;
     'pages: loop {
-        let read = context.state.delivery_logs(id, Some(since), Order::OldestFirst, behind.as_deref(), READ_AT_ONCE);
+        let read =
+            context.state.delivery_logs(id, Some(choice.since), Order::OldestFirst, behind.as_deref(), READ_AT_ONCE);
         let (page, next) = in_time(read).await?;
-        for (at, log) in page.iter().filter(|(_, log)| wanted.is_empty() || wanted.contains(&log.state)) {
-            let sent = async {
-                let Some(delivery) = again(&context, at, log).await? else { return Ok(0) };
-                queue(&context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
-                Ok::<_, ApiError>(1)
-            };
-            let sent = if Instant::now() < until { Some(sent.await) } else { None };
-            match sent {
-                Some(Ok(sent)) => replayed += sent,
-                Some(Err(error)) if replayed == 0 => return Err(error),
-                // What was sent is told even if it does not go on, with the time to go on from.
-                Some(Err(_)) | None => {
-                    next_since = at.sort.split('#').next().map(str::to_owned);
-                    break 'pages;
+        for (at, log) in page {
+            if choice.is_behind(&at) {
+                break 'pages;
+            }
+            if choice.wants(&log) {
+                let sent = if Instant::now() < until { Some(send_again(&context, &at, &log).await) } else { None };
+                match sent {
+                    Some(Ok(sent)) => replayed += u32::from(sent),
+                    Some(Err(error)) if replayed == 0 => return Err(error),
+                    // What was sent is told even if it does not go on.
+                    Some(Err(_)) | None => {
+                        stopped_at = Some(at);
+                        break 'pages;
+                    }
                 }
             }
+            behind = Some(at.sort);
         }
-        behind = next;
-        if behind.is_none() {
-            break;
+        match next {
+            // Behind what is shown, entries may be over whose places are passed, too.
+            Some(next) => behind = Some(next),
+            None => break,
         }
     }
-    Ok(json(StatusCode::ACCEPTED, &json!({"replayed": replayed, "nextSince": next_since})))
+    let next_since = stopped_at.as_ref().and_then(|at| at.sort.split('#').next());
+    let next_cursor = next_since.map(|_| URL_SAFE_NO_PAD.encode(behind.unwrap_or_else(|| iso_millis(choice.since))));
+    Ok(json(StatusCode::ACCEPTED, &json!({"replayed": replayed, "nextSince": next_since, "nextCursor": next_cursor})))
+}
+
+/// Queues another round of a delivery. `false`: its event is no longer recorded, or it was a test or a notice.
+async fn send_again(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<bool, ApiError> {
+    let Some(delivery) = again(context, at, log).await? else { return Ok(false) };
+    queue(context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
+    Ok(true)
 }
 
 /// The delivery for another round, if its event is still recorded. Tests and notices are not.
@@ -208,7 +263,9 @@ fn states() -> [(&'static str, DeliveryState); 6] {
     DeliveryState::ALL.map(|state| (state.as_str(), state))
 }
 
-fn place(cursor: &str) -> Result<String, ApiError> {
+fn place(what: &str, cursor: &str) -> Result<String, ApiError> {
     let place = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    place.ok_or_else(|| ApiError::invalid("Query parameter `cursor` takes the `nextCursor` of the page before."))
+    place
+        .filter(|place| !place.is_empty())
+        .ok_or_else(|| ApiError::invalid(format!("{what} `cursor` takes the `nextCursor` of the answer before.")))
 }

@@ -7,10 +7,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::json;
-use shared::apikey::Scope;
+use shared::apikey::{ApiKey, Scope};
 use shared::event::{CallEvent, ExtendedEvent, Status};
 use shared::ids::CallId;
 use shared::operation::Reach;
+use shared::subscription::Filter;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -18,6 +19,7 @@ use super::Ctx;
 use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
+use crate::limits::Poll;
 use crate::request::Incoming;
 use crate::webhooks;
 
@@ -29,8 +31,12 @@ const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 const MOST_LOOKED_AT: u64 = 1_000;
 /// Digits of a cursor: each number of so many fits into 64 bits.
 const MOST_DIGITS: usize = 19;
-const PARAMS: [&str; 10] = [
+/// Whether the newest events come first.
+const ORDERS: [(&str, bool); 2] = [("oldest", false), ("newest", true)];
+const PARAMS: [&str; 12] = [
     "after",
+    "since",
+    "order",
     "limit",
     "wait",
     "extensions",
@@ -47,48 +53,147 @@ pub(crate) async fn list(State(context): Ctx, request: Incoming) -> Result<Respo
 }
 
 async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
-    let key = context.admit(&request.key).await?;
+    let wait = request.whole("wait", 0, LONGEST_WAIT);
+    let seconds = wait.as_ref().map_or(0, |wait| wait.unwrap_or(0));
+    // A request that waits holds as much of the function as several that do not.
+    let key = context.admit_weighing(&request.key, 1 + seconds as i64).await?;
     auth::require(&key, &[Scope::Webhooks, Scope::CallsRead])?;
     request.only_params(&PARAMS)?;
-    let (filter, limit) = (webhooks::filter(request.query())?, usize::from(request.limit(PAGE)?));
-    let until = request.started + Duration::from_secs(request.whole("wait", 0, LONGEST_WAIT)?.unwrap_or(0));
-    let reach = Reach { extensions: key.extensions, ..Reach::default() };
-    let wanted = |event: &CallEvent| reach.covers(&event.web_hook_event.monitored_extension) && filter.wants(event);
-
-    let mut after = match request.param("after")? {
-        Some("latest") => u64::MAX,
-        Some(cursor) => number_of(cursor)?,
-        None => 0,
+    wait?;
+    let newest_first = request.query().choice("order", &ORDERS)?.unwrap_or(false);
+    if newest_first && seconds > 0 {
+        return Err(ApiError::invalid(
+            "Query parameter `wait` goes with `order=oldest`; the newest events are there already.",
+        ));
+    }
+    let query = Query {
+        filter: webhooks::filter(request.query())?,
+        reach: Reach { extensions: key.extensions.clone(), ..Reach::default() },
+        after: after(request)?,
+        since: request.time("since")?,
+        limit: usize::from(request.limit(PAGE)?),
     };
-    let mut found: Vec<CallEvent> = Vec::new();
-    let (mut pause, mut looked_at) = (FIRST_LOOK, 0);
-    loop {
+    let (events, cursor) = if newest_first {
+        query.newest(context).await?
+    } else {
+        query.wait_for(context, &key, request.started + Duration::from_secs(seconds)).await?
+    };
+    let events: Vec<ExtendedEvent<'_>> = events.iter().map(ExtendedEvent::from).collect();
+    Ok(json(StatusCode::OK, &json!({"events": events, "cursor": cursor.to_string()})))
+}
+
+/// Which events are asked for.
+struct Query {
+    filter: Filter,
+    reach: Reach,
+    /// The number of an event; only later ones are wanted.
+    after: u64,
+    /// Only what was recorded from then on is wanted.
+    since: Option<Timestamp>,
+    limit: usize,
+}
+
+impl Query {
+    fn wants(&self, event: &CallEvent) -> bool {
+        self.reach.covers(&event.web_hook_event.monitored_extension) && self.filter.wants(event)
+    }
+
+    /// The last wanted events, the newest first, and where what comes later begins.
+    async fn newest(&self, context: &Context) -> Result<(Vec<CallEvent>, u64), ApiError> {
         let head = in_time(context.state.feed_length()).await?;
-        // A cursor that lies ahead is another stack's, and nothing would ever come after it.
-        after = after.min(head);
-        while after < head && found.len() < limit && looked_at < MOST_LOOKED_AT {
-            let page = in_time(context.state.feed(after, usize::from(PAGE), head)).await?;
+        let after = self.begin(context, head).await?;
+        let (mut found, mut before, mut looked_at) = (Vec::new(), head + 1, 0);
+        while before > after + 1 && found.len() < self.limit && looked_at < MOST_LOOKED_AT {
+            let page = in_time(context.state.feed_before(before, after, usize::from(PAGE))).await?;
+            let Some((first, _)) = page.last() else { break };
+            (before, looked_at) = (*first, looked_at + page.len() as u64);
+            found.extend(page.into_iter().map(|(_, event)| event).filter(|event| self.wants(event)));
+        }
+        found.truncate(self.limit);
+        Ok((found, head))
+    }
+
+    /// The next wanted events, the oldest first, and where to go on; waits for the first one until then.
+    async fn wait_for(
+        &self,
+        context: &Context,
+        key: &ApiKey,
+        until: Instant,
+    ) -> Result<(Vec<CallEvent>, u64), ApiError> {
+        let head = in_time(context.state.feed_length()).await?;
+        let look = self.look(context, self.begin(context, head).await?, head).await?;
+        if look.is_enough() || Instant::now() >= until {
+            return Ok((look.found, look.after));
+        }
+        let mut poll = Poll::begin(&context.state, key, context.max_polls, Timestamp::now()).await?;
+        let waited = self.look_until(context, look, until).await;
+        poll.end(&context.state).await;
+        waited.map(|look| (look.found, look.after))
+    }
+
+    async fn look_until(&self, context: &Context, mut look: Look, until: Instant) -> Result<Look, ApiError> {
+        let mut pause = FIRST_LOOK;
+        while !look.is_enough() && Instant::now() < until {
+            sleep_until(until.min(Instant::now() + pause)).await;
+            pause = (pause * 2).min(SLOWEST_LOOK);
+            let head = in_time(context.state.feed_length()).await?;
+            look = self.look(context, look.after, head).await?;
+        }
+        Ok(look)
+    }
+
+    /// Looks through what the feed has behind an event.
+    async fn look(&self, context: &Context, after: u64, head: u64) -> Result<Look, ApiError> {
+        let mut look = Look { found: Vec::new(), after, looked_at: 0 };
+        while look.after < head && look.found.len() < self.limit && look.looked_at < MOST_LOOKED_AT {
+            let page = in_time(context.state.feed(look.after, usize::from(PAGE), head)).await?;
             if page.is_empty() {
-                after = head; // What lies in between is no longer kept.
+                look.after = head; // What lies in between is no longer kept.
             }
             for (n, event) in page {
-                if found.len() == limit {
+                if look.found.len() == self.limit {
                     break;
                 }
-                (after, looked_at) = (n, looked_at + 1);
-                if wanted(&event) {
-                    found.push(event);
+                (look.after, look.looked_at) = (n, look.looked_at + 1);
+                if self.wants(&event) {
+                    look.found.push(event);
                 }
             }
         }
-        if !found.is_empty() || looked_at >= MOST_LOOKED_AT || Instant::now() >= until {
-            break;
-        }
-        sleep_until(until.min(Instant::now() + pause)).await;
-        pause = (pause * 2).min(SLOWEST_LOOK);
+        Ok(look)
     }
-    let events: Vec<ExtendedEvent<'_>> = found.iter().map(ExtendedEvent::from).collect();
-    Ok(json(StatusCode::OK, &json!({"events": events, "cursor": after.to_string()})))
+
+    /// The event behind which the wanted ones lie.
+    async fn begin(&self, context: &Context, head: u64) -> Result<u64, ApiError> {
+        // A cursor that lies ahead is another stack's, and nothing would ever come after it.
+        let after = self.after.min(head);
+        match self.since {
+            Some(since) if after < head => Ok(in_time(context.state.feed_since(since, after, head)).await?),
+            _ => Ok(after),
+        }
+    }
+}
+
+/// What a look through the feed has brought.
+struct Look {
+    found: Vec<CallEvent>,
+    /// The last event that was looked at.
+    after: u64,
+    looked_at: u64,
+}
+
+impl Look {
+    fn is_enough(&self) -> bool {
+        !self.found.is_empty() || self.looked_at >= MOST_LOOKED_AT
+    }
+}
+
+fn after(request: &Incoming) -> Result<u64, ApiError> {
+    match request.param("after")? {
+        Some("latest") => Ok(u64::MAX),
+        Some(cursor) => number_of(cursor),
+        None => Ok(0),
+    }
 }
 
 /// The event with which the answer before ended.

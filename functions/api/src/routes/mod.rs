@@ -4,6 +4,7 @@ mod apikeys;
 mod audit;
 mod deliveries;
 mod events;
+mod pages;
 mod rcc;
 mod status;
 mod webhooks;
@@ -16,7 +17,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn;
-use axum::routing::{delete, get, post};
+use axum::routing::{get, patch, post};
 use shared::codes::Code;
 use tower::util::MapRequest;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -52,21 +53,21 @@ pub(crate) fn router(context: Context) -> Router {
         .route("/rcc/users", get(rcc::users))
         .route("/rcc/users/{extension}", get(rcc::user))
         .route("/rcc/calls", get(rcc::calls))
-        .route("/rcc/calls/{CallId}", get(rcc::call))
-        .route("/rcc/calls/{CallId}/events", get(rcc::call_events))
-        .route("/rcc/commands/{CommandId}", get(rcc::command))
+        .route("/rcc/calls/{callId}", get(rcc::call))
+        .route("/rcc/calls/{callId}/events", get(rcc::call_events))
+        .route("/rcc/commands/{commandId}", get(rcc::command))
         .route("/webhooks", get(webhooks::list).post(webhooks::create))
-        .route("/webhooks/{WebhookId}", get(webhooks::show).put(webhooks::change).delete(webhooks::delete))
-        .route("/webhooks/{WebhookId}/test", post(webhooks::test))
-        .route("/webhooks/{WebhookId}/resume", post(webhooks::resume))
-        .route("/webhooks/{WebhookId}/secret", post(webhooks::rotate))
-        .route("/webhooks/{WebhookId}/deliveries", get(deliveries::list))
-        .route("/webhooks/{WebhookId}/replay", post(deliveries::replay_since))
-        .route("/deliveries/{DeliveryId}/replay", post(deliveries::replay))
+        .route("/webhooks/{webhookId}", get(webhooks::show).put(webhooks::change).delete(webhooks::delete))
+        .route("/webhooks/{webhookId}/test", post(webhooks::test))
+        .route("/webhooks/{webhookId}/resume", post(webhooks::resume))
+        .route("/webhooks/{webhookId}/secret", post(webhooks::rotate))
+        .route("/webhooks/{webhookId}/deliveries", get(deliveries::list))
+        .route("/webhooks/{webhookId}/replay", post(deliveries::replay_since))
+        .route("/deliveries/{deliveryId}/replay", post(deliveries::replay))
         .route("/events", get(events::list))
         .route("/events/sample", get(events::sample))
         .route("/apikeys", get(apikeys::list).post(apikeys::create))
-        .route("/apikeys/{ApiKeyId}", delete(apikeys::delete))
+        .route("/apikeys/{apiKeyId}", patch(apikeys::change).delete(apikeys::delete))
         .route("/audit", get(audit::audit))
         .route("/status", get(status::status))
         .merge(swagger::routes(context.public_url.as_deref()))
@@ -107,7 +108,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(allowed)
-            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
             .allow_headers(headers)
             .expose_headers([LOCATION, RETRY_AFTER])
             .max_age(PREFLIGHT_IS_GOOD_FOR),

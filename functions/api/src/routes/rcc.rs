@@ -103,7 +103,7 @@ async fn history(context: &Context, request: &Incoming) -> Result<Response, ApiE
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::CallsRead])?;
     request.only_params(&[])?;
-    let call: CallId = request.path_id("CallId")?;
+    let call: CallId = request.path_id("callId")?;
     let events = in_time(context.state.call_events(call)).await?;
     let reach = Reach { extensions: key.extensions, ..Reach::default() };
     let visible = |event: &&CallEvent| reach.covers(&event.web_hook_event.monitored_extension);
@@ -123,7 +123,7 @@ async fn follow_up(context: &Context, request: &Incoming) -> Result<Answer, ApiE
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::CallsRead, Scope::CallsWrite])?;
     request.only_params(&[])?;
-    let id: CommandId = request.path_id("CommandId")?;
+    let id: CommandId = request.path_id("commandId")?;
     let command = in_time(commands::look(&context.exchange, id)).await?;
     let now = Timestamp::now();
     let mine = |key_id: &str| key_id == key.id || key.may(Scope::Admin);

@@ -3,51 +3,77 @@
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use shared::apikey::{ApiKey, Scope};
 use shared::codes::Code;
-use shared::delivery::{Delivery, Drain, Trial};
+use shared::delivery::{Delivery, Drain, Payload, Trial};
 use shared::envelope;
-use shared::event::{CallEvent, Status};
 use shared::ids::{CallId, SubscriptionId};
+use shared::notice::Notice;
 use shared::queue::{Outgoing, Taken};
-use shared::subscription::{Secret, Settings, Subscription, SubscriptionState};
+use shared::subscription::{Kind, PreviousSecret, Secret, Settings, Subscription, SubscriptionState};
 use shared::tables::Change;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::Ctx;
 use super::deliveries::Shown as ShownDelivery;
-use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
 use crate::request::Incoming;
-use crate::webhooks::{self, FIELDS, Shown};
+use crate::trail::{self, Subject};
+use crate::webhooks::{self, CREATE_FIELDS, FIELDS, Shown};
+use crate::{auth, sample};
+use sha2::{Digest, Sha256};
 
 /// As long as Standard Webhooks recommends.
 const SECRET_BYTES: usize = 32;
 /// While a secret is replaced, the old one signs along.
 const BOTH_SECRETS: SignedDuration = SignedDuration::from_hours(24);
+/// Secrets beside the present one that a webhook signs with.
+const MOST_PREVIOUS_SECRETS: usize = 4;
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 /// Parked deliveries of a deleted webhook that are logged as cancelled before the answer.
 const CANCELLED_AT_ONCE: usize = 100;
 
 pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
-    let settings = request.fields(&FIELDS).and_then(|fields| webhooks::settings(&fields, None, context.allow_http));
-    let key = own(&context, &request).await?;
-    let (settings, now) = (settings?, Timestamp::now());
+    let wanted = request.fields(&CREATE_FIELDS).and_then(|fields| {
+        let settings = webhooks::settings(&fields, None, context.allow_http)?;
+        Ok((settings, request.idempotency_key(&fields)?, fields.names()))
+    });
+    let key = context.admit(&request.key).await?;
+    auth::require(&key, &[Scope::Webhooks])?;
+    request.only_params(&["requestId"])?;
+    let ((settings, name, fields), now) = (wanted?, Timestamp::now());
     not_over(&settings, now)?;
     webhooks::require_own(&key, &settings)?;
+    let id = match &name {
+        Some(name) => SubscriptionId::of_idempotency_key(&key.id, name),
+        None => SubscriptionId::random(),
+    };
+    let wanted = Subscription {
+        request_hash: name.map(|_| fingerprint(&settings)),
+        ..Subscription::new(id, settings, new_secret(), now)
+    };
     let living = in_time(context.state.subscriptions()).await?;
-    if living.iter().filter(|subscription| subscription.is_alive(now)).count() >= context.max_webhooks {
-        return Err(ApiError::new(Code::TooManyWebhooks));
-    }
-    let subscription = Subscription::new(SubscriptionId::random(), settings, new_secret(), now);
-    in_time(context.state.put_subscription(&subscription)).await?;
+    let known = living.iter().find(|known| known.id == id).cloned();
+    let subscription = match known {
+        Some(known) => repeated(known, &wanted)?,
+        None => {
+            if living.iter().filter(|subscription| subscription.is_alive(now)).count() >= context.max_webhooks {
+                return Err(ApiError::new(Code::TooManyWebhooks));
+            }
+            record(&context, &key, "CreateWebhook", &wanted, fields).await?;
+            match in_time(context.state.put_new_subscription(&wanted)).await? {
+                Some(known) => repeated(known, &wanted)?,
+                None => wanted,
+            }
+        }
+    };
     let mut response = json(StatusCode::CREATED, &Shown::of(&subscription, now).with_secret(&subscription.secret));
     // Power Automate deletes what this address names, so it has to be whole.
     let location =
@@ -56,6 +82,26 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
+}
+
+/// The webhook that an earlier request of the same name has made, if it was the same request.
+fn repeated(known: Subscription, wanted: &Subscription) -> Result<Subscription, ApiError> {
+    if known.request_hash == wanted.request_hash { Ok(known) } else { Err(ApiError::new(Code::IdempotencyConflict)) }
+}
+
+fn fingerprint(settings: &Settings) -> String {
+    hex::encode(Sha256::digest(serde_json::to_vec(settings).unwrap_or_default()))
+}
+
+async fn record(
+    context: &Context,
+    by: &ApiKey,
+    operation: &str,
+    about: &Subscription,
+    fields: Vec<String>,
+) -> Result<(), ApiError> {
+    let subject = Subject::Webhook { id: &about.id.to_string(), settings: &about.settings };
+    trail::record(&context.state, by, operation, subject, fields, Timestamp::now()).await
 }
 
 pub(crate) async fn list(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
@@ -85,10 +131,14 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     let fields = request.fields(&FIELDS);
     let key = own(&context, &request).await?;
     let known = find(&context, &request, &key).await?;
-    let settings = webhooks::settings(&fields?, Some(&known.settings), context.allow_http)?;
+    let fields = fields?;
+    let settings = webhooks::settings(&fields, Some(&known.settings), context.allow_http)?;
     webhooks::require_own(&key, &settings)?;
-    not_over(&settings, Timestamp::now())?;
-    let changed = in_time(context.state.change_settings(known.id, &settings)).await?;
+    let now = Timestamp::now();
+    not_over(&settings, now)?;
+    let about = Subscription { settings: settings.clone(), ..known.clone() };
+    record(&context, &key, "ChangeWebhook", &about, fields.names()).await?;
+    let changed = in_time(context.state.change_settings(known.id, &settings, now)).await?;
     let changed = changed.ok_or_else(|| ApiError::new(Code::WebhookNotFound))?;
     Ok(json(StatusCode::OK, &Shown::of(&changed, Timestamp::now())))
 }
@@ -96,22 +146,29 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
 /// A platform that edits a flow deletes and creates, and may delete twice: what is gone already is fine.
 pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let key = own(&context, &request).await?;
-    let id: SubscriptionId = request.path_id("WebhookId")?;
+    let id: SubscriptionId = request.path_id("webhookId")?;
     let known = in_time(context.state.subscription(id)).await?;
-    if known.is_some_and(|known| webhooks::is_own(&key, &known.settings)) {
+    if let Some(known) = known.filter(|known| webhooks::is_own(&key, &known.settings)) {
+        record(&context, &key, "DeleteWebhook", &known, Vec::new()).await?;
         in_time(context.state.delete_subscription(id)).await?;
         // Whatever is not cancelled in time is never sent either.
         let _ = in_time(context.state.cancel_parked(id, CANCELLED_AT_ONCE, Timestamp::now())).await;
     }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(request.deleted())
 }
 
-/// Replaces the secret. Receivers have a day to learn the new one.
+/// Replaces the secret. Receivers have a day to learn the new one, also when it is replaced again meanwhile.
 pub(crate) async fn rotate(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let key = own(&context, &request).await?;
     let known = find(&context, &request, &key).await?;
-    let (secret, until) = (new_secret(), (Timestamp::now() + BOTH_SECRETS).as_second());
-    let changed = in_time(context.state.rotate_secret(known.id, &known.secret, &secret, until)).await?;
+    let (secret, now) = (new_secret(), Timestamp::now());
+    let present = PreviousSecret { secret: known.secret.clone(), until: (now + BOTH_SECRETS).as_second() };
+    let previous: Vec<PreviousSecret> = std::iter::once(present).chain(known.valid_previous(now).cloned()).collect();
+    if previous.len() > MOST_PREVIOUS_SECRETS {
+        return Err(ApiError::new(Code::TooManySecrets));
+    }
+    record(&context, &key, "RotateWebhookSecret", &known, Vec::new()).await?;
+    let changed = in_time(context.state.rotate_secret(known.id, &known.secret, &secret, &previous)).await?;
     // Somebody else was quicker; their secret must not be replaced unseen.
     let changed = changed.ok_or_else(|| ApiError::new(Code::Unavailable))?;
     Ok(json(StatusCode::OK, &Shown::of(&changed, Timestamp::now()).with_secret(&secret)))
@@ -131,8 +188,8 @@ pub(crate) async fn resume(State(context): Ctx, request: Incoming) -> Result<Res
     Ok(json(StatusCode::OK, &Shown::of(&draining, Timestamp::now())))
 }
 
-/// Sends the fully populated sample, signed, through the same queue and function as everything else, and waits for what comes
-/// of it.
+/// Sends an example of what the webhook is for, signed, through the same queue and function as everything else, and waits for
+/// what comes of it.
 pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let order = request.wait();
     let key = context.admit(&request.key).await?;
@@ -140,9 +197,8 @@ pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Respo
     request.only_params(&["wait"])?;
     let until = request.started + order?;
     let known = find(&context, &request, &key).await?;
-    let event = CallEvent::full_example(CallId::from_uuid(Uuid::new_v4()), Status::Disconnected, Timestamp::now());
     // It is sent to a failing webhook, too; one that is off or has expired gets nothing.
-    let delivery = Delivery { trial: Some(Trial::Test), ..Delivery::of_call(event, known.id) };
+    let delivery = Delivery { trial: Some(Trial::Test), ..Delivery::new(example(&known, Timestamp::now()), known.id) };
     queue(&context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
 
     let at = delivery.log_key();
@@ -156,6 +212,18 @@ pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Respo
     Ok(json(status, &ShownDelivery::of(&at, &log)))
 }
 
+/// Something that this webhook would be told.
+fn example(subscription: &Subscription, now: Timestamp) -> Payload {
+    let settings = &subscription.settings;
+    match settings.kinds.first() {
+        Some(kind) if !settings.kinds.contains(&Kind::Call) => {
+            let message = "This is a test: nothing has happened.".to_owned();
+            Payload::Notice(Notice::new(*kind, now, message, None))
+        }
+        _ => Payload::Call(Box::new(sample::wanted_by(&settings.filter, CallId::from_uuid(Uuid::new_v4()), now))),
+    }
+}
+
 /// The key of a request that takes no parameters, if it may deal with webhooks.
 async fn own(context: &Context, request: &Incoming) -> Result<ApiKey, ApiError> {
     let key = context.admit(&request.key).await?;
@@ -166,7 +234,7 @@ async fn own(context: &Context, request: &Incoming) -> Result<ApiKey, ApiError> 
 
 /// The webhook in the path, if it exists for this key.
 pub(super) async fn find(context: &Context, request: &Incoming, key: &ApiKey) -> Result<Subscription, ApiError> {
-    let id: SubscriptionId = request.path_id("WebhookId")?;
+    let id: SubscriptionId = request.path_id("webhookId")?;
     let known = in_time(context.state.subscription(id)).await?;
     let known = known.filter(|known| webhooks::is_own(key, &known.settings));
     known.ok_or_else(|| ApiError::new(Code::WebhookNotFound))

@@ -20,40 +20,61 @@ impl DialPlan {
     /// (trunk prefix and international prefix), `0472…` or `00472…` (national, without and with trunk prefix).
     /// `None` if it cannot be a number.
     ///
-    /// `00` followed by the own country code and a number of full length is read as international, because that is
-    /// how people write it; a national number that begins like that is out of reach, which a simulator can afford.
+    /// This is how the control API reads what people write. What a user dials is read by [`Self::carried`].
     pub fn digits(&self, number: &str) -> Option<String> {
         let clean: String = number.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '/' | '(' | ')')).collect();
-        let (plus, rest) = clean.strip_prefix('+').map_or((false, clean.as_str()), |rest| (true, rest));
-        if rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#') {
+        if let Some(digits) = clean.strip_prefix('+') {
+            return is_dialable(digits).then(|| self.without_own_zero(digits));
+        }
+        if !is_dialable(&clean) {
             return None;
         }
-        if plus {
-            return Some(rest.to_owned());
+        if !self.trunk.is_empty() && clean.starts_with(&self.trunk) {
+            // Without the prefix for a line people write `0032…` and `0472…`, which begin like a dialled number with one.
+            return Some(self.unprefixed(&clean).unwrap_or_else(|| self.carried(&clean[self.trunk.len()..])));
         }
-        let international = |digits: &str| digits.starts_with(&self.country) && digits.len() >= self.country.len() + 8;
-        let rest = match rest.strip_prefix(&self.trunk) {
-            Some(after) if !self.trunk.is_empty() => after,
-            _ => return Some(rest.to_owned()),
-        };
-        if let Some(after) = rest.strip_prefix("00") {
-            return Some(after.to_owned());
+        Some(self.unprefixed(&clean).unwrap_or(clean))
+    }
+
+    /// A full number of the own country as it is written there or abroad, without a prefix for a line.
+    fn unprefixed(&self, number: &str) -> Option<String> {
+        let full = self.country.len() + 8;
+        let abroad = number.strip_prefix("00").filter(|rest| rest.starts_with(&self.country) && rest.len() >= full);
+        let national = number.strip_prefix('0').filter(|rest| !rest.starts_with('0') && rest.len() == 9);
+        abroad.map(str::to_owned).or_else(|| national.map(|rest| format!("{}{rest}", self.country)))
+    }
+
+    /// Whom the carrier connects with these digits behind the prefix for a line, in international digits: `00` and a country
+    /// code, `0` and a national number, or a number of the own area, however many digits it has.
+    ///
+    /// It is as lenient as carriers are: a national zero behind the own country code does no harm.
+    pub fn carried(&self, digits: &str) -> String {
+        if let Some(international) = digits.strip_prefix("00") {
+            return self.without_own_zero(international);
         }
-        if let Some(after) = rest.strip_prefix('0') {
-            return Some(if international(after) { after.to_owned() } else { format!("{}{after}", self.country) });
+        match digits.strip_prefix('0') {
+            Some(national) => format!("{}{national}", self.country),
+            None => format!("{}{}{digits}", self.country, self.area),
         }
-        Some(if rest.len() >= 8 {
-            format!("{}{rest}", self.country)
-        } else {
-            format!("{}{}{rest}", self.country, self.area)
-        })
+    }
+
+    fn without_own_zero(&self, international: &str) -> String {
+        match international.strip_prefix(&self.country) {
+            Some(national) if !self.country.is_empty() => {
+                format!("{}{}", self.country, national.trim_start_matches('0'))
+            }
+            _ => international.to_owned(),
+        }
+    }
+
+    /// Whom a dialled number reaches outside; `None` if it asks for no line.
+    pub fn outside(&self, dialled: &str) -> Option<String> {
+        self.is_outside(dialled).then(|| self.carried(&dialled[self.trunk.len()..]))
     }
 
     /// Whether a dialled number asks for a line.
     pub fn is_outside(&self, dialled: &str) -> bool {
-        dialled.len() > self.trunk.len()
-            && dialled.starts_with(&self.trunk)
-            && dialled.bytes().all(|b| b.is_ascii_digit() || b == b'*' || b == b'#')
+        dialled.len() > self.trunk.len() && dialled.starts_with(&self.trunk) && is_dialable(dialled)
     }
 
     /// Whether a string in the control API can only mean an external party.
@@ -65,6 +86,10 @@ impl DialPlan {
     pub fn callback(&self, digits: &str) -> String {
         format!("{}00{digits}", self.trunk)
     }
+}
+
+fn is_dialable(digits: &str) -> bool {
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'*' || byte == b'#')
 }
 
 #[cfg(test)]

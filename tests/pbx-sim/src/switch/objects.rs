@@ -308,8 +308,8 @@ impl Switch {
     pub(super) fn resolve(&self, destination: &Destination) -> Target {
         let found = match destination {
             Destination::E164(number) => match self.find_extension(number) {
-                None if self.plan.is_outside(number) => {
-                    return self.plan.digits(number).map_or(Target::Nowhere, |digits| {
+                None => {
+                    return self.plan.outside(number).map_or(Target::Nowhere, |digits| {
                         Target::External(External { dialled: Some(number.clone()), ..self.external(&digits) })
                     });
                 }
