@@ -1,11 +1,17 @@
 //! Telephone numbers as people type them. What they mean on a PBX is for [`crate::numbering`] to say.
 
+mod typed;
+
+pub use typed::plain;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NumberError {
     #[error("is empty")]
     Empty,
-    #[error("contains `{0}`; use digits, `*`, `#`, an optional leading `+` and the separators space - . / ( )")]
+    #[error("contains {}; use digits, `*`, `#`, an optional leading `+` and the separators space - . / ( )", typed::shown(*.0))]
     Character(char),
+    #[error("has a parameter, such as `;ext=`, which cannot be dialled along; give the number alone")]
+    Parameter,
     #[error("has `+` in the middle; it may only lead")]
     MisplacedPlus,
     #[error("has more than 32 digits")]
@@ -19,17 +25,16 @@ pub struct DialString(String);
 impl DialString {
     /// Accepts what people type and paste. `+32 (0)472` loses the `(0)`, which is only dialled inside the country.
     pub fn parse(typed: &str) -> Result<Self, NumberError> {
-        let trimmed = typed.trim();
-        let international = trimmed.starts_with('+');
-        let cleaned = if international { trimmed.replace("(0)", "") } else { trimmed.to_owned() };
+        let plain = typed::number_in(typed);
+        let cleaned = if plain.starts_with('+') { plain.replace("(0)", "") } else { plain };
         let mut text = String::with_capacity(cleaned.len());
         for character in cleaned.chars() {
             match character {
                 '0'..='9' | '*' | '#' => text.push(character),
                 '+' if text.is_empty() => text.push('+'),
                 '+' => return Err(NumberError::MisplacedPlus),
-                // Also the narrow and fixed spaces, hyphens and dashes that come with pasted numbers.
-                ' ' | '\u{a0}' | '\u{2009}' | '\u{202f}' | '-' | '\u{2010}'..='\u{2013}' | '.' | '/' | '(' | ')' => {}
+                ' ' | '-' | '.' | '/' | '(' | ')' => {}
+                ';' => return Err(NumberError::Parameter),
                 other => return Err(NumberError::Character(other)),
             }
         }
@@ -66,6 +71,15 @@ mod tests {
         check("+", Err(NumberError::Empty));
         check("32+472", Err(NumberError::MisplacedPlus));
         check("Thomas", Err(NumberError::Character('T')));
+        check("+32 472 59 16 87\u{202c}", Ok("+32472591687"));
+        check("tel:+3222222222;ext=42", Err(NumberError::Parameter));
+        check("tel:42;phone-context=example.com", Err(NumberError::Parameter));
         check(&"1".repeat(33), Err(NumberError::TooLong));
+    }
+
+    #[test]
+    fn a_refused_character_is_named() {
+        let told = DialString::parse("4\u{7}2").expect_err("refused").to_string();
+        assert!(told.starts_with("contains `U+0007`; use digits"), "{told}");
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod connect;
 mod crashes;
 mod faults;
+mod forms;
 mod fuzz;
 mod health;
 mod high_availability;

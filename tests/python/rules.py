@@ -12,17 +12,16 @@ from collections import deque
 from typing import Any
 from urllib.parse import unquote
 
+import forms
 import schemathesis
 from schemathesis import Case, CheckContext, HookContext, Response
-from schemathesis.core.failures import Failure, ServerError
+from schemathesis.core.failures import AcceptedNegativeData, Failure, ServerError
 from schemathesis.core.parameters import ParameterLocation
 
 AGENT_AWAY = {"up": False, "away": True}[os.environ["EASYCONNECT_AGENT"]]
 REFUSAL = {"valid": None, "missing": "missing_key", "invalid": "invalid_key"}[os.environ["EASYCONNECT_KEY"]]
 # Why a read may get 503 while nobody beside the PBX can answer it.
 NOBODY_ANSWERS = ("agent_offline", "pbx_offline", "agent_no_answer", "unavailable")
-# Fields with a telephone number.
-NUMBERS = ("from", "to", "callerNumber", "via", "a", "b", "at", "extension", "digits", "keypad")
 # What answers have named lately. Nobody can make it up, and with it requests meet calls and commands that exist.
 # By the names of parameters; in bodies `CallId` has a capital.
 SEEN = {"callId": deque[str](maxlen=16), "commandId": deque[str](maxlen=16)}
@@ -32,13 +31,7 @@ CHANCE = random.Random(os.environ["EASYCONNECT_SEED"])
 
 @schemathesis.hook
 def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
-    """Numbers are taken as JSON integers, too. The file keeps quiet about it, because its readers have no use for composition."""
-    for schema in raw_schema["components"]["schemas"].values():
-        properties = schema.get("properties", {})
-        # A request: every property of an answer is required.
-        if set(properties) != set(schema.get("required", ())):
-            for name in set(NUMBERS) & set(properties):
-                properties[name] = {"anyOf": [properties[name], {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}]}
+    forms.widen(raw_schema)
 
 
 @schemathesis.hook
@@ -68,7 +61,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
             case.headers["Idempotency-Key"] = unique(key, 255)
             case.body.pop("requestId", None)
         elif key := case.body.get("requestId"):
-            case.body["requestId"] = unique(key, 255)
+            case.body["requestId"] = unique(str(key), 255)
         reconcile(case.operation.path, case.body)
 
 
@@ -106,22 +99,26 @@ def reconcile(path: str, body: dict[str, Any]) -> None:
             body.pop("remoteControl", None)
         case "/rcc/connect" if digits(body["a"]) == digits(body["b"]):
             body["b"] = "43" if digits(body["a"]) == "42" else "42"
-        case "/rcc/pickup" if (body.get("CallId") is None) == (body.get("at") is None):
-            body["at"] = None if body.get("CallId") else "42"
-        case "/rcc/info" if all(body.get(name) is None for name in ("digits", "keypad", "display")):
+        case "/rcc/pickup" if forms.given(body, "CallId") == forms.given(body, "at"):
+            body["at"] = None if forms.given(body, "CallId") else "42"
+        case "/rcc/info" if not any(forms.given(body, name) for name in ("digits", "keypad", "display")):
             body["keypad"] = "*21#"
         case "/webhooks" | "/webhooks/{webhookId}":
             # A URL is more than a text, a name and a password come together, only a header that the webhook has already needs no
             # value, and not every text is the name of a header that may be set.
             body["url"] = f"https://example.invalid/{uuid.uuid4().hex}"
-            if not (body.get("basicAuthUser") and body.get("basicAuthPassword")):
+            if not (forms.given(body, "basicAuthUser") and forms.given(body, "basicAuthPassword")):
                 body["basicAuthUser"] = body["basicAuthPassword"] = None
-            values = [header.get("value") or "0" for header in body.get("headers") or []]
-            body["headers"] = [{"name": f"x-header-{n}", "value": value} for n, value in enumerate(values)]
+            headers = body.get("headers") or []
+            if isinstance(headers, dict):
+                body["headers"] = {f"x-header-{n}": value or "0" for n, value in enumerate(headers.values())}
+            else:
+                values = [header.get("value") or "0" for header in headers]
+                body["headers"] = [{"name": f"x-header-{n}", "value": value} for n, value in enumerate(values)]
         case "/apikeys":
             # At most two keys have the same name.
-            body["name"] = unique(body["name"], 64)
-    if body.get("expiresAt"):
+            body["name"] = unique(str(body["name"]), 64)
+    if forms.given(body, "expiresAt"):
         # Some centuries ahead, with the same leap years.
         body["expiresAt"] = "24" + body["expiresAt"][2:]
 
@@ -152,10 +149,12 @@ def answer_is_about_what_was_asked(ctx: CheckContext, response: Response, case: 
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Failure, case: Case, response: Response) -> bool:
-    """Drops what is right: above all the one 5xx, a read while nobody can answer it.
+    """Drops what is right: a request in other words than those of the file, and the one 5xx, a read while nobody can answer it.
 
     An acting command has none whatever happens, because platforms repeat it, and a phone would ring again.
     """
+    if isinstance(failure, AcceptedNegativeData):
+        return not forms.is_valid(case, response)
     right = AGENT_AWAY and case.method == "GET" and response.status_code == 503 and code(response) in NOBODY_ANSWERS
     return not (isinstance(failure, ServerError) and right)
 

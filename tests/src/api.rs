@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 use shared::apikey::{ApiKey, KeyHash};
@@ -92,6 +93,16 @@ impl Api {
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(self.client.post(self.url(path)).json(&body)).await
+    }
+
+    /// Posts what is not JSON, or is not said to be.
+    pub async fn post_as(&self, path: &str, content_type: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.client.post(self.url(path)).body(body);
+        self.send(match content_type {
+            Some(content_type) => request.header(CONTENT_TYPE, content_type),
+            None => request,
+        })
+        .await
     }
 
     pub async fn put(&self, path: &str, body: Value) -> Answer {

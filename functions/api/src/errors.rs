@@ -24,6 +24,8 @@ pub(crate) struct ApiError {
     pub(crate) code: Code,
     pub(crate) message: String,
     pub(crate) retryable: bool,
+    /// What helps here; the code's own hint when there is none.
+    pub(crate) hint: Option<String>,
     pub(crate) command_id: Option<CommandId>,
     /// Seconds until a repeat can succeed.
     pub(crate) retry_after: Option<i64>,
@@ -53,6 +55,7 @@ impl ApiError {
             code,
             message: message.into(),
             retryable: meaning.retryable,
+            hint: None,
             command_id: None,
             retry_after: None,
         }
@@ -60,6 +63,10 @@ impl ApiError {
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::with_message(Code::InvalidRequest, message)
+    }
+
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
     }
 
     /// Why a command failed. It may have reached the PBX, so the status is never a 5xx, whatever code the agent found.
@@ -100,7 +107,7 @@ impl IntoResponse for ApiError {
             code: self.code,
             message: &self.message,
             retryable: self.retryable,
-            hint: self.code.meaning().hint,
+            hint: self.hint.as_deref().unwrap_or(self.code.meaning().hint),
             command_id: self.command_id,
             retry_after: self.retry_after,
         };

@@ -5,12 +5,14 @@
 
 mod answers;
 mod auth;
+mod body;
 mod commands;
 mod context;
 mod dialling;
 mod errors;
 mod fields;
 mod gateway;
+mod given;
 mod limits;
 mod observe;
 mod operations;

@@ -1,9 +1,11 @@
 //! From a request to the operation it asks for. Nothing has been sent by then.
 
+use serde_json::Value;
 use shared::operation::{DialOptions, Operation, Page};
 
 use crate::errors::ApiError;
-use crate::fields::{Fields, is_extension};
+use crate::fields::Fields;
+use crate::given::{Given, Place, Source};
 use crate::request::Incoming;
 
 const LONGEST_DEVICE: usize = 64;
@@ -206,19 +208,14 @@ pub(crate) fn users(request: &Incoming) -> Result<Order, ApiError> {
 }
 
 pub(crate) fn user(request: &Incoming) -> Result<Order, ApiError> {
-    let extension = request.path("extension").filter(|extension| is_extension(extension));
-    let extension = extension.ok_or_else(|| {
-        ApiError::invalid("`extension` in the path must be an extension: up to 32 digits, `*` and `#`.")
-    })?;
-    Ok(Operation::GetUser { extension: extension.to_owned() }.into())
+    let extension = Value::from(request.path("extension").unwrap_or_default());
+    let extension = Given::new(Place::new(Source::Path, "extension"), &extension).extension()?;
+    Ok(Operation::GetUser { extension }.into())
 }
 
 pub(crate) fn calls(request: &Incoming) -> Result<Order, ApiError> {
-    let extension = request.param("extension");
-    if extension.is_some_and(|extension| !is_extension(extension)) {
-        return Err(ApiError::invalid("Query parameter `extension` takes up to 32 digits, `*` and `#`."));
-    }
-    Ok(Operation::GetCalls { extension: extension.map(str::to_owned), page: page(request)? }.into())
+    let extension = request.query().optional("extension", Fields::extension)?;
+    Ok(Operation::GetCalls { extension, page: page(request)? }.into())
 }
 
 pub(crate) fn call(request: &Incoming) -> Result<Order, ApiError> {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
-use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -12,15 +12,16 @@ use jiff::Timestamp;
 use serde_json::json;
 use shared::apikey::KeyHash;
 use tokio::time::Instant;
+use url::form_urlencoded;
 
-use crate::auth;
 use crate::errors::{ApiError, json};
 use crate::fields::Fields;
+use crate::given::Given;
 use crate::observe::Notes;
-use crate::swagger;
+use crate::{auth, body, swagger};
 
 const MAX_BODY: usize = 64 * 1024;
-const MAX_WAIT: u64 = 25;
+const MAX_WAIT: u32 = 25;
 const DEFAULT_WAIT: Duration = Duration::from_secs(8);
 const LONGEST_PAGE: u16 = 200;
 /// A cursor may hold a long name of a user, of which each letter takes up to four bytes, written in base64.
@@ -34,7 +35,9 @@ pub(crate) struct Incoming {
     /// The waiting counts from here, so that slow tables do not make the answer later than was asked for.
     pub(crate) started: Instant,
     path: Vec<(String, String)>,
-    params: Vec<(String, String)>,
+    query: Fields,
+    /// Why the query has no parameters. It is told after the key is known to be valid.
+    unreadable_query: Option<ApiError>,
     headers: HeaderMap,
     /// `None` when it is too long, or ended early.
     body: Option<Bytes>,
@@ -47,10 +50,13 @@ impl<S: Send + Sync> FromRequest<S> for Incoming {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         let notes = parts.extensions.get::<Notes>().cloned().unwrap_or_default();
-        let params = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| ApiError::invalid("The query string cannot be read."))?
-            .0;
+        let query = parts.uri.query().unwrap_or_default();
+        let params: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let key = auth::key_in(&params, &parts.headers)?;
+        let (query, unreadable_query) = match Fields::query(query) {
+            Ok(query) => (query, None),
+            Err(error) => (Fields::none(), Some(error)),
+        };
         notes.key(key.short_id());
         let path = RawPathParams::from_request_parts(&mut parts, state)
             .await
@@ -59,7 +65,7 @@ impl<S: Send + Sync> FromRequest<S> for Incoming {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let body = to_bytes(body, MAX_BODY).await.ok();
-        Ok(Self { key, notes, started, path, params, headers: parts.headers, body })
+        Ok(Self { key, notes, started, path, query, unreadable_query, headers: parts.headers, body })
     }
 }
 
@@ -75,25 +81,20 @@ impl Incoming {
             .ok_or_else(|| ApiError::invalid(format!("`{name}` in the path must be a UUID, as an answer gave it.")))
     }
 
-    /// Refuses parameters that the operation does not take, and those that stand twice.
+    /// Refuses parameters that the operation does not take.
     pub(crate) fn only_params(&self, known: &[&str]) -> Result<(), ApiError> {
-        for (n, (name, _)) in self.params.iter().enumerate().filter(|(_, (name, _))| name != "apikey") {
-            if !known.contains(&name.as_str()) {
-                let known: Vec<String> = ["apikey"].iter().chain(known).map(|known| format!("`{known}`")).collect();
-                return Err(ApiError::invalid(format!(
-                    "Query parameter `{name}` is unknown; this operation takes {}.",
-                    known.join(", ")
-                )));
-            }
-            if self.params[..n].iter().any(|(earlier, _)| earlier == name) {
-                return Err(ApiError::invalid(format!("Query parameter `{name}` stands twice.")));
-            }
-        }
-        Ok(())
+        self.unreadable_query.clone().map_or(Ok(()), Err)?;
+        self.query.require_known(known)
     }
 
-    pub(crate) fn param(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    /// The query parameters, which have the same readers as the fields of a body.
+    pub(crate) fn query(&self) -> &Fields {
+        &self.query
+    }
+
+    /// The text of a query parameter that is given.
+    pub(crate) fn param<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, ApiError> {
+        self.query.given(name).map(Given::parameter).transpose()
     }
 
     /// Where the asker reaches the API, for addresses in answers.
@@ -112,54 +113,28 @@ impl Incoming {
 
     /// How long the answer may be waited for.
     pub(crate) fn wait(&self) -> Result<Duration, ApiError> {
-        match self.param("wait") {
-            None => Ok(DEFAULT_WAIT),
-            Some(text) => match text.parse() {
-                Ok(seconds @ 0..=MAX_WAIT) => Ok(Duration::from_secs(seconds)),
-                _ => Err(ApiError::invalid(format!(
-                    "Query parameter `wait` takes whole seconds from 0 to {MAX_WAIT}; without it the wait is {} s.",
-                    DEFAULT_WAIT.as_secs()
-                ))),
-            },
-        }
+        Ok(self.whole("wait", 0, MAX_WAIT)?.map_or(DEFAULT_WAIT, Duration::from_secs))
     }
 
     /// A whole number within bounds.
-    pub(crate) fn whole(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, ApiError> {
-        let Some(text) = self.param(name) else { return Ok(None) };
-        match text.parse() {
-            Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            _ => {
-                Err(ApiError::invalid(format!("Query parameter `{name}` takes a whole number from {least} to {most}.")))
-            }
-        }
+    pub(crate) fn whole(&self, name: &str, least: u32, most: u32) -> Result<Option<u64>, ApiError> {
+        let number = self.query.optional(name, |query, name| query.integer(name, least.into(), most.into()))?;
+        Ok(number.map(i64::unsigned_abs))
     }
 
     pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
-        let read = |text: &str| {
-            text.trim().parse().map_err(|_| {
-                let takes = "takes a time in ISO 8601 with its zone, such as 2027-01-31T00:00:00Z";
-                ApiError::invalid(format!("Query parameter `{name}` {takes}."))
-            })
-        };
-        self.param(name).map(read).transpose()
+        self.query.optional(name, Fields::time)
     }
 
     /// How many entries of a list are asked for.
     pub(crate) fn limit(&self, default: u16) -> Result<u16, ApiError> {
-        match self.param("limit").map(str::parse) {
-            None => Ok(default),
-            Some(Ok(limit @ 1..=LONGEST_PAGE)) => Ok(limit),
-            Some(_) => Err(ApiError::invalid(format!(
-                "Query parameter `limit` takes a whole number from 1 to {LONGEST_PAGE}."
-            ))),
-        }
+        Ok(self.whole("limit", 1, LONGEST_PAGE.into())?.map_or(default, |limit| limit as u16))
     }
 
     /// Where the page before ended.
     pub(crate) fn cursor(&self) -> Result<Option<&str>, ApiError> {
-        match self.param("cursor") {
-            Some(cursor) if !(1..=LONGEST_CURSOR).contains(&cursor.len()) => {
+        match self.param("cursor")? {
+            Some(cursor) if cursor.len() > LONGEST_CURSOR => {
                 Err(ApiError::invalid("Query parameter `cursor` takes the `nextCursor` of the page before."))
             }
             cursor => Ok(cursor),
@@ -173,7 +148,8 @@ impl Incoming {
             let text = printable.ok_or_else(|| ApiError::invalid("Header `Idempotency-Key` takes printable ASCII."))?;
             Ok(("Header `Idempotency-Key`", text.to_owned()))
         });
-        let param = self.param("requestId").map(|text| Ok(("Query parameter `requestId`", text.to_owned())));
+        let param =
+            self.param("requestId").transpose().map(|text| Ok(("Query parameter `requestId`", text?.to_owned())));
         let field = fields
             .optional("requestId", |fields, name| fields.text(name, LONGEST_IDEMPOTENCY_KEY))
             .transpose()
@@ -181,6 +157,9 @@ impl Incoming {
         let mut found: Option<(&str, String)> = None;
         for given in header.chain(param).chain(field) {
             let (place, text) = given?;
+            if text.trim().is_empty() {
+                continue; // Tools send what was left empty.
+            }
             if !(1..=LONGEST_IDEMPOTENCY_KEY).contains(&text.chars().count()) {
                 return Err(ApiError::invalid(format!("{place} takes 1 to {LONGEST_IDEMPOTENCY_KEY} characters.")));
             }
@@ -194,16 +173,27 @@ impl Incoming {
         Ok(found.map(|(_, text)| text))
     }
 
-    /// The JSON object in the body, which may have these fields and no others.
+    /// The fields in the body, which may be these and no others. What the body is decides how it is read; its media type does
+    /// only where forms and JSON can be taken for each other.
     pub(crate) fn fields(&self, known: &[&str]) -> Result<Fields, ApiError> {
         let content_type = self.headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
         let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if !(media_type.is_empty() || media_type == "application/json" || media_type.ends_with("+json")) {
-            return Err(ApiError::invalid("Header `Content-Type` must be `application/json`."));
+        let is_form = media_type == "application/x-www-form-urlencoded";
+        let is_json = ["", "application/json", "text/json", "text/plain"].contains(&media_type.as_str());
+        if !(is_form || is_json || media_type.ends_with("+json")) {
+            return Err(ApiError::invalid(
+                "Header `Content-Type` must be `application/json` or `application/x-www-form-urlencoded`.",
+            ));
         }
         let Some(body) = &self.body else {
             return Err(ApiError::invalid(format!("The body could not be read, or has more than {MAX_BODY} bytes.")));
         };
-        Fields::parse(body, known)
+        let text = body::text(body)?;
+        // `curl -d` says that JSON is a form, unless it is told otherwise.
+        if is_form && !text.is_empty() && !text.starts_with('{') {
+            Fields::form(text, known)
+        } else {
+            Fields::json(text, known)
+        }
     }
 }

@@ -25,6 +25,8 @@ const SERVER: &str = "https://easyconnect.example.com";
 const SWAGGER_2_SERVER: &str =
     "  \"host\": \"easyconnect.example.com\",\n  \"basePath\": \"/\",\n  \"schemes\": [\n    \"https\"\n  ],\n";
 
+/// Where the page is, with a slash behind it or not.
+pub(crate) const FOLDER: &str = "/swagger";
 const PAGE: &str = "index.html";
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 /// The addresses of these files change with their content, see `build.rs`.
@@ -54,7 +56,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(public_url: Option<&str>)
     Router::new()
         .route("/", get(async move || Redirect::temporary(&start)))
         // No redirect, because some gateways drop the slash at the end, and then it would lead to itself.
-        .route("/swagger", get(async move || page(Some(&folder))))
+        .route(FOLDER, get(async move || page(Some(&folder))))
         .route("/swagger/", get(async || page(None)))
         .route(
             "/swagger/{file}",

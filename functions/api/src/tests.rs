@@ -1,5 +1,7 @@
 //! The router as an app sees it, for everything that needs no table; and what the unit tests share.
 
+mod forms;
+
 use std::collections::HashMap;
 
 use axum::Router;
@@ -132,7 +134,7 @@ async fn bad_bodies_are_refused_by_name() {
     let bad = async |path: &str, body: String, message: &str| {
         refused(&post(path, body).await, StatusCode::BAD_REQUEST, "invalid_request", message);
     };
-    let unknown = "Field `too` is unknown; this operation takes `from`, `to`, `callerNumber`, `clir`, \
+    let unknown = "Field `too` is unknown; did you mean `to`? This operation takes `from`, `to`, `callerNumber`, `clir`, \
                    `ignoreForwarding`, `audio`, `remoteControl`, `device`, `requestId`.";
     bad("/rcc/makecall", r#"{"from":"42","too":"50"}"#.to_owned(), unknown).await;
     bad("/rcc/answer", "{}".to_owned(), "Field `CallId` is missing.").await;
@@ -149,7 +151,7 @@ async fn bad_bodies_are_refused_by_name() {
     bad("/rcc/connect", r#"{"via":"77","a":"50","b":50}"#.to_owned(), parties).await;
     let scopes = "Field `scopes` is empty or missing; a key needs at least one scope.";
     bad("/apikeys", r#"{"name":"crm"}"#.to_owned(), scopes).await;
-    let scope = "Field `scopes` has `call`; the scopes are `calls:read`, `calls:write`, `webhooks`, `admin`.";
+    let scope = "Field `scopes` has `call`; it takes `calls:read`, `calls:write`, `webhooks`, `admin`.";
     bad("/apikeys", r#"{"name":"crm","scopes":["call"]}"#.to_owned(), scope).await;
     let past = "Field `expiresAt` is in the past; the key would never work.";
     bad("/apikeys", r#"{"name":"crm","scopes":["admin"],"expiresAt":"2020-01-01T00:00:00Z"}"#.to_owned(), past).await;
@@ -166,7 +168,7 @@ async fn bad_bodies_are_refused_by_name() {
 
     let form = Request::post("/rcc/makecall").header("x-api-key", KEY).header("content-type", "text/xml");
     let form = answer(form.body(Body::from("<a/>")).expect("a request")).await;
-    let message = "Header `Content-Type` must be `application/json`.";
+    let message = "Header `Content-Type` must be `application/json` or `application/x-www-form-urlencoded`.";
     refused(&form, StatusCode::BAD_REQUEST, "invalid_request", message);
 }
 
@@ -177,19 +179,26 @@ async fn bad_parameters_are_refused_by_name() {
     };
     bad(
         "/rcc/calls?wiat=3",
-        "Query parameter `wiat` is unknown; this operation takes `apikey`, `cursor`, `extension`, `limit`, `wait`.",
+        "Query parameter `wiat` is unknown; did you mean `wait`? This operation takes `apikey`, `cursor`, `extension`, `limit`, `wait`.",
     )
     .await;
     bad("/status?wait=3", "Query parameter `wait` is unknown; this operation takes `apikey`.").await;
     bad("/rcc/calls?wait=3&wait=4", "Query parameter `wait` stands twice.").await;
-    let range = "Query parameter `wait` takes whole seconds from 0 to 25; without it the wait is 8 s.";
-    bad("/rcc/users?wait=26", range).await;
-    bad("/rcc/users?wait=", range).await;
+    bad("/rcc/users?wait=26", "Query parameter `wait` takes a whole number from 0 to 25.").await;
+    bad("/rcc/calls?extension=Caf%E9", "Query parameter `extension` is not UTF-8, in which `é` is `%C3%A9`.").await;
     bad("/rcc/calls/42", "`callId` in the path must be a UUID, as an answer gave it.").await;
     bad("/rcc/calls/%ff", "The path is not valid UTF-8.").await;
     bad("/rcc/calls?limit=201", "Query parameter `limit` takes a whole number from 1 to 200.").await;
-    bad("/rcc/calls?extension=x", "Query parameter `extension` takes up to 32 digits, `*` and `#`.").await;
-    bad("/rcc/users/x", "`extension` in the path must be an extension: up to 32 digits, `*` and `#`.").await;
+    bad(
+        "/rcc/calls?extension=x",
+        "Query parameter `extension` must be the extension of a user or queue: up to 32 digits, `*` and `#`.",
+    )
+    .await;
+    bad(
+        "/rcc/users/x",
+        "`extension` in the path must be the extension of a user or queue: up to 32 digits, `*` and `#`.",
+    )
+    .await;
     bad("/audit?day=today", "Query parameter `day` takes a day in UTC, such as 2027-01-31.").await;
     let cursor = "Query parameter `cursor` takes the `nextCursor` of the page before, of the same day.";
     bad("/audit?day=2027-01-31&cursor=MjAyNy0wMS0zMA", cursor).await;
@@ -210,7 +219,9 @@ async fn the_name_of_a_request_may_stand_in_three_places_that_agree() {
     assert_eq!(send("", "a\tb", "").await, "Header `Idempotency-Key` takes printable ASCII.");
     let differ = "Query parameter `requestId` and Field `requestId` differ; give one, or the same one.";
     assert_eq!(send("?requestId=a", "", r#","requestId":"b""#).await, differ);
-    assert_eq!(send("", "", r#","requestId":"""#).await, "Field `requestId` takes text of 1 to 255 characters.");
+    let numbers = "Query parameter `requestId` and Field `requestId` differ; give one, or the same one.";
+    assert_eq!(send("?requestId=4712", "", r#","requestId":4711"#).await, numbers);
+    assert_eq!(send("?requestId=1&requestId=2", "", "").await, "Query parameter `requestId` stands twice.");
 }
 
 #[tokio::test]
@@ -283,7 +294,10 @@ async fn events_of_the_gateway_are_understood() {
     // Decoded by the gateway, these would end the path too early and take the key along.
     for cut in ["/rcc/users/4x#", "/rcc/users/x?"] {
         let message = send(event("GET", cut, &format!("apikey={encoded_key}"), Value::Null)).await;
-        assert_eq!(message, "`extension` in the path must be an extension: up to 32 digits, `*` and `#`.", "{cut}");
+        assert_eq!(
+            message, "`extension` in the path must be the extension of a user or queue: up to 32 digits, `*` and `#`.",
+            "{cut}"
+        );
     }
     let message = send(event("GET", "/rcc/calls/4%32", &format!("apikey={encoded_key}"), Value::Null)).await;
     assert_eq!(message, "`callId` in the path must be a UUID, as an answer gave it.");

@@ -17,7 +17,8 @@ use shared::time::{from_millis, iso_millis};
 use url::{Origin, Url};
 
 use crate::errors::ApiError;
-use crate::fields::{Fields, entry_extension, entry_text};
+use crate::fields::Fields;
+use crate::given::{Given, Place, extension, whole};
 
 /// The fields of a webhook. The first one is also known by the names that platforms give it.
 pub(crate) const FIELDS: [&str; 19] = [
@@ -59,7 +60,9 @@ const MOST_HEADERS: usize = 20;
 const MOST_EXTENSIONS: usize = 200;
 const LONGEST_PREFIX: usize = 32;
 /// In seconds.
-pub(crate) const LONGEST_CALL: u32 = 86_400;
+const LONGEST_CALL: i64 = 86_400;
+/// What an entry of `headers` has.
+const HEADER: [&str; 2] = ["name", "value"];
 /// Headers that are the protocol's or EasyConnect's own.
 const RESERVED: [&str; 14] = [
     "connection",
@@ -159,8 +162,9 @@ pub(crate) fn settings(fields: &Fields, known: Option<&Settings>, allow_http: bo
     }
     Ok(Settings {
         url,
-        method: choice(fields, "method", &[("POST", Method::Post), ("GET", Method::Get)])?.unwrap_or_default(),
-        format: choice(fields, "format", &[("easyconnect", Format::Easyconnect), ("extended", Format::Extended)])?
+        method: fields.choice("method", &[("POST", Method::Post), ("GET", Method::Get)])?.unwrap_or_default(),
+        format: fields
+            .choice("format", &[("easyconnect", Format::Easyconnect), ("extended", Format::Extended)])?
             .unwrap_or_default(),
         kinds: kinds(fields)?,
         filter: filter(fields)?,
@@ -220,26 +224,21 @@ fn url(fields: &Fields, allow_http: bool) -> Result<String, ApiError> {
 
 fn kinds(fields: &Fields) -> Result<BTreeSet<Kind>, ApiError> {
     let known = Kind::ALL.map(|kind| (kind.as_str(), kind));
-    let kinds: BTreeSet<Kind> = fields
-        .list("kinds", known.len(), |name, entry| pick(name, entry_text(name, entry)?, &known))?
-        .into_iter()
-        .collect();
+    let kinds: BTreeSet<Kind> = fields.list("kinds", known.len(), |entry| entry.choice(&known))?.into_iter().collect();
     Ok(if kinds.is_empty() { BTreeSet::from([Kind::Call]) } else { kinds })
 }
 
+/// The filters of a webhook, or of a question for events.
 pub(crate) fn filter(fields: &Fields) -> Result<Filter, ApiError> {
     Ok(Filter {
-        extensions: fields.list("extensions", MOST_EXTENSIONS, entry_extension)?.into_iter().collect(),
-        statuses: fields
-            .list("statuses", STATUSES.len(), |name, entry| pick(name, entry_text(name, entry)?, &STATUSES))?
-            .into_iter()
-            .collect(),
-        direction: choice(fields, "direction", &DIRECTIONS)?,
+        extensions: fields.list("extensions", MOST_EXTENSIONS, extension)?.into_iter().collect(),
+        statuses: fields.list("statuses", STATUSES.len(), |entry| entry.choice(&STATUSES))?.into_iter().collect(),
+        direction: fields.choice("direction", &DIRECTIONS)?,
         missed_only: fields.flag("missedOnly", false)?,
-        party: choice(fields, "party", &PARTIES)?,
-        number_prefix: fields.optional("numberPrefix", |fields, name| fields.text(name, LONGEST_PREFIX))?,
+        party: fields.choice("party", &PARTIES)?,
+        number_prefix: fields.given("numberPrefix").map(|given| given.number_prefix(LONGEST_PREFIX)).transpose()?,
         minimum_duration: fields
-            .optional("minimumDuration", |fields, name| fields.integer(name, 0, i64::from(LONGEST_CALL)))?
+            .optional("minimumDuration", |fields, name| fields.integer(name, 0, LONGEST_CALL))?
             // Low-code tools send 0 for a field that was left empty.
             .filter(|seconds| *seconds > 0)
             .map(|seconds| seconds as u32),
@@ -248,66 +247,78 @@ pub(crate) fn filter(fields: &Fields) -> Result<Filter, ApiError> {
 
 pub(crate) const STATUSES: [(&str, Status); 3] =
     [("ringing", Status::Ringing), ("connected", Status::Connected), ("disconnected", Status::Disconnected)];
-pub(crate) const DIRECTIONS: [(&str, Direction); 2] =
-    [("incoming", Direction::Incoming), ("outgoing", Direction::Outgoing)];
-pub(crate) const PARTIES: [(&str, PartyKind); 2] =
-    [("internal", PartyKind::Internal), ("external", PartyKind::External)];
-
-fn choice<T: Copy>(fields: &Fields, name: &str, known: &[(&str, T)]) -> Result<Option<T>, ApiError> {
-    fields.optional(name, |fields, name| pick(name, &fields.text(name, LONGEST_TEXT)?, known))
-}
-
-/// The value of a name, whatever its case.
-pub(crate) fn pick<T: Copy>(name: &str, text: &str, known: &[(&str, T)]) -> Result<T, ApiError> {
-    let found = known.iter().find(|(known, _)| known.eq_ignore_ascii_case(text.trim()));
-    found.map(|(_, value)| *value).ok_or_else(|| {
-        let names: Vec<String> = known.iter().map(|(known, _)| format!("`{known}`")).collect();
-        let text: String = text.chars().take(64).collect();
-        ApiError::invalid(format!("Field `{name}` has `{text}`; it takes {}.", names.join(", ")))
-    })
-}
+const DIRECTIONS: [(&str, Direction); 2] = [("incoming", Direction::Incoming), ("outgoing", Direction::Outgoing)];
+const PARTIES: [(&str, PartyKind); 2] = [("internal", PartyKind::Internal), ("external", PartyKind::External)];
 
 fn headers(fields: &Fields, known: Option<&Settings>) -> Result<BTreeMap<String, Secret>, ApiError> {
-    let read = |field: &str, entry: &Value| {
-        let refused = |what: String| Err(ApiError::invalid(format!("Field `{field}` {what}")));
-        let Some(header) = entry.as_object() else {
-            return refused("takes a list of objects with `name` and `value`.".to_owned());
-        };
-        if let Some(unknown) = header.keys().find(|key| !["name", "value"].contains(&key.as_str())) {
-            return refused(format!("has an entry with `{unknown}`; an entry has `name` and `value`."));
-        }
-        let name = header.get("name").and_then(Value::as_str).unwrap_or_default().trim().to_ascii_lowercase();
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || name.len() > LONGEST_TEXT || !name.bytes().all(token) {
-            return refused(format!("has `{name}`, which cannot be the name of a header."));
-        }
-        if RESERVED.contains(&name.as_str()) || name.starts_with("webhook-") {
-            return refused(format!("has `{name}`, which EasyConnect sets by itself."));
-        }
-        let value = match header.get("value") {
-            Some(Value::String(value)) => Secret::new(value.clone()),
-            None | Some(Value::Null) => match known.and_then(|known| known.headers.get(&name)) {
-                Some(value) => value.clone(),
-                None => return refused(format!("gives no value for `{name}`, and none for this host is known.")),
-            },
-            Some(_) => return refused(format!("has a value for `{name}` that is not text.")),
-        };
-        // A line break would let a value add headers of its own.
-        let sendable = |byte: u8| (0x20..0x7f).contains(&byte);
-        if value.expose().len() > LONGEST_SECRET || !value.expose().bytes().all(sendable) {
-            return refused(format!(
-                "has a value for `{name}` with more than {LONGEST_SECRET} characters, or others than printable ASCII."
+    let Some(given) = fields.given("headers") else { return Ok(BTreeMap::new()) };
+    let headers = match given.object() {
+        None => given.list(MOST_HEADERS, |entry| listed_header(entry, known))?,
+        Some(header) if header.contains_key("name") && header.keys().all(|key| HEADER.contains(&key.as_str())) => {
+            return Err(given.place.refuse(
+                "is one object with `name` and `value`; give a list of such objects, or an object such as \
+                 {\"X-Api-Key\": \"4f1c\"}.",
             ));
         }
-        Ok((name, value))
+        Some(object) if object.len() > MOST_HEADERS => {
+            return Err(given.place.refuse(format_args!("takes at most {MOST_HEADERS} headers.")));
+        }
+        Some(object) => {
+            let headers = object.iter().map(|(name, value)| header(given.place, name, value, known));
+            headers.collect::<Result<_, _>>()?
+        }
     };
-    let headers = fields.list("headers", MOST_HEADERS, read)?;
     let count = headers.len();
     let headers: BTreeMap<String, Secret> = headers.into_iter().collect();
     if headers.len() < count {
-        return Err(ApiError::invalid("Field `headers` has one name twice."));
+        return Err(given.place.refuse("has one name twice."));
     }
     Ok(headers)
+}
+
+fn listed_header(entry: Given<'_>, known: Option<&Settings>) -> Result<(String, Secret), ApiError> {
+    let Some(object) = entry.object() else {
+        let takes = "takes a list of objects with `name` and `value`, or an object such as {\"X-Api-Key\": \"4f1c\"}.";
+        return Err(entry.place.refuse(takes));
+    };
+    if let Some(unknown) = object.keys().find(|key| !HEADER.contains(&key.as_str())) {
+        let has = format_args!("has an entry with `{unknown}`; an entry has `name` and `value`.");
+        return Err(entry.place.refuse(has));
+    }
+    let name = object.get("name").and_then(Value::as_str).unwrap_or_default();
+    header(entry.place, name, object.get("value").unwrap_or(&Value::Null), known)
+}
+
+/// A header that is sent along. Without a value it keeps the one that it has.
+fn header(place: Place<'_>, name: &str, value: &Value, known: Option<&Settings>) -> Result<(String, Secret), ApiError> {
+    let refused = |what: String| Err(place.refuse(what));
+    let name = name.trim().to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || name.len() > LONGEST_TEXT || !name.bytes().all(token) {
+        return refused(format!("has `{name}`, which cannot be the name of a header."));
+    }
+    if RESERVED.contains(&name.as_str()) || name.starts_with("webhook-") {
+        return refused(format!("has `{name}`, which EasyConnect sets by itself."));
+    }
+    let known = || known.and_then(|known| known.headers.get(&name));
+    let value = match value {
+        Value::String(value) => Some(Secret::new(value.clone())),
+        Value::Null => match known() {
+            Some(value) => Some(value.clone()),
+            None => return refused(format!("gives no value for `{name}`, and none for this host is known.")),
+        },
+        Value::Number(number) => whole(number).map(Secret::new),
+        _ => None,
+    };
+    let Some(value) = value else { return refused(format!("has a value for `{name}` that is not text.")) };
+    // A line break would let a value add headers of its own.
+    let sendable = |byte: u8| (0x20..0x7f).contains(&byte);
+    if value.expose().len() > LONGEST_SECRET || !value.expose().bytes().all(sendable) {
+        return refused(format!(
+            "has a value for `{name}` with more than {LONGEST_SECRET} characters, or others than printable ASCII."
+        ));
+    }
+    Ok((name, value))
 }
 
 fn basic_auth(fields: &Fields, known: Option<&Settings>) -> Result<Option<BasicAuth>, ApiError> {
@@ -359,7 +370,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<Settings, String> {
-        let fields = Fields::parse(body.as_bytes(), &FIELDS).map_err(|error| error.message)?;
+        let fields = Fields::json(body, &FIELDS).map_err(|error| error.message)?;
         settings(&fields, None, false).map_err(|error| error.message)
     }
 
@@ -388,11 +399,32 @@ mod tests {
     }
 
     #[test]
+    fn forms_say_the_same_as_json() {
+        let expected = read(
+            r#"{"url":"https://example.com","statuses":["disconnected"],"extensions":["42","77"],"missedOnly":true,
+                "minimumDuration":10,"numberPrefix":"+32","headers":[{"name":"X-A","value":"b"},{"name":"X-B","value":"7"}]}"#,
+        );
+        let spelled = read(
+            r#"{"url":"https://example.com","statuses":"Disconnected","extensions":"42, 77","missedOnly":"true",
+                "minimumDuration":"10","numberPrefix":"+32 ","headers":{"X-A":"b","X-B":7}}"#,
+        );
+        assert!(expected.is_ok() && spelled == expected, "{spelled:?}");
+
+        let form = "targetUrl=https%3A%2F%2Fexample.com&statuses=disconnected&extensions=42&extensions=77&missedOnly=yes\
+                    &minimumDuration=10&numberPrefix=%2B32&kinds[]=call&direction=&description=";
+        let form = Fields::form(form, &FIELDS).and_then(|fields| settings(&fields, None, false)).expect("settings");
+        assert_eq!(form, Settings { headers: BTreeMap::new(), ..expected.expect("settings") });
+    }
+
+    #[test]
     fn fields_that_a_platform_left_empty_filter_nothing() {
         let settings = read(
             r#"{"url":"https://example.com","kinds":[],"extensions":[],"statuses":null,"direction":null,"missedOnly":null,
                 "minimumDuration":0,"headers":[],"expiresAt":null}"#,
         );
+        assert_eq!(settings, Ok(Settings::new("https://example.com/".to_owned())));
+        let empty: String = FIELDS[4..].iter().map(|name| format!(r#","{name}":"""#)).collect();
+        let settings = read(&format!(r#"{{"url":"https://example.com","targetUrl":" "{empty}}}"#));
         assert_eq!(settings, Ok(Settings::new("https://example.com/".to_owned())));
     }
 
@@ -410,6 +442,11 @@ mod tests {
         refuses(r#""headers":[{"name":"x","value":"a\r\nb: c"}]"#, "others than printable ASCII");
         refuses(r#""headers":[{"name":"x"}]"#, "gives no value for `x`");
         refuses(r#""headers":[{"name":"x","value":"1"},{"name":"X","value":"2"}]"#, "one name twice");
+        refuses(r#""headers":{"x":"1","X":"2"}"#, "one name twice");
+        refuses(r#""headers":{"name":"x","value":"1"}"#, "is one object with `name` and `value`; give a list");
+        refuses(r#""headers":{"x":["1"]}"#, "a value for `x` that is not text");
+        refuses(r#""headers":{"x":true}"#, "a value for `x` that is not text");
+        refuses(r#""headers":"x: 1""#, "or an object such as");
         refuses(r#""basicAuthUser":"u""#, "needs `basicAuthPassword`");
         refuses(
             r#""headers":[{"name":"Authorization","value":"x"}],"basicAuthUser":"u","basicAuthPassword":"p""#,
@@ -433,7 +470,7 @@ mod tests {
         );
         let known = known.expect("settings");
         let body = r#"{"url":"https://example.com","headers":[{"name":"x","value":null}],"basicAuthUser":"v"}"#;
-        let fields = Fields::parse(body.as_bytes(), &FIELDS).expect("fields");
+        let fields = Fields::json(body, &FIELDS).expect("fields");
         let changed = settings(&fields, Some(&known), false).expect("settings");
         assert_eq!(changed.headers["x"].expose(), "1");
         let auth = changed.basic_auth.expect("basic authentication");
@@ -445,7 +482,7 @@ mod tests {
         let known = read(r#"{"url":"https://example.com/a","headers":[{"name":"x","value":"1"}]}"#).expect("settings");
         let change = |url: &str| {
             let body = format!(r#"{{"url":"{url}","headers":[{{"name":"x"}}]}}"#);
-            let fields = Fields::parse(body.as_bytes(), &FIELDS).expect("fields");
+            let fields = Fields::json(&body, &FIELDS).expect("fields");
             settings(&fields, Some(&known), false).map_err(|error| error.message)
         };
         assert_eq!(change("https://example.com/b").expect("settings").headers["x"].expose(), "1");

@@ -105,6 +105,8 @@ impl Contract {
     }
 
     fn operation(&self, method: &str, path: &str) -> Option<&Operation> {
+        // A slash behind a path means nothing.
+        let path = path.trim_end_matches('/');
         let fitting = self.operations.iter().filter(|operation| operation.method == method);
         // A literal segment wins over a parameter.
         fitting

@@ -18,13 +18,15 @@ use super::Ctx;
 use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
-use crate::fields::{Fields, entry_extension, entry_text};
+use crate::fields::Fields;
+use crate::given::{Given, extension};
 use crate::request::Incoming;
 use crate::trail::{self, Subject};
 
 const LONGEST_NAME: usize = 64;
 const MOST_EXTENSIONS: usize = 200;
 const MOST_PATTERNS: usize = 50;
+const LONGEST_PATTERN: usize = 64;
 const MOST_CALLS_PER_HOUR: i64 = 100_000;
 const MOST_REQUESTS_PER_MINUTE: i64 = 6_000;
 const FIELDS: [&str; 10] = [
@@ -90,6 +92,8 @@ impl<'a> Shown<'a> {
 pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let now = Timestamp::now();
     let wanted = request.fields(&FIELDS).and_then(|fields| {
+        // An empty list is nobody, and no list is everybody; tools write the empty list as empty text, too.
+        fields.refuse_blank("extensions", "leave it out for a key without such a list")?;
         let fresh = ApiKey::new(String::new(), fields.text("name", LONGEST_NAME)?, Vec::new());
         let key = described(&fields, fresh, now)?;
         if key.scopes.is_empty() {
@@ -205,7 +209,7 @@ fn described(fields: &Fields, mut key: ApiKey, now: Timestamp) -> Result<ApiKey,
         key.scopes = scopes(fields)?;
     }
     if fields.has("extensions") {
-        let extensions = fields.list("extensions", MOST_EXTENSIONS, entry_extension)?;
+        let extensions = fields.list("extensions", MOST_EXTENSIONS, extension)?;
         key.extensions = Some(extensions.into_iter().collect());
     }
     let patterns = |name: &str, known: Vec<Pattern>| {
@@ -237,13 +241,8 @@ fn described(fields: &Fields, mut key: ApiKey, now: Timestamp) -> Result<ApiKey,
 }
 
 fn scopes(fields: &Fields) -> Result<Vec<Scope>, ApiError> {
-    let mut scopes = fields.list("scopes", Scope::ALL.len(), |name, entry| {
-        let text = entry_text(name, entry)?;
-        Scope::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
-            let known = Scope::ALL.map(|scope| format!("`{}`", scope.as_str())).join(", ");
-            ApiError::invalid(format!("Field `{name}` has `{text}`; the scopes are {known}."))
-        })
-    })?;
+    let known = Scope::ALL.map(|scope| (scope.as_str(), scope));
+    let mut scopes = fields.list("scopes", known.len(), |entry| entry.choice(&known))?;
     scopes.sort_by_key(|scope| Scope::ALL.iter().position(|known| known == scope));
     scopes.dedup();
     if scopes.is_empty() {
@@ -252,7 +251,7 @@ fn scopes(fields: &Fields) -> Result<Vec<Scope>, ApiError> {
     Ok(scopes)
 }
 
-fn pattern(name: &str, entry: &serde_json::Value) -> Result<Pattern, ApiError> {
-    let text = entry_text(name, entry)?;
-    text.parse().map_err(|malformed| ApiError::invalid(format!("Field `{name}` has `{text}`; {malformed}.")))
+fn pattern(entry: Given<'_>) -> Result<Pattern, ApiError> {
+    let text = entry.text(LONGEST_PATTERN)?;
+    text.trim().parse().map_err(|malformed| entry.place.refuse(format_args!("has `{text}`; {malformed}.")))
 }

@@ -22,7 +22,6 @@ use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
 use crate::request::Incoming;
-use crate::webhooks::pick;
 
 const PAGE: u16 = 100;
 
@@ -77,7 +76,7 @@ async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     request.only_params(&["day", "kind", "limit", "cursor"])?;
     let day = day(request, Timestamp::now())?;
     let kinds = AuditKind::ALL.map(|kind| (kind.as_str(), kind));
-    let kind = request.param("kind").map(|text| pick("kind", text, &kinds)).transpose()?;
+    let kind = request.query().choice("kind", &kinds)?;
     let before = request.cursor()?.map(|cursor| position(cursor, day)).transpose()?;
     let limit = request.limit(PAGE)?;
     let mut search = Search::new(limit.into(), before, kind.is_none());
@@ -92,7 +91,7 @@ async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiEr
 }
 
 fn day(request: &Incoming, now: Timestamp) -> Result<Date, ApiError> {
-    let Some(text) = request.param("day") else { return Ok(TimeZone::UTC.to_datetime(now).date()) };
+    let Some(text) = request.param("day")? else { return Ok(TimeZone::UTC.to_datetime(now).date()) };
     let complete = text.len() == "2027-01-31".len();
     text.parse()
         .ok()

@@ -26,9 +26,9 @@ use super::webhooks::{find, queue};
 use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
-use crate::fields::{Fields, entry_text};
+use crate::fields::Fields;
 use crate::request::{Incoming, LONGEST_CURSOR};
-use crate::webhooks::{STATUSES, is_own, pick};
+use crate::webhooks::{STATUSES, is_own};
 
 const PAGE: u16 = 50;
 const READ_AT_ONCE: usize = 200;
@@ -106,7 +106,7 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&["state", "since", "limit", "cursor"])?;
-    let state = request.param("state").map(|text| pick("state", text, &states())).transpose()?;
+    let state = request.query().choice("state", &states())?;
     let since = request.time("since")?;
     let limit = usize::from(request.limit(PAGE)?);
     let behind = request.cursor()?.map(|cursor| place("Query parameter", cursor)).transpose()?;
@@ -226,16 +226,15 @@ const REPLAYED: [DeliveryState; 2] = [DeliveryState::Failed, DeliveryState::Expi
 
 impl Choice {
     fn read(fields: &Fields) -> Result<Self, ApiError> {
-        let states = fields.list("states", DeliveryState::ALL.len(), |name, entry| {
-            let state = pick(name, entry_text(name, entry)?, &states())?;
+        let states = fields.list("states", DeliveryState::ALL.len(), |entry| {
+            let state = entry.choice(&states())?;
             if is_under_way(state) {
-                let message = format!("Field `{name}` has `{}`; that is still on its way by itself.", state.as_str());
-                return Err(ApiError::invalid(message));
+                let has = format_args!("has `{}`; that is still on its way by itself.", state.as_str());
+                return Err(entry.place.refuse(has));
             }
             Ok(state)
         })?;
-        let statuses =
-            fields.list("statuses", STATUSES.len(), |name, entry| pick(name, entry_text(name, entry)?, &STATUSES))?;
+        let statuses = fields.list("statuses", STATUSES.len(), |entry| entry.choice(&STATUSES))?;
         let (since, until) = (fields.time("since")?, fields.optional("until", Fields::time)?);
         if until.is_some_and(|until| until <= since) {
             return Err(ApiError::invalid("Field `until` has to lie after `since`."));

@@ -1,6 +1,5 @@
 //! Events for receivers that cannot be called: they ask.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -20,13 +19,12 @@ use super::Ctx;
 use crate::auth;
 use crate::context::Context;
 use crate::errors::{ApiError, in_time, json};
-use crate::fields::is_extension;
 use crate::limits::Poll;
 use crate::request::Incoming;
-use crate::webhooks::{DIRECTIONS, LONGEST_CALL, PARTIES, STATUSES, pick};
+use crate::webhooks;
 
 const PAGE: u16 = 100;
-const LONGEST_WAIT: u64 = 20;
+const LONGEST_WAIT: u32 = 20;
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 /// Events that one request looks at while it searches for wanted ones.
@@ -62,14 +60,14 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     auth::require(&key, &[Scope::Webhooks, Scope::CallsRead])?;
     request.only_params(&PARAMS)?;
     wait?;
-    let newest_first = request.param("order").map(|text| pick("order", text, &ORDERS)).transpose()?.unwrap_or(false);
+    let newest_first = request.query().choice("order", &ORDERS)?.unwrap_or(false);
     if newest_first && seconds > 0 {
         return Err(ApiError::invalid(
             "Query parameter `wait` goes with `order=oldest`; the newest events are there already.",
         ));
     }
     let query = Query {
-        filter: filter(request)?,
+        filter: webhooks::filter(request.query())?,
         reach: Reach { extensions: key.extensions.clone(), ..Reach::default() },
         after: after(request)?,
         since: request.time("since")?,
@@ -191,7 +189,7 @@ impl Look {
 }
 
 fn after(request: &Incoming) -> Result<u64, ApiError> {
-    match request.param("after") {
+    match request.param("after")? {
         Some("latest") => Ok(u64::MAX),
         Some(cursor) => number_of(cursor),
         None => Ok(0),
@@ -219,37 +217,4 @@ pub(crate) async fn sample(State(context): Ctx, request: Incoming) -> Result<Res
     let events = [Status::Ringing, Status::Connected, Status::Disconnected]
         .map(|status| CallEvent::full_example(call, status, Timestamp::now()).web_hook_event);
     Ok(json(StatusCode::OK, &events))
-}
-
-/// The filters of a webhook, as query parameters; lists are separated by commas.
-fn filter(request: &Incoming) -> Result<Filter, ApiError> {
-    let list = |name: &str| request.param(name).into_iter().flat_map(|text| text.split(',').map(str::trim));
-    let extensions: BTreeSet<String> = list("extensions").map(str::to_owned).collect();
-    if !extensions.iter().all(|extension| is_extension(extension)) {
-        return Err(ApiError::invalid("Query parameter `extensions` takes extensions, separated by commas."));
-    }
-    let statuses = list("statuses").map(|text| pick("statuses", text, &STATUSES)).collect::<Result<_, _>>()?;
-    let direction = request.param("direction").map(|text| pick("direction", text, &DIRECTIONS)).transpose()?;
-    let party = request.param("party").map(|text| pick("party", text, &PARTIES)).transpose()?;
-    let flags = [("true", true), ("false", false), ("yes", true), ("no", false)];
-    let missed_only = request.param("missedOnly").map(|text| pick("missedOnly", text, &flags)).transpose()?;
-    if request.param("numberPrefix").is_some_and(str::is_empty) {
-        return Err(ApiError::invalid("Query parameter `numberPrefix` takes the beginning of a number."));
-    }
-    Ok(Filter {
-        extensions,
-        statuses,
-        direction,
-        missed_only: missed_only.unwrap_or(false),
-        party,
-        // A plus that is not escaped is a space in a query string.
-        number_prefix: request.param("numberPrefix").map(|prefix| match prefix.strip_prefix(' ') {
-            Some(digits) => format!("+{digits}"),
-            None => prefix.to_owned(),
-        }),
-        minimum_duration: request
-            .whole("minimumDuration", 0, u64::from(LONGEST_CALL))?
-            .filter(|seconds| *seconds > 0)
-            .map(|seconds| seconds as u32),
-    })
 }

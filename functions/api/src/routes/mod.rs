@@ -13,18 +13,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn;
 use axum::routing::{get, patch, post};
 use shared::codes::Code;
+use tower::util::MapRequest;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::context::Context;
 use crate::errors::ApiError;
 use crate::observe::observe;
-use crate::swagger;
+use crate::{gateway, swagger};
 
 /// Browsers ask again after this time, and shorten it to their own limits.
 const PREFLIGHT_IS_GOOD_FOR: Duration = Duration::from_secs(3_600);
@@ -75,10 +76,25 @@ pub(crate) fn router(context: Context) -> Router {
         .fallback(async || ApiError::new(Code::NotFound))
         .layer(from_fn(observe))
         .with_state(Arc::new(context));
-    match cors {
+    let router = match cors {
         Some(cors) => router.layer(cors),
         None => router,
+    };
+    // Around the routes, because they are chosen before any layer of theirs.
+    Router::new().fallback_service(MapRequest::new(router, without_slash))
+}
+
+/// Tools put a slash behind addresses, or leave one there when they join them. The page of Swagger UI needs its own, because its
+/// files are named relative to it.
+fn without_slash(request: Request) -> Request {
+    let uri = request.uri();
+    let path = uri.path().trim_end_matches('/');
+    if path.len() == uri.path().len() || path.is_empty() || path == swagger::FOLDER {
+        return request;
     }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let target = format!("{path}{query}");
+    gateway::with_target(request, &target)
 }
 
 /// Lets web pages of these origins call the API. Without origins no header is sent, and browsers refuse.
