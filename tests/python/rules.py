@@ -53,7 +53,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
         case.query.pop("cursor", None)
     if waits(case):
         # Both answers, 200 and 202, without much waiting, above all for the slowest operation.
-        case.query["wait"] = 0 if case.operation.path == "/rcc/connect" else CHANCE.choice((0, 1))
+        at_once = case.operation.path == "/rcc/connect" or case.query.get("order") == "newest"
+        case.query["wait"] = 0 if at_once else CHANCE.choice((0, 1))
     if isinstance(case.body, dict) and valid(case, ParameterLocation.BODY, ParameterLocation.HEADER):
         name_what_exists(case.body)
         # Two keys of idempotency have to agree, and one that was used before belongs to another request.
@@ -115,9 +116,18 @@ def reconcile(path: str, body: dict[str, Any]) -> None:
             else:
                 values = [header.get("value") or "0" for header in headers]
                 body["headers"] = [{"name": f"x-header-{n}", "value": value} for n, value in enumerate(values)]
-        case "/apikeys":
-            # At most two keys have the same name.
-            body["name"] = unique(str(body["name"]), 64)
+        case "/webhooks/{webhookId}/replay":
+            # Only an answer can give a cursor, and an end lies behind the beginning.
+            body["cursor"] = body["until"] = None
+        case "/apikeys" | "/apikeys/{apiKeyId}":
+            if forms.given(body, "name"):
+                # At most two keys have the same name.
+                body["name"] = unique(str(body["name"]), 64)
+            if "admin" in (body.get("scopes") or ()):
+                # It could make itself a key without limits.
+                body["extensions"] = body["allow"] = body["deny"] = body["callsPerHour"] = None
+            if not any(forms.given(body, name) for name in body):
+                body["disabled"] = False
     if forms.given(body, "expiresAt"):
         # Some centuries ahead, with the same leap years.
         body["expiresAt"] = "24" + body["expiresAt"][2:]
