@@ -1,8 +1,11 @@
 //! Telephone numbers as people type them. What they mean on a PBX is for [`crate::numbering`] to say.
 
+pub(crate) mod country;
 mod typed;
 
 pub use typed::plain;
+
+use self::country::keeps_zero;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NumberError {
@@ -23,10 +26,14 @@ pub enum NumberError {
 pub struct DialString(String);
 
 impl DialString {
-    /// Accepts what people type and paste. `+32 (0)472` loses the `(0)`, which is only dialled inside the country.
+    /// Accepts what people type and paste. `+32 (0)472` loses the `(0)`, which is only dialled inside the country; in `+39 (0)6` it
+    /// is a digit like any other.
     pub fn parse(typed: &str) -> Result<Self, NumberError> {
         let plain = typed::number_in(typed);
-        let cleaned = if plain.starts_with('+') { plain.replace("(0)", "") } else { plain };
+        let cleaned = match plain.split_once("(0)") {
+            Some((code, rest)) if plain.starts_with('+') && !keeps_zero(&digits_of(code)) => format!("{code}{rest}"),
+            _ => plain,
+        };
         let mut text = String::with_capacity(cleaned.len());
         for character in cleaned.chars() {
             match character {
@@ -50,6 +57,10 @@ impl DialString {
     }
 }
 
+fn digits_of(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +74,7 @@ mod tests {
     fn numbers_as_people_type_them() {
         check("+32 472 59 16 87", Ok("+32472591687"));
         check("+32 (0)472/59.16.87", Ok("+32472591687"));
+        check("+39 (0)6 698 12345", Ok("+390669812345"));
         check(" 50 ", Ok("50"));
         check("0472-591687", Ok("0472591687"));
         check("*21*43#", Ok("*21*43#"));

@@ -11,6 +11,7 @@ mod isolation;
 mod latency;
 mod outbox;
 mod parrot;
+mod polling;
 mod report;
 mod round_trip;
 mod sizes;
@@ -21,8 +22,18 @@ use report::Report;
 async fn main() {
     easyconnect_tests::api::install_crypto();
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let all =
-        ["sizes", "call_core", "outbox", "agent", "cold_start", "round_trip", "delivery_cost", "isolation", "latency"];
+    let all = [
+        "sizes",
+        "call_core",
+        "outbox",
+        "agent",
+        "cold_start",
+        "round_trip",
+        "delivery_cost",
+        "isolation",
+        "polling",
+        "latency",
+    ];
     let mut report = Report::begin();
     for name in all.into_iter().filter(|name| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name)) {
         match name {
@@ -34,6 +45,7 @@ async fn main() {
             "round_trip" => round_trip::measure(&mut report).await,
             "delivery_cost" => delivery_cost::measure(&mut report).await,
             "isolation" => isolation::measure(&mut report).await,
+            "polling" => polling::measure(&mut report).await,
             _ => latency::measure(&report).await,
         }
     }

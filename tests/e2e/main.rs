@@ -20,6 +20,7 @@ mod openapi;
 mod operations;
 mod outbox;
 mod package;
+mod polls;
 mod recovery;
 mod service;
 mod subscriptions;

@@ -101,7 +101,7 @@ pub(crate) async fn count(
     Ok(Some(calls))
 }
 
-/// Two numbers however they are written, and whoever of them calls.
+/// The name under which calls between two numbers are counted, however they are written and whoever of them calls.
 fn pair_name((a, b): (&str, &str), prefixes: &DialPrefixes) -> String {
     let name = |typed: &str| {
         let e164 = DialString::parse(typed).ok().and_then(|number| number.to_e164(prefixes));
@@ -109,7 +109,7 @@ fn pair_name((a, b): (&str, &str), prefixes: &DialPrefixes) -> String {
     };
     let mut names = [name(a), name(b)];
     names.sort();
-    names.join("#")
+    format!("pair#{}", names.join("#"))
 }
 
 /// Whether it belongs into the audit trail that an operation was refused for this reason.
@@ -271,8 +271,8 @@ mod tests {
     fn a_pair_is_the_same_however_it_is_written() {
         let names =
             [("42", "+32472591687"), ("42", "00472591687"), ("00032 472 59 16 87", "42"), ("42", "+32 0472591687")];
-        assert!(names.iter().all(|pair| pair_name(*pair, &belgium()) == "+32472591687#42"));
-        assert_ne!(pair_name(("43", "+32472591687"), &belgium()), "+32472591687#42");
+        assert!(names.iter().all(|pair| pair_name(*pair, &belgium()) == "pair#+32472591687#42"));
+        assert_ne!(pair_name(("43", "+32472591687"), &belgium()), "pair#+32472591687#42");
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl Fields {
         self.given(name).is_some()
     }
 
+    /// Whether there is a value other than an empty list.
+    pub(crate) fn has_entries(&self, name: &str) -> bool {
+        self.has(name) && !self.values.get(name).and_then(Value::as_array).is_some_and(Vec::is_empty)
+    }
+
     /// Refuses text without content, for a field that means one thing when it is empty and another when it is left out.
     pub(crate) fn refuse_blank(&self, name: &str, instead: &str) -> Result<(), ApiError> {
         match self.values.get(name) {

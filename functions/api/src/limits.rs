@@ -20,6 +20,10 @@ use crate::errors::{ApiError, in_time};
 const STEPS: i64 = 20;
 /// Requests of one key that may wait for events at once.
 const POLLS_OF_A_KEY: u32 = 5;
+/// How long calls between two numbers are remembered.
+const PAIR_MINUTES: i64 = 10;
+/// A request that waits has ended when the next minute but one begins.
+const POLL_MINUTES: i64 = 1;
 const POLL_AGAIN_SECONDS: i64 = 5;
 
 /// The requests of one key in one minute.
@@ -150,7 +154,7 @@ impl Calls {
 
     /// Takes a place for a call between two numbers, or gives all back and says why there is none.
     pub(crate) async fn take_pair(&mut self, state: &StateTable, pair: String, limit: u32) -> Result<(), ApiError> {
-        let (calls, left) = match in_time(state.count_pair(&pair, 1, self.at)).await {
+        let (calls, left) = match in_time(state.count_recent(&pair, PAIR_MINUTES, 1, self.at)).await {
             Ok(counted) => counted,
             Err(error) => {
                 self.give_back(state).await;
@@ -174,7 +178,7 @@ impl Calls {
             }
         }
         if let Some(pair) = self.pair.take()
-            && in_time(state.count_pair(&pair, -1, self.at)).await.is_err()
+            && in_time(state.count_recent(&pair, PAIR_MINUTES, -1, self.at)).await.is_err()
         {
             warn!("A call that was not placed counts");
         }
@@ -183,8 +187,7 @@ impl Calls {
 
 /// A place among the requests that wait for events at the same time. Each holds an execution of the function, which all share.
 ///
-/// Places are counted in the minute in which they were taken, so that one that a crash kept is free again with the next minute.
-/// For the same reason up to twice as many can wait for a moment after a minute has begun.
+/// A place that was not given back, because the function crashed, is free again a minute or two later.
 #[derive(Debug)]
 pub(crate) struct Poll {
     taken: Vec<String>,
@@ -204,8 +207,8 @@ impl Poll {
             ("polls".to_owned(), stack_limit, "This EasyConnect"),
         ];
         for (what, limit, who) in limits {
-            let total = match in_time(state.count(&what, Window::Minute, 1, now)).await {
-                Ok(total) => total,
+            let total = match in_time(state.count_recent(&what, POLL_MINUTES, 1, now)).await {
+                Ok((total, _)) => total,
                 Err(error) => {
                     poll.end(state).await;
                     return Err(error);
@@ -223,8 +226,8 @@ impl Poll {
 
     pub(crate) async fn end(&mut self, state: &StateTable) {
         for what in std::mem::take(&mut self.taken) {
-            if in_time(state.count(&what, Window::Minute, -1, self.at)).await.is_err() {
-                warn!("A request that waits no longer counts until the end of its minute");
+            if in_time(state.count_recent(&what, POLL_MINUTES, -1, self.at)).await.is_err() {
+                warn!("A request that waits any more still counts for a minute");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The router as an app sees it, for everything that needs no table; and what the unit tests share.
 
+mod cost;
 mod forms;
 
 use std::collections::HashMap;
@@ -28,6 +29,11 @@ const OTHER_CALL_ID: &str = "6f1d0b0e-3c55-5a0f-9a5e-1f3f0a6f2b12";
 
 /// A context whose tables and queue do not exist: whatever asks them fails at once.
 pub(crate) fn context() -> Context {
+    context_at("http://127.0.0.1:1")
+}
+
+/// A context whose tables are at this address.
+fn context_at(endpoint: &str) -> Context {
     let hash = KeyHash::of(KEY).expect("a key");
     let vars = HashMap::from([
         ("EXCHANGE_TABLE", "exchange"),
@@ -36,7 +42,9 @@ pub(crate) fn context() -> Context {
         ("DELIVERIES_QUEUE_URL", "http://127.0.0.1:1/deliveries.fifo"),
         ("ADMIN_KEY_HASHES", hash.as_str()),
         ("AWS_REGION", "eu-west-1"),
-        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
     ]);
     Context::from_vars(&vars).expect("a context")
 }

@@ -24,8 +24,8 @@ const AGENTS: &str = "AGENTS";
 /// A year and a month, so that a yearly review finds all of it.
 const KEEP_AUDIT_SECONDS: i64 = 400 * 24 * 60 * 60;
 
-/// How long calls between two numbers are remembered.
-const PAIR_MINUTES: i64 = 10;
+/// Minutes that are over and that one update removes.
+const FORGOTTEN_AT_ONCE: i64 = 12;
 
 /// A span of time in which something is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,14 @@ impl AuditEntry {
         let time = from_millis(self.time);
         key(audit_day(TimeZone::UTC.to_datetime(time).date()), format!("{}#{}", iso_millis(time), self.nonce))
     }
+}
+
+/// What an item has counted in this minute and those before it, and after how many seconds the oldest is forgotten.
+fn recent(item: &Item, minute: i64, minutes: i64, left: i64) -> (i64, i64) {
+    let count = |ago: i64| item.get(&format!("m{}", minute - ago))?.as_n().ok()?.parse::<i64>().ok();
+    let counted = (0..=minutes).filter_map(|ago| Some((ago, count(ago).filter(|count| *count > 0)?)));
+    let (total, oldest) = counted.fold((0, 0), |(total, _), (ago, count)| (total + count, ago));
+    (total, left + (minutes - oldest) * Window::Minute.seconds())
 }
 
 fn audit_day(day: Date) -> String {
@@ -224,33 +232,36 @@ impl StateTable {
         Ok(count.unwrap_or(amount))
     }
 
-    /// Counts a call between two numbers and returns how many there were in the last ten minutes, this one included, and after
-    /// how many seconds the oldest is forgotten. They are counted by the minute, so that is ten to eleven minutes later.
-    pub async fn count_pair(&self, pair: &str, amount: i64, now: Timestamp) -> Result<(i64, i64), TableError> {
-        let (minute, left) = Window::Minute.of(now);
+    /// Counts something, and returns how much there was in the last minutes, this included, and after how many seconds the oldest of
+    /// it is forgotten. It is counted by the minute, so that is up to a minute later. Negative amounts give back what was
+    /// counted at that time.
+    pub async fn count_recent(
+        &self,
+        what: &str,
+        minutes: i64,
+        amount: i64,
+        at: Timestamp,
+    ) -> Result<(i64, i64), TableError> {
+        let (minute, left) = Window::Minute.of(at);
         // Minutes that are over for good go as long as somebody counts; then the item ends.
         let forgotten: Vec<String> =
-            (PAIR_MINUTES + 1..=2 * PAIR_MINUTES + 1).map(|ago| format!("m{}", minute - ago)).collect();
+            (minutes + 1..=minutes + FORGOTTEN_AT_ONCE).map(|ago| format!("m{}", minute - ago)).collect();
         let answer = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(format!("PAIR#{pair}"), "minutes")))
+            .set_key(Some(key(format!("RECENT#{what}"), "minutes")))
             .update_expression(format!(
                 "ADD m{minute} :amount SET expiresAt = :expires REMOVE {}",
                 forgotten.join(", ")
             ))
             .expression_attribute_values(":amount", number(amount))
-            .expression_attribute_values(":expires", number(now.as_second() + (PAIR_MINUTES + 1) * 60))
+            .expression_attribute_values(":expires", number(at.as_second() + (minutes + 1) * Window::Minute.seconds()))
             .return_values(ReturnValue::AllNew)
             .send()
             .await
-            .map_err(|error| TableError::request("count calls between two numbers", &error.into_service_error()))?;
-        let item = answer.attributes.unwrap_or_default();
-        let count = |ago: i64| item.get(&format!("m{}", minute - ago))?.as_n().ok()?.parse::<i64>().ok();
-        let counted = (0..=PAIR_MINUTES).filter_map(|ago| Some((ago, count(ago).filter(|count| *count > 0)?)));
-        let (calls, oldest) = counted.fold((0, 0), |(calls, _), (ago, count)| (calls + count, ago));
-        Ok((calls, left + (PAIR_MINUTES - oldest) * Window::Minute.seconds()))
+            .map_err(|error| TableError::request("count", &error.into_service_error()))?;
+        Ok(recent(&answer.attributes.unwrap_or_default(), minute, minutes, left))
     }
 
     /// Writes an entry of the audit trail. The same entry twice is one.
@@ -349,6 +360,17 @@ mod tests {
         assert_eq!(Window::Minute.of(from_millis(119_999)), (1, 1));
         assert_eq!(Window::Minute.of(from_millis(120_000)), (2, 60));
         assert_eq!(Window::Hour.of(from_millis(3_600_000)), (1, 3600));
+    }
+
+    #[test]
+    fn what_was_counted_is_forgotten_by_the_minute() {
+        let item = |minutes: &[(i64, i64)]| {
+            minutes.iter().map(|(minute, count)| (format!("m{minute}"), number(*count))).collect::<Item>()
+        };
+        assert_eq!(recent(&item(&[(100, 2)]), 100, 10, 30), (2, 630));
+        assert_eq!(recent(&item(&[(90, 1), (99, 3), (100, 2)]), 100, 10, 30), (6, 30));
+        // What is older, was given back, or lies ahead does not count.
+        assert_eq!(recent(&item(&[(89, 5), (95, 0), (100, 2), (101, 7)]), 100, 10, 30), (2, 630));
     }
 
     #[test]

@@ -118,8 +118,8 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
     Ok(response)
 }
 
-/// Changes what a request names and leaves the rest. Limits can be moved but not lifted by leaving something empty, because
-/// form-based tools send every field that they know; and what a key may do never becomes more.
+/// Changes what a request names and leaves the rest. Nothing that is empty changes anything, because form-based tools send every
+/// field that they know, and a limit must not be lifted by accident. Scopes can only be taken away.
 pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let fields = request.fields(&FIELDS);
     let by = administrate(&context, &request).await?;
@@ -202,18 +202,20 @@ fn key_id<'a>(context: &Context, request: &'a Incoming) -> Result<&'a str, ApiEr
 
 /// A key with what a request says of it.
 fn described(fields: &Fields, mut key: ApiKey, now: Timestamp) -> Result<ApiKey, ApiError> {
+    let is_new = key.id.is_empty();
     if fields.has("name") {
         key.name = fields.text("name", LONGEST_NAME)?;
     }
     if fields.has("scopes") {
         key.scopes = scopes(fields)?;
     }
-    if fields.has("extensions") {
+    // For a new key an empty list means that it may act for nobody. Of one that exists, nothing that is empty changes anything.
+    if fields.has_entries("extensions") || (is_new && fields.has("extensions")) {
         let extensions = fields.list("extensions", MOST_EXTENSIONS, extension)?;
         key.extensions = Some(extensions.into_iter().collect());
     }
     let patterns = |name: &str, known: Vec<Pattern>| {
-        if fields.has(name) { fields.list(name, MOST_PATTERNS, pattern) } else { Ok(known) }
+        if fields.has_entries(name) { fields.list(name, MOST_PATTERNS, pattern) } else { Ok(known) }
     };
     let Rules { allow, deny } = key.destinations;
     key.destinations = Rules { allow: patterns("allow", allow)?, deny: patterns("deny", deny)? };
