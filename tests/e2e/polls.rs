@@ -88,12 +88,12 @@ async fn tools_that_remember_ids_ask_for_the_newest() {
     let since = async |at: jiff::Timestamp| {
         let local = format!("{}+01:00", (at + hour).to_string().trim_end_matches('Z'));
         let answers = [format!("since={local}"), format!("since={local}&order=newest")];
-        join_all(answers.map(|query| async move { stack_events(&stack.api, &query).await })).await
+        join_all(answers.iter().map(|query| count(&stack.api, query))).await
     };
     assert_eq!(since(before).await, [6, 6]);
     assert_eq!(since(after).await, [0, 0]);
 }
 
-async fn stack_events(api: &Api, query: &str) -> usize {
+async fn count(api: &Api, query: &str) -> usize {
     api.get(&format!("/events?{query}")).await.ok().body["events"].as_array().map_or(0, Vec::len)
 }
