@@ -1,6 +1,7 @@
 //! End-to-end stories: the real binaries on the real template in a throw-away local cloud, with IAM enforced.
 
 mod agent;
+mod answers;
 mod apikeys;
 mod check;
 mod connect;

@@ -49,10 +49,13 @@ async fn about(stack: &Stack, path: &str, call: &str, fields: Value) -> Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn call_is_placed_as_asked_for() {
     let (stack, pbx, _agent) = set_up().await;
+    let desk = json!({"name": "desk", "scopes": ["calls:write"], "callerNumbers": ["+322555*"]});
+    let desk = stack.api.post("/apikeys", desk).await.with_status(201);
+    let desk = stack.api.with_key(desk.text("key"));
     let call = async |fields: Value| {
         let mut body = json!({"from": "42", "to": "50"});
         body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
-        stack.api.post("/rcc/makecall", body).await
+        desk.post("/rcc/makecall", body).await
     };
     let caller_of_50 = async || {
         let id = call_of(&stack, "50", "ringing").await;

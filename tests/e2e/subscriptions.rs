@@ -134,8 +134,25 @@ async fn filters_choose_and_the_log_tells() {
     assert_eq!(ids(&all), [delivery["deliveryId"].as_str().expect("an id")]);
     all.forget();
     let path = format!("/webhooks/{}/replay", first.text("id"));
-    let replayed = api.post(&path, json!({"since": "2020-01-01T00:00:00Z"})).await.with_status(202);
-    assert_eq!(replayed.body["replayed"], 7, "{}", replayed.body);
+    // Nothing failed or expired, so nothing is sent again unless more is asked for.
+    let replay = async |choice: Value| {
+        let mut body = json!({"since": "2020-01-01T00:00:00Z"});
+        body.as_object_mut().expect("an object").extend(choice.as_object().expect("an object").clone());
+        let replayed = api.post(&path, body).await.with_status(202);
+        assert_eq!(replayed.body["nextCursor"], Value::Null);
+        replayed.body["replayed"].as_u64()
+    };
+    assert_eq!(replay(json!({})).await, Some(0));
+    assert_eq!(replay(json!({"states": ["delivered"], "until": "2020-01-02T00:00:00Z"})).await, Some(0));
+    let in_flight = json!({"since": "2020-01-01T00:00:00Z", "states": ["retrying"]});
+    api.post(&path, in_flight).await.refused(400, "invalid_request");
+    let backwards = json!({"since": "2020-01-02T00:00:00Z", "until": "2020-01-01T00:00:00Z"});
+    api.post(&path, backwards).await.refused(400, "invalid_request");
+    assert_eq!(replay(json!({"states": "delivered", "statuses": "ringing"})).await, Some(2));
+    all.expect(&["42 ringing", "50 ringing"]).await;
+    all.forget();
+    let replayed = replay(json!({"states": ["delivered"]})).await;
+    assert_eq!(replayed, Some(7));
     all.expect(&everything).await;
     let (mut again, mut before) = (ids(&all), before);
     again.sort_unstable();

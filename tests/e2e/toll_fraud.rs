@@ -191,7 +191,7 @@ async fn no_request_leads_around_the_patterns() {
     let call = call.text("CallId");
     pbx.until_leg("42", "connected").await;
     refused(key.post("/rcc/redirect", json!({"CallId": call, "to": "+320900123456"})).await);
-    refused(key.post("/rcc/park", json!({"CallId": call, "at": "0033142345678"})).await);
+    refused(key.post("/rcc/park", json!({"CallId": call, "at": "00033142345678"})).await);
     refused(key.post("/rcc/pickup", json!({"extension": "43", "at": "00033142345678"})).await);
     for digits in
         [json!({"digits": "00033142345678"}), json!({"keypad": "00033142345678"}), json!({"keypad": "*21*0033#"})]

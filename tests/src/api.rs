@@ -117,6 +117,11 @@ impl Api {
         self.send(self.client.delete(self.url(path))).await
     }
 
+    /// Deletes as a tool that can only read JSON.
+    pub async fn delete_for_json(&self, path: &str) -> Answer {
+        self.send(self.client.delete(self.url(path)).header("accept", "application/json")).await
+    }
+
     /// Posts under a name by which a repeat is recognised.
     pub async fn post_named(&self, path: &str, name: &str, body: &Value) -> Answer {
         self.send(self.client.post(self.url(path)).header("idempotency-key", name).json(body)).await
