@@ -18,45 +18,47 @@ async fn requests_that_wait_are_bounded_by_key_and_by_stack() {
     let _agent = Agent::start(&stack, &pbx, "one").await;
     let poll = async |api: &Api| api.get("/events?after=latest&wait=20").await;
     // Who is refused, because one of the requests below has the place for a moment, asks again.
-    let waits = |api: Api| {
-        tokio::spawn(async move {
-            eventually("there is a place", async || match api.get("/events?after=latest&wait=20").await {
-                answer if answer.status == 429 => Err(answer.body.to_string()),
-                answer => Ok(answer),
-            })
-            .await
+    let waits = async |api: &Api| {
+        eventually("there is a place", async || match poll(api).await {
+            answer if answer.status == 429 => Err(answer.body.to_string()),
+            answer => Ok(answer),
         })
+        .await
     };
-
-    let greedy_ones: Vec<_> = (0..5).map(|_| waits(greedy.clone())).collect();
-    let refused = eventually("a sixth request of the key is refused", async || {
-        match greedy.get("/events?after=latest&wait=1").await {
-            answer if answer.status == 429 => Ok(answer.refused(429, "too_many_polls")),
-            answer => Err(answer.body.to_string()),
-        }
-    })
-    .await;
-    assert!(refused.text("message").starts_with("The API key may have 5"), "{}", refused.body);
-    assert!(refused.body["retryAfter"].as_i64().is_some_and(|seconds| (1..=60).contains(&seconds)), "{}", refused.body);
-    // Others go on, and so does the key itself where it does not wait.
-    greedy.get("/events?after=latest").await.ok();
-    other.get("/status").await.ok();
-    let other_ones: Vec<_> = (0..2).map(|_| waits(other.clone())).collect();
-    eventually("the stack has as many as it may have", async || match other.get("/events?after=latest&wait=1").await {
-        answer if answer.status == 429 && answer.text("message").starts_with("This EasyConnect") => Ok(()),
-        answer => Err(answer.body.to_string()),
-    })
-    .await;
-
-    // An event ends the waiting of all, and then there is room again.
-    pbx.call(CALLER, "42");
-    for answer in join_all(greedy_ones.into_iter().chain(other_ones)).await {
-        let answer = answer.expect("it ends").ok();
+    let bounded = async {
+        let refused = eventually("a sixth request of the key is refused", async || {
+            match greedy.get("/events?after=latest&wait=1").await {
+                answer if answer.status == 429 => Ok(answer.refused(429, "too_many_polls")),
+                answer => Err(answer.body.to_string()),
+            }
+        })
+        .await;
+        assert!(refused.text("message").starts_with("The API key may have 5"), "{}", refused.body);
+        let again = refused.body["retryAfter"].as_i64();
+        assert!(again.is_some_and(|seconds| (1..=60).contains(&seconds)), "{}", refused.body);
+        // Others go on, and so does the key itself where it does not wait.
+        greedy.get("/events?after=latest").await.ok();
+        other.get("/status").await.ok();
+        eventually("the stack has as many as it may have", async || {
+            match other.get("/events?after=latest&wait=1").await {
+                answer if answer.status == 429 && answer.text("message").starts_with("This EasyConnect") => Ok(()),
+                answer => Err(answer.body.to_string()),
+            }
+        })
+        .await;
+        // An event ends the waiting of all, and then there is room again.
+        pbx.call(CALLER, "42");
+    };
+    let all = [&greedy, &greedy, &greedy, &greedy, &greedy, &other, &other].map(waits);
+    let (answers, ()) = tokio::join!(join_all(all), bounded);
+    for answer in answers {
+        let answer = answer.ok();
         assert_eq!(answer.body["events"][0]["status"], "ringing", "{}", answer.body);
     }
     pbx.hang_up(CALLER);
-    poll(&greedy).await.ok();
-    poll(&other).await.ok();
+    for key in [&greedy, &other] {
+        key.get("/events?after=latest&wait=1").await.ok();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
