@@ -111,7 +111,7 @@ async fn schemathesis_finds_nothing_while_the_agent_is_up() {
     if is_missing("schemathesis") {
         return;
     }
-    let (stack, pbx) = tokio::join!(Stack::start_with(&["CallsPerHour=0"]), Pbx::start());
+    let (stack, pbx) = tokio::join!(Stack::start_with(&["CallsPerHour=0", "CallsPerPair=0"]), Pbx::start());
     let _agent = Agent::start(&stack, &pbx, "one").await;
     // Some calls are answered, others ring on.
     for extension in ["43", "50"] {
@@ -132,7 +132,7 @@ async fn schemathesis_finds_nothing_while_the_agent_is_away() {
     if is_missing("schemathesis") {
         return;
     }
-    let (stack, pbx) = tokio::join!(Stack::start_with(&["CallsPerHour=0"]), Pbx::start());
+    let (stack, pbx) = tokio::join!(Stack::start_with(&["CallsPerHour=0", "CallsPerPair=0"]), Pbx::start());
     let mut agent = Agent::start(&stack, &pbx, "one").await;
     agent.signal(Signal::TERM);
     agent.ended().await;

@@ -119,12 +119,19 @@ def reconcile(path: str, body: dict[str, Any]) -> None:
         case "/webhooks/{webhookId}/replay":
             # Only an answer can give a cursor, and an end lies behind the beginning.
             body["cursor"] = body["until"] = None
+        case "/rcc/makecall" if forms.given(body, "callerNumber"):
+            # Others need an allowance.
+            body["callerNumber"] = "42"
         case "/apikeys" | "/apikeys/{apiKeyId}":
             if forms.given(body, "name"):
                 # At most two keys have the same name.
                 body["name"] = unique(str(body["name"]), 64)
-            if "admin" in (body.get("scopes") or ()):
-                # It could make itself a key without limits.
+            changes = path != "/apikeys"
+            if changes:
+                # Only what the key has can be taken away.
+                body["scopes"] = None
+            if changes or "admin" in (body.get("scopes") or ()):
+                # With `admin` it could make itself a key without limits, and whether a key has it is known to the stack alone.
                 body["extensions"] = body["allow"] = body["deny"] = body["callsPerHour"] = None
             if not any(forms.given(body, name) for name in body):
                 body["disabled"] = False

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::errors::ApiError;
-use crate::given::{Place, Source};
+use crate::place::{Place, Source};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const SEND_UTF_8: &str =

@@ -6,7 +6,8 @@ use shared::ids::CallId;
 
 use crate::body::{self, Values};
 use crate::errors::ApiError;
-use crate::given::{Given, Place, Source, is_blank, kind};
+use crate::given::{Given, is_blank, kind};
+use crate::place::{Place, Source};
 
 /// The key has its own reader. `_` is what scripts add so that no cache answers.
 const NOT_READ: [&str; 2] = ["apikey", "_"];

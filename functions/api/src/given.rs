@@ -12,12 +12,11 @@ use shared::number::{DialString, plain};
 
 use crate::body::Values;
 use crate::errors::ApiError;
+use crate::place::{Place, Source, shown};
 
 /// As long as the longest number.
 const MAX_EXTENSION: usize = 32;
 const LONGEST_CHOICE: usize = 256;
-/// Text of the asker in messages.
-const LONGEST_SHOWN: usize = 64;
 /// Up to here every whole number has a floating-point number of its own.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 /// `on` is what the browser sends of a checkbox.
@@ -31,43 +30,6 @@ const FLAGS: [(&str, bool); 8] = [
     ("1", true),
     ("0", false),
 ];
-
-/// What kind of text a value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    Json,
-    Form,
-    Query,
-    Path,
-}
-
-/// Where a value stands, as messages name it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
-    source: Source,
-    name: &'a str,
-}
-
-impl<'a> Place<'a> {
-    pub(crate) fn new(source: Source, name: &'a str) -> Self {
-        Self { source, name }
-    }
-
-    pub(crate) fn refuse(self, what: impl fmt::Display) -> ApiError {
-        ApiError::invalid(format!("{self} {what}"))
-    }
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = shown(self.name);
-        match self.source {
-            Source::Json | Source::Form => write!(f, "Field `{name}`"),
-            Source::Query => write!(f, "Query parameter `{name}`"),
-            Source::Path => write!(f, "`{name}` in the path"),
-        }
-    }
-}
 
 /// A value that a request gives, neither null nor empty where it may be left out.
 #[derive(Clone, Copy, Debug)]
@@ -323,10 +285,6 @@ fn is_zone(text: &str) -> bool {
 
 fn find<T: Copy>(text: &str, known: &[(&str, T)]) -> Option<T> {
     known.iter().find(|(known, _)| known.eq_ignore_ascii_case(text.trim())).map(|(_, value)| *value)
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(LONGEST_SHOWN).collect()
 }
 
 #[cfg(test)]

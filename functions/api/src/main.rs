@@ -16,6 +16,7 @@ mod given;
 mod limits;
 mod observe;
 mod operations;
+mod place;
 mod request;
 mod routes;
 mod sample;

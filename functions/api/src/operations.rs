@@ -5,7 +5,8 @@ use shared::operation::{DialOptions, Operation, Page};
 
 use crate::errors::ApiError;
 use crate::fields::Fields;
-use crate::given::{Given, Place, Source};
+use crate::given::Given;
+use crate::place::{Place, Source};
 use crate::request::Incoming;
 
 const LONGEST_DEVICE: usize = 64;

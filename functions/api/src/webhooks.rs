@@ -18,7 +18,8 @@ use url::{Origin, Url};
 
 use crate::errors::ApiError;
 use crate::fields::Fields;
-use crate::given::{Given, Place, extension, whole};
+use crate::given::{Given, extension, whole};
+use crate::place::Place;
 
 /// The fields of a webhook. The first one is also known by the names that platforms give it.
 pub(crate) const FIELDS: [&str; 19] = [

@@ -55,7 +55,12 @@ pub async fn tell(story: Story) {
     let choices = |part: u32| StdRng::seed_from_u64(u64::from(seed) * 10 + u64::from(part));
 
     // Nothing goes stale, so that everything has to arrive.
-    let stack = Stack::start_with(&["RingingFreshSeconds=86400", "ConnectedFreshSeconds=86400", "CallsPerHour=0"]);
+    let stack = Stack::start_with(&[
+        "RingingFreshSeconds=86400",
+        "ConnectedFreshSeconds=86400",
+        "CallsPerHour=0",
+        "CallsPerPair=0",
+    ]);
     let world = World::default().with_users(MORE_DESKS);
     let (stack, pbx, inbox) = tokio::join!(stack, Pbx::start_with(world), Inbox::start());
     let hook = json!({"url": inbox.url("/hook"), "format": "extended"});
