@@ -3,7 +3,6 @@
 //! everything else is refused by the name of its place.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::{Number, Value};

@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod commands;
 mod context;
+mod deliveries;
 mod dialling;
 mod errors;
 mod fields;

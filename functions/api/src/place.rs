@@ -20,7 +20,7 @@ pub(crate) enum Source {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) source: Source,
-    name: &'a str,
+    pub(crate) name: &'a str,
 }
 
 impl<'a> Place<'a> {

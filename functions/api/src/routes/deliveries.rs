@@ -6,16 +6,14 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::json;
 use shared::apikey::Scope;
 use shared::codes::Code;
-use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, LogKey};
+use shared::delivery::{Delivery, DeliveryLog, DeliveryState, LogKey};
 use shared::envelope;
 use shared::event::{CallEvent, Status};
-use shared::ids::{CallId, DeliveryId, SubscriptionId};
-use shared::rendering::Rendered;
-use shared::subscription::{Method, Settings, Subscription};
+use shared::ids::DeliveryId;
+use shared::subscription::Subscription;
 use shared::tables::Order;
 use shared::time::iso_millis;
 use tokio::time::Instant;
@@ -25,6 +23,7 @@ use super::pages::Search;
 use super::webhooks::{find, queue};
 use crate::auth;
 use crate::context::Context;
+use crate::deliveries::{Shown, ShownWhole};
 use crate::errors::{ApiError, in_time, json};
 use crate::fields::Fields;
 use crate::request::{Incoming, LONGEST_CURSOR};
@@ -34,69 +33,6 @@ const PAGE: u16 = 50;
 const READ_AT_ONCE: usize = 200;
 /// A replay of many ends in time for the answer.
 const REPLAY_WITHIN: std::time::Duration = std::time::Duration::from_secs(15);
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownAttempt<'a> {
-    at: String,
-    duration_ms: u64,
-    status: Option<u16>,
-    outcome: &'a str,
-    answer: Option<&'a str>,
-}
-
-impl<'a> From<&'a Attempt> for ShownAttempt<'a> {
-    fn from(attempt: &'a Attempt) -> Self {
-        Self {
-            at: iso_millis(attempt.at),
-            duration_ms: attempt.duration_ms,
-            status: attempt.status,
-            outcome: &attempt.outcome,
-            answer: attempt.answer.as_deref(),
-        }
-    }
-}
-
-/// A delivery as the log shows it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Shown<'a> {
-    id: String,
-    /// What was sent as `webhook-id`.
-    delivery_id: DeliveryId,
-    webhook_id: SubscriptionId,
-    about: &'a str,
-    #[serde(rename = "CallId")]
-    call_id: Option<CallId>,
-    sequence: Option<u8>,
-    occurred_at: &'a str,
-    state: DeliveryState,
-    round: u32,
-    attempt_count: u32,
-    attempts: Vec<ShownAttempt<'a>>,
-    next_attempt_at: Option<String>,
-    updated_at: String,
-}
-
-impl<'a> Shown<'a> {
-    pub(super) fn of(at: &'a LogKey, log: &'a DeliveryLog) -> Self {
-        Self {
-            id: at.public_id(),
-            delivery_id: log.delivery_id,
-            webhook_id: at.subscription_id,
-            about: &log.about,
-            call_id: log.call_id,
-            sequence: log.sequence,
-            occurred_at: at.sort.split('#').next().unwrap_or_default(),
-            state: log.state,
-            round: log.round,
-            attempt_count: log.attempt_count,
-            attempts: log.attempts.iter().map(ShownAttempt::from).collect(),
-            next_attempt_at: log.next_attempt_at.map(iso_millis),
-            updated_at: iso_millis(log.updated_at),
-        }
-    }
-}
 
 pub(crate) async fn list(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     listed(&context, &request).await.map_err(ApiError::for_read)
@@ -122,55 +58,6 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let deliveries: Vec<Shown<'_>> = found.iter().map(|(at, log)| Shown::of(at, log)).collect();
     let next_cursor = behind.map(|behind| URL_SAFE_NO_PAD.encode(behind));
     Ok(json(StatusCode::OK, &json!({"deliveries": deliveries, "nextCursor": next_cursor})))
-}
-
-/// A delivery with the request that was sent for it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownWhole<'a> {
-    #[serde(flatten)]
-    delivery: Shown<'a>,
-    request_method: Option<Method>,
-    request_url: Option<String>,
-    request_headers: Vec<ShownHeader>,
-    request_body: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownHeader {
-    name: String,
-    /// Absent where it is a secret, or made with one.
-    value: Option<String>,
-}
-
-impl<'a> ShownWhole<'a> {
-    fn of(at: &'a LogKey, log: &'a DeliveryLog, sent: Option<&Delivery>, settings: &Settings) -> Self {
-        let sent_at = log.attempts.last().map_or(log.updated_at, |attempt| attempt.at);
-        let rendered = sent.and_then(|delivery| Rendered::new(delivery, settings, sent_at).ok());
-        let mut shown = Self {
-            delivery: Shown::of(at, log),
-            request_method: None,
-            request_url: None,
-            request_headers: Vec::new(),
-            request_body: None,
-        };
-        if let Some(rendered) = rendered {
-            let header = |name: &str, value: Option<String>| ShownHeader { name: name.to_owned(), value };
-            let json = rendered.body.as_ref().map(|_| header("content-type", Some("application/json".to_owned())));
-            shown.request_headers = json.into_iter().collect();
-            shown.request_headers.extend([
-                header("webhook-id", Some(log.delivery_id.to_string())),
-                header("webhook-timestamp", Some(sent_at.as_second().to_string())),
-                header("webhook-signature", None),
-            ]);
-            shown.request_headers.extend(settings.basic_auth.as_ref().map(|_| header("authorization", None)));
-            shown.request_headers.extend(settings.headers.keys().map(|name| header(name, None)));
-            shown.request_method = Some(settings.method);
-            shown.request_url = Some(rendered.url.into());
-            shown.request_body = rendered.body;
-        }
-        shown
-    }
 }
 
 pub(crate) async fn show(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {

@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::Ctx;
-use super::deliveries::Shown as ShownDelivery;
 use crate::context::Context;
+use crate::deliveries::Shown as ShownDelivery;
 use crate::errors::{ApiError, in_time, json};
 use crate::request::Incoming;
 use crate::trail::{self, Subject};
