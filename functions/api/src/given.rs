@@ -302,7 +302,7 @@ mod tests {
         result.map_err(|error| error.message)
     }
 
-    fn refusal<T: fmt::Debug>(result: Result<T, ApiError>) -> String {
+    fn refusal<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
         result.expect_err("refused").message
     }
 
