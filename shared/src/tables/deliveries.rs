@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
 use super::webhooks::{webhook, webhook_key};
-use super::{Item, TableError, is_over, item, key, number, text, value};
+use super::{Item, TableError, is_over, item, key, now, number, text, value};
 use crate::delivery::{Delivery, DeliveryLog, DeliveryState, LogKey};
 use crate::ids::SubscriptionId;
 use crate::subscription::Subscription;
@@ -84,7 +84,8 @@ impl StateTable {
 
     pub async fn delivery_log(&self, at: &LogKey) -> Result<Option<DeliveryLog>, TableError> {
         let found = self.get_all(vec![delivery_key(at)], None, "read the delivery log").await?;
-        found.into_iter().find(|item| !is_over(item)).map(value).transpose()
+        let now = now(&self.client);
+        found.into_iter().find(|item| !is_over(item, now)).map(value).transpose()
     }
 
     /// A page of a webhook's deliveries since a time, and behind which place the next one begins.
@@ -116,8 +117,9 @@ impl StateTable {
             .await
             .map_err(|error| TableError::request("read the deliveries", &error.into_service_error()))?;
         let next = answer.last_evaluated_key.as_ref().and_then(|at| Some(at.get("sk")?.as_s().ok()?.clone()));
+        let now = now(&self.client);
         let mut logs = Vec::new();
-        for found in answer.items.unwrap_or_default().into_iter().filter(|item| !is_over(item)) {
+        for found in answer.items.unwrap_or_default().into_iter().filter(|item| !is_over(item, now)) {
             let sort = found.get("sk").and_then(|sk| sk.as_s().ok()).cloned().unwrap_or_default();
             logs.push((LogKey { subscription_id: id, sort }, value(found)?));
         }

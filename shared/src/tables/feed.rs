@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::deliveries::Order;
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable, call_key};
-use super::{Item, TableError, is_over, item, key, number, text};
+use super::{Item, TableError, is_over, item, key, now, number, text};
 use crate::event::CallEvent;
 use crate::ids::EventId;
 use crate::time::iso_millis;
@@ -52,10 +52,10 @@ struct FeedEntry {
 }
 
 impl FeedEntry {
-    fn read(item: &Item) -> Option<Self> {
+    fn read(item: &Item, now: Timestamp) -> Option<Self> {
         let n = item.get("sk")?.as_s().ok()?.parse().ok()?;
         let event = item.get("event").and_then(|event| serde_json::from_str(event.as_s().ok()?).ok());
-        let event: Option<CallEvent> = event.filter(|_| !is_over(item));
+        let event: Option<CallEvent> = event.filter(|_| !is_over(item, now));
         let recorded_at = item.get("recordedAt").and_then(|at| at.as_n().ok()?.parse().ok());
         // Older entries do not have it.
         let occurred_at = event.as_ref().map(|event| event.occurred_at.as_millisecond());
@@ -81,7 +81,7 @@ impl StateTable {
         } else {
             advance.expression_attribute_values(":seen", number(feed_length as i64))
         };
-        let now = Timestamp::now();
+        let now = now(&self.client);
         let mut writes = vec![TransactWriteItem::builder().update(advance.build().expect("complete")).build()];
         for (event, n) in events.iter().zip(feed_length + 1..) {
             let recorded = EventItem {
@@ -188,7 +188,9 @@ impl StateTable {
             .send()
             .await
             .map_err(|error| TableError::request("read the feed", &error.into_service_error()))?;
-        let entries = answer.items.unwrap_or_default().iter().filter_map(FeedEntry::read).collect();
+        let now = now(&self.client);
+        let found = answer.items.unwrap_or_default();
+        let entries = found.iter().filter_map(|item| FeedEntry::read(item, now)).collect();
         Ok((entries, answer.last_evaluated_key.is_some()))
     }
 

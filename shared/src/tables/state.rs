@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
-use super::{Item, TableError, is_over, key};
+use super::{Item, TableError, is_over, key, now};
 use crate::event::CallEvent;
 use crate::ids::CallId;
 
@@ -50,7 +50,8 @@ impl StateTable {
         let wanted = (1..=LAST_SEQUENCE).map(|sequence| call_key(call, sequence)).collect();
         let found = self.get_all(wanted, Some("event, expiresAt"), "read the call's events").await?;
         let read = |item: &Item| serde_json::from_str(item.get("event")?.as_s().ok()?).ok();
-        let mut events: Vec<CallEvent> = found.iter().filter(|item| !is_over(item)).filter_map(read).collect();
+        let now = now(&self.client);
+        let mut events: Vec<CallEvent> = found.iter().filter(|item| !is_over(item, now)).filter_map(read).collect();
         events.sort_by_key(CallEvent::sequence);
         Ok(events)
     }
