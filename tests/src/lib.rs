@@ -21,6 +21,8 @@ pub mod proxy;
 pub mod sink;
 pub mod stack;
 pub mod traffic;
+#[cfg(test)]
+mod transcripts;
 pub mod tunnel;
 
 pub use agent::{Agent, AgentOptions, Cloud, agent_command};

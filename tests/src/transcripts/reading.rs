@@ -1,0 +1,245 @@
+//! Every file is read by the code that reads it in production, as the value that was written.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::slice;
+
+use jiff::civil::date;
+use serde::de::DeserializeOwned;
+use shared::command::{Command, Doorbell};
+use shared::delivery::Message;
+use shared::envelope;
+use shared::event::CallEvent;
+use shared::subscription::Secret;
+use shared::tables::{Order, Placed, Window};
+
+use super::expected::{self, Named};
+use super::values::*;
+use super::{names, read, shelf};
+
+/// What is left to read of a folder.
+struct Files {
+    of: &'static str,
+    left: Vec<String>,
+}
+
+impl Files {
+    fn of(of: &'static str) -> Self {
+        Self { of, left: names(of) }
+    }
+
+    /// The values that are expected of the files of a kind. There has to be one for each.
+    fn take<T>(&mut self, kind: &str, expected: Named<T>) -> Vec<(String, T)> {
+        let mut expected: BTreeMap<String, T> = expected.into_iter().collect();
+        let (these, others) = std::mem::take(&mut self.left).into_iter().partition(|name| name.starts_with(kind));
+        self.left = others;
+        let these: Vec<String> = these;
+        assert!(!these.is_empty(), "{}: there is no {kind}", self.of);
+        let value = |name: String| {
+            let value = expected.remove(&name).unwrap_or_else(|| panic!("{}: nobody reads {name}", self.of));
+            (name, value)
+        };
+        these.into_iter().map(value).collect()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking() || self.left.is_empty(), "{}: nobody reads {:?}", self.of, self.left);
+    }
+}
+
+/// The messages of a queue, each with its group and how it is told from copies.
+fn messages<T: DeserializeOwned + PartialEq + Debug>(of: &'static str, expected: Named<T>) -> Vec<(T, String, String)> {
+    let read = |(name, expected): (String, T)| {
+        let file = read(of, &name);
+        let body = file["body"].as_str().expect("a body");
+        let message: T = envelope::open(body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(message, expected, "{name}");
+        let text = |field: &str| file[field].as_str().unwrap_or_default().to_owned();
+        (message, text("group"), text("dedup"))
+    };
+    Files::of(of).take("", expected).into_iter().map(read).collect()
+}
+
+#[test]
+fn events_in_the_queue() {
+    for (event, group, dedup) in messages::<CallEvent>("events", expected::events()) {
+        assert_eq!((group, dedup), (event.call_id().to_string(), event.event_id.to_string()));
+    }
+}
+
+#[test]
+fn deliveries_in_the_queue() {
+    // What is sent again has to be known as a copy.
+    for (message, group, dedup) in messages::<Message>("deliveries", expected::deliveries()) {
+        let named = match &message {
+            Message::Delivery(delivery) => (delivery.group(), delivery.dedup()),
+            Message::Drain(drain) => (drain.group(), drain.dedup()),
+        };
+        assert_eq!((group, dedup), named);
+    }
+}
+
+#[test]
+fn doorbells_in_the_queue() {
+    messages::<Doorbell>("commands", expected::doorbells());
+}
+
+#[tokio::test]
+async fn items_of_the_exchange_table() {
+    let mut files = Files::of("exchange");
+    for (name, command) in files.take("command-", expected::commands()) {
+        let exchange = shelf::exchange(&[&name]);
+        assert_eq!(exchange.command(command.command_id).await.expect("a command"), Some(command.clone()), "{name}");
+        // A repeat finds it by its refused write.
+        let known = match exchange.place(&command).await.expect("an answer") {
+            Placed::Existing(known) => *known,
+            Placed::New => panic!("{name} was not there"),
+        };
+        assert_eq!(known, command, "{name}");
+        let fresh = Command::queued(command.command_id, command.operation.clone(), KEY_ID, command.reach, now());
+        assert_eq!(known.body_hash, fresh.body_hash, "{name}: a repeat has to be told from another request");
+    }
+    for (name, status) in files.take("agent-", expected::agents()) {
+        let exchange = shelf::exchange(&[&name]);
+        assert_eq!(exchange.known_agents().await.expect("agents"), slice::from_ref(&status), "{name}");
+        let fresh = exchange.agents(later(20)).await.expect("agents");
+        assert_eq!(fresh.len(), usize::from(name != "agent-gone"), "{name}");
+    }
+    for (name, leg) in files.take("leg-", expected::legs()) {
+        assert_eq!(shelf::exchange(&[&name]).legs(PBX, USER, now()).await.expect("legs"), [leg], "{name}");
+    }
+    let registered = [("pbx-registered", PBX), ("pbx-earlier", PBX)].map(|(name, pbx)| (name.to_owned(), pbx));
+    for (name, pbx) in files.take("pbx-", registered.into()) {
+        let other = shelf::exchange(&[&name]).register_pbx("branch", now()).await.expect("an answer");
+        assert_eq!(other.as_deref(), Some(pbx), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn keys_and_what_was_done_with_them() {
+    let mut files = Files::of("state");
+    for (name, (n, key)) in files.take("apikey-", expected::keys()) {
+        let state = shelf::state(&[&name]);
+        let hash = hash(n);
+        assert_eq!(state.api_key(&hash, now()).await.expect("a key"), Some(key.clone()), "{name}");
+        assert_eq!(state.api_keys(now()).await.expect("keys"), slice::from_ref(&key), "{name}");
+        assert_eq!(state.api_key_named(&hash.id(), now()).await.expect("a key"), Some((hash, key.clone())), "{name}");
+        if key.expires_at.is_some() {
+            assert_eq!(state.api_keys(later(91 * 86_400)).await.expect("keys"), [], "{name} has an end");
+        }
+    }
+    let day = date(2026, 11, 27);
+    for (name, entry) in files.take("audit-", expected::audit()) {
+        let (found, next) = shelf::state(&[&name]).audit_of(day, None, 9).await.expect("the trail");
+        assert_eq!((found.into_iter().map(|(_, entry)| entry).collect(), next), (vec![entry], None), "{name}");
+    }
+    let counts = [
+        ("count-minute", ("requests#5d2c7a10b4f93e68", Window::Minute, 151)),
+        ("count-hour", ("calls", Window::Hour, 3)),
+        ("count-earlier", ("calls", Window::Hour, 3)),
+    ];
+    for (name, (what, window, total)) in
+        files.take("count-", counts.map(|(name, count)| (name.to_owned(), count)).into())
+    {
+        assert_eq!(shelf::state(&[&name]).count(what, window, 1, now()).await.expect("counted"), total, "{name}");
+    }
+    let pairs = [("recent-pair", 2), ("recent-pair-later", 4)].map(|(name, total)| (name.to_owned(), total));
+    for (name, total) in files.take("recent-", pairs.into()) {
+        let state = shelf::state(&[&name]);
+        let counted = state.count_recent("pair#+32472591687#42", 10, 1, later(240)).await.expect("counted");
+        // The oldest is of half past, so it is forgotten at twenty to.
+        assert_eq!(counted, (total, 420), "{name}");
+    }
+    let agents =
+        [("agents-first", (true, 0)), ("agents-offline", (false, NOW + 60_000)), ("agents-earlier", (true, 0))];
+    for (name, (online, since)) in files.take("agents-", agents.map(|(name, told)| (name.to_owned(), told)).into()) {
+        let told = shelf::state(&[&name]).agents_are(online, later(90)).await.expect("noted");
+        assert_eq!(told.as_millisecond(), since, "{name}");
+    }
+    files.left.clear(); // The others are read below.
+}
+
+#[tokio::test]
+async fn webhooks() {
+    let mut files = Files::of("state");
+    for (name, webhook) in files.take("webhook-", expected::webhooks()) {
+        let state = shelf::state(&[&name]);
+        let found = state.subscription(webhook.id).await.expect("a webhook");
+        assert_eq!(found.as_ref(), Some(&webhook), "{name}");
+        assert_eq!(state.subscriptions().await.expect("webhooks"), slice::from_ref(&webhook), "{name}");
+        // A receiver that knows an earlier secret only still recognises what is sent.
+        let known = |hours: i64| -> Vec<Secret> { webhook.secrets(later(hours * 3_600)).cloned().collect() };
+        let secrets = match name.as_str() {
+            "webhook-rotated" | "webhook-earlier-rotated" => [vec![secret(1), secret(0)], vec![secret(1)]],
+            "webhook-rotated-twice" => [vec![secret(2), secret(1), secret(0)], vec![secret(2), secret(1)]],
+            _ => [vec![secret(0)], vec![secret(0)]],
+        };
+        assert_eq!([known(0), known(24)], secrets, "{name}");
+        let off = ["webhook-off", "webhook-earlier-off"].contains(&name.as_str());
+        assert_eq!(webhook.is_alive(now()), !off, "{name}");
+        let ends = webhook.settings.expires_at.is_some();
+        assert_eq!(webhook.is_alive(later(31 * 86_400)), !(off || ends), "{name}");
+    }
+    files.left.clear();
+}
+
+#[tokio::test]
+async fn recorded_events_and_the_feed() {
+    let mut files = Files::of("state");
+    let prefixed = |kind: &str| -> Named<_> {
+        expected::recorded().into_iter().map(|(name, value)| (format!("{kind}{name}"), value)).collect()
+    };
+    for (name, (_, event, _)) in files.take("call-", prefixed("call-")) {
+        let (state, call) = (shelf::state(&[&name]), event.call_id());
+        assert_eq!(state.call_events(call).await.expect("events"), slice::from_ref(&event), "{name}");
+        let recorded = state.recorded_sequences(&[call]).await.expect("sequences");
+        assert_eq!(recorded.get(&call), Some(&event.sequence()), "{name}");
+    }
+    for (name, (n, ..)) in files.take("feed-head-", prefixed("feed-head-")) {
+        assert_eq!(shelf::state(&[&name]).feed_length().await.expect("a number"), n, "{name}");
+    }
+    for (name, (n, event, recorded_at)) in files.take("feed-", prefixed("feed-")) {
+        let state = shelf::state(&[&name]);
+        let kept = [(n, event)];
+        assert_eq!(state.feed(n - 1, 9, n).await.expect("events"), kept, "{name}");
+        assert_eq!(state.feed_before(n + 1, 0, 9).await.expect("events"), kept, "{name}");
+        // Clocks may differ by five seconds.
+        let since = async |seconds: i64| {
+            let since = shared::time::from_millis(recorded_at + seconds * 1_000);
+            state.feed_since(since, n - 1, n).await.expect("a number")
+        };
+        assert_eq!((since(5).await, since(6).await), (n - 1, n), "{name}");
+    }
+    files.left.clear();
+}
+
+#[tokio::test]
+async fn deliveries_and_what_is_parked() {
+    let mut files = Files::of("state");
+    for (name, (delivery, log)) in files.take("delivery-", expected::logs()) {
+        let (state, at) = (shelf::state(&[&name]), delivery.log_key());
+        assert_eq!(state.delivery_log(&at).await.expect("a log"), Some(log.clone()), "{name}");
+        let view = state.receiver_view(&at).await.expect("a view");
+        assert_eq!((view.subscription, view.log), (None, Some(log.clone())), "{name}");
+        let read = state.delivery_logs(at.subscription_id, Some(later(-1)), Order::OldestFirst, None, 9).await;
+        assert_eq!(read.expect("logs"), (vec![(at, log)], None), "{name}");
+    }
+    for (name, delivery) in files.take("parked-", expected::parked()) {
+        let found = shelf::state(&[&name]).parked(delivery.subscription_id, None, 9).await.expect("parked");
+        let found: Vec<_> = found.into_iter().map(|parked| (parked.place, parked.delivery)).collect();
+        assert_eq!(found, [(delivery.parking_place(), delivery)], "{name}");
+    }
+    files.left.clear();
+}
+
+/// Each of the tests above takes kinds of its own, and together they take all.
+#[test]
+fn every_item_is_of_a_kind_that_is_read() {
+    let read =
+        ["apikey-", "audit-", "count-", "recent-", "agents-", "webhook-", "call-", "feed-", "delivery-", "parked-"];
+    for name in names("state") {
+        assert!(read.iter().any(|kind| name.starts_with(kind)), "nobody reads {name}");
+    }
+}

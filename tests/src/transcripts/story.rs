@@ -1,0 +1,249 @@
+//! What the code does so that one item of every kind is written, and how the files are called that come of it.
+
+use shared::command::Stage;
+use shared::delivery::{DeliveryState, Message};
+use shared::envelope;
+use shared::queue::Outgoing;
+use shared::subscription::Kind;
+use shared::tables::{Change, Claim, Finish, Recorded, Window};
+
+use super::expected::{self, REASON, RESULT, WANTS_NO_MORE, dials, expiry_notice};
+use super::recorder::Recorder;
+use super::values::*;
+
+pub(super) async fn tell(recorder: &mut Recorder) {
+    messages(recorder);
+    peers(recorder).await;
+    commands(recorder).await;
+    long_command(recorder).await;
+    access(recorder).await;
+    webhooks(recorder).await;
+    failing_webhook(recorder).await;
+    ending_webhooks(recorder).await;
+    events(recorder).await;
+    deliveries(recorder).await;
+}
+
+fn messages(recorder: &mut Recorder) {
+    for (name, event) in expected::events() {
+        // As the agent's outbox and uplink do it.
+        let (group, dedup) = (event.call_id().to_string(), event.event_id.to_string());
+        let body = envelope::seal(&event).expect("JSON");
+        recorder.keep_message("events", &name, &Outgoing { group, dedup, body });
+    }
+    for (name, message) in expected::deliveries() {
+        let outgoing = match &message {
+            Message::Delivery(delivery) => {
+                let body = envelope::seal(delivery).expect("JSON");
+                Outgoing { group: delivery.group(), dedup: delivery.dedup(), body }
+            }
+            Message::Drain(drain) => {
+                let body = envelope::seal(drain).expect("JSON");
+                Outgoing { group: drain.group(), dedup: drain.dedup(), body }
+            }
+        };
+        recorder.keep_message("deliveries", &name, &outgoing);
+    }
+    for (name, doorbell) in expected::doorbells() {
+        recorder.keep_body("commands", &name, &envelope::seal(&doorbell).expect("JSON"));
+    }
+}
+
+async fn peers(recorder: &mut Recorder) {
+    let exchange = recorder.exchange.clone();
+    for (name, status) in expected::agents().into_iter().filter(|(name, _)| !name.contains("earlier")) {
+        exchange.beat(&status).await.expect("a heartbeat");
+        recorder.keep(name.trim_start_matches("agent-")).await;
+    }
+    assert_eq!(exchange.register_pbx(PBX, now()).await.expect("the PBX"), None);
+    recorder.keep("registered").await;
+    for (name, leg) in expected::legs().into_iter().filter(|(name, _)| !name.contains("earlier")) {
+        exchange.remember_leg(PBX, USER, &leg).await.expect("a leg");
+        recorder.keep(name.trim_start_matches("leg-")).await;
+    }
+}
+
+async fn commands(recorder: &mut Recorder) {
+    let exchange = recorder.exchange.clone();
+    for (name, command) in expected::commands().into_iter().filter(|(name, _)| name.starts_with("command-queued-")) {
+        exchange.place(&command).await.expect("a new command");
+        recorder.keep(name.trim_start_matches("command-")).await;
+    }
+    let result = serde_json::from_str(RESULT).expect("JSON");
+    let refusal = expected::commands().into_iter().find_map(|(_, command)| command.refusal).expect("a refusal");
+    for (n, claimed, end, ended) in [
+        (30, "running", Finish::Done(Ok(result)), "succeeded"),
+        (31, "running-to-fail", Finish::Done(Err(refusal)), "failed"),
+        (32, "running-late", Finish::Expired, "expired-by-agent"),
+    ] {
+        exchange.place(&expected::queued(n, make_call())).await.expect("a new command");
+        claim(recorder, n).await;
+        recorder.keep(claimed).await;
+        assert!(exchange.finish(command_id(n), TOKEN, &end, later(2)).await.expect("an end"));
+        recorder.keep(ended).await;
+    }
+    exchange.expire(command_id(33), later(8)).await.expect("expired");
+    recorder.keep("expired").await;
+    exchange.decline(command_id(34), AGENT).await.expect("declined");
+    recorder.keep("declined").await;
+    exchange.decline(command_id(34), OTHER_AGENT).await.expect("declined");
+    recorder.keep("declined-twice").await;
+}
+
+async fn claim(recorder: &Recorder, n: u128) {
+    let claim = recorder.exchange.claim(command_id(n), TOKEN, AGENT, later(1)).await.expect("a claim");
+    assert!(matches!(claim, Claim::Won { .. }));
+}
+
+async fn long_command(recorder: &mut Recorder) {
+    let exchange = recorder.exchange.clone();
+    exchange.place(&expected::queued(40, connect())).await.expect("a new command");
+    claim(recorder, 40).await;
+    recorder.keep("long").await;
+    for (stage, name, seconds) in [
+        (Stage::Calling, "long-calling", 2),
+        (Stage::FirstAnswered, "long-first-answered", 3),
+        (Stage::Joining, "long-joining", 4),
+        (Stage::CleaningUp, "long-cleaning-up", 5),
+    ] {
+        assert!(exchange.progress(command_id(40), TOKEN, &dials(), stage, later(seconds)).await.expect("progress"));
+        recorder.keep(name).await;
+    }
+    let taken = exchange.take_over(command_id(40), AGENT, OTHER_TOKEN, OTHER_AGENT, later(60)).await;
+    assert!(taken.expect("an answer").is_some());
+    recorder.keep("long-taken-over").await;
+}
+
+async fn access(recorder: &mut Recorder) {
+    let state = recorder.state.clone();
+    let key = |name: &str| expected::keys().into_iter().find(|(known, _)| known == name).expect("a key").1.1;
+    state.put_api_key(&hash(1), &plain_key()).await.expect("a key");
+    recorder.keep("plain").await;
+    state.touch_api_key(&hash(1), later(1)).await.expect("used");
+    recorder.keep("used").await;
+    state.put_api_key(&hash(2), &full_key()).await.expect("a key");
+    recorder.keep("full").await;
+    assert!(state.change_api_key(&hash(2), &full_key(), &key("apikey-changed")).await.expect("changed"));
+    recorder.keep("changed").await;
+    let (changed, disabled) = (key("apikey-changed"), key("apikey-disabled"));
+    assert!(state.change_api_key(&hash(2), &changed, &disabled).await.expect("changed"));
+    recorder.keep("disabled").await;
+
+    for (name, entry) in expected::audit().into_iter().filter(|(name, _)| !name.contains("earlier")) {
+        state.audit(&entry).await.expect("an entry");
+        recorder.keep(name.trim_start_matches("audit-")).await;
+    }
+    state.count("requests#5d2c7a10b4f93e68", Window::Minute, 150, now()).await.expect("counted");
+    recorder.keep("minute").await;
+    state.count("calls", Window::Hour, 2, now()).await.expect("counted");
+    recorder.keep("hour").await;
+    state.count_recent("pair#+32472591687#42", 10, 1, now()).await.expect("counted");
+    recorder.keep("pair").await;
+    state.count_recent("pair#+32472591687#42", 10, 2, later(120)).await.expect("counted");
+    recorder.keep("pair-later").await;
+    state.agents_are(true, now()).await.expect("noted");
+    recorder.keep("first").await;
+    state.agents_are(false, later(60)).await.expect("noted");
+    recorder.keep("offline").await;
+}
+
+async fn webhooks(recorder: &mut Recorder) {
+    let state = recorder.state.clone();
+    state.put_subscription(&plain_webhook(1)).await.expect("a webhook");
+    recorder.keep("plain").await;
+    assert!(state.put_new_subscription(&full_webhook(2)).await.expect("a webhook").is_none());
+    recorder.keep("full").await;
+
+    state.put_subscription(&plain_webhook(3)).await.expect("a webhook");
+    recorder.keep("to-change").await;
+    for (name, settings) in [("changed", full_settings()), ("changed-back", plain_settings(3))] {
+        assert!(state.change_settings(webhook_id(3), &settings, now()).await.expect("changed").is_some());
+        recorder.keep(name).await;
+    }
+
+    state.put_subscription(&plain_webhook(4)).await.expect("a webhook");
+    recorder.keep("to-rotate").await;
+    for (name, present, earlier) in
+        [("rotated", 0, vec![previous(0, 24)]), ("rotated-twice", 1, vec![previous(1, 48), previous(0, 24)])]
+    {
+        let rotated = state.rotate_secret(webhook_id(4), &secret(present), &secret(present + 1), &earlier).await;
+        assert!(rotated.expect("an answer").is_some());
+        recorder.keep(name).await;
+    }
+}
+
+async fn failing_webhook(recorder: &mut Recorder) {
+    let (state, id) = (recorder.state.clone(), webhook_id(5));
+    state.put_subscription(&plain_webhook(5)).await.expect("a webhook");
+    recorder.keep("to-fail").await;
+    state.note_success(id, later(1)).await.expect("noted");
+    recorder.keep("succeeded").await;
+    let failing = state.change_state(id, &Change::Fail { reason: REASON }, later(100)).await.expect("changed");
+    recorder.keep("failing").await;
+    state.told(id, &failing.expect("a webhook").health.pending_notices).await.expect("told");
+    recorder.keep("failing-told").await;
+
+    let waiting = call_delivery(full(5, shared::event::Status::Ringing), 5);
+    state.park(&waiting, &waiting.closed(None, DeliveryState::Parked, later(110))).await.expect("parked");
+    recorder.keep("waiting").await;
+    let again = expected::waiting_again();
+    state.park(&again, &again.closed(None, DeliveryState::Parked, later(120))).await.expect("parked");
+    recorder.keep("waiting-again").await;
+    state.note_probe(id, call(5)).await.expect("noted");
+    recorder.keep("probed").await;
+    assert!(state.change_state(id, &Change::Drain { by_hand: false }, later(200)).await.expect("changed").is_some());
+    recorder.keep("draining").await;
+    let parked = state.parked(id, None, 9).await.expect("parked").pop().expect("a delivery");
+    let log = parked.delivery.again(None).closed(None, DeliveryState::Retrying, later(210));
+    assert!(state.unpark(&parked, &log).await.expect("taken out"));
+    recorder.keep("unparked").await;
+    assert!(state.change_state(id, &Change::Activate, later(220)).await.expect("changed").is_some());
+    recorder.keep("active-again").await;
+
+    state.put_subscription(&plain_webhook(9)).await.expect("a webhook");
+    state.change_state(webhook_id(9), &Change::Fail { reason: REASON }, later(100)).await.expect("changed");
+    let notice = notice_delivery(Kind::AgentOnline);
+    state.park(&notice, &notice.closed(None, DeliveryState::Parked, later(110))).await.expect("parked");
+    recorder.keep("waiting-notice").await;
+}
+
+async fn ending_webhooks(recorder: &mut Recorder) {
+    let state = recorder.state.clone();
+    let expiring = expected::webhooks().into_iter().find(|(name, _)| name == "webhook-to-expire").expect("a webhook").1;
+    state.put_subscription(&expiring).await.expect("a webhook");
+    recorder.keep("to-expire").await;
+    let expiry = expiring.settings.expires_at.expect("an expiry");
+    for (name, kind) in [("warned", Kind::SubscriptionExpiring), ("expired", Kind::SubscriptionExpired)] {
+        let noted = state.note_expiry(expiring.id, expiry, &expiry_notice(kind)).await.expect("an answer");
+        assert!(noted.is_some());
+        recorder.keep(name).await;
+    }
+
+    let id = webhook_id(7);
+    state.put_subscription(&plain_webhook(7)).await.expect("a webhook");
+    recorder.keep("to-switch-off").await;
+    state.change_state(id, &Change::SwitchOff { reason: WANTS_NO_MORE }, later(100)).await.expect("changed");
+    recorder.keep("off").await;
+    state.change_state(id, &Change::Drain { by_hand: true }, later(150)).await.expect("changed");
+    recorder.keep("resumed").await;
+    let noted = state.note_recovery(id, later(100).as_millisecond(), later(160)).await.expect("an answer");
+    assert!(noted.is_some());
+    recorder.keep("recovered").await;
+}
+
+async fn events(recorder: &mut Recorder) {
+    for (name, (n, event, _)) in expected::recorded().into_iter().filter(|(name, _)| !name.contains("earlier")) {
+        assert_eq!(recorder.state.record(&[&event], n - 1).await.expect("an answer"), Recorded::All);
+        recorder.keep(&name).await;
+    }
+}
+
+async fn deliveries(recorder: &mut Recorder) {
+    for (name, (delivery, log)) in expected::logs() {
+        let parked = ["earlier", "waiting", "unparked"].iter().any(|word| name.contains(word));
+        if !parked {
+            recorder.state.put_delivery_log(&delivery.log_key(), &log).await.expect("a log");
+            recorder.keep(name.trim_start_matches("delivery-")).await;
+        }
+    }
+}
