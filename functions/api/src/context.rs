@@ -23,7 +23,7 @@ const CALLS_PER_PAIR: u32 = 10;
 const MOST_POLLS: u32 = 20;
 
 #[derive(Debug)]
-pub(crate) struct Context {
+pub struct Context {
     pub(crate) keys: Keys,
     pub(crate) requests: Requests,
     pub(crate) policy: Policy,
@@ -42,7 +42,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
+    pub fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
         let exchange_table = vars.required("EXCHANGE_TABLE")?;
         let state_table = vars.required("STATE_TABLE")?;
         let queue_url = vars.required("COMMANDS_QUEUE_URL")?;

@@ -7,7 +7,7 @@ use url::form_urlencoded;
 
 /// The gateway hands the path over decoded. A `#` or `?` in it, such as in the extension `*21#`, would be taken for the end of
 /// the path, and the query string behind it for lost.
-pub(crate) fn whole<B>(request: Request<B>) -> Request<B> {
+pub fn whole<B>(request: Request<B>) -> Request<B> {
     let path = request.raw_http_path();
     if !path.contains(['#', '?']) {
         return request;

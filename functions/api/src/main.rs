@@ -1,40 +1,12 @@
-//! The REST API: call control for apps that speak plain HTTP.
-//!
-//! Stateless; what it knows is in the tables. It never speaks to the PBX: it writes a command, rings for an agent, waits a
-//! bounded time and tells what came of it. It never logs a key, a query string or a phone number.
-
-mod answers;
-mod auth;
-mod body;
-mod commands;
-mod context;
-mod deliveries;
-mod dialling;
-mod errors;
-mod fields;
-mod gateway;
-mod given;
-mod limits;
-mod observe;
-mod operations;
-mod place;
-mod request;
-mod routes;
-mod sample;
-mod swagger;
-#[cfg(test)]
-mod tests;
-mod trail;
-mod webhooks;
+//! The Lambda function: a router for the life of the environment, and a request at a time.
 
 use std::process::ExitCode;
 
+use api::Context;
 use shared::config::Env;
 use shared::telemetry;
 use tower::util::MapRequest;
 use tracing::error;
-
-use crate::context::Context;
 
 /// `EX_CONFIG` of sysexits.h.
 const BAD_CONFIGURATION: u8 = 64;
@@ -49,7 +21,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    match lambda_http::run(MapRequest::new(routes::router(context), gateway::whole)).await {
+    match lambda_http::run(MapRequest::new(api::router(context), api::whole)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             error!("The runtime ended: {err}");

@@ -18,7 +18,7 @@ use crate::client::{Limits, Outcome, Webhooks};
 use crate::verdict::{Freshness, Verdict};
 
 #[derive(Debug)]
-pub(crate) struct Context {
+pub struct Context {
     pub(crate) state: StateTable,
     pub(crate) deliveries: Queue,
     pub(crate) deliveries_dlq: Queue,
@@ -35,7 +35,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
+    pub fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
         let table = vars.required("STATE_TABLE")?;
         let deliveries = vars.required("DELIVERIES_QUEUE_URL")?;
         let deliveries_dlq = vars.required("DELIVERIES_DLQ_URL")?;

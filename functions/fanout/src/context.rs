@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 const REMEMBER_SUBSCRIPTIONS: Duration = Duration::from_secs(4);
 
 #[derive(Debug)]
-pub(crate) struct Context {
+pub struct Context {
     pub(crate) state: StateTable,
     pub(crate) events: Queue,
     pub(crate) events_dlq: Queue,
@@ -32,7 +32,7 @@ struct Remembered {
 }
 
 impl Context {
-    pub(crate) fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
+    pub fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
         let table = vars.required("STATE_TABLE")?;
         let events = vars.required("EVENTS_QUEUE_URL")?;
         let events_dlq = vars.required("EVENTS_DLQ_URL")?;

@@ -21,7 +21,7 @@ use crate::record::record;
 const SENDS_AT_ONCE: usize = 8;
 
 /// Never fails as a whole: what could not be done goes back record by record.
-pub(crate) async fn handle(context: &Context, event: SqsEvent, now: Timestamp) -> SqsBatchResponse {
+pub async fn handle(context: &Context, event: SqsEvent, now: Timestamp) -> SqsBatchResponse {
     let started = Instant::now();
     let mut batch = Batch::read(event.records.into_iter().map(|message| {
         let record = FifoRecord::new(message.message_id, message.receipt_handle, &message.attributes);

@@ -32,7 +32,7 @@ const PREFLIGHT_IS_GOOD_FOR: Duration = Duration::from_secs(3_600);
 
 type Ctx = State<Arc<Context>>;
 
-pub(crate) fn router(context: Context) -> Router {
+pub fn router(context: Context) -> Router {
     let cors = cors(&context.cors_origins);
     let router = Router::new()
         .route("/rcc/makecall", post(rcc::make_call))

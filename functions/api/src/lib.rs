@@ -1,0 +1,32 @@
+//! The REST API: call control for apps that speak plain HTTP.
+//!
+//! Stateless; what it knows is in the tables. It never speaks to the PBX: it writes a command, rings for an agent, waits a
+//! bounded time and tells what came of it. It never logs a key, a query string or a phone number.
+
+mod answers;
+mod auth;
+mod body;
+mod commands;
+mod context;
+mod deliveries;
+mod dialling;
+mod errors;
+mod fields;
+mod gateway;
+mod given;
+mod limits;
+mod observe;
+mod operations;
+mod place;
+mod request;
+mod routes;
+mod sample;
+mod swagger;
+#[cfg(test)]
+mod tests;
+mod trail;
+mod webhooks;
+
+pub use context::Context;
+pub use gateway::whole;
+pub use routes::router;

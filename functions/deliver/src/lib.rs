@@ -1,0 +1,46 @@
+//! `deliver` brings one event to one webhook and keeps the log of it.
+//!
+//! The only part that speaks HTTP to strangers, so it trusts neither their addresses nor their answers. It decides nothing
+//! about who is to receive what; that was `fanout`'s business.
+
+mod boundary;
+mod client;
+mod cloud_error;
+mod context;
+mod expiry;
+mod failure;
+mod handler;
+mod log;
+mod notices;
+mod prepared;
+mod recovery;
+mod verdict;
+
+#[cfg(test)]
+mod sample;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+pub use context::Context;
+
+/// Why the function is called: a batch of the queue has records, the clock's call has none.
+#[derive(Debug, Deserialize)]
+pub struct Call {
+    #[serde(rename = "Records")]
+    records: Option<Vec<SqsMessage>>,
+}
+
+/// Deals with a batch, or with what is done every minute. Never fails as a whole; nothing is begun that cannot end before the
+/// deadline.
+pub async fn handle(context: &Context, call: Call, deadline: Timestamp) -> SqsBatchResponse {
+    // Boxed, because these futures are nested so deeply that as parts of the one that waits for them they are too much for the compiler.
+    match call.records {
+        Some(records) => Box::pin(handler::handle(context, records, deadline, Timestamp::now)).await,
+        None => {
+            Box::pin(handler::tick(context, Timestamp::now())).await;
+            SqsBatchResponse::default()
+        }
+    }
+}
