@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
@@ -17,7 +17,7 @@ use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
-use aws_smithy_async::time::SystemTimeSource;
+use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
 use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -31,8 +31,9 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-use crate::clock::{BootTime, CloudClock};
+use crate::clock::{BootTime, CloudClock, Machine, ThisMachine};
 use crate::config::Vars;
+use crate::random::Random;
 
 const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -68,19 +69,61 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
+/// What a function stands on: everything through which it touches the world. By default it is Lambda; a simulation that runs functions
+/// in its own process puts its own things there.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    pub machine: Arc<dyn Machine>,
+    pub sleep: SharedAsyncSleep,
+    pub http_client: SharedHttpClient,
+    /// Of the requests to AWS.
+    pub credentials: SharedCredentialsProvider,
+    pub random: Random,
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        Self {
+            machine: Arc::new(ThisMachine),
+            sleep: SharedAsyncSleep::new(TokioSleep::new()),
+            http_client: http_client(),
+            credentials: SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
+            random: Random::default(),
+        }
+    }
+}
+
+impl Platform {
+    /// A clock on this machine.
+    pub fn clock(&self) -> CloudClock {
+        CloudClock::on(Arc::clone(&self.machine))
+    }
+}
+
+/// Signs requests by a machine's wall clock.
+#[derive(Clone, Debug)]
+struct WallClock(Arc<dyn Machine>);
+
+impl TimeSource for WallClock {
+    fn now(&self) -> SystemTime {
+        let since_epoch = self.0.wall().duration_since(Timestamp::UNIX_EPOCH);
+        SystemTime::UNIX_EPOCH + Duration::try_from(since_epoch).unwrap_or_default()
+    }
+}
+
 /// For a function: credentials, region and endpoint are in the variables that Lambda sets. No other source is linked in, which
 /// is a fifth of the program's size.
-pub fn function_config(vars: &impl Vars) -> SdkConfig {
+pub fn function_config(vars: &impl Vars, platform: &Platform) -> SdkConfig {
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .http_client(http_client())
+        .http_client(platform.http_client.clone())
         .timeout_config(timeouts())
         .retry_config(retries())
         // What goes to and fro is small and has a time limit; to watch its pace would only cost.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .time_source(SystemTimeSource::new())
-        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()));
+        .sleep_impl(platform.sleep.clone())
+        .time_source(WallClock(Arc::clone(&platform.machine)))
+        .credentials_provider(platform.credentials.clone());
     config.set_region(vars.get("AWS_REGION").map(Region::new));
     config.set_endpoint_url(vars.get("AWS_ENDPOINT_URL"));
     config.build()
@@ -264,7 +307,7 @@ impl Intercept for ClockTeacher {
         _components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        bag.interceptor_state().store_put(SentAt(BootTime::now()));
+        bag.interceptor_state().store_put(SentAt(self.0.boot()));
         Ok(())
     }
 
@@ -275,7 +318,7 @@ impl Intercept for ClockTeacher {
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let (Some(SentAt(sent)), Some(date)) = (bag.load::<SentAt>(), date_of(context)) {
-            self.0.learn(*sent, BootTime::now(), date);
+            self.0.learn(*sent, self.0.boot(), date);
         }
         Ok(())
     }

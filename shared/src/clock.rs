@@ -21,17 +21,49 @@ const SECOND: i128 = 1_000_000_000;
 pub struct BootTime(Duration);
 
 impl BootTime {
+    /// A machine that has been up for this long.
+    pub const fn after(uptime: Duration) -> Self {
+        Self(uptime)
+    }
+
+    /// This machine's.
     pub fn now() -> Self {
         let time = clock_gettime(ClockId::Boottime);
         Self(Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0)))
     }
 
     pub fn elapsed(self) -> Duration {
-        Self::now().0.saturating_sub(self.0)
+        Self::now().since(self)
+    }
+
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
     }
 
     fn nanos(self) -> i128 {
         i128::try_from(self.0.as_nanos()).unwrap_or(i128::MAX)
+    }
+}
+
+/// The clocks of the machine that a program runs on. A simulation has machines of its own, all on one paused time.
+pub trait Machine: fmt::Debug + Send + Sync {
+    /// The wall clock, which may be wrong, and which somebody may set.
+    fn wall(&self) -> Timestamp;
+
+    fn boot(&self) -> BootTime;
+}
+
+/// The real one.
+#[derive(Clone, Copy, Debug)]
+pub struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn wall(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn boot(&self) -> BootTime {
+        BootTime::now()
     }
 }
 
@@ -57,6 +89,7 @@ impl Window {
 /// Shared by all AWS clients of a process, which teach it, and by whoever stamps a time.
 #[derive(Clone)]
 pub struct CloudClock {
+    machine: Arc<dyn Machine>,
     /// Until the first answer the machine's own clock has to do.
     fallback: i128,
     window: Arc<Mutex<Option<Window>>>,
@@ -64,15 +97,25 @@ pub struct CloudClock {
 
 impl CloudClock {
     pub fn new() -> Self {
-        Self::starting_at(Timestamp::now(), BootTime::now())
+        Self::on(Arc::new(ThisMachine))
     }
 
-    fn starting_at(wall: Timestamp, boot: BootTime) -> Self {
-        Self { fallback: wall.as_nanosecond() - boot.nanos(), window: Arc::default() }
+    pub fn on(machine: Arc<dyn Machine>) -> Self {
+        let fallback = machine.wall().as_nanosecond() - machine.boot().nanos();
+        Self { machine, fallback, window: Arc::default() }
     }
 
     pub fn now(&self) -> Timestamp {
-        self.at(BootTime::now())
+        self.at(self.boot())
+    }
+
+    /// What the machine's own wall clock says, for who runs in the cloud and can rely on it.
+    pub fn wall(&self) -> Timestamp {
+        self.machine.wall()
+    }
+
+    pub fn boot(&self) -> BootTime {
+        self.machine.boot()
     }
 
     /// The cloud's time at a moment of this machine. A machine's own clock that does not contradict the answers is finer
@@ -86,7 +129,7 @@ impl CloudClock {
     /// How far this machine's own clock is ahead of the cloud's (negative: behind), as far as that is certain; none before
     /// the first answer.
     pub fn machine_is_ahead_by(&self) -> Option<SignedDuration> {
-        self.ahead_by(Timestamp::now(), BootTime::now())
+        self.ahead_by(self.wall(), self.boot())
     }
 
     fn ahead_by(&self, wall: Timestamp, boot: BootTime) -> Option<SignedDuration> {
@@ -140,6 +183,24 @@ mod tests {
         Timestamp::from_millisecond(millis).expect("a time")
     }
 
+    /// A machine whose clocks stand still.
+    #[derive(Debug)]
+    struct Still(Timestamp, BootTime);
+
+    impl Machine for Still {
+        fn wall(&self) -> Timestamp {
+            self.0
+        }
+
+        fn boot(&self) -> BootTime {
+            self.1
+        }
+    }
+
+    fn starting_at(wall: Timestamp, boot: BootTime) -> CloudClock {
+        CloudClock::on(Arc::new(Still(wall, boot)))
+    }
+
     fn off_by(clock: &CloudClock, boot_millis: u64, truth: i64) -> i64 {
         (clock.at(boot(boot_millis)).as_millisecond() - truth).abs()
     }
@@ -152,7 +213,7 @@ mod tests {
 
     #[test]
     fn many_answers_narrow_the_window() {
-        let clock = CloudClock::starting_at(at(1_090_000), boot(0)); // This machine's clock is 90 s ahead.
+        let clock = starting_at(at(1_090_000), boot(0)); // This machine's clock is 90 s ahead.
         assert_eq!(off_by(&clock, 0, 1_000_000), 90_000);
         answer(&clock, 100, 120);
         assert!(off_by(&clock, 120, 1_000_120) <= 510);
@@ -164,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_long_poll_teaches_little_but_never_wrong() {
-        let clock = CloudClock::starting_at(at(0), boot(0));
+        let clock = starting_at(at(0), boot(0));
         for n in 1..40 {
             answer(&clock, n * 270, n * 270 + 20);
         }
@@ -174,14 +235,14 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_right_is_believed() {
-        let clock = CloudClock::starting_at(at(1_000_003), boot(0));
+        let clock = starting_at(at(1_000_003), boot(0));
         answer(&clock, 100, 120);
         assert_eq!(off_by(&clock, 120, 1_000_120), 3);
     }
 
     #[test]
     fn the_own_clock_is_judged_by_the_answers() {
-        let clock = CloudClock::starting_at(at(1_000_000), boot(0));
+        let clock = starting_at(at(1_000_000), boot(0));
         assert_eq!(clock.ahead_by(at(1_000_000), boot(0)), None);
         answer(&clock, 100, 120);
         assert_eq!(clock.ahead_by(at(1_000_120), boot(120)), Some(SignedDuration::ZERO));
@@ -194,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_contradiction_begins_anew() {
-        let clock = CloudClock::starting_at(at(0), boot(0));
+        let clock = starting_at(at(0), boot(0));
         answer(&clock, 0, 10);
         clock.learn(boot(2_000), boot(2_010), at(5_002_000));
         assert!(off_by(&clock, 2_010, 5_002_010) <= 1_000);

@@ -22,6 +22,7 @@ pub mod numbering;
 pub mod operation;
 pub mod probe;
 pub mod queue;
+pub mod random;
 pub mod rendering;
 pub mod subscription;
 pub mod tables;

@@ -2,13 +2,13 @@
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
-use shared::aws;
+use shared::aws::{self, Platform};
 use shared::clock::CloudClock;
 use shared::config::Env;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let config = aws::function_config(&Env);
+    let config = aws::function_config(&Env, &Platform::default());
     let clock = CloudClock::new();
     let clients = (aws::sqs(&config, &clock), aws::dynamodb(&config, &clock));
     lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| {

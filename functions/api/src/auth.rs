@@ -101,19 +101,18 @@ impl Keys {
         Self { bootstrap, table, recent: Mutex::default() }
     }
 
-    pub(crate) async fn check(&self, hash: &KeyHash) -> Result<ApiKey, ApiError> {
-        if let Some(key) = self.known(hash, Timestamp::now()) {
+    pub(crate) async fn check(&self, hash: &KeyHash, now: Timestamp) -> Result<ApiKey, ApiError> {
+        if let Some(key) = self.known(hash, now) {
             return Ok(key);
         }
-        let asked = Timestamp::now();
-        let key = in_time(self.table.api_key(hash, asked)).await?.ok_or_else(|| ApiError::new(Code::InvalidKey))?;
+        let key = in_time(self.table.api_key(hash, now)).await?.ok_or_else(|| ApiError::new(Code::InvalidKey))?;
         if key.disabled {
             return Err(ApiError::new(Code::KeyDisabled)); // Not kept, so that it works as soon as it is enabled.
         }
-        self.remember(hash.clone(), key.clone(), asked);
-        if key.last_used_at.is_none_or(|at| asked.as_millisecond() - at > NOTE_USE_MILLIS) {
+        self.remember(hash.clone(), key.clone(), now);
+        if key.last_used_at.is_none_or(|at| now.as_millisecond() - at > NOTE_USE_MILLIS) {
             // Whether it was noted is nothing that the caller has to know.
-            let _ = in_time(self.table.touch_api_key(hash, asked)).await;
+            let _ = in_time(self.table.touch_api_key(hash, now)).await;
         }
         Ok(key)
     }

@@ -14,7 +14,7 @@ use shared::command::{Command, CommandState};
 use shared::envelope;
 use shared::ids::CommandId;
 use shared::numbering::DialPrefixes;
-use shared::tables::{Exchange, Placed, TableError};
+use shared::tables::{Placed, TableError};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
@@ -72,12 +72,12 @@ async fn carry_out(
     let (order, wait) = order?;
     auth::require_extensions(&key, &order.operation)?;
     let until = request.started + wait;
-    let agents = in_time(context.exchange.agents(Timestamp::now())).await;
+    let agents = in_time(context.exchange.agents(context.now())).await;
 
     let placed = place(context, order, &key, agents).await?;
     request.notes.command(&placed.command);
     let command = follow_up(context, placed, &key, until).await?;
-    answers::answer(&command, Timestamp::now())
+    answers::answer(&command, context.now())
 }
 
 /// A command in the table, and what is known about the PBX that it is for.
@@ -99,7 +99,7 @@ async fn place(
     let Order { operation, idempotency_key } = order;
     let id = match &idempotency_key {
         Some(name) => CommandId::of_idempotency_key(&key.id, name),
-        None => CommandId::random(),
+        None => CommandId::from_uuid(context.random.uuid()),
     };
     let repeated = |command: Command, prefixes| {
         if command.body_hash != operation.fingerprint() {
@@ -108,14 +108,14 @@ async fn place(
         Ok(InTable { command, prefixes, repeated: true })
     };
     if idempotency_key.is_some() {
-        let now = Timestamp::now();
-        let known = in_time(look(&context.exchange, id)).await?.filter(|known| known.is_kept(now));
+        let now = context.now();
+        let known = in_time(look(context, id)).await?.filter(|known| known.is_kept(now));
         if let Some(known) = known {
             return repeated(known, dialling::prefixes(&agents.unwrap_or_default()));
         }
     }
 
-    let (agents, now) = (agents?, Timestamp::now());
+    let (agents, now) = (agents?, context.now());
     somebody_can_act(&agents, now)?;
     let (state, policy, prefixes) = (&context.state, &context.policy, dialling::prefixes(&agents));
     let allowed = async {
@@ -127,12 +127,13 @@ async fn place(
         Err(refusal) => {
             let refusal: ApiError = refusal;
             if dialling::is_audited(refusal.code) {
-                dialling::record_refused(state, &operation, key, &prefixes, refusal.code, now).await;
+                dialling::record_refused(state, &operation, key, &prefixes, refusal.code, now, context.random.uuid())
+                    .await;
             }
             return Err(refusal);
         }
     };
-    let command = Command::queued(id, operation.clone(), &key.id, reach, Timestamp::now());
+    let command = Command::queued(id, operation.clone(), &key.id, reach, context.now());
     match in_time(context.exchange.place(&command)).await? {
         Placed::New => Ok(InTable { command, prefixes, repeated: false }),
         // With a random id, a command that exists is this one: the answer to the first attempt was lost.
@@ -151,10 +152,8 @@ async fn place(
 async fn follow_up(context: &Context, placed: InTable, key: &ApiKey, until: Instant) -> Result<Command, ApiError> {
     let InTable { mut command, prefixes, repeated } = placed;
     if repeated {
-        let healthy = Instant::now() + HEALTHY_CLAIM.saturating_sub(command.age(Timestamp::now()));
-        command =
-            follow(&context.exchange, command, until.min(healthy), |command| command.state != CommandState::Queued)
-                .await;
+        let healthy = Instant::now() + HEALTHY_CLAIM.saturating_sub(command.age(context.now()));
+        command = follow(context, command, until.min(healthy), |command| command.state != CommandState::Queued).await;
         if command.state == CommandState::Queued {
             command = ring(context, command, key, &prefixes).await?;
         }
@@ -164,14 +163,13 @@ async fn follow_up(context: &Context, placed: InTable, key: &ApiKey, until: Inst
     // A message may have gone to a poll of an agent that has just died, which hides it from the others for a while.
     while command.state == CommandState::Queued && Instant::now() < until {
         let quiet = Instant::now() + RING_AGAIN;
-        command =
-            follow(&context.exchange, command, until.min(quiet), |command| command.state != CommandState::Queued).await;
+        command = follow(context, command, until.min(quiet), |command| command.state != CommandState::Queued).await;
         if command.state == CommandState::Queued && Instant::now() < until {
             // It may be one too many, but never acts twice; if it is lost, another one follows.
             let _ = knock(context, &command).await;
         }
     }
-    Ok(follow(&context.exchange, command, until, |command| command.state.is_final()).await)
+    Ok(follow(context, command, until, |command| command.state.is_final()).await)
 }
 
 fn somebody_can_act(agents: &[AgentStatus], now: Timestamp) -> Result<(), ApiError> {
@@ -191,7 +189,7 @@ async fn ring(context: &Context, command: Command, key: &ApiKey, prefixes: &Dial
         knock(context, &command).await
     };
     let Err(failure) = rung.await else { return Ok(command) };
-    match in_time(context.exchange.expire(id, Timestamp::now())).await {
+    match in_time(context.exchange.expire(id, context.now())).await {
         Ok(withdrawn) if withdrawn.state == CommandState::Expired => Err(failure.of(id)),
         Ok(taken) => Ok(taken),
         Err(_) => Ok(command),
@@ -205,8 +203,8 @@ async fn knock(context: &Context, command: &Command) -> Result<(), ApiError> {
 }
 
 /// The command as the table has it, after nobody can take it any more if it is overdue.
-pub(crate) async fn look(exchange: &Exchange, id: CommandId) -> Result<Option<Command>, TableError> {
-    let now = Timestamp::now();
+pub(crate) async fn look(context: &Context, id: CommandId) -> Result<Option<Command>, TableError> {
+    let (exchange, now) = (&context.exchange, context.now());
     match exchange.command(id).await? {
         Some(command) if command.is_overdue(now) => exchange.expire(id, now).await.map(Some),
         command => Ok(command),
@@ -214,19 +212,14 @@ pub(crate) async fn look(exchange: &Exchange, id: CommandId) -> Result<Option<Co
 }
 
 /// Looks at a command until it is `enough` or the time is over. What cannot be read stays as it was last seen.
-async fn follow(
-    exchange: &Exchange,
-    mut command: Command,
-    until: Instant,
-    enough: impl Fn(&Command) -> bool,
-) -> Command {
+async fn follow(context: &Context, mut command: Command, until: Instant, enough: impl Fn(&Command) -> bool) -> Command {
     let id = command.command_id;
     let rung = Instant::now();
     let (mut now, mut last_look) = (rung, Duration::ZERO);
     while now < until && !enough(&command) {
         sleep_until(until.min(now + pause(now - rung, last_look))).await;
         let asked = Instant::now();
-        match timeout(LOOK_PATIENCE, look(exchange, id)).await {
+        match timeout(LOOK_PATIENCE, look(context, id)).await {
             Ok(Ok(Some(latest))) => command = latest,
             Ok(Ok(None)) => warn!("Command {id} is no longer in the table"),
             Ok(Err(err)) => warn!("Cannot look at command {id}: {:#}", anyhow::Error::from(err)),

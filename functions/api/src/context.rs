@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use shared::apikey::{ApiKey, KeyHash};
-use shared::aws;
+use shared::aws::{self, Platform};
 use shared::clock::CloudClock;
 use shared::config::{ConfigError, Vars};
 use shared::destination::Rules;
 use shared::queue::Queue;
+use shared::random::Random;
 use shared::tables::{Exchange, StateTable};
 
 use crate::auth::Keys;
@@ -24,6 +25,8 @@ const MOST_POLLS: u32 = 20;
 
 #[derive(Debug)]
 pub struct Context {
+    pub(crate) clock: CloudClock,
+    pub(crate) random: Random,
     pub(crate) keys: Keys,
     pub(crate) requests: Requests,
     pub(crate) policy: Policy,
@@ -43,6 +46,11 @@ pub struct Context {
 
 impl Context {
     pub fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
+        Self::on(&Platform::default(), vars)
+    }
+
+    /// The same on another platform than Lambda.
+    pub fn on(platform: &Platform, vars: &impl Vars) -> Result<Self, ConfigError> {
         let exchange_table = vars.required("EXCHANGE_TABLE")?;
         let state_table = vars.required("STATE_TABLE")?;
         let queue_url = vars.required("COMMANDS_QUEUE_URL")?;
@@ -55,12 +63,14 @@ impl Context {
             calls_per_pair: Some(vars.parsed("CALLS_PER_PAIR", CALLS_PER_PAIR)?).filter(|limit| *limit > 0),
         };
 
-        let config = aws::function_config(vars);
-        let clock = CloudClock::new();
+        let config = aws::function_config(vars, platform);
+        let clock = platform.clock();
         let tables = aws::dynamodb(&config, &clock);
         let sqs = aws::sqs(&config, &clock);
         let state = StateTable::new(tables.clone(), state_table);
         Ok(Self {
+            clock,
+            random: platform.random.clone(),
             keys: Keys::new(bootstrap, state.clone()),
             requests: Requests::default(),
             policy,
@@ -76,6 +86,10 @@ impl Context {
         })
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
     /// The key of a request, if it is valid and has not asked for too much.
     pub(crate) async fn admit(&self, hash: &KeyHash) -> Result<ApiKey, ApiError> {
         self.admit_weighing(hash, 1).await
@@ -83,8 +97,8 @@ impl Context {
 
     /// The same for a request that weighs as much as several.
     pub(crate) async fn admit_weighing(&self, hash: &KeyHash, weight: i64) -> Result<ApiKey, ApiError> {
-        let key = self.keys.check(hash).await?;
-        self.requests.admit(&self.state, &key, weight, Timestamp::now()).await?;
+        let key = self.keys.check(hash, self.now()).await?;
+        self.requests.admit(&self.state, &key, weight, self.now()).await?;
         Ok(key)
     }
 }

@@ -6,11 +6,11 @@ use shared::apikey::ApiKey;
 use shared::codes::Code;
 use shared::command::Command;
 use shared::destination::{Judgement, Rules};
-use shared::ids::CommandId;
 use shared::number::DialString;
 use shared::numbering::{DialPrefixes, Reaches};
 use shared::operation::{Operation, Reach};
 use shared::tables::{AuditEntry, AuditKind, StateTable};
+use uuid::Uuid;
 
 use crate::errors::{ApiError, in_time};
 use crate::limits::Calls;
@@ -142,9 +142,9 @@ pub(crate) async fn record_refused(
     prefixes: &DialPrefixes,
     code: Code,
     now: Timestamp,
+    nonce: Uuid,
 ) {
-    let nonce = CommandId::random().to_string();
-    for entry in entries(operation, key, prefixes, now.as_millisecond(), &nonce) {
+    for entry in entries(operation, key, prefixes, now.as_millisecond(), &nonce.to_string()) {
         let _ = in_time(state.audit(&AuditEntry { refusal: Some(code), ..entry })).await;
     }
 }
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn digits_of_a_number_are_judged_by_the_agent() {
         let info = Operation::SendInfo {
-            call_id: shared::ids::CallId::from_uuid(uuid::Uuid::nil()),
+            call_id: shared::ids::CallId::from_uuid(Uuid::nil()),
             digits: Some("4".to_owned()),
             keypad: None,
             display: None,

@@ -4,11 +4,11 @@
 
 use jiff::Timestamp;
 use shared::apikey::ApiKey;
-use shared::ids::CommandId;
 use shared::subscription::Settings;
-use shared::tables::{AuditEntry, AuditKind, StateTable};
+use shared::tables::{AuditEntry, AuditKind};
 use url::Url;
 
+use crate::context::Context;
 use crate::errors::{ApiError, in_time};
 
 /// What was changed.
@@ -20,7 +20,7 @@ pub(crate) enum Subject<'a> {
 
 /// Writes down what somebody is about to do. `fields` are the names of what the request gives.
 pub(crate) async fn record(
-    state: &StateTable,
+    context: &Context,
     by: &ApiKey,
     operation: &str,
     subject: Subject<'_>,
@@ -41,10 +41,10 @@ pub(crate) async fn record(
         subject: Some(id.to_owned()),
         subject_name: Some(name),
         fields,
-        nonce: CommandId::random().to_string(),
+        nonce: context.random.uuid().to_string(),
         ..AuditEntry::default()
     };
-    in_time(state.audit(&entry)).await
+    in_time(context.state.audit(&entry)).await
 }
 
 fn origin(url: &str) -> String {

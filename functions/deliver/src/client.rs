@@ -5,39 +5,25 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
 use rustls::{ClientConfig, RootCertStore};
 use tracing::{error, warn};
-use url::Url;
 
 use crate::boundary::Boundary;
 use crate::failure::Failure;
-use crate::prepared::{Content, Prepared};
+use crate::receiver::{Answer, Answering, Content, Limits, Request, Transport};
 
 /// How much of an answer is kept, and read at all.
 pub(crate) const ANSWER_BYTES: usize = 4096;
 const USER_AGENT: &str = concat!("EasyConnect/", env!("CARGO_PKG_VERSION"));
 /// Many receivers close an idle connection after a few seconds more; using one at that moment would cost an attempt.
 const KEEP_IDLE: Duration = Duration::from_secs(15);
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) connect: Duration,
-    /// Over all, connecting included.
-    pub(crate) total: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(5), total: Duration::from_secs(10) }
-    }
-}
 
 /// One for the life of the environment, so that connections stay warm.
 ///
@@ -56,23 +42,6 @@ pub(crate) enum BuildError {
     Tls(#[from] rustls::Error),
     #[error("the HTTP client cannot be built")]
     Client(#[from] reqwest::Error),
-}
-
-/// What came of one request.
-#[derive(Clone, Debug)]
-pub(crate) struct Outcome {
-    pub(crate) at: Timestamp,
-    pub(crate) took: Duration,
-    pub(crate) result: Result<Answer, Failure>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    /// How long the receiver asks to be left alone.
-    pub(crate) retry_after: Option<Duration>,
-    /// The beginning of the body.
-    pub(crate) text: String,
 }
 
 impl Webhooks {
@@ -94,14 +63,19 @@ impl Webhooks {
             Failure::NoClient
         })
     }
+}
 
-    async fn send(&self, content: Content, url: Url, headers: HeaderMap) -> Result<Response, Failure> {
-        let client = self.client()?;
-        let request = match content {
-            Content::Json(body) => client.post(url).header(CONTENT_TYPE, "application/json").body(body),
-            Content::Query => client.get(url),
-        };
-        request.headers(headers).send().await.map_err(|error| Failure::of(&error))
+impl Transport for Webhooks {
+    fn send(&self, request: Request, at: Timestamp) -> Answering<'_> {
+        Box::pin(async move {
+            let (client, Request { url, headers, content }) = (self.client()?, request);
+            let request = match content {
+                Content::Json(body) => client.post(url).header(CONTENT_TYPE, "application/json").body(body),
+                Content::Query => client.get(url),
+            };
+            let response = request.headers(headers).send().await.map_err(|error| Failure::of(&error))?;
+            Ok(Answer::read(response, at).await)
+        })
     }
 }
 
@@ -119,26 +93,6 @@ fn build(resolver: Resolver, limits: Limits) -> Result<Client, BuildError> {
         .pool_idle_timeout(KEEP_IDLE)
         .build()?;
     Ok(client)
-}
-
-impl Prepared {
-    pub(crate) async fn send(self, webhooks: &Webhooks, at: Timestamp) -> Outcome {
-        let started = Instant::now();
-        let headers = [
-            ("webhook-id", self.id.to_string()),
-            ("webhook-timestamp", self.timestamp.to_string()),
-            ("webhook-signature", self.signatures),
-        ];
-        let own =
-            headers.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value.parse().ok()?)));
-        let mut headers = self.headers;
-        headers.extend(own.collect::<HeaderMap>());
-        let result = match webhooks.send(self.content, self.url, headers).await {
-            Ok(response) => Ok(Answer::read(response, at).await),
-            Err(failure) => Err(failure),
-        };
-        Outcome { at, took: started.elapsed(), result }
-    }
 }
 
 impl Answer {

@@ -4,17 +4,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shared::aws;
+use shared::aws::{self, Platform};
 use shared::clock::CloudClock;
 use shared::config::{ConfigError, Vars};
 use shared::delivery::{Delivery, DeliveryState};
 use shared::metrics::Metrics;
 use shared::queue::Queue;
+use shared::random::Random;
 use shared::tables::{Exchange, StateTable};
 use shared::time::from_millis;
 
 use crate::boundary::Boundary;
-use crate::client::{Limits, Outcome, Webhooks};
+use crate::client::Webhooks;
+use crate::receiver::{Limits, Outcome, Transport};
 use crate::verdict::{Freshness, Verdict};
 
 #[derive(Debug)]
@@ -22,13 +24,15 @@ pub struct Context {
     pub(crate) state: StateTable,
     pub(crate) deliveries: Queue,
     pub(crate) deliveries_dlq: Queue,
-    pub(crate) webhooks: Webhooks,
+    pub(crate) transport: Arc<dyn Transport>,
     pub(crate) boundary: Arc<Boundary>,
     pub(crate) limits: Limits,
     pub(crate) freshness: Freshness,
     pub(crate) exchange: Exchange,
     /// How long a delivery may hold up the next event of its call.
     pub(crate) fast_lane: Duration,
+    pub(crate) random: Random,
+    clock: CloudClock,
     stack: String,
     /// The figures of the present invocation; emptied by `emit`.
     metrics: Mutex<Metrics>,
@@ -36,6 +40,19 @@ pub struct Context {
 
 impl Context {
     pub fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
+        Self::build(&Platform::default(), None, vars)
+    }
+
+    /// The same on another platform than Lambda, with receivers of its own.
+    pub fn on(platform: &Platform, transport: Arc<dyn Transport>, vars: &impl Vars) -> Result<Self, ConfigError> {
+        Self::build(platform, Some(transport), vars)
+    }
+
+    fn build(
+        platform: &Platform,
+        transport: Option<Arc<dyn Transport>>,
+        vars: &impl Vars,
+    ) -> Result<Self, ConfigError> {
         let table = vars.required("STATE_TABLE")?;
         let deliveries = vars.required("DELIVERIES_QUEUE_URL")?;
         let deliveries_dlq = vars.required("DELIVERIES_DLQ_URL")?;
@@ -47,22 +64,28 @@ impl Context {
         let exchange_table = vars.required("EXCHANGE_TABLE")?;
         let fast_lane = Duration::from_secs(vars.parsed("FAST_LANE_SECONDS", 900)?);
         let limits = Limits::default();
-        let config = aws::function_config(vars);
-        let clock = CloudClock::new();
+        let config = aws::function_config(vars, platform);
+        let clock = platform.clock();
         let (sqs, tables) = (aws::sqs(&config, &clock), aws::dynamodb(&config, &clock));
         Ok(Self {
             exchange: Exchange::new(tables.clone(), exchange_table),
             state: StateTable::new(tables, table),
             deliveries: Queue::new(sqs.clone(), deliveries),
             deliveries_dlq: Queue::new(sqs, deliveries_dlq),
-            webhooks: Webhooks::new(&boundary, limits),
+            transport: transport.unwrap_or_else(|| Arc::new(Webhooks::new(&boundary, limits))),
             boundary,
             limits,
             freshness,
             fast_lane,
+            random: platform.random.clone(),
+            clock,
             stack: vars.get("STACK_NAME").unwrap_or_default(),
             metrics: Mutex::default(),
         })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.wall()
     }
 
     pub(crate) fn count(&self, state: DeliveryState) {

@@ -6,7 +6,7 @@ use std::io;
 use shared::rendering::Unrenderable;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Failure {
+pub enum Failure {
     #[error("the webhook's URL cannot be read")]
     Url,
     #[error(

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use jiff::{SignedDuration, Timestamp};
-use rand::random_range;
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Message};
 use shared::envelope;
 use shared::queue::{FifoRecord, GoingBack, Taken};
@@ -12,9 +11,9 @@ use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::{Change, Parking, TableError};
 use tracing::{error, info, warn};
 
-use crate::client::Outcome;
 use crate::context::Context;
 use crate::prepared::Prepared;
+use crate::receiver::Outcome;
 use crate::verdict::{Moment, Start, Verdict, start, verdict, wait};
 use crate::{log, notices, recovery};
 
@@ -79,7 +78,7 @@ async fn take(context: &Context, record: &FifoRecord, body: &str, clock: impl Fn
             Ok(Some(wait)) => Fate::Back(wait),
             Err(error) => {
                 error!(cause = %error, subscription.id = %drain.drain, "Parked deliveries cannot be sent now");
-                Fate::Back(pause(record, Timestamp::MAX, clock()))
+                Fate::Back(pause(context, record, Timestamp::MAX, clock()))
             }
         },
         Err(reason) => {
@@ -96,7 +95,7 @@ async fn deliver(context: &Context, record: &FifoRecord, delivery: &Delivery, cl
         Ok(view) => view,
         Err(error) => {
             error!(cause = %error, delivery.id = %delivery.id(), "A delivery's state cannot be read");
-            return Fate::Back(pause(record, expires_at, now));
+            return Fate::Back(pause(context, record, expires_at, now));
         }
     };
     match start(delivery, &view, expires_at, now) {
@@ -142,7 +141,7 @@ async fn send(
         since_success,
         state: health.state,
         trial: delivery.trial,
-        jitter: random_range(-1.0..=1.0),
+        jitter: context.random.jitter(),
     };
     let verdict = verdict(&outcome, &moment);
     let log = log::attempted(delivery, before, &outcome, verdict, now);
@@ -156,7 +155,7 @@ async fn send(
     };
     if let Err(error) = about_receiver {
         error!(cause = %error, subscription.id = %subscription.id, "The state of a webhook was not written");
-        return Fate::Back(pause(record, expires_at, now));
+        return Fate::Back(pause(context, record, expires_at, now));
     }
     match verdict {
         Verdict::Park | Verdict::Fail => return park(context, record, delivery, &log, expires_at).await,
@@ -234,7 +233,7 @@ async fn park(
         Ok(Parking::NotNow) => Fate::Back(Duration::ZERO),
         Err(error) => {
             error!(cause = %error, delivery.id = %log.delivery_id, "A delivery was not parked");
-            Fate::Back(pause(record, expires_at, log.updated_at))
+            Fate::Back(pause(context, record, expires_at, log.updated_at))
         }
     }
 }
@@ -252,7 +251,7 @@ fn unsent(delivery: &Delivery, log: &DeliveryLog) {
 
 async fn attempt(context: &Context, delivery: &Delivery, subscription: &Subscription, now: Timestamp) -> Outcome {
     match Prepared::new(delivery, subscription, &context.boundary, now) {
-        Ok(prepared) => prepared.send(&context.webhooks, now).await,
+        Ok(prepared) => prepared.send(context.transport.as_ref(), now).await,
         Err(failure) => Outcome { at: now, took: Duration::ZERO, result: Err(failure) },
     }
 }
@@ -270,7 +269,7 @@ async fn finish(
         Ok(()) => Fate::Acknowledged,
         Err(error) => {
             error!(cause = %error, delivery.id = %log.delivery_id, "A delivery's log was not written");
-            Fate::Back(pause(record, expires_at, log.updated_at))
+            Fate::Back(pause(context, record, expires_at, log.updated_at))
         }
     }
 }
@@ -282,14 +281,14 @@ async fn set_aside(context: &Context, record: &FifoRecord, body: &str, now: Time
         Ok(_) => error!(message.id = record.id, "The dead-letter queue refused a message"),
         Err(error) => error!(cause = %error, message.id = record.id, "The dead-letter queue did not take a message"),
     }
-    Fate::Back(pause(record, Timestamp::MAX, now))
+    Fate::Back(pause(context, record, Timestamp::MAX, now))
 }
 
 /// The wait after a failure of ours, in the same steps as after one of the receiver's.
-fn pause(record: &FifoRecord, expires_at: Timestamp, now: Timestamp) -> Duration {
+fn pause(context: &Context, record: &FifoRecord, expires_at: Timestamp, now: Timestamp) -> Duration {
     // What is stale already still has to be logged as such, in no hurry.
     let left = Some(left(expires_at, now)).filter(|left| !left.is_zero()).unwrap_or(Duration::MAX);
-    wait(record.waited(now), left, None, random_range(-1.0..=1.0))
+    wait(record.waited(now), left, None, context.random.jitter())
 }
 
 fn left(expires_at: Timestamp, now: Timestamp) -> Duration {

@@ -13,6 +13,7 @@ mod handler;
 mod log;
 mod notices;
 mod prepared;
+mod receiver;
 mod recovery;
 mod verdict;
 
@@ -24,6 +25,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 pub use context::Context;
+pub use failure::Failure;
+pub use receiver::{Answer, Answering, Content, Limits, Request, Transport};
 
 /// Why the function is called: a batch of the queue has records, the clock's call has none.
 #[derive(Debug, Deserialize)]
@@ -37,9 +40,9 @@ pub struct Call {
 pub async fn handle(context: &Context, call: Call, deadline: Timestamp) -> SqsBatchResponse {
     // Boxed, because these futures are nested so deeply that as parts of the one that waits for them they are too much for the compiler.
     match call.records {
-        Some(records) => Box::pin(handler::handle(context, records, deadline, Timestamp::now)).await,
+        Some(records) => Box::pin(handler::handle(context, records, deadline, || context.now())).await,
         None => {
-            Box::pin(handler::tick(context, Timestamp::now())).await;
+            Box::pin(handler::tick(context, context.now())).await;
             SqsBatchResponse::default()
         }
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use shared::delivery::{Attempt, Delivery, DeliveryLog};
 
-use crate::client::Outcome;
+use crate::receiver::Outcome;
 use crate::verdict::Verdict;
 
 /// The item of a delivery after one more request. Requests are counted over all rounds.

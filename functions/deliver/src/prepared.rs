@@ -9,10 +9,12 @@ use shared::ids::DeliveryId;
 use shared::rendering::Rendered;
 use shared::subscription::{BasicAuth, Secret, Subscription};
 use standardwebhooks::Webhook;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::boundary::Boundary;
 use crate::failure::Failure;
+use crate::receiver::{Content, Outcome, Request, Transport};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
@@ -25,14 +27,6 @@ pub(crate) struct Prepared {
     pub(crate) signatures: String,
     /// The receiver's own.
     pub(crate) headers: HeaderMap,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// The body of a POST.
-    Json(String),
-    /// The event is in the URL of a GET.
-    Query,
 }
 
 impl Prepared {
@@ -59,6 +53,21 @@ impl Prepared {
         }
         let content = rendered.body.map_or(Content::Query, Content::Json);
         Ok(Self { url: rendered.url, content, id, timestamp, signatures, headers })
+    }
+
+    pub(crate) async fn send(self, transport: &dyn Transport, at: Timestamp) -> Outcome {
+        let started = Instant::now();
+        let headers = [
+            ("webhook-id", self.id.to_string()),
+            ("webhook-timestamp", self.timestamp.to_string()),
+            ("webhook-signature", self.signatures),
+        ];
+        let own =
+            headers.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value.parse().ok()?)));
+        let mut headers = self.headers;
+        headers.extend(own.collect::<HeaderMap>());
+        let result = transport.send(Request { url: self.url, headers, content: self.content }, at).await;
+        Outcome { at, took: started.elapsed(), result }
     }
 }
 

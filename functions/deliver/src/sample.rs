@@ -8,7 +8,7 @@ use shared::event::{CallEvent, Status};
 use shared::ids::SubscriptionId;
 use shared::subscription::{Method, Secret, Settings, Subscription};
 
-use crate::client::{Answer, Outcome};
+use crate::receiver::{Answer, Outcome};
 
 pub(crate) const SUBSCRIPTION: &str = "9f0c1a52-6f0b-4a53-8a3e-0d5b0f5a7c11";
 

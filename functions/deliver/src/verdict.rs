@@ -11,7 +11,7 @@ use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::ReceiverView;
 use shared::time::from_millis;
 
-use crate::client::Outcome;
+use crate::receiver::Outcome;
 
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::aws;
+use jiff::Timestamp;
+use shared::aws::{self, Platform};
 use shared::clock::{BootTime, CloudClock};
 use shared::config::{ConfigError, Vars};
 use shared::queue::Queue;
+use shared::random::Random;
 use shared::subscription::Subscription;
 use shared::tables::{StateTable, TableError};
 use tokio::sync::Mutex;
@@ -21,6 +23,8 @@ pub struct Context {
     pub(crate) events_dlq: Queue,
     pub(crate) deliveries: Queue,
     pub(crate) stack: String,
+    pub(crate) random: Random,
+    clock: CloudClock,
     subscriptions: Mutex<Option<Remembered>>,
 }
 
@@ -33,12 +37,17 @@ struct Remembered {
 
 impl Context {
     pub fn from_vars(vars: &impl Vars) -> Result<Self, ConfigError> {
+        Self::on(&Platform::default(), vars)
+    }
+
+    /// The same on another platform than Lambda.
+    pub fn on(platform: &Platform, vars: &impl Vars) -> Result<Self, ConfigError> {
         let table = vars.required("STATE_TABLE")?;
         let events = vars.required("EVENTS_QUEUE_URL")?;
         let events_dlq = vars.required("EVENTS_DLQ_URL")?;
         let deliveries = vars.required("DELIVERIES_QUEUE_URL")?;
-        let config = aws::function_config(vars);
-        let clock = CloudClock::new();
+        let config = aws::function_config(vars, platform);
+        let clock = platform.clock();
         let sqs = aws::sqs(&config, &clock);
         Ok(Self {
             state: StateTable::new(aws::dynamodb(&config, &clock), table),
@@ -46,19 +55,25 @@ impl Context {
             events_dlq: Queue::new(sqs.clone(), events_dlq),
             deliveries: Queue::new(sqs, deliveries),
             stack: vars.get("STACK_NAME").unwrap_or_default(),
+            random: platform.random.clone(),
+            clock,
             subscriptions: Mutex::new(None),
         })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.wall()
     }
 
     /// All subscriptions, at most [`REMEMBER_SUBSCRIPTIONS`] old.
     pub(crate) async fn subscriptions(&self) -> Result<Arc<[Subscription]>, TableError> {
         let mut remembered = self.subscriptions.lock().await;
-        if let Some(fresh) = remembered.as_ref().filter(|r| r.read_at.elapsed() < REMEMBER_SUBSCRIPTIONS) {
+        let now = self.clock.boot(); // Before the read: what changes during it may be missed by it.
+        if let Some(fresh) = remembered.as_ref().filter(|r| now.since(r.read_at) < REMEMBER_SUBSCRIPTIONS) {
             return Ok(Arc::clone(&fresh.subscriptions));
         }
-        let read_at = BootTime::now(); // Before the read: what changes during it may be missed by it.
         let subscriptions: Arc<[Subscription]> = self.state.subscriptions().await?.into();
-        *remembered = Some(Remembered { read_at, subscriptions: Arc::clone(&subscriptions) });
+        *remembered = Some(Remembered { read_at: now, subscriptions: Arc::clone(&subscriptions) });
         Ok(subscriptions)
     }
 }

@@ -1,16 +1,15 @@
 //! One batch: read, fan out step by step, record, and say what goes back.
 
 use std::ops::Range;
-use std::time::Instant;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use rand::random_range;
 use shared::metrics::Metrics;
 use shared::queue::{FifoRecord, Outgoing, Queue, Taken};
 use shared::subscription::Subscription;
 use shared::tables::TableError;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::context::Context;
@@ -21,8 +20,8 @@ use crate::record::record;
 const SENDS_AT_ONCE: usize = 8;
 
 /// Never fails as a whole: what could not be done goes back record by record.
-pub async fn handle(context: &Context, event: SqsEvent, now: Timestamp) -> SqsBatchResponse {
-    let started = Instant::now();
+pub async fn handle(context: &Context, event: SqsEvent) -> SqsBatchResponse {
+    let (started, now) = (Instant::now(), context.now());
     let mut batch = Batch::read(event.records.into_iter().map(|message| {
         let record = FifoRecord::new(message.message_id, message.receipt_handle, &message.attributes);
         (record, message.body.unwrap_or_default())
@@ -32,7 +31,7 @@ pub async fn handle(context: &Context, event: SqsEvent, now: Timestamp) -> SqsBa
         error!(cause = %error, "A batch cannot be fanned out now");
     }
 
-    let back = batch.going_back(now, || random_range(-1.0..=1.0));
+    let back = batch.going_back(now, || context.random.jitter());
     if let Err(error) = context.events.set_visibility(back.visibility()).await {
         warn!(cause = %error, "Records go back after the queue's own time-out");
     }
@@ -92,7 +91,7 @@ async fn fan_out(context: &Context, batch: &mut Batch, now: Timestamp, tally: &m
         }
         take_step(context, batch, &step, &subscriptions, now, tally).await;
     }
-    tally.recorded = record(&context.state, batch).await;
+    tally.recorded = record(context, batch).await;
     Ok(())
 }
 

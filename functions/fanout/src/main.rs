@@ -2,7 +2,6 @@
 
 use aws_lambda_events::sqs::SqsEvent;
 use fanout::Context;
-use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use shared::config::Env;
 use shared::telemetry;
@@ -11,8 +10,6 @@ use shared::telemetry;
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let context = Context::from_vars(&Env)?;
-    let handle = async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(fanout::handle(&context, event.payload, Timestamp::now()).await)
-    };
+    let handle = async |event: LambdaEvent<SqsEvent>| Ok::<_, Error>(fanout::handle(&context, event.payload).await);
     lambda_runtime::run(service_fn(handle)).await
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rand::random_range;
 use shared::event::CallEvent;
-use shared::tables::{Recorded, StateTable, TableError};
+use shared::tables::{Recorded, TableError};
 use tracing::{error, warn};
 
+use crate::context::Context;
 use crate::plan::Batch;
 
 /// Events of one transaction: two items each beside the counter, and DynamoDB takes a hundred.
@@ -17,24 +17,24 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Records the batch's events and settles their records. Returns how many of them are recorded now.
-pub(crate) async fn record(state: &StateTable, batch: &mut Batch) -> usize {
+pub(crate) async fn record(context: &Context, batch: &mut Batch) -> usize {
     let mut recorded = 0;
     for chunk in batch.to_record().chunks(AT_ONCE) {
         // A failure in an earlier chunk may have reached into this one.
         let still: Vec<usize> = batch.to_record().into_iter().filter(|at| chunk.contains(at)).collect();
-        recorded += record_chunk(state, batch, &still).await;
+        recorded += record_chunk(context, batch, &still).await;
     }
     recorded
 }
 
-async fn record_chunk(state: &StateTable, batch: &mut Batch, chunk: &[usize]) -> usize {
+async fn record_chunk(context: &Context, batch: &mut Batch, chunk: &[usize]) -> usize {
     let events: Vec<&CallEvent> = batch.events(chunk).map(|(_, event)| event).collect();
-    match append(state, &events).await {
+    match append(context, &events).await {
         Ok(Appended::Yes) => {
             chunk.iter().for_each(|at| batch.done(*at));
             chunk.len()
         }
-        Ok(Appended::Refused) => record_singly(state, batch, chunk).await,
+        Ok(Appended::Refused) => record_singly(context, batch, chunk).await,
         Ok(Appended::Crowded) => {
             warn!(events = chunk.len(), "The feed counter moved too often");
             chunk.iter().for_each(|at| batch.fail(*at));
@@ -49,13 +49,13 @@ async fn record_chunk(state: &StateTable, batch: &mut Batch, chunk: &[usize]) ->
 }
 
 /// One of the events stands in the way of all, usually because another environment has recorded it meanwhile.
-async fn record_singly(state: &StateTable, batch: &mut Batch, chunk: &[usize]) -> usize {
+async fn record_singly(context: &Context, batch: &mut Batch, chunk: &[usize]) -> usize {
     let mut recorded = 0;
     for at in chunk {
         // Only what still waits: an earlier event of the call may have failed.
         let waiting = batch.to_record();
         let Some((at, event)) = batch.events(&waiting).find(|(waiting, _)| waiting == at) else { continue };
-        match record_one(state, event).await {
+        match record_one(context, event).await {
             Ok(true) => {
                 recorded += 1;
                 batch.done(at);
@@ -74,19 +74,19 @@ async fn record_singly(state: &StateTable, batch: &mut Batch, chunk: &[usize]) -
 }
 
 /// Whether the event is recorded now, by this call or by somebody else.
-async fn record_one(state: &StateTable, event: &CallEvent) -> Result<bool, TableError> {
-    if is_recorded(state, event).await? {
+async fn record_one(context: &Context, event: &CallEvent) -> Result<bool, TableError> {
+    if is_recorded(context, event).await? {
         return Ok(true);
     }
-    match append(state, &[event]).await? {
+    match append(context, &[event]).await? {
         Appended::Yes => Ok(true),
         Appended::Crowded => Ok(false),
-        Appended::Refused => is_recorded(state, event).await,
+        Appended::Refused => is_recorded(context, event).await,
     }
 }
 
-async fn is_recorded(state: &StateTable, event: &CallEvent) -> Result<bool, TableError> {
-    let recorded = state.recorded_sequences(&[event.call_id()]).await?;
+async fn is_recorded(context: &Context, event: &CallEvent) -> Result<bool, TableError> {
+    let recorded = context.state.recorded_sequences(&[event.call_id()]).await?;
     Ok(recorded.get(&event.call_id()).is_some_and(|highest| *highest >= event.sequence()))
 }
 
@@ -98,16 +98,16 @@ enum Appended {
 }
 
 /// One transaction, tried again while only the feed counter stands in its way.
-async fn append(state: &StateTable, events: &[&CallEvent]) -> Result<Appended, TableError> {
+async fn append(context: &Context, events: &[&CallEvent]) -> Result<Appended, TableError> {
     if events.is_empty() {
         return Ok(Appended::Yes);
     }
     for attempt in 0..TRIES {
-        let length = state.feed_length().await?;
-        match state.record(events, length).await? {
+        let length = context.state.feed_length().await?;
+        match context.state.record(events, length).await? {
             Recorded::All => return Ok(Appended::Yes),
             Recorded::Refused => return Ok(Appended::Refused),
-            Recorded::FeedMoved => tokio::time::sleep(pause(attempt, random_range(0.0..=1.0))).await,
+            Recorded::FeedMoved => tokio::time::sleep(pause(attempt, context.random.part())).await,
         }
     }
     Ok(Appended::Crowded)

@@ -4,7 +4,7 @@ use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Parser, Subcommand, ValueEnum};
-use shared::aws;
+use shared::aws::{self, Platform};
 use shared::clock::CloudClock;
 use shared::config::{Env, Vars};
 use shared::ids::SubscriptionId;
@@ -50,7 +50,7 @@ impl From<MethodName> for Method {
 async fn main() -> anyhow::Result<()> {
     let Arguments { what: What::Subscription { url, method } } = Arguments::parse();
     let table = Env.required("STATE_TABLE")?;
-    let config = aws::function_config(&Env);
+    let config = aws::function_config(&Env, &Platform::default());
     let state = StateTable::new(aws::dynamodb(&config, &CloudClock::new()), table);
     println!("{}", subscription(&state, url, method.into()).await?);
     Ok(())

@@ -3,38 +3,53 @@
 //! It answers reads by key and by partition. It keeps nothing: a write under a condition is refused, with the item if that is asked
 //! for, and one without answers as if it had been made.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use aws_smithy_async::time::StaticTimeSource;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use shared::aws;
-use shared::clock::CloudClock;
+use shared::aws::{self, Platform};
+use shared::clock::{BootTime, CloudClock, Machine};
 use shared::tables::{Exchange, StateTable};
 
 use super::read;
-use super::values::NOW;
+use super::values::now;
 
 /// An SDK whose clock stands still when everything happens. Its requests go out, or to these items.
 pub(super) fn sdk(items: Option<Vec<Value>>) -> SdkConfig {
     let vars = std::collections::HashMap::from([("AWS_REGION", "us-east-1")]);
     let nobody = Credentials::new("test", "test", None, None, "test");
-    let then = SystemTime::UNIX_EPOCH + Duration::from_millis(NOW.unsigned_abs());
-    let mut config = aws::function_config(&vars)
-        .to_builder()
-        .credentials_provider(SharedCredentialsProvider::new(nobody))
-        .time_source(StaticTimeSource::new(then));
+    let mut platform = Platform {
+        machine: Arc::new(Then),
+        credentials: SharedCredentialsProvider::new(nobody),
+        ..Platform::default()
+    };
     if let Some(items) = items {
-        config = config.http_client(http_client(Shelf { items }));
+        platform.http_client = http_client(Shelf { items });
     }
-    config.build()
+    aws::function_config(&vars, &platform)
+}
+
+/// A machine whose clocks stand still when everything happens.
+#[derive(Debug)]
+struct Then;
+
+impl Machine for Then {
+    fn wall(&self) -> Timestamp {
+        now()
+    }
+
+    fn boot(&self) -> BootTime {
+        BootTime::after(Duration::from_secs(60))
+    }
 }
 
 /// The state table with these files and nothing else.

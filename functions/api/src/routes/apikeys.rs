@@ -90,7 +90,7 @@ impl<'a> Shown<'a> {
 }
 
 pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
-    let now = Timestamp::now();
+    let now = context.now();
     let wanted = request.fields(&FIELDS).and_then(|fields| {
         // An empty list is nobody, and no list is everybody; tools write the empty list as empty text, too.
         fields.refuse_blank("extensions", "leave it out for a key without such a list")?;
@@ -104,11 +104,11 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
     let by = administrate(&context, &request).await?;
     let (wanted, fields) = wanted?;
     require_free_name(&context, &wanted.name, "", now).await?;
-    let text = key_of(rand::random());
+    let text = key_of(context.random.bytes());
     let hash = KeyHash::of(&text).map_err(|_| ApiError::new(Code::Internal))?;
     let key = ApiKey { id: hash.id(), created_at: now.as_millisecond(), ..wanted };
     let subject = Subject::Key { id: &key.id, name: &key.name };
-    trail::record(&context.state, &by, "CreateApiKey", subject, fields, now).await?;
+    trail::record(&context, &by, "CreateApiKey", subject, fields, now).await?;
     in_time(context.state.put_api_key(&hash, &key)).await?;
     let mut response = json(StatusCode::CREATED, &Shown::of(&key, Some(&text)));
     let base = request.base_url(context.public_url.as_deref()).unwrap_or_default();
@@ -123,7 +123,7 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
 pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let fields = request.fields(&FIELDS);
     let by = administrate(&context, &request).await?;
-    let (fields, now) = (fields?, Timestamp::now());
+    let (fields, now) = (fields?, context.now());
     if fields.names().is_empty() {
         return Err(ApiError::invalid("The body names nothing to change."));
     }
@@ -142,7 +142,7 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     let changed_at = now.as_millisecond().max(known.changed_at.unwrap_or(0) + 1);
     let changed = ApiKey { changed_at: Some(changed_at), ..changed };
     let subject = Subject::Key { id, name: &changed.name };
-    trail::record(&context.state, &by, "ChangeApiKey", subject, fields.names(), now).await?;
+    trail::record(&context, &by, "ChangeApiKey", subject, fields.names(), now).await?;
     if in_time(context.state.change_api_key(&hash, &known, &changed)).await? {
         return Ok(json(StatusCode::OK, &Shown::of(&changed, None)));
     }
@@ -165,7 +165,7 @@ pub(crate) async fn list(State(context): Ctx, request: Incoming) -> Result<Respo
 async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
     administrate(context, request).await?;
     let keys: Vec<ApiKey> =
-        context.keys.bootstrap_keys().chain(in_time(context.state.api_keys(Timestamp::now())).await?).collect();
+        context.keys.bootstrap_keys().chain(in_time(context.state.api_keys(context.now())).await?).collect();
     let keys: Vec<Shown<'_>> = keys.iter().map(|key| Shown::of(key, None)).collect();
     Ok(json(StatusCode::OK, &json!({"keys": keys})))
 }
@@ -173,11 +173,11 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
 pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let by = administrate(&context, &request).await?;
     let id = key_id(&context, &request)?;
-    let now = Timestamp::now();
+    let now = context.now();
     let (_, key) =
         in_time(context.state.api_key_named(id, now)).await?.ok_or_else(|| ApiError::new(Code::ApiKeyNotFound))?;
     let subject = Subject::Key { id, name: &key.name };
-    trail::record(&context.state, &by, "DeleteApiKey", subject, Vec::new(), now).await?;
+    trail::record(&context, &by, "DeleteApiKey", subject, Vec::new(), now).await?;
     in_time(context.state.delete_api_key(id)).await?;
     Ok(request.deleted())
 }

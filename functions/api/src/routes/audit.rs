@@ -74,7 +74,7 @@ async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Admin])?;
     request.only_params(&["day", "kind", "limit", "cursor"])?;
-    let day = day(request, Timestamp::now())?;
+    let day = day(request, context.now())?;
     let kinds = AuditKind::ALL.map(|kind| (kind.as_str(), kind));
     let kind = request.query().choice("kind", &kinds)?;
     let before = request.cursor()?.map(|cursor| position(cursor, day)).transpose()?;

@@ -206,7 +206,7 @@ async fn send_again(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result
 async fn again(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Option<Delivery>, ApiError> {
     Ok(recorded(context, at, log).await?.map(|event| Delivery {
         round: log.round + 1,
-        replayed_at: Some(Timestamp::now().as_millisecond()),
+        replayed_at: Some(context.now().as_millisecond()),
         ..Delivery::of_call(event, at.subscription_id)
     }))
 }

@@ -125,7 +125,7 @@ impl Query {
         if look.is_enough() || Instant::now() >= until {
             return Ok((look.found, look.after));
         }
-        let mut poll = Poll::begin(&context.state, key, context.max_polls, Timestamp::now()).await?;
+        let mut poll = Poll::begin(&context.state, key, context.max_polls, context.now()).await?;
         let waited = self.look_until(context, look, until).await;
         poll.end(&context.state).await;
         waited.map(|look| (look.found, look.after))
@@ -215,6 +215,6 @@ pub(crate) async fn sample(State(context): Ctx, request: Incoming) -> Result<Res
     sampled.await.map_err(ApiError::for_read)?;
     let call = CallId::from_uuid(Uuid::from_u128(0x1ea8_4350_ef40_49c4_a3cd_b1d5_9c82_1b47));
     let events = [Status::Ringing, Status::Connected, Status::Disconnected]
-        .map(|status| CallEvent::full_example(call, status, Timestamp::now()).web_hook_event);
+        .map(|status| CallEvent::full_example(call, status, context.now()).web_hook_event);
     Ok(json(StatusCode::OK, &events))
 }

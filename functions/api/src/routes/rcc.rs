@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use jiff::Timestamp;
 use serde_json::json;
 use shared::apikey::Scope;
 use shared::codes::Code;
@@ -124,8 +123,8 @@ async fn follow_up(context: &Context, request: &Incoming) -> Result<Answer, ApiE
     auth::require(&key, &[Scope::CallsRead, Scope::CallsWrite])?;
     request.only_params(&[])?;
     let id: CommandId = request.path_id("commandId")?;
-    let command = in_time(commands::look(&context.exchange, id)).await?;
-    let now = Timestamp::now();
+    let command = in_time(commands::look(context, id)).await?;
+    let now = context.now();
     let mine = |key_id: &str| key_id == key.id || key.may(Scope::Admin);
     match command {
         Some(command) if mine(&command.key_id) && command.is_kept(now) => Ok(answers::follow_up(&command, now)),

@@ -59,7 +59,7 @@ pub(crate) async fn status(State(context): Ctx, request: Incoming) -> Result<Res
 
 async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
     request.only_params(&[])?;
-    let now = Timestamp::now();
+    let now = context.now();
     let (key, agents) = tokio::join!(context.admit(&request.key), in_time(context.exchange.agents(now)));
     key?;
     Ok(json(StatusCode::OK, &overview(&agents?, now)))

@@ -15,10 +15,10 @@ use shared::envelope;
 use shared::ids::{CallId, SubscriptionId};
 use shared::notice::Notice;
 use shared::queue::{Outgoing, Taken};
+use shared::random::Random;
 use shared::subscription::{Kind, PreviousSecret, Secret, Settings, Subscription, SubscriptionState};
 use shared::tables::Change;
 use tokio::time::{Instant, sleep_until};
-use uuid::Uuid;
 
 use super::Ctx;
 use crate::context::Context;
@@ -48,16 +48,16 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&["requestId"])?;
-    let ((settings, name, fields), now) = (wanted?, Timestamp::now());
+    let ((settings, name, fields), now) = (wanted?, context.now());
     not_over(&settings, now)?;
     webhooks::require_own(&key, &settings)?;
     let id = match &name {
         Some(name) => SubscriptionId::of_idempotency_key(&key.id, name),
-        None => SubscriptionId::random(),
+        None => SubscriptionId::from_uuid(context.random.uuid()),
     };
     let wanted = Subscription {
         request_hash: name.map(|_| fingerprint(&settings)),
-        ..Subscription::new(id, settings, new_secret(), now)
+        ..Subscription::new(id, settings, new_secret(&context.random), now)
     };
     let living = in_time(context.state.subscriptions()).await?;
     let known = living.iter().find(|known| known.id == id).cloned();
@@ -101,7 +101,7 @@ async fn record(
     fields: Vec<String>,
 ) -> Result<(), ApiError> {
     let subject = Subject::Webhook { id: &about.id.to_string(), settings: &about.settings };
-    trail::record(&context.state, by, operation, subject, fields, Timestamp::now()).await
+    trail::record(context, by, operation, subject, fields, context.now()).await
 }
 
 pub(crate) async fn list(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
@@ -113,7 +113,7 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let mut subscriptions = in_time(context.state.subscriptions()).await?;
     subscriptions.retain(|subscription| webhooks::is_own(&key, &subscription.settings));
     subscriptions.sort_by_key(|subscription| (subscription.created_at, subscription.id));
-    let now = Timestamp::now();
+    let now = context.now();
     let shown: Vec<Shown<'_>> = subscriptions.iter().map(|subscription| Shown::of(subscription, now)).collect();
     Ok(json(StatusCode::OK, &json!({"webhooks": shown})))
 }
@@ -124,7 +124,7 @@ pub(crate) async fn show(State(context): Ctx, request: Incoming) -> Result<Respo
         find(&context, &request, &key).await
     };
     let subscription = found.await.map_err(ApiError::for_read)?;
-    Ok(json(StatusCode::OK, &Shown::of(&subscription, Timestamp::now())))
+    Ok(json(StatusCode::OK, &Shown::of(&subscription, context.now())))
 }
 
 pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
@@ -134,13 +134,13 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     let fields = fields?;
     let settings = webhooks::settings(&fields, Some(&known.settings), context.allow_http)?;
     webhooks::require_own(&key, &settings)?;
-    let now = Timestamp::now();
+    let now = context.now();
     not_over(&settings, now)?;
     let about = Subscription { settings: settings.clone(), ..known.clone() };
     record(&context, &key, "ChangeWebhook", &about, fields.names()).await?;
     let changed = in_time(context.state.change_settings(known.id, &settings, now)).await?;
     let changed = changed.ok_or_else(|| ApiError::new(Code::WebhookNotFound))?;
-    Ok(json(StatusCode::OK, &Shown::of(&changed, Timestamp::now())))
+    Ok(json(StatusCode::OK, &Shown::of(&changed, context.now())))
 }
 
 /// A platform that edits a flow deletes and creates, and may delete twice: what is gone already is fine.
@@ -152,7 +152,7 @@ pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Res
         record(&context, &key, "DeleteWebhook", &known, Vec::new()).await?;
         in_time(context.state.delete_subscription(id)).await?;
         // Whatever is not cancelled in time is never sent either.
-        let _ = in_time(context.state.cancel_parked(id, CANCELLED_AT_ONCE, Timestamp::now())).await;
+        let _ = in_time(context.state.cancel_parked(id, CANCELLED_AT_ONCE, context.now())).await;
     }
     Ok(request.deleted())
 }
@@ -161,7 +161,7 @@ pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Res
 pub(crate) async fn rotate(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let key = own(&context, &request).await?;
     let known = find(&context, &request, &key).await?;
-    let (secret, now) = (new_secret(), Timestamp::now());
+    let (secret, now) = (new_secret(&context.random), context.now());
     let present = PreviousSecret { secret: known.secret.clone(), until: (now + BOTH_SECRETS).as_second() };
     let previous: Vec<PreviousSecret> = std::iter::once(present).chain(known.valid_previous(now).cloned()).collect();
     if previous.len() > MOST_PREVIOUS_SECRETS {
@@ -171,7 +171,7 @@ pub(crate) async fn rotate(State(context): Ctx, request: Incoming) -> Result<Res
     let changed = in_time(context.state.rotate_secret(known.id, &known.secret, &secret, &previous)).await?;
     // Somebody else was quicker; their secret must not be replaced unseen.
     let changed = changed.ok_or_else(|| ApiError::new(Code::Unavailable))?;
-    Ok(json(StatusCode::OK, &Shown::of(&changed, Timestamp::now()).with_secret(&secret)))
+    Ok(json(StatusCode::OK, &Shown::of(&changed, context.now()).with_secret(&secret)))
 }
 
 /// Somebody says that the receiver accepts again, or wants again what it had switched off.
@@ -179,13 +179,13 @@ pub(crate) async fn resume(State(context): Ctx, request: Incoming) -> Result<Res
     let key = own(&context, &request).await?;
     let known = find(&context, &request, &key).await?;
     let change = Change::Drain { by_hand: true };
-    let changed = in_time(context.state.change_state(known.id, &change, Timestamp::now())).await?;
+    let changed = in_time(context.state.change_state(known.id, &change, context.now())).await?;
     // One that is active has nothing to resume.
-    let Some(draining) = changed else { return Ok(json(StatusCode::OK, &Shown::of(&known, Timestamp::now()))) };
+    let Some(draining) = changed else { return Ok(json(StatusCode::OK, &Shown::of(&known, context.now()))) };
     debug_assert_eq!(draining.health.state, SubscriptionState::Draining);
     let drain = Drain { drain: draining.id, since: draining.health.state_since.unwrap_or_default() };
     queue(&context, drain.group(), drain.dedup(), envelope::seal(&drain)).await?;
-    Ok(json(StatusCode::OK, &Shown::of(&draining, Timestamp::now())))
+    Ok(json(StatusCode::OK, &Shown::of(&draining, context.now())))
 }
 
 /// Sends an example of what the webhook is for, signed, through the same queue and function as everything else, and waits for
@@ -198,7 +198,7 @@ pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Respo
     let until = request.started + order?;
     let known = find(&context, &request, &key).await?;
     // It is sent to a failing webhook, too; one that is off or has expired gets nothing.
-    let delivery = Delivery { trial: Some(Trial::Test), ..Delivery::new(example(&known, Timestamp::now()), known.id) };
+    let delivery = Delivery { trial: Some(Trial::Test), ..Delivery::new(example(&context, &known), known.id) };
     queue(&context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
 
     let at = delivery.log_key();
@@ -208,19 +208,21 @@ pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Respo
         log = in_time(context.state.delivery_log(&at)).await.ok().flatten();
     }
     let status = if log.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let log = log.unwrap_or_else(|| delivery.log(Timestamp::now()));
+    let log = log.unwrap_or_else(|| delivery.log(context.now()));
     Ok(json(status, &ShownDelivery::of(&at, &log)))
 }
 
 /// Something that this webhook would be told.
-fn example(subscription: &Subscription, now: Timestamp) -> Payload {
-    let settings = &subscription.settings;
+fn example(context: &Context, subscription: &Subscription) -> Payload {
+    let (settings, now) = (&subscription.settings, context.now());
     match settings.kinds.first() {
         Some(kind) if !settings.kinds.contains(&Kind::Call) => {
             let message = "This is a test: nothing has happened.".to_owned();
             Payload::Notice(Notice::new(*kind, now, message, None))
         }
-        _ => Payload::Call(Box::new(sample::wanted_by(&settings.filter, CallId::from_uuid(Uuid::new_v4()), now))),
+        _ => {
+            Payload::Call(Box::new(sample::wanted_by(&settings.filter, CallId::from_uuid(context.random.uuid()), now)))
+        }
     }
 }
 
@@ -259,7 +261,6 @@ fn not_over(settings: &Settings, now: Timestamp) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn new_secret() -> Secret {
-    let random: [u8; SECRET_BYTES] = rand::random();
-    Secret::new(format!("whsec_{}", STANDARD.encode(random)))
+fn new_secret(random: &Random) -> Secret {
+    Secret::new(format!("whsec_{}", STANDARD.encode(random.bytes::<SECRET_BYTES>())))
 }

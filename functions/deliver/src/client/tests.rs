@@ -13,6 +13,7 @@ use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::prepared::Prepared;
 use crate::sample;
 
 type Seen = Arc<Mutex<Vec<(HttpMethod, Uri, HeaderMap, Bytes)>>>;
