@@ -58,11 +58,12 @@ pub(crate) async fn status(State(context): Ctx, request: Incoming) -> Result<Res
 }
 
 async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
+    // The agents are read only for a key that is valid.
+    context.admit(&request.key).await?;
     request.only_params(&[])?;
     let now = context.now();
-    let (key, agents) = tokio::join!(context.admit(&request.key), in_time(context.exchange.agents(now)));
-    key?;
-    Ok(json(StatusCode::OK, &overview(&agents?, now)))
+    let agents = in_time(context.exchange.agents(now)).await?;
+    Ok(json(StatusCode::OK, &overview(&agents, now)))
 }
 
 /// The fresh agents, and the best that one of them can do.
