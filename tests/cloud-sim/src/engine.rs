@@ -1,0 +1,146 @@
+//! The cloud without time of its own: a request begins at one moment and ends at another, and between the two others may.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::counts::{Counts, FaultKind};
+use crate::dice::Dice;
+use crate::error::{Answer, ApiError};
+use crate::faults::Faults;
+use crate::log::{self, Entry};
+use crate::protocol::{Request, Service};
+use crate::queues::{Progress, Queues};
+use crate::tables::{Begun as TableBegun, Tables};
+use crate::world::World;
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    tables: Tables,
+    pub(crate) queues: Queues,
+    pub(crate) dice: Dice,
+    pub(crate) counts: Counts,
+    pub(crate) log: Vec<Entry>,
+}
+
+/// A request that has begun.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    Refused(ApiError),
+    Table(TableBegun),
+    Queue { operation: String, body: Json, began: Duration },
+}
+
+/// What becomes of a request outside of the services, drawn when it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Journey {
+    pub(crate) there: Duration,
+    pub(crate) within: Duration,
+    pub(crate) back: Duration,
+    pub(crate) fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Answered,
+    RequestLost,
+    AnswerLost,
+    Hung,
+    InternalError,
+}
+
+impl Engine {
+    pub(crate) fn new(seed: u64, faults: Faults, base: String) -> Self {
+        Self {
+            tables: Tables::default(),
+            queues: Queues::new(base),
+            dice: Dice::new(seed, faults),
+            counts: Counts::default(),
+            log: Vec::new(),
+        }
+    }
+
+    /// The parts of the cloud and the world that a request finds.
+    pub(crate) fn split(&mut self, now: Duration) -> (&mut Tables, &mut Queues, World<'_>) {
+        let Self { tables, queues, dice, counts, .. } = self;
+        (tables, queues, World { now, dice, counts })
+    }
+
+    /// All draws of a request's way are made at once, so that they come in the order in which requests are sent.
+    pub(crate) fn journey(&mut self, request: &Request) -> Journey {
+        let (dice, counts) = (&mut self.dice, &mut self.counts);
+        let (low, high) = dice.faults.latency;
+        let total = dice.between(low, high);
+        // At the table a request is for up to a half of its time; the rest is the way.
+        let within = dice.between(Duration::ZERO, total / 2);
+        let there = dice.between(Duration::ZERO, total - within);
+        let overlaps =
+            dice.faults.overlap && request.service == Service::DynamoDb && Tables::takes_time(&request.operation);
+        let fates = [
+            (FaultKind::LostRequest, Fate::RequestLost),
+            (FaultKind::InternalError, Fate::InternalError),
+            (FaultKind::LostAnswer, Fate::AnswerLost),
+            (FaultKind::HungConnection, Fate::Hung),
+        ];
+        let fate =
+            fates.into_iter().find(|(kind, _)| dice.injects(*kind, counts)).map_or(Fate::Answered, |(_, fate)| fate);
+        let back = total - within - there;
+        if overlaps {
+            Journey { there, within, back, fate }
+        } else {
+            Journey { there, within: Duration::ZERO, back: back + within, fate }
+        }
+    }
+
+    pub(crate) fn begin(&mut self, request: &Request, now: Duration) -> Begun {
+        let body = match &request.body {
+            Ok(body) => body,
+            Err(error) => return Begun::Refused(error.clone()),
+        };
+        match request.service {
+            Service::DynamoDb => {
+                let (tables, _, mut world) = self.split(now);
+                Begun::Table(tables.begin(&request.operation, body, &mut world))
+            }
+            Service::Sqs => {
+                if self.dice.injects(FaultKind::ThrottledRequest, &mut self.counts) {
+                    let error = ApiError::new("RequestThrottled", "The request was throttled.").at_status(403);
+                    return Begun::Refused(error);
+                }
+                Begun::Queue { operation: request.operation.clone(), body: body.clone(), began: now }
+            }
+        }
+    }
+
+    /// Carries a request out. A receive that has to wait is handed back, to be tried again.
+    pub(crate) fn end(&mut self, begun: Begun, now: Duration) -> Result<Answer, (Begun, Wait)> {
+        let (tables, queues, mut world) = self.split(now);
+        match begun {
+            Begun::Refused(error) => Ok(Err(error)),
+            Begun::Table(begun) => Ok(tables.end(begun, &mut world)),
+            Begun::Queue { operation, body, began } => match queues.answer(&operation, &body, began, &mut world) {
+                Progress::Done(answer) => Ok(answer),
+                Progress::Waits { until, next } => {
+                    let at = next.map_or(until, |next| next.min(until));
+                    Err((Begun::Queue { operation, body, began }, Wait { at }))
+                }
+            },
+        }
+    }
+
+    pub(crate) fn log(&mut self, at: Duration, process: &str, request: &Request, outcome: &str) {
+        self.log.push(Entry {
+            at,
+            process: process.to_owned(),
+            operation: request.to_string(),
+            content: request.body.as_ref().map_or(0, log::content),
+            outcome: outcome.to_owned(),
+        });
+    }
+}
+
+/// How long a receive waits, unless something is sent earlier.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) at: Duration,
+}
