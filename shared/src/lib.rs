@@ -14,6 +14,7 @@ pub mod delivery;
 pub mod destination;
 pub mod envelope;
 pub mod event;
+pub mod feed;
 pub mod ids;
 pub mod metrics;
 pub mod notice;
