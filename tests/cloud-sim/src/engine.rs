@@ -112,19 +112,22 @@ impl Engine {
         }
     }
 
-    /// Carries a request out. A receive that has to wait is handed back, to be tried again.
-    pub(crate) fn end(&mut self, begun: Begun, now: Duration) -> Result<Answer, (Begun, Wait)> {
+    /// Carries a request out. A receive that has to wait stays where it is, to be tried again.
+    pub(crate) fn end(&mut self, request: &mut Option<Begun>, now: Duration) -> Result<Answer, Wait> {
         let (tables, queues, mut world) = self.split(now);
-        match begun {
-            Begun::Refused(error) => Ok(Err(error)),
-            Begun::Table(begun) => Ok(tables.end(begun, &mut world)),
-            Begun::Queue { operation, body, began } => match queues.answer(&operation, &body, began, &mut world) {
-                Progress::Done(answer) => Ok(answer),
-                Progress::Waits { until, next } => {
-                    let at = next.map_or(until, |next| next.min(until));
-                    Err((Begun::Queue { operation, body, began }, Wait { at }))
+        match request.take() {
+            Some(Begun::Refused(error)) => Ok(Err(error)),
+            Some(Begun::Table(begun)) => Ok(tables.end(begun, &mut world)),
+            Some(Begun::Queue { operation, body, began }) => {
+                match queues.answer(&operation, &body, began, &mut world) {
+                    Progress::Done(answer) => Ok(answer),
+                    Progress::Waits { until, next } => {
+                        *request = Some(Begun::Queue { operation, body, began });
+                        Err(Wait { at: next.map_or(until, |next| next.min(until)) })
+                    }
                 }
-            },
+            }
+            None => Ok(Err(ApiError::unreadable("the request is over"))),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::cloud::Cloud;
 use crate::engine::{Fate, Journey};
 use crate::error::ApiError;
 use crate::process::Process;
-use crate::protocol::{Request, Response};
+use crate::protocol::{Request, Response, Service};
 
 /// No answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,10 @@ impl std::error::Error for Broken {}
 ///
 /// The cloud goes on with a request whose caller has gone away, as the real one does.
 pub(crate) async fn exchange(process: Process, request: Request) -> Result<Response, Broken> {
-    let survives = process.sends().map_err(|_killed| Broken::Dead)?;
+    let Ok(survives) = process.sends() else {
+        process.dies().await;
+        return Err(Broken::Dead);
+    };
     let cloud = process.cloud().clone();
     let journey = cloud.engine().journey(&request);
     let (answers, answer) = oneshot::channel();
@@ -49,7 +52,11 @@ pub(crate) async fn exchange(process: Process, request: Request) -> Result<Respo
     if !survives {
         process.kill();
     }
-    if process.is_dead() { Err(Broken::Dead) } else { answer }
+    if process.is_dead() {
+        process.dies().await;
+        return Err(Broken::Dead);
+    }
+    answer
 }
 
 async fn serve(cloud: &Cloud, process: &Process, request: &Request, journey: Journey) -> Result<Response, Broken> {
@@ -70,17 +77,10 @@ async fn serve(cloud: &Cloud, process: &Process, request: &Request, journey: Jou
     }
     let mut begun = Some(cloud.engine().begin(request, cloud.since_1970()));
     pass(journey.within).await;
-    let answer = cloud
-        .until(|engine, now| match begun.take().map(|begun| engine.end(begun, now)) {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err((again, wait))) => {
-                begun = Some(again);
-                Err(wait)
-            }
-            None => Ok(Err(ApiError::unreadable("the request was answered twice"))),
-        })
-        .await;
-    cloud.notify();
+    let answer = cloud.until(|engine, now| engine.end(&mut begun, now)).await;
+    if request.service == Service::Sqs {
+        cloud.notify();
+    }
     let response = Response::new(request.service, &answer);
     let outcome = response.code.unwrap_or("ok");
     match journey.fate {

@@ -19,6 +19,7 @@ mod process;
 mod protocol;
 mod queues;
 mod server;
+pub mod story;
 mod tables;
 mod value;
 mod world;

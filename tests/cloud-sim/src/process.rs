@@ -1,6 +1,6 @@
 //! Somebody who asks the cloud, and who can be killed between any two requests.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -29,6 +29,8 @@ struct Inner {
     kill_at: Mutex<Option<KillPoint>>,
     dead: AtomicBool,
     died: Notify,
+    /// How many pieces of its work run under [`Process::run`].
+    runs: AtomicUsize,
 }
 
 /// The process died before its work was done.
@@ -42,6 +44,22 @@ impl std::fmt::Display for Killed {
 }
 
 impl std::error::Error for Killed {}
+
+/// Counts a piece of work for as long as it runs, however it ends.
+struct Running<'a>(&'a AtomicUsize);
+
+impl<'a> Running<'a> {
+    fn new(runs: &'a AtomicUsize) -> Self {
+        runs.fetch_add(1, Ordering::SeqCst);
+        Self(runs)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 impl Cloud {
     /// Somebody who asks the cloud and can be killed: an agent, an environment of a function, a test.
@@ -59,6 +77,7 @@ impl Process {
             kill_at: Mutex::default(),
             dead: AtomicBool::new(false),
             died: Notify::new(),
+            runs: AtomicUsize::new(0),
         }))
     }
 
@@ -98,10 +117,18 @@ impl Process {
         if self.is_dead() {
             return Err(Killed);
         }
+        let _running = Running::new(&self.0.runs);
         tokio::select! {
             biased;
             () = died => Err(Killed),
             done = work => Ok(done),
+        }
+    }
+
+    /// Where a request of a dead process ends: work under [`Process::run`] does not even see that it failed.
+    pub(crate) async fn dies(&self) {
+        if self.0.runs.load(Ordering::SeqCst) > 0 {
+            std::future::pending::<()>().await;
         }
     }
 

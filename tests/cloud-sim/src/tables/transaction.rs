@@ -152,7 +152,7 @@ impl Transaction {
             world.counts.table(table, OPERATION).write_units += units;
         }
         if outcomes.len() < self.writes.len() {
-            return Err(cancelled(reasons));
+            return Err(cancelled(&reasons));
         }
         if total > LARGEST {
             return Err(ApiError::validation("Items in the transaction exceed the maximum aggregate size of 4 MB"));
@@ -217,7 +217,7 @@ fn reason(code: &str, message: &str) -> Json {
     json!({"Code": code, "Message": message})
 }
 
-fn cancelled(reasons: Vec<Json>) -> ApiError {
+fn cancelled(reasons: &[Json]) -> ApiError {
     let codes: Vec<&str> = reasons.iter().filter_map(|reason| reason["Code"].as_str()).collect();
     let message =
         format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]", codes.join(", "));

@@ -13,8 +13,9 @@ use crate::target::Target;
 
 fn query(target: &Target, table: &str, condition: &str, given: Json) -> QueryFluentBuilder {
     let mut query = target.clients.tables.query().table_name(table).consistent_read(true);
-    for (name, given) in given.as_object().expect("an object") {
-        query = query.expression_attribute_values(name, value(given.clone()));
+    let Json::Object(given) = given else { panic!("{given} is not an object") };
+    for (name, given) in given {
+        query = query.expression_attribute_values(name, value(given));
     }
     query.key_condition_expression(condition)
 }
