@@ -120,7 +120,7 @@ async fn place(
     let (state, policy, prefixes) = (&context.state, &context.policy, dialling::prefixes(&agents));
     let allowed = async {
         let reach = dialling::judge(&operation, key, policy, &prefixes)?;
-        Ok((reach, dialling::count(state, &operation, key, policy, &prefixes, now).await?))
+        Ok((reach, dialling::count(state, (id, &operation), key, policy, &prefixes, now).await?))
     };
     let (reach, calls) = match allowed.await {
         Ok(allowed) => allowed,
@@ -140,7 +140,7 @@ async fn place(
         Placed::Existing(_) if idempotency_key.is_none() => Ok(InTable { command, prefixes, repeated: false }),
         Placed::Existing(known) => {
             if let Some(mut calls) = calls {
-                calls.give_back(state).await; // Another request of the same name was quicker.
+                calls.leave_to_repeat(state).await; // Another request of the same name was quicker.
             }
             repeated(*known, prefixes)
         }

@@ -6,6 +6,7 @@ use shared::apikey::ApiKey;
 use shared::codes::Code;
 use shared::command::Command;
 use shared::destination::{Judgement, Rules};
+use shared::ids::CommandId;
 use shared::number::DialString;
 use shared::numbering::{DialPrefixes, Reaches};
 use shared::operation::{Operation, Reach};
@@ -82,7 +83,7 @@ fn judge_caller_number(number: &str, key: &ApiKey, prefixes: &DialPrefixes) -> R
 /// Takes the places of an operation's calls in the limits, if it places any.
 pub(crate) async fn count(
     state: &StateTable,
-    operation: &Operation,
+    (id, operation): (CommandId, &Operation),
     key: &ApiKey,
     policy: &Policy,
     prefixes: &DialPrefixes,
@@ -92,7 +93,7 @@ pub(crate) async fn count(
     if amount == 0 {
         return Ok(None);
     }
-    let mut calls = Calls::new(amount.into(), now);
+    let mut calls = Calls::new(id, amount.into(), now);
     calls.take(state, &format!("calls#{}", key.id), key.calls_per_hour, "The API key").await?;
     calls.take(state, "calls", policy.calls_per_hour, "This EasyConnect").await?;
     if let Some((pair, limit)) = operation.pair().zip(policy.calls_per_pair) {
@@ -109,7 +110,7 @@ fn pair_name((a, b): (&str, &str), prefixes: &DialPrefixes) -> String {
     };
     let mut names = [name(a), name(b)];
     names.sort();
-    format!("pair#{}", names.join("#"))
+    names.join("#")
 }
 
 /// Whether it belongs into the audit trail that an operation was refused for this reason.
@@ -271,8 +272,8 @@ mod tests {
     fn a_pair_is_the_same_however_it_is_written() {
         let names =
             [("42", "+32472591687"), ("42", "00472591687"), ("00032 472 59 16 87", "42"), ("42", "+32 0472591687")];
-        assert!(names.iter().all(|pair| pair_name(*pair, &belgium()) == "pair#+32472591687#42"));
-        assert_ne!(pair_name(("43", "+32472591687"), &belgium()), "pair#+32472591687#42");
+        assert!(names.iter().all(|pair| pair_name(*pair, &belgium()) == "+32472591687#42"));
+        assert_ne!(pair_name(("43", "+32472591687"), &belgium()), "+32472591687#42");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use shared::apikey::ApiKey;
 use shared::codes::Code;
+use shared::ids::CommandId;
 use shared::tables::{StateTable, Window};
 use tracing::warn;
 
@@ -117,13 +118,16 @@ impl Requests {
 pub(crate) struct Calls {
     hourly: Vec<String>,
     pair: Option<String>,
+    /// The command that places them. Between two numbers it counts once, also where many repeats of one request come at the same time
+    /// and none of them knows yet that it is a repeat.
+    command: String,
     amount: i64,
     at: Timestamp,
 }
 
 impl Calls {
-    pub(crate) fn new(amount: i64, at: Timestamp) -> Self {
-        Self { hourly: Vec::new(), pair: None, amount, at }
+    pub(crate) fn new(command: CommandId, amount: i64, at: Timestamp) -> Self {
+        Self { hourly: Vec::new(), pair: None, command: command.to_string(), amount, at }
     }
 
     /// Takes places in the hour, or gives all back and says why there are none.
@@ -154,7 +158,7 @@ impl Calls {
 
     /// Takes a place for a call between two numbers, or gives all back and says why there is none.
     pub(crate) async fn take_pair(&mut self, state: &StateTable, pair: String, limit: u32) -> Result<(), ApiError> {
-        let (calls, left) = match in_time(state.count_recent(&pair, PAIR_MINUTES, 1, self.at)).await {
+        let (calls, left) = match in_time(state.count_pair(&pair, PAIR_MINUTES, &self.command, self.at)).await {
             Ok(counted) => counted,
             Err(error) => {
                 self.give_back(state).await;
@@ -170,6 +174,12 @@ impl Calls {
         Err(ApiError::with_message(Code::TooManyCallsToPair, message).after(left))
     }
 
+    /// The calls are placed by another request of the same name, which was quicker and has the same place between the two numbers.
+    pub(crate) async fn leave_to_repeat(&mut self, state: &StateTable) {
+        self.pair = None;
+        self.give_back(state).await;
+    }
+
     /// The calls are not placed after all.
     pub(crate) async fn give_back(&mut self, state: &StateTable) {
         for what in std::mem::take(&mut self.hourly) {
@@ -178,7 +188,7 @@ impl Calls {
             }
         }
         if let Some(pair) = self.pair.take()
-            && in_time(state.count_recent(&pair, PAIR_MINUTES, -1, self.at)).await.is_err()
+            && in_time(state.forget_pair(&pair, &self.command, self.at)).await.is_err()
         {
             warn!("A call that was not placed counts");
         }

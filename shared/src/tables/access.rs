@@ -1,10 +1,11 @@
 //! The part of the state table that says who may do what, and who did: keys, counters and the audit trail.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -122,6 +123,19 @@ fn recent(item: &Item, minute: i64, minutes: i64, left: i64) -> (i64, i64) {
     let counted = (0..=minutes).filter_map(|ago| Some((ago, count(ago).filter(|count| *count > 0)?)));
     let (total, oldest) = counted.fold((0, 0), |(total, _), (ago, count)| (total + count, ago));
     (total, left + (minutes - oldest) * Window::Minute.seconds())
+}
+
+/// How many different names an item has in this minute and those before it, and after how many seconds the oldest is forgotten.
+fn distinct(item: &Item, minute: i64, minutes: i64, left: i64) -> (i64, i64) {
+    let mut names = HashSet::new();
+    let mut oldest = 0;
+    for ago in 0..=minutes {
+        if let Some(AttributeValue::Ss(found)) = item.get(&format!("m{}", minute - ago)) {
+            names.extend(found);
+            oldest = ago;
+        }
+    }
+    (names.len() as i64, left + (minutes - oldest) * Window::Minute.seconds())
 }
 
 fn audit_day(day: Date) -> String {
@@ -264,6 +278,44 @@ impl StateTable {
         Ok(recent(&answer.attributes.unwrap_or_default(), minute, minutes, left))
     }
 
+    /// Counts a call between two numbers under its own name, so that repeats of one request count once. Returns how many calls there
+    /// were in the last minutes, and after how many seconds the oldest is forgotten.
+    pub async fn count_pair(
+        &self,
+        pair: &str,
+        minutes: i64,
+        call: &str,
+        at: Timestamp,
+    ) -> Result<(i64, i64), TableError> {
+        let (minute, left) = Window::Minute.of(at);
+        let forgotten: Vec<String> =
+            (minutes + 1..=minutes + FORGOTTEN_AT_ONCE).map(|ago| format!("m{}", minute - ago)).collect();
+        let answer = self
+            .update_pair(pair, call)
+            .update_expression(format!("ADD m{minute} :call SET expiresAt = :expires REMOVE {}", forgotten.join(", ")))
+            .expression_attribute_values(":expires", number(at.as_second() + (minutes + 1) * Window::Minute.seconds()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(|error| TableError::request("count a call", &error.into_service_error()))?;
+        Ok(distinct(&answer.attributes.unwrap_or_default(), minute, minutes, left))
+    }
+
+    /// A call that was counted then is not placed.
+    pub async fn forget_pair(&self, pair: &str, call: &str, at: Timestamp) -> Result<(), TableError> {
+        let (minute, _) = Window::Minute.of(at);
+        let update = self.update_pair(pair, call).update_expression(format!("DELETE m{minute} :call"));
+        update.send().await.map(drop).map_err(|error| TableError::request("forget a call", &error.into_service_error()))
+    }
+
+    fn update_pair(&self, pair: &str, call: &str) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(format!("PAIR#{pair}"), "minutes")))
+            .expression_attribute_values(":call", AttributeValue::Ss(vec![call.to_owned()]))
+    }
+
     /// Writes an entry of the audit trail. The same entry twice is one.
     pub async fn audit(&self, entry: &AuditEntry) -> Result<(), TableError> {
         let mut item = item(entry.key(), entry)?;
@@ -371,6 +423,14 @@ mod tests {
         assert_eq!(recent(&item(&[(90, 1), (99, 3), (100, 2)]), 100, 10, 30), (6, 30));
         // What is older, was given back, or lies ahead does not count.
         assert_eq!(recent(&item(&[(89, 5), (95, 0), (100, 2), (101, 7)]), 100, 10, 30), (2, 630));
+    }
+
+    #[test]
+    fn a_call_counts_once_however_often_it_is_asked_for() {
+        let names = |names: &[&str]| AttributeValue::Ss(names.iter().map(|name| (*name).to_owned()).collect());
+        let item = Item::from([("m100".to_owned(), names(&["a", "b"])), ("m99".to_owned(), names(&["a", "c"]))]);
+        assert_eq!(distinct(&item, 100, 10, 30), (3, 570));
+        assert_eq!(distinct(&item, 111, 10, 30), (0, 630));
     }
 
     #[test]
