@@ -100,7 +100,7 @@ impl StateTable {
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item(webhook_key(subscription.id), subscription)?))
+            .set_item(Some(webhook_item(subscription)?))
             .condition_expression("attribute_not_exists(pk)");
         match put.send().await.map_err(SdkError::into_service_error) {
             Ok(_) => Ok(None),
