@@ -163,7 +163,7 @@ pub(super) const MOTO: Exceptions = &[
         "It takes a receipt whose visibility has ended, so that the message is gone.",
         &[
             "order::visibility_of_a_group: the receipt has expired",
-            "order::visibility_of_a_group: hide the first",
+            "order::visibility_of_a_group: give back the first again",
             "order::visibility_of_a_group: a hidden message holds its followers",
             "order::visibility_of_a_group: then all in order",
         ],
