@@ -3,6 +3,8 @@
 //! The patterns of the key and of the stack are applied again here, although `api` has applied them: only the agent knows the
 //! prefixes that the PBX dials with at this moment, who is an extension, and to which number further digits are added.
 
+use std::fmt;
+
 use shared::codes::Code;
 use shared::command::Refusal;
 use shared::destination::Judgement;
@@ -38,10 +40,7 @@ impl Planner<'_> {
 
     /// What the called party sees instead of the extension; `r` in front withholds it.
     pub(super) fn shown_number(&self, options: &DialOptions) -> Result<Option<String>, Refusal> {
-        let number = match &options.caller_number {
-            Some(typed) => Some(self.caller_number(typed)?),
-            None => None,
-        };
+        let number = options.caller_number.as_deref().map(|typed| self.caller_number(typed)).transpose()?;
         Ok(if options.clir { Some(format!("r{}", number.unwrap_or_default())) } else { number })
     }
 
@@ -86,12 +85,14 @@ impl Planner<'_> {
     }
 
     fn number(&self, field: &str, typed: &str) -> Result<DialString, Refusal> {
-        let explain = |error| Refusal::with_detail(Code::InvalidNumber, format!("field `{field}` {error}"));
-        DialString::parse(typed).map_err(explain)
+        DialString::parse(typed).map_err(|error| invalid(field, error))
     }
 
     fn route(&self, field: &str, number: &DialString) -> Result<Route, Refusal> {
-        let explain = |error| Refusal::with_detail(Code::InvalidNumber, format!("field `{field}` {error}"));
-        number.route(&self.session.prefixes).map_err(explain)
+        number.route(&self.session.prefixes).map_err(|error| invalid(field, error))
     }
+}
+
+fn invalid(field: &str, why: impl fmt::Display) -> Refusal {
+    Refusal::with_detail(Code::InvalidNumber, format!("field `{field}` {why}"))
 }

@@ -68,8 +68,7 @@ pub(crate) fn judge(
 
 /// Whether a number may be shown only if it is an extension, which the agent knows.
 fn judge_caller_number(number: &str, key: &ApiKey, prefixes: &DialPrefixes) -> Result<bool, ApiError> {
-    let e164 = DialString::parse(number).ok().and_then(|number| number.to_e164(prefixes));
-    if e164.is_some_and(|e164| key.caller_numbers.iter().any(|pattern| pattern.matches(&e164))) {
+    if e164(number, prefixes).is_some_and(|e164| key.caller_numbers.iter().any(|pattern| pattern.matches(&e164))) {
         return Ok(false);
     }
     let can_be_own = key.extensions.as_ref().is_none_or(|extensions| extensions.contains(number));
@@ -104,13 +103,14 @@ pub(crate) async fn count(
 
 /// The name under which calls between two numbers are counted, however they are written and whoever of them calls.
 fn pair_name((a, b): (&str, &str), prefixes: &DialPrefixes) -> String {
-    let name = |typed: &str| {
-        let e164 = DialString::parse(typed).ok().and_then(|number| number.to_e164(prefixes));
-        e164.unwrap_or_else(|| typed.to_owned())
-    };
-    let mut names = [name(a), name(b)];
+    let mut names = [a, b].map(|typed| e164(typed, prefixes).unwrap_or_else(|| typed.to_owned()));
     names.sort();
     names.join("#")
+}
+
+/// A number in international form, if it has one on this PBX.
+fn e164(typed: &str, prefixes: &DialPrefixes) -> Option<String> {
+    DialString::parse(typed).ok()?.to_e164(prefixes)
 }
 
 /// Whether it belongs into the audit trail that an operation was refused for this reason.
@@ -158,7 +158,7 @@ fn entries(operation: &Operation, key: &ApiKey, prefixes: &DialPrefixes, time: i
         key_id: key.id.clone(),
         key_name: key.name.clone(),
         operation: operation.name().to_owned(),
-        to_e164: DialString::parse(&to).ok().and_then(|number| number.to_e164(prefixes)),
+        to_e164: e164(&to, prefixes),
         from,
         to,
         caller_number: operation.caller_number().map(str::to_owned),

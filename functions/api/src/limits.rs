@@ -237,7 +237,7 @@ impl Poll {
     pub(crate) async fn end(&mut self, state: &StateTable) {
         for what in std::mem::take(&mut self.taken) {
             if in_time(state.count_recent(&what, POLL_MINUTES, -1, self.at)).await.is_err() {
-                warn!("A request that waits any more still counts for a minute");
+                warn!("A request that has ended counts as waiting for another minute");
             }
         }
     }

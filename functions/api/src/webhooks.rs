@@ -43,16 +43,6 @@ pub(crate) const FIELDS: [&str; 19] = [
     "description",
     "expiresAt",
 ];
-/// A new webhook also takes the name by which a repeat of the request is recognised.
-pub(crate) const CREATE_FIELDS: [&str; 20] = {
-    let mut fields = ["requestId"; 20];
-    let mut n = 0;
-    while n < FIELDS.len() {
-        fields[n] = FIELDS[n];
-        n += 1;
-    }
-    fields
-};
 const URL_NAMES: [&str; 4] = ["url", "targetUrl", "hookUrl", "callbackUrl"];
 const LONGEST_URL: usize = 2_048;
 const LONGEST_TEXT: usize = 256;

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -117,25 +116,39 @@ impl AuditEntry {
     }
 }
 
+fn minutes_key(pk: String) -> Item {
+    key(pk, "minutes")
+}
+
+fn name(call: &str) -> AttributeValue {
+    AttributeValue::Ss(vec![call.to_owned()])
+}
+
+/// What an item has of this minute and of those before it, the latest first, with how many minutes ago that was.
+fn by_minute(item: &Item, minute: i64, minutes: i64) -> impl Iterator<Item = (i64, &AttributeValue)> {
+    (0..=minutes).filter_map(move |ago| Some((ago, item.get(&format!("m{}", minute - ago))?)))
+}
+
 /// What an item has counted in this minute and those before it, and after how many seconds the oldest is forgotten.
 fn recent(item: &Item, minute: i64, minutes: i64, left: i64) -> (i64, i64) {
-    let count = |ago: i64| item.get(&format!("m{}", minute - ago))?.as_n().ok()?.parse::<i64>().ok();
-    let counted = (0..=minutes).filter_map(|ago| Some((ago, count(ago).filter(|count| *count > 0)?)));
+    let count = |count: &AttributeValue| count.as_n().ok()?.parse::<i64>().ok().filter(|count| *count > 0);
+    let counted = by_minute(item, minute, minutes).filter_map(|(ago, found)| Some((ago, count(found)?)));
     let (total, oldest) = counted.fold((0, 0), |(total, _), (ago, count)| (total + count, ago));
-    (total, left + (minutes - oldest) * Window::Minute.seconds())
+    (total, forgotten_after(oldest, minutes, left))
 }
 
 /// How many different names an item has in this minute and those before it, and after how many seconds the oldest is forgotten.
 fn distinct(item: &Item, minute: i64, minutes: i64, left: i64) -> (i64, i64) {
-    let mut names = HashSet::new();
-    let mut oldest = 0;
-    for ago in 0..=minutes {
-        if let Some(AttributeValue::Ss(found)) = item.get(&format!("m{}", minute - ago)) {
-            names.extend(found);
-            oldest = ago;
-        }
-    }
-    (names.len() as i64, left + (minutes - oldest) * Window::Minute.seconds())
+    let named = by_minute(item, minute, minutes).filter_map(|(ago, found)| Some((ago, found.as_ss().ok()?)));
+    let (names, oldest) = named.fold((HashSet::new(), 0), |(mut names, _), (ago, found)| {
+        names.extend(found);
+        (names, ago)
+    });
+    (names.len() as i64, forgotten_after(oldest, minutes, left))
+}
+
+fn forgotten_after(oldest: i64, minutes: i64, left: i64) -> i64 {
+    left + (minutes - oldest) * Window::Minute.seconds()
 }
 
 fn audit_day(day: Date) -> String {
@@ -197,16 +210,10 @@ impl StateTable {
         }
     }
 
-    /// Deletes a key by its public id. Returns whether there was one.
-    pub async fn delete_api_key(&self, id: &str) -> Result<bool, TableError> {
-        let found = self.query(API_KEYS.to_owned(), id, "find the API key").await?;
-        for item in &found {
-            let at: Item =
-                ["pk", "sk"].into_iter().filter_map(|name| Some((name.to_owned(), item.get(name)?.clone()))).collect();
-            let deleted = self.client.delete_item().table_name(&self.table).set_key(Some(at)).send().await;
-            deleted.map_err(|error| TableError::request("delete the API key", &error.into_service_error()))?;
-        }
-        Ok(!found.is_empty())
+    pub async fn delete_api_key(&self, hash: &KeyHash) -> Result<(), TableError> {
+        let place = key(API_KEYS, hash.as_str());
+        let deleted = self.client.delete_item().table_name(&self.table).set_key(Some(place)).send().await;
+        deleted.map(drop).map_err(|error| TableError::request("delete the API key", &error.into_service_error()))
     }
 
     /// Notes that a key was used; a key that was deleted meanwhile stays deleted.
@@ -256,26 +263,9 @@ impl StateTable {
         amount: i64,
         at: Timestamp,
     ) -> Result<(i64, i64), TableError> {
+        let item = self.add_to_minute(format!("RECENT#{what}"), number(amount), minutes, at).await?;
         let (minute, left) = Window::Minute.of(at);
-        // Minutes that are over for good go as long as somebody counts; then the item ends.
-        let forgotten: Vec<String> =
-            (minutes + 1..=minutes + FORGOTTEN_AT_ONCE).map(|ago| format!("m{}", minute - ago)).collect();
-        let answer = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(format!("RECENT#{what}"), "minutes")))
-            .update_expression(format!(
-                "ADD m{minute} :amount SET expiresAt = :expires REMOVE {}",
-                forgotten.join(", ")
-            ))
-            .expression_attribute_values(":amount", number(amount))
-            .expression_attribute_values(":expires", number(at.as_second() + (minutes + 1) * Window::Minute.seconds()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await
-            .map_err(|error| TableError::request("count", &error.into_service_error()))?;
-        Ok(recent(&answer.attributes.unwrap_or_default(), minute, minutes, left))
+        Ok(recent(&item, minute, minutes, left))
     }
 
     /// Counts a call between two numbers under its own name, so that repeats of one request count once. Returns how many calls there
@@ -287,33 +277,49 @@ impl StateTable {
         call: &str,
         at: Timestamp,
     ) -> Result<(i64, i64), TableError> {
+        let item = self.add_to_minute(format!("PAIR#{pair}"), name(call), minutes, at).await?;
         let (minute, left) = Window::Minute.of(at);
-        let forgotten: Vec<String> =
-            (minutes + 1..=minutes + FORGOTTEN_AT_ONCE).map(|ago| format!("m{}", minute - ago)).collect();
-        let answer = self
-            .update_pair(pair, call)
-            .update_expression(format!("ADD m{minute} :call SET expiresAt = :expires REMOVE {}", forgotten.join(", ")))
-            .expression_attribute_values(":expires", number(at.as_second() + (minutes + 1) * Window::Minute.seconds()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await
-            .map_err(|error| TableError::request("count a call", &error.into_service_error()))?;
-        Ok(distinct(&answer.attributes.unwrap_or_default(), minute, minutes, left))
+        Ok(distinct(&item, minute, minutes, left))
     }
 
     /// A call that was counted then is not placed.
     pub async fn forget_pair(&self, pair: &str, call: &str, at: Timestamp) -> Result<(), TableError> {
         let (minute, _) = Window::Minute.of(at);
-        let update = self.update_pair(pair, call).update_expression(format!("DELETE m{minute} :call"));
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(minutes_key(format!("PAIR#{pair}"))))
+            .update_expression(format!("DELETE m{minute} :call"))
+            .expression_attribute_values(":call", name(call));
         update.send().await.map(drop).map_err(|error| TableError::request("forget a call", &error.into_service_error()))
     }
 
-    fn update_pair(&self, pair: &str, call: &str) -> UpdateItemFluentBuilder {
-        self.client
+    /// Adds a number, or names, to what an item has of this minute, and returns all that it has.
+    async fn add_to_minute(
+        &self,
+        pk: String,
+        added: AttributeValue,
+        minutes: i64,
+        at: Timestamp,
+    ) -> Result<Item, TableError> {
+        let (minute, _) = Window::Minute.of(at);
+        // Minutes that are over for good go as long as somebody counts; then the item ends.
+        let forgotten: Vec<String> =
+            (minutes + 1..=minutes + FORGOTTEN_AT_ONCE).map(|ago| format!("m{}", minute - ago)).collect();
+        let answer = self
+            .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(format!("PAIR#{pair}"), "minutes")))
-            .expression_attribute_values(":call", AttributeValue::Ss(vec![call.to_owned()]))
+            .set_key(Some(minutes_key(pk)))
+            .update_expression(format!("ADD m{minute} :added SET expiresAt = :expires REMOVE {}", forgotten.join(", ")))
+            .expression_attribute_values(":added", added)
+            .expression_attribute_values(":expires", number(at.as_second() + (minutes + 1) * Window::Minute.seconds()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(|error| TableError::request("count", &error.into_service_error()))?;
+        Ok(answer.attributes.unwrap_or_default())
     }
 
     /// Writes an entry of the audit trail. The same entry twice is one.

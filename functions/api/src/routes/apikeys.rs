@@ -128,8 +128,7 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
         return Err(ApiError::invalid("The body names nothing to change."));
     }
     let id = key_id(&context, &request)?;
-    let (hash, known) =
-        in_time(context.state.api_key_named(id, now)).await?.ok_or_else(|| ApiError::new(Code::ApiKeyNotFound))?;
+    let (hash, known) = find(&context, id, now).await?;
     let changed = described(&fields, known.clone(), now)?;
     if let Some(scope) = changed.scopes.iter().find(|scope| !known.scopes.contains(scope)) {
         let message =
@@ -174,11 +173,10 @@ pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Res
     let by = administrate(&context, &request).await?;
     let id = key_id(&context, &request)?;
     let now = context.now();
-    let (_, key) =
-        in_time(context.state.api_key_named(id, now)).await?.ok_or_else(|| ApiError::new(Code::ApiKeyNotFound))?;
+    let (hash, key) = find(&context, id, now).await?;
     let subject = Subject::Key { id, name: &key.name };
     trail::record(&context, &by, "DeleteApiKey", subject, Vec::new(), now).await?;
-    in_time(context.state.delete_api_key(id)).await?;
+    in_time(context.state.delete_api_key(&hash)).await?;
     Ok(request.deleted())
 }
 
@@ -187,6 +185,10 @@ async fn administrate(context: &Context, request: &Incoming) -> Result<ApiKey, A
     auth::require(&key, &[Scope::Admin])?;
     request.only_params(&[])?;
     Ok(key)
+}
+
+async fn find(context: &Context, id: &str, now: Timestamp) -> Result<(KeyHash, ApiKey), ApiError> {
+    in_time(context.state.api_key_named(id, now)).await?.ok_or_else(|| ApiError::new(Code::ApiKeyNotFound))
 }
 
 /// The id in the path, if it can be one of a key in the table.

@@ -213,12 +213,9 @@ async fn again(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Opti
 
 /// The event of a delivery.
 async fn recorded(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Option<CallEvent>, ApiError> {
-    let (Some(call), Some(sequence)) = (log.call_id, log.sequence) else { return Ok(None) };
+    let Some(call) = log.call_id else { return Ok(None) };
     let events = in_time(context.state.call_events(call)).await?;
-    let is_it = |event: &CallEvent| {
-        event.sequence() == sequence && DeliveryId::new(event.event_id, at.subscription_id) == log.delivery_id
-    };
-    Ok(events.into_iter().find(is_it))
+    Ok(events.into_iter().find(|event| DeliveryId::new(event.event_id, at.subscription_id) == log.delivery_id))
 }
 
 fn states() -> [(&'static str, DeliveryState); 6] {

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use shared::apikey::{ApiKey, Scope};
 use shared::codes::Code;
 use shared::delivery::{Delivery, Drain, Payload, Trial};
@@ -26,9 +27,8 @@ use crate::deliveries::Shown as ShownDelivery;
 use crate::errors::{ApiError, in_time, json};
 use crate::request::Incoming;
 use crate::trail::{self, Subject};
-use crate::webhooks::{self, CREATE_FIELDS, FIELDS, Shown};
+use crate::webhooks::{self, FIELDS, Shown};
 use crate::{auth, sample};
-use sha2::{Digest, Sha256};
 
 /// As long as Standard Webhooks recommends.
 const SECRET_BYTES: usize = 32;
@@ -41,7 +41,8 @@ const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 const CANCELLED_AT_ONCE: usize = 100;
 
 pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
-    let wanted = request.fields(&CREATE_FIELDS).and_then(|fields| {
+    let known: Vec<&str> = FIELDS.into_iter().chain(["requestId"]).collect();
+    let wanted = request.fields(&known).and_then(|fields| {
         let settings = webhooks::settings(&fields, None, context.allow_http)?;
         Ok((settings, request.idempotency_key(&fields)?, fields.names()))
     });
