@@ -1,8 +1,11 @@
-//! Requests that wait for events: bounded at once, so that one key cannot take the service away from others.
+//! Asking for events: what waits is bounded at once, so that one key cannot take the service away from others, and a time is found.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use easyconnect_tests::{Agent, Api, Pbx, Stack, eventually};
 use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use shared::aws;
 
 const CALLER: &str = "+32472591687";
 
@@ -94,15 +97,35 @@ async fn tools_that_remember_ids_ask_for_the_newest() {
     stack.api.get("/events?order=newest&wait=5").await.refused(400, "invalid_request");
 
     // Since a time, also with a plus that was not escaped.
-    let hour = jiff::SignedDuration::from_hours(1);
-    let (before, after) = (jiff::Timestamp::now() - hour, jiff::Timestamp::now() + hour);
-    let since = async |at: jiff::Timestamp| {
+    let hour = SignedDuration::from_hours(1);
+    let (before, after) = (Timestamp::now() - hour, Timestamp::now() + hour);
+    let since = async |at: Timestamp| {
         let local = format!("{}+01:00", (at + hour).to_string().trim_end_matches('Z'));
         let answers = [format!("since={local}"), format!("since={local}&order=newest")];
         join_all(answers.iter().map(|query| count(&stack.api, query))).await
     };
     assert_eq!(since(before).await, [6, 6]);
     assert_eq!(since(after).await, [0, 0]);
+}
+
+/// Of a feed that has been kept for long, whole partitions have expired. They are no reason to begin before the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn time_is_found_behind_partitions_that_are_gone() {
+    let stack = Stack::start().await;
+    let table = aws::dynamodb(&stack.sdk, &stack.clock);
+    let now = stack.clock.now();
+    let hour = SignedDuration::from_hours(1);
+    for (n, recorded_at) in [(20_001, now - hour), (20_002, now)] {
+        let put = table.put_item().table_name(stack.var("STATE_TABLE"));
+        let put = put.item("pk", AttributeValue::S("FEED#2".to_owned()));
+        let put = put.item("sk", AttributeValue::S(format!("{n:020}")));
+        let put = put.item("recordedAt", AttributeValue::N(recorded_at.as_millisecond().to_string()));
+        put.send().await.expect("an entry");
+    }
+    let behind = async |since: Timestamp| stack.state.feed_since(since, 0, 20_002).await.expect("a number");
+    assert_eq!(behind(now - hour / 2).await, 20_001);
+    assert_eq!(behind(now + hour).await, 20_002);
+    assert_eq!(behind(now - hour * 2).await, 0);
 }
 
 async fn count(api: &Api, query: &str) -> usize {

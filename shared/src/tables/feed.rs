@@ -121,7 +121,7 @@ impl StateTable {
         let mut events = Vec::new();
         let mut next = after + 1;
         while next <= head && events.len() < limit {
-            let last = (next / PARTITION * PARTITION + PARTITION - 1).min(head);
+            let last = end_of_partition(next).min(head);
             let (found, is_part) = self.feed_part(next, last, limit - events.len(), Order::OldestFirst).await?;
             next = found.last().filter(|_| is_part).map_or(last, |entry| entry.n) + 1;
             events.extend(found.into_iter().filter_map(FeedEntry::kept));
@@ -156,14 +156,26 @@ impl StateTable {
         let (mut early, mut late) = (after, head);
         while early < late {
             let middle = early + (late - early) / 2;
-            let end = (middle / PARTITION * PARTITION + PARTITION - 1).min(head);
-            let (found, _) = self.feed_part(middle + 1, end.max(middle + 1), 1, Order::OldestFirst).await?;
-            match found.first() {
+            match self.first_behind(middle, head).await? {
                 Some(entry) if entry.recorded_at < since.as_millisecond() => early = entry.n,
                 _ => late = middle,
             }
         }
         Ok(early)
+    }
+
+    /// The first entry behind a number that is still in the table. Whole partitions may be gone.
+    async fn first_behind(&self, after: u64, head: u64) -> Result<Option<FeedEntry>, TableError> {
+        let mut next = after + 1;
+        while next <= head {
+            let last = end_of_partition(next).min(head);
+            let (found, _) = self.feed_part(next, last, 1, Order::OldestFirst).await?;
+            if let Some(entry) = found.into_iter().next() {
+                return Ok(Some(entry));
+            }
+            next = last + 1;
+        }
+        Ok(None)
     }
 
     /// Entries of one partition, and whether there are more than were read.
@@ -212,6 +224,10 @@ impl StateTable {
 
 fn partition(n: u64) -> String {
     format!("{FEED}#{}", n / PARTITION)
+}
+
+fn end_of_partition(n: u64) -> u64 {
+    n / PARTITION * PARTITION + PARTITION - 1
 }
 
 fn place(n: u64) -> String {
