@@ -1,5 +1,7 @@
 //! Call events: what a webhook receives, and what travels with it between the agent and the functions.
 
+pub mod summary;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 

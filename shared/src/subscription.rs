@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::event::summary::EventSummary;
 use crate::event::{CallEvent, Direction, Status};
 use crate::ids::{CallId, SubscriptionId};
 
@@ -114,24 +115,22 @@ pub struct Filter {
 
 impl Filter {
     pub fn wants(&self, event: &CallEvent) -> bool {
-        let told = &event.web_hook_event;
-        let direction = if told.outgoing { Direction::Outgoing } else { Direction::Incoming };
-        let (number, e164) = match direction {
-            Direction::Incoming => (&told.from, event.from_e164.as_deref()),
-            Direction::Outgoing => (&told.to, event.to_e164.as_deref()),
-        };
-        let missed = told.status == Status::Disconnected && !told.connected && !told.outgoing;
+        self.wants_summary(&EventSummary::of(event))
+    }
+
+    pub fn wants_summary(&self, event: &EventSummary<'_>) -> bool {
         // A party that withholds its number, or has one in international form, is not on this PBX.
-        let party = if e164.is_some() || number.is_empty() { PartyKind::External } else { PartyKind::Internal };
+        let is_external = event.e164.is_some() || event.number.is_empty();
+        let party = if is_external { PartyKind::External } else { PartyKind::Internal };
         let begins = |prefix: &String| {
-            number.starts_with(prefix.as_str()) || e164.is_some_and(|e164| e164.starts_with(prefix.as_str()))
+            event.number.starts_with(prefix.as_str())
+                || event.e164.as_ref().is_some_and(|e164| e164.starts_with(prefix.as_str()))
         };
-        let long_enough =
-            |least: u32| told.status != Status::Disconnected || told.conversation_time >= i64::from(least);
-        (self.extensions.is_empty() || self.extensions.contains(&told.monitored_extension))
-            && (self.statuses.is_empty() || self.statuses.contains(&told.status))
-            && self.direction.is_none_or(|wanted| wanted == direction)
-            && (!self.missed_only || missed)
+        let long_enough = |least: u32| event.status != Status::Disconnected || event.duration >= i64::from(least);
+        (self.extensions.is_empty() || self.extensions.contains(event.extension.as_ref()))
+            && (self.statuses.is_empty() || self.statuses.contains(&event.status))
+            && self.direction.is_none_or(|wanted| wanted == event.direction)
+            && (!self.missed_only || event.missed)
             && self.party.is_none_or(|wanted| wanted == party)
             && self.number_prefix.as_ref().is_none_or(begins)
             && self.minimum_duration.is_none_or(long_enough)

@@ -7,6 +7,7 @@ mod check;
 mod connect;
 mod crashes;
 mod faults;
+mod feed;
 mod forms;
 mod fuzz;
 mod health;

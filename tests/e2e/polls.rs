@@ -122,7 +122,11 @@ async fn time_is_found_behind_partitions_that_are_gone() {
         let put = put.item("recordedAt", AttributeValue::N(recorded_at.as_millisecond().to_string()));
         put.send().await.expect("an entry");
     }
-    let behind = async |since: Timestamp| stack.state.feed_since(since, 0, 20_002).await.expect("a number");
+    let put = table.put_item().table_name(stack.var("STATE_TABLE")).item("n", AttributeValue::N("20002".to_owned()));
+    let put = put.item("pk", AttributeValue::S("FEED".to_owned())).item("sk", AttributeValue::S("head".to_owned()));
+    put.send().await.expect("a head");
+    let head = stack.state.feed_head().await.expect("a head");
+    let behind = async |since: Timestamp| stack.state.feed_since(since, 0, head).await.expect("a number");
     assert_eq!(behind(now - hour / 2).await, 20_001);
     assert_eq!(behind(now + hour).await, 20_002);
     assert_eq!(behind(now - hour * 2).await, 0);

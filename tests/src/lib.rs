@@ -7,6 +7,7 @@ pub mod agent;
 pub mod api;
 pub mod eventually;
 pub mod faults;
+pub mod feed;
 pub mod front;
 pub mod fuzz;
 pub mod idempotency;

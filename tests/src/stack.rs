@@ -296,14 +296,16 @@ impl Stack {
         .await;
     }
 
-    /// Waits until an event of a call is recorded.
+    /// Waits until an event of a call is recorded, and in the feed.
     pub async fn until_recorded(&self, call: CallId, sequence: u8) {
         eventually("the event is recorded", async || {
-            let recorded = self.state.recorded_sequences(&[call]).await.map_err(|error| error.to_string())?;
-            match recorded.get(&call).copied().unwrap_or(0) {
-                found if found >= sequence => Ok(()),
-                found => Err(format!("recorded: {found}")),
-            }
+            let recorded = self.state.recorded(call).await.map_err(|error| error.to_string())?;
+            let Some((_, Some(n))) = recorded.iter().find(|(found, _)| *found == sequence) else {
+                return Err(format!("recorded: {recorded:?}"));
+            };
+            let head = self.state.feed_head().await.map_err(|error| error.to_string())?;
+            let part = self.state.feed(n - 1, 1, head).await.map_err(|error| error.to_string())?;
+            if part.entries.iter().any(|entry| entry.n == *n) { Ok(()) } else { Err(format!("in the feed: {part:?}")) }
         })
         .await;
     }

@@ -1,14 +1,16 @@
 //! One batch: read, fan out step by step, record, and say what goes back.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use shared::ids::CallId;
 use shared::metrics::Metrics;
 use shared::queue::{FifoRecord, Outgoing, Queue, Taken};
 use shared::subscription::Subscription;
-use shared::tables::TableError;
+use shared::tables::{StateTable, TableError};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -18,6 +20,8 @@ use crate::record::record;
 
 /// Requests to the deliveries queue at a time.
 const SENDS_AT_ONCE: usize = 8;
+/// Calls that are looked up at a time.
+const READS_AT_ONCE: usize = 16;
 
 /// Never fails as a whole: what could not be done goes back record by record.
 pub async fn handle(context: &Context, event: SqsEvent) -> SqsBatchResponse {
@@ -79,8 +83,8 @@ async fn fan_out(context: &Context, batch: &mut Batch, now: Timestamp, tally: &m
         Default::default()
     } else {
         let (recorded, subscriptions) =
-            futures_util::try_join!(context.state.recorded_sequences(&calls), context.subscriptions())?;
-        let repeats = batch.settle_repeats(&recorded);
+            futures_util::try_join!(recorded(&context.state, &calls), context.subscriptions())?;
+        let repeats = batch.find_repeats(&recorded);
         (tally.copies, tally.superseded) = (repeats.copies, repeats.superseded);
         subscriptions
     };
@@ -91,8 +95,14 @@ async fn fan_out(context: &Context, batch: &mut Batch, now: Timestamp, tally: &m
         }
         take_step(context, batch, &step, &subscriptions, now, tally).await;
     }
-    tally.recorded = record(context, batch).await;
+    tally.recorded = record(&context.state, batch).await;
     Ok(())
+}
+
+/// What is recorded for each call: sequences, each with its number in the feed.
+async fn recorded(state: &StateTable, calls: &[CallId]) -> Result<HashMap<CallId, Vec<(u8, Option<u64>)>>, TableError> {
+    let read = async |call: CallId| Ok((call, state.recorded(call).await?));
+    stream::iter(calls.iter().copied()).map(read).buffer_unordered(READS_AT_ONCE).try_collect().await
 }
 
 /// Sends the deliveries of events that do not depend on each other, and sets aside what cannot be read.

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use shared::delivery::Delivery;
 use shared::envelope::{self, EnvelopeError};
 use shared::event::CallEvent;
+use shared::feed::{Standing, standing};
 use shared::ids::CallId;
 use shared::queue::{BATCH, FifoRecord, GoingBack, Outgoing, backoff};
 use shared::subscription::Subscription;
@@ -27,6 +28,8 @@ pub(crate) struct Entry {
     /// As it came; what cannot be read is set aside in this form.
     pub(crate) body: String,
     pub(crate) event: Result<Box<CallEvent>, EnvelopeError>,
+    /// Its number in the feed, if it was recorded before.
+    pub(crate) number: Option<u64>,
     fate: Fate,
 }
 
@@ -34,7 +37,7 @@ pub(crate) struct Entry {
 enum Fate {
     /// Nothing has happened to it yet.
     Open,
-    /// All its deliveries are in their queue; it still has to be recorded.
+    /// All its deliveries are in their queue; it still has to be recorded, or at least to be settled in the feed.
     FannedOut,
     /// To be acknowledged.
     Done,
@@ -63,6 +66,7 @@ impl Batch {
             event: envelope::open(&body).map(Box::new),
             record,
             body,
+            number: None,
             fate: Fate::Open,
         };
         Self { entries: messages.into_iter().map(entry).collect() }
@@ -82,24 +86,34 @@ impl Batch {
         self.entries.iter().filter_map(Entry::call).filter(|call| seen.insert(*call)).collect()
     }
 
-    /// Settles what needs no delivery: copies, and events at or below the highest sequence of their call.
-    pub(crate) fn settle_repeats(&mut self, recorded: &HashMap<CallId, u8>) -> Repeats {
+    /// Finds what needs no delivery: copies, and events at or below the highest sequence of their call. Who recorded an event may
+    /// have died before it was in the feed, so that it is not done yet.
+    pub(crate) fn find_repeats(&mut self, recorded: &HashMap<CallId, Vec<(u8, Option<u64>)>>) -> Repeats {
         let mut repeats = Repeats::default();
-        let mut highest = recorded.clone();
+        let mut highest: HashMap<CallId, u8> = HashMap::new();
         let mut seen = HashSet::new();
         for entry in &mut self.entries {
             let Ok(event) = &entry.event else { continue };
-            let highest = highest.entry(event.call_id()).or_default();
-            let count = if !seen.insert(event.event_id) {
-                &mut repeats.copies
-            } else if event.sequence() <= *highest {
-                &mut repeats.superseded
-            } else {
-                *highest = event.sequence();
+            let (call, sequence) = (event.call_id(), event.sequence());
+            if !seen.insert(event.event_id) {
+                repeats.copies += 1;
+                entry.fate = Fate::Done;
                 continue;
-            };
-            *count += 1;
-            entry.fate = Fate::Done;
+            }
+            let highest = highest.entry(call).or_default();
+            let recorded = recorded.get(&call).map_or(&[][..], Vec::as_slice);
+            match standing(sequence, recorded) {
+                Standing::New if sequence > *highest => {
+                    *highest = sequence;
+                    continue;
+                }
+                Standing::Recorded(n) => {
+                    entry.number = Some(n);
+                    entry.fate = Fate::FannedOut;
+                }
+                Standing::New | Standing::Settled | Standing::Superseded => entry.fate = Fate::Done,
+            }
+            repeats.superseded += 1;
         }
         repeats
     }
@@ -140,13 +154,24 @@ impl Batch {
         }
     }
 
-    /// The events to be recorded, in the batch's order.
+    /// The events to be recorded or settled, in the batch's order.
     pub(crate) fn to_record(&self) -> Vec<usize> {
         (0..self.entries.len()).filter(|at| self.entries[*at].fate == Fate::FannedOut).collect()
     }
 
-    pub(crate) fn events<'a>(&'a self, at: &'a [usize]) -> impl Iterator<Item = (usize, &'a CallEvent)> {
-        at.iter().filter_map(|at| Some((*at, self.entries[*at].event.as_deref().ok()?)))
+    /// The same by calls, each in its order.
+    pub(crate) fn to_record_by_call(&self) -> Vec<Vec<usize>> {
+        let mut places: HashMap<CallId, usize> = HashMap::new();
+        let mut calls: Vec<Vec<usize>> = Vec::new();
+        for at in self.to_record() {
+            let Some(call) = self.entries[at].call() else { continue };
+            let place = *places.entry(call).or_insert(calls.len());
+            if place == calls.len() {
+                calls.push(Vec::new());
+            }
+            calls[place].push(at);
+        }
+        calls
     }
 
     /// What goes back. What was neither finished nor failed goes back too, so that nothing is lost by an oversight.

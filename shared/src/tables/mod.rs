@@ -4,6 +4,7 @@
 //! attribute `expiresAt`; the TTL deletes late, so every reader that cares compares the time itself.
 
 mod access;
+mod calls;
 mod deliveries;
 mod exchange;
 mod feed;
@@ -24,7 +25,7 @@ use crate::aws;
 pub use access::{AuditEntry, AuditKind, Window};
 pub use deliveries::{Order, Parked, Parking, ReceiverView};
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
-pub use feed::Recorded;
+pub use feed::{FeedEntry, FeedHead, FeedPart};
 pub use state::StateTable;
 pub use webhooks::{Change, KEEP_EXPIRED};
 
@@ -36,6 +37,8 @@ pub enum TableError {
     Request { verb: &'static str, code: String, cause: String },
     #[error("the table did not {verb}: others were always quicker")]
     Crowded { verb: &'static str },
+    #[error("the table did not {verb}: its answer is not complete")]
+    Incomplete { verb: &'static str },
     #[error("an item of the table cannot be read")]
     Item(#[from] serde_dynamo::Error),
 }
@@ -77,6 +80,17 @@ fn now(client: &Client) -> Timestamp {
 fn is_over(item: &Item, now: Timestamp) -> bool {
     let expires_at = item.get("expiresAt").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
     expires_at.is_some_and(|at| at <= now.as_second())
+}
+
+/// How many bytes of an item are paid for, about. Only for items without lists and maps.
+fn item_size(item: &Item) -> usize {
+    let size = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(number) => number.len() / 2 + 2,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        _ => 1,
+    };
+    item.iter().map(|(name, value)| name.len() + size(value)).sum()
 }
 
 /// The item of a value: its attributes beside its key.

@@ -328,16 +328,31 @@ fn earlier_webhooks() -> Named<Subscription> {
 
 /// The event of each call item, and of the feed's entry of the same name, with its number and when it was recorded.
 pub(super) fn recorded() -> Named<(u64, CallEvent, i64)> {
+    let (mut all, numbered) = (recorded_by_transactions(), recorded_by_slots());
+    all.extend(numbered.into_iter().map(|(name, value)| (format!("numbered-{name}"), value)));
+    all
+}
+
+/// Each under its call with its number, and a small entry in the feed.
+pub(super) fn recorded_by_slots() -> Named<(u64, CallEvent, i64)> {
     named([
         ("ringing", (1, full(1, Status::Ringing), NOW)),
         ("connected", (2, full(1, Status::Connected), NOW)),
         ("disconnected", (3, full(1, Status::Disconnected), NOW)),
         ("missed", (4, missed(2), NOW)),
         ("eventful", (5, eventful(3), NOW)),
+    ])
+}
+
+/// Each twice as a whole, and no number under its call.
+fn recorded_by_transactions() -> Named<(u64, CallEvent, i64)> {
+    let mut all = recorded_by_slots();
+    all.extend(named([
         // They do not say when they were recorded; when it happened has to do.
         ("earlier", (1, full(21, Status::Connected), later(20).as_millisecond())),
         ("earlier-eventful", (2, eventful(23), later(30).as_millisecond())),
-    ])
+    ]));
+    all
 }
 
 pub(super) fn logs() -> Named<(Delivery, DeliveryLog)> {

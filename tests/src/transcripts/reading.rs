@@ -191,26 +191,30 @@ async fn recorded_events_and_the_feed() {
     let prefixed = |kind: &str| -> Named<_> {
         expected::recorded().into_iter().map(|(name, value)| (format!("{kind}{name}"), value)).collect()
     };
-    for (name, (_, event, _)) in files.take("call-", prefixed("call-")) {
+    for (name, (n, event, _)) in files.take("call-", prefixed("call-")) {
         let (state, call) = (shelf::state(&[&name]), event.call_id());
         assert_eq!(state.call_events(call).await.expect("events"), slice::from_ref(&event), "{name}");
-        let recorded = state.recorded_sequences(&[call]).await.expect("sequences");
-        assert_eq!(recorded.get(&call), Some(&event.sequence()), "{name}");
+        let number = Some(n).filter(|_| name.contains("numbered"));
+        assert_eq!(state.recorded(call).await.expect("sequences"), [(event.sequence(), number)], "{name}");
     }
     for (name, (n, ..)) in files.take("feed-head-", prefixed("feed-head-")) {
-        assert_eq!(shelf::state(&[&name]).feed_length().await.expect("a number"), n, "{name}");
+        assert_eq!(shelf::state(&[&name]).feed_head().await.expect("a head").n, n, "{name}");
     }
     for (name, (n, event, recorded_at)) in files.take("feed-", prefixed("feed-")) {
-        let state = shelf::state(&[&name]);
-        let kept = [(n, event)];
-        assert_eq!(state.feed(n - 1, 9, n).await.expect("events"), kept, "{name}");
-        assert_eq!(state.feed_before(n + 1, 0, 9).await.expect("events"), kept, "{name}");
+        let named = |kind: &str| name.replacen("feed-", kind, 1);
+        let state = shelf::state(&[&name, &named("feed-head-"), &named("call-")]);
+        let head = state.feed_head().await.expect("a head");
+        let part = state.feed(n - 1, 9, head).await.expect("entries");
+        assert_eq!((part.cursor, part.waits), (n, false), "{name}");
         // Clocks may differ by five seconds.
-        let since = async |seconds: i64| {
-            let since = shared::time::from_millis(recorded_at + seconds * 1_000);
-            state.feed_since(since, n - 1, n).await.expect("a number")
-        };
-        assert_eq!((since(5).await, since(6).await), (n - 1, n), "{name}");
+        let at = |seconds: i64| shared::time::from_millis(recorded_at + seconds * 1_000);
+        assert_eq!([5, 6].map(|seconds| part.entries[0].is_since(at(seconds))), [true, false], "{name}");
+        assert_eq!(state.events_of(part.entries).await.expect("events"), slice::from_ref(&event), "{name}");
+        let before = state.feed_before(n + 1, n - 1, 9).await.expect("entries");
+        assert_eq!(state.events_of(before).await.expect("events"), slice::from_ref(&event), "{name}");
+        // A slot may be filled up to a minute after others behind it.
+        let since = async |seconds: i64| state.feed_since(at(seconds), n - 1, head).await.expect("a number");
+        assert_eq!((since(60).await, since(61).await), (n - 1, n), "{name}");
     }
     files.left.clear();
 }

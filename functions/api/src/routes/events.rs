@@ -12,6 +12,7 @@ use shared::event::{CallEvent, ExtendedEvent, Status};
 use shared::ids::CallId;
 use shared::operation::Reach;
 use shared::subscription::Filter;
+use shared::tables::{FeedEntry, FeedHead};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ const LONGEST_WAIT: u32 = 20;
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 /// Events that one request looks at while it searches for wanted ones.
-const MOST_LOOKED_AT: u64 = 1_000;
+const MOST_LOOKED_AT: usize = 1_000;
 /// Digits of a cursor: each number of so many fits into 64 bits.
 const MOST_DIGITS: usize = 19;
 /// Whether the newest events come first.
@@ -94,23 +95,27 @@ struct Query {
 }
 
 impl Query {
-    fn wants(&self, event: &CallEvent) -> bool {
-        self.reach.covers(&event.web_hook_event.monitored_extension) && self.filter.wants(event)
+    fn wants(&self, entry: &FeedEntry) -> bool {
+        self.since.is_none_or(|since| entry.is_since(since))
+            && self.reach.covers(&entry.summary.extension)
+            && self.filter.wants_summary(&entry.summary)
     }
 
     /// The last wanted events, the newest first, and where what comes later begins.
     async fn newest(&self, context: &Context) -> Result<(Vec<CallEvent>, u64), ApiError> {
-        let head = in_time(context.state.feed_length()).await?;
+        let head = in_time(context.state.feed_head()).await?;
         let after = self.begin(context, head).await?;
-        let (mut found, mut before, mut looked_at) = (Vec::new(), head + 1, 0);
+        let (tail, mut before) = in_time(context.state.feed_tail(after, usize::from(PAGE), head)).await?;
+        let mut looked_at = tail.entries.len();
+        let mut found: Vec<FeedEntry> = tail.entries.into_iter().rev().filter(|entry| self.wants(entry)).collect();
         while before > after + 1 && found.len() < self.limit && looked_at < MOST_LOOKED_AT {
             let page = in_time(context.state.feed_before(before, after, usize::from(PAGE))).await?;
-            let Some((first, _)) = page.last() else { break };
-            (before, looked_at) = (*first, looked_at + page.len() as u64);
-            found.extend(page.into_iter().map(|(_, event)| event).filter(|event| self.wants(event)));
+            let Some(first) = page.last() else { break };
+            (before, looked_at) = (first.n, looked_at + page.len());
+            found.extend(page.into_iter().filter(|entry| self.wants(entry)));
         }
         found.truncate(self.limit);
-        Ok((found, head))
+        Ok((in_time(context.state.events_of(found)).await?, tail.cursor))
     }
 
     /// The next wanted events, the oldest first, and where to go on; waits for the first one until then.
@@ -120,7 +125,7 @@ impl Query {
         key: &ApiKey,
         until: Instant,
     ) -> Result<(Vec<CallEvent>, u64), ApiError> {
-        let head = in_time(context.state.feed_length()).await?;
+        let head = in_time(context.state.feed_head()).await?;
         let look = self.look(context, self.begin(context, head).await?, head).await?;
         if look.is_enough() || Instant::now() >= until {
             return Ok((look.found, look.after));
@@ -136,39 +141,38 @@ impl Query {
         while !look.is_enough() && Instant::now() < until {
             sleep_until(until.min(Instant::now() + pause)).await;
             pause = (pause * 2).min(SLOWEST_LOOK);
-            let head = in_time(context.state.feed_length()).await?;
+            let head = in_time(context.state.feed_head()).await?;
             look = self.look(context, look.after, head).await?;
         }
         Ok(look)
     }
 
-    /// Looks through what the feed has behind an event.
-    async fn look(&self, context: &Context, after: u64, head: u64) -> Result<Look, ApiError> {
-        let mut look = Look { found: Vec::new(), after, looked_at: 0 };
-        while look.after < head && look.found.len() < self.limit && look.looked_at < MOST_LOOKED_AT {
-            let page = in_time(context.state.feed(look.after, usize::from(PAGE), head)).await?;
-            if page.is_empty() {
-                look.after = head; // What lies in between is no longer kept.
-            }
-            for (n, event) in page {
-                if look.found.len() == self.limit {
-                    break;
-                }
-                (look.after, look.looked_at) = (n, look.looked_at + 1);
-                if self.wants(&event) {
-                    look.found.push(event);
-                }
+    /// Looks through what the feed has behind a number.
+    async fn look(&self, context: &Context, after: u64, head: FeedHead) -> Result<Look, ApiError> {
+        let (mut wanted, mut after, mut looked_at) = (Vec::new(), after, 0);
+        while after < head.n && wanted.len() < self.limit && looked_at < MOST_LOOKED_AT {
+            let part = in_time(context.state.feed(after, usize::from(PAGE), head)).await?;
+            looked_at += usize::from(PAGE).min((part.cursor - after) as usize);
+            after = part.cursor;
+            wanted.extend(part.entries.into_iter().filter(|entry| self.wants(entry)));
+            if part.waits {
+                break;
             }
         }
-        Ok(look)
+        if let Some(first_too_many) = wanted.get(self.limit) {
+            after = first_too_many.n - 1;
+            wanted.truncate(self.limit);
+        }
+        let found = in_time(context.state.events_of(wanted)).await?;
+        Ok(Look { found, after, looked_at })
     }
 
-    /// The event behind which the wanted ones lie.
-    async fn begin(&self, context: &Context, head: u64) -> Result<u64, ApiError> {
+    /// The number behind which the wanted events lie.
+    async fn begin(&self, context: &Context, head: FeedHead) -> Result<u64, ApiError> {
         // A cursor that lies ahead is another stack's, and nothing would ever come after it.
-        let after = self.after.min(head);
+        let after = self.after.min(head.n);
         match self.since {
-            Some(since) if after < head => Ok(in_time(context.state.feed_since(since, after, head)).await?),
+            Some(since) if after < head.n => Ok(in_time(context.state.feed_since(since, after, head)).await?),
             _ => Ok(after),
         }
     }
@@ -177,9 +181,9 @@ impl Query {
 /// What a look through the feed has brought.
 struct Look {
     found: Vec<CallEvent>,
-    /// The last event that was looked at.
+    /// The last number that was looked at.
     after: u64,
-    looked_at: u64,
+    looked_at: usize,
 }
 
 impl Look {

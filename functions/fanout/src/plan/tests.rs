@@ -33,7 +33,7 @@ fn poison(id: &str, call: u8) -> (FifoRecord, String) {
     (record(id, &call_id(call).to_string()), r#"{"v":99}"#.to_owned())
 }
 
-fn nothing_recorded() -> HashMap<CallId, u8> {
+fn nothing_recorded() -> HashMap<CallId, Vec<(u8, Option<u64>)>> {
     HashMap::new()
 }
 
@@ -83,7 +83,7 @@ fn calls_go_together_and_each_in_order() {
         sent("5", 2, Status::Disconnected),
     ]);
     assert_eq!(batch.calls(), [call_id(1), call_id(2)]);
-    assert_eq!(batch.settle_repeats(&nothing_recorded()), Repeats::default());
+    assert_eq!(batch.find_repeats(&nothing_recorded()), Repeats::default());
     assert_eq!(run(&mut batch, &[]), [vec![0, 1], vec![2, 4], vec![3]]);
     assert_eq!(batch.to_record(), [0, 1, 2, 3, 4]);
     record_all(&mut batch);
@@ -100,7 +100,7 @@ fn copies_and_superseded_events_are_acknowledged_without_a_delivery() {
         sent("older", 2, Status::Ringing),
         sent("new", 2, Status::Disconnected),
     ]);
-    let repeats = batch.settle_repeats(&HashMap::from([(call_id(2), 2)]));
+    let repeats = batch.find_repeats(&HashMap::from([(call_id(2), vec![(2, None)])]));
     assert_eq!(repeats, Repeats { copies: 1, superseded: 3 });
     assert_eq!(run(&mut batch, &[]), [[0, 5]]);
     record_all(&mut batch);
@@ -108,13 +108,40 @@ fn copies_and_superseded_events_are_acknowledged_without_a_delivery() {
 }
 
 #[test]
-fn a_repeat_of_a_whole_batch_has_nothing_to_do() {
+fn a_repeat_of_a_whole_batch_needs_no_delivery_but_is_settled() {
     let messages = || [sent("1", 1, Status::Ringing), sent("2", 1, Status::Connected), sent("3", 2, Status::Ringing)];
     let mut batch = Batch::read(messages());
-    let recorded = HashMap::from([(call_id(1), 2), (call_id(2), 1)]);
-    assert_eq!(batch.settle_repeats(&recorded), Repeats { copies: 0, superseded: 3 });
-    assert!(batch.next_step().is_empty() && batch.to_record().is_empty());
+    let recorded = HashMap::from([(call_id(1), vec![(2, Some(8)), (1, Some(5))]), (call_id(2), vec![(1, Some(6))])]);
+    assert_eq!(batch.find_repeats(&recorded), Repeats { copies: 0, superseded: 3 });
+    assert!(batch.next_step().is_empty());
+    // Whoever recorded them may have died before they were in the feed: until that is known they are not acknowledged.
+    assert_eq!(batch.to_record_by_call(), [vec![0, 1], vec![2]]);
+    assert_eq!([0, 1, 2].map(|at| batch.entry(at).number), [Some(5), Some(8), Some(6)]);
+    assert_eq!(returned(&batch).len(), 3);
+    record_all(&mut batch);
     assert_eq!(returned(&batch), []);
+}
+
+#[test]
+fn what_a_transaction_recorded_is_settled() {
+    let mut batch = Batch::read([sent("1", 1, Status::Ringing), sent("2", 1, Status::Connected)]);
+    let recorded = HashMap::from([(call_id(1), vec![(2, None), (1, None)])]);
+    assert_eq!(batch.find_repeats(&recorded), Repeats { copies: 0, superseded: 2 });
+    assert!(batch.to_record().is_empty());
+    assert_eq!(returned(&batch), []);
+}
+
+#[test]
+fn a_late_event_is_superseded_by_what_is_recorded_and_by_what_is_before_it() {
+    let mut batch = Batch::read([
+        sent("1", 1, Status::Ringing),
+        sent("2", 2, Status::Disconnected),
+        sent("3", 2, Status::Connected),
+    ]);
+    let recorded = HashMap::from([(call_id(1), vec![(3, Some(9))])]);
+    assert_eq!(batch.find_repeats(&recorded), Repeats { copies: 0, superseded: 2 });
+    assert_eq!(run(&mut batch, &[]), [[1]]);
+    assert_eq!(batch.to_record(), [1]);
 }
 
 #[test]
@@ -126,7 +153,7 @@ fn a_failure_in_the_middle_stops_its_call_only() {
         sent("4", 2, Status::Connected),
         sent("5", 1, Status::Disconnected),
     ]);
-    batch.settle_repeats(&nothing_recorded());
+    batch.find_repeats(&nothing_recorded());
     assert_eq!(run(&mut batch, &[2]), [vec![0, 1], vec![2, 3]]);
     assert_eq!(batch.to_record(), [0, 1, 3], "neither the failed event nor the one behind it");
     record_all(&mut batch);
@@ -142,7 +169,7 @@ fn an_event_that_was_not_recorded_takes_the_rest_of_its_call_along() {
         sent("3", 2, Status::Ringing),
         sent("copy", 1, Status::Connected),
     ]);
-    batch.settle_repeats(&nothing_recorded());
+    batch.find_repeats(&nothing_recorded());
     run(&mut batch, &[]);
     batch.fail(0);
     assert_eq!(batch.to_record(), [2]);
@@ -154,7 +181,7 @@ fn an_event_that_was_not_recorded_takes_the_rest_of_its_call_along() {
 fn what_cannot_be_read_is_a_step_of_its_own() {
     let messages = || [sent("1", 1, Status::Ringing), poison("2", 1), sent("3", 1, Status::Connected), poison("4", 2)];
     let mut batch = Batch::read(messages());
-    batch.settle_repeats(&nothing_recorded());
+    batch.find_repeats(&nothing_recorded());
     assert!(matches!(batch.entry(1).event, Err(EnvelopeError::UnknownVersion(99))));
     assert_eq!(run(&mut batch, &[]), [vec![0, 3], vec![1], vec![2]]);
     assert_eq!(batch.to_record(), [0, 2]);
@@ -163,7 +190,7 @@ fn what_cannot_be_read_is_a_step_of_its_own() {
 
     // The dead-letter queue does not take it: the group stops there, like at any failure.
     let mut batch = Batch::read(messages());
-    batch.settle_repeats(&nothing_recorded());
+    batch.find_repeats(&nothing_recorded());
     run(&mut batch, &[1]);
     record_all(&mut batch);
     assert_eq!(returned(&batch), [("2".to_owned(), 4), ("3".to_owned(), 0)]);
@@ -179,7 +206,7 @@ fn an_untouched_batch_goes_back_whole() {
 fn a_call_that_somebody_spread_over_groups_keeps_its_order() {
     let other = |id, status| (record(id, id), envelope::seal(&event(1, status)).expect("json"));
     let mut batch = Batch::read([other("1", Status::Ringing), other("2", Status::Connected)]);
-    batch.settle_repeats(&nothing_recorded());
+    batch.find_repeats(&nothing_recorded());
     assert_eq!(batch.next_step(), [0]);
     assert_eq!(run(&mut batch, &[0]), [[0]]);
     assert_eq!(returned(&batch), [("1".to_owned(), 4), ("2".to_owned(), 4)]);
@@ -240,7 +267,7 @@ proptest! {
             if *bad { poison(&id, *call) } else { sent(&id, *call, *status) }
         };
         let mut batch = Batch::read(records.iter().enumerate().map(message));
-        batch.settle_repeats(&nothing_recorded());
+        batch.find_repeats(&nothing_recorded());
         let steps = run(&mut batch, &refused);
         let order: Vec<usize> = steps.concat();
         for call in 0..4u8 {

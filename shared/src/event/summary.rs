@@ -1,0 +1,59 @@
+//! What an event is filtered by, without the event.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CallEvent, Direction, Status};
+
+/// Stands beside the event wherever it has to be found without being read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventSummary<'a> {
+    pub extension: Cow<'a, str>,
+    pub status: Status,
+    pub direction: Direction,
+    /// The end of an incoming call that nobody answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missed: bool,
+    /// The other party, as the PBX writes it.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub number: Cow<'a, str>,
+    /// The same in international form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e164: Option<Cow<'a, str>>,
+    /// Seconds of conversation, −1 without one.
+    pub duration: i64,
+}
+
+impl<'a> EventSummary<'a> {
+    pub fn of(event: &'a CallEvent) -> Self {
+        let told = &event.web_hook_event;
+        let direction = if told.outgoing { Direction::Outgoing } else { Direction::Incoming };
+        let (number, e164) = match direction {
+            Direction::Incoming => (&told.from, &event.from_e164),
+            Direction::Outgoing => (&told.to, &event.to_e164),
+        };
+        Self {
+            extension: told.monitored_extension.as_str().into(),
+            status: told.status,
+            direction,
+            missed: told.status == Status::Disconnected && !told.connected && !told.outgoing,
+            number: number.as_str().into(),
+            e164: e164.as_deref().map(Cow::from),
+            duration: told.conversation_time,
+        }
+    }
+
+    pub fn into_owned(self) -> EventSummary<'static> {
+        EventSummary {
+            extension: self.extension.into_owned().into(),
+            status: self.status,
+            direction: self.direction,
+            missed: self.missed,
+            number: self.number.into_owned().into(),
+            e164: self.e164.map(|e164| e164.into_owned().into()),
+            duration: self.duration,
+        }
+    }
+}

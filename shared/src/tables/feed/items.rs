@@ -1,0 +1,172 @@
+//! What a slot holds, as an item.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::slot_key;
+use crate::event::CallEvent;
+use crate::event::summary::EventSummary;
+use crate::feed::Slot;
+use crate::ids::CallId;
+use crate::tables::state::{DAY, KEEP_EVENTS_DAYS};
+use crate::tables::{Item, TableError, is_over, item, number};
+
+const VERSION: u8 = 1;
+const KEEP_SECONDS: i64 = KEEP_EVENTS_DAYS * DAY;
+const TOMBSTONE: &str = "tombstone";
+
+/// An entry of the feed: which event it is, and what it is filtered by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeedEntry {
+    pub n: u64,
+    pub(in crate::tables) call: CallId,
+    pub(in crate::tables) sequence: u8,
+    pub summary: EventSummary<'static>,
+    /// Milliseconds.
+    pub(in crate::tables) recorded_at: i64,
+    /// Of an older entry, which has it all.
+    pub(in crate::tables) event: Option<Box<CallEvent>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EntryItem<'a> {
+    v: u8,
+    call: CallId,
+    seq: u8,
+    pbx: String,
+    /// Milliseconds.
+    occurred_at: i64,
+    /// Milliseconds. An event may occur long before it is recorded, when an agent could not reach the queue.
+    recorded_at: i64,
+    #[serde(flatten)]
+    summary: EventSummary<'a>,
+    /// A slot is forgotten in the order of its number, whenever the event occurred.
+    expires_at: i64,
+}
+
+/// A slot that is not empty.
+#[derive(Debug)]
+pub(super) struct StoredSlot {
+    pub(super) n: u64,
+    /// Milliseconds.
+    pub(super) recorded_at: i64,
+    /// A tombstone also stands for what cannot be read, or is no longer shown.
+    pub(super) slot: Slot<FeedEntry>,
+}
+
+pub(super) fn entry_item(event: &CallEvent, n: u64, now: Timestamp) -> Result<Item, TableError> {
+    let entry = EntryItem {
+        v: VERSION,
+        call: event.call_id(),
+        seq: event.sequence(),
+        pbx: event.pbx_id.clone(),
+        occurred_at: event.occurred_at.as_millisecond(),
+        recorded_at: now.as_millisecond(),
+        summary: EventSummary::of(event),
+        expires_at: now.as_second() + KEEP_SECONDS,
+    };
+    item(slot_key(n), &entry)
+}
+
+pub(super) fn tombstone_item(n: u64, now: Timestamp) -> Item {
+    let mut item = slot_key(n);
+    item.insert("v".to_owned(), number(VERSION.into()));
+    item.insert(TOMBSTONE.to_owned(), AttributeValue::Bool(true));
+    item.insert("recordedAt".to_owned(), number(now.as_millisecond()));
+    item.insert("expiresAt".to_owned(), number(now.as_second() + KEEP_SECONDS));
+    item
+}
+
+impl StoredSlot {
+    pub(super) fn read(item: &Item, now: Timestamp) -> Option<Self> {
+        let n = item.get("sk")?.as_s().ok()?.parse().ok()?;
+        let recorded_at = item.get("recordedAt").and_then(|at| at.as_n().ok()?.parse().ok());
+        if let Some(event) = item.get("event") {
+            let event: Option<CallEvent> = event.as_s().ok().and_then(|text| serde_json::from_str(text).ok());
+            // The oldest ones do not have it.
+            let occurred_at = event.as_ref().map(|event| event.occurred_at.as_millisecond());
+            let recorded_at = recorded_at.or(occurred_at).unwrap_or_default();
+            let entry = event.filter(|_| !is_over(item, now)).map(|event| FeedEntry {
+                n,
+                call: event.call_id(),
+                sequence: event.sequence(),
+                summary: EventSummary::of(&event).into_owned(),
+                recorded_at,
+                event: Some(Box::new(event)),
+            });
+            return Some(Self { n, recorded_at, slot: entry.map_or(Slot::Tombstone, Slot::Entry) });
+        }
+        let recorded_at = recorded_at.unwrap_or_default();
+        let entry: Option<EntryItem<'static>> = serde_dynamo::from_item(item.clone()).ok();
+        let kept_since = now.as_millisecond() - KEEP_SECONDS * 1000;
+        let entry = entry.filter(|entry| entry.occurred_at > kept_since && !is_over(item, now)).map(|entry| {
+            FeedEntry { n, call: entry.call, sequence: entry.seq, summary: entry.summary, recorded_at, event: None }
+        });
+        Some(Self { n, recorded_at, slot: entry.map_or(Slot::Tombstone, Slot::Entry) })
+    }
+}
+
+/// Whether a slot holds this event's entry, of whatever age and version.
+pub(super) fn is_entry_of(item: &Item, event: &CallEvent) -> bool {
+    if let Some(stored) = item.get("event") {
+        let stored: Option<CallEvent> = stored.as_s().ok().and_then(|text| serde_json::from_str(text).ok());
+        return stored.is_some_and(|stored| stored.event_id == event.event_id);
+    }
+    let call = item.get("call").and_then(|call| call.as_s().ok());
+    let sequence = item.get("seq").and_then(|sequence| sequence.as_n().ok());
+    call == Some(&event.call_id().to_string()) && sequence == Some(&event.sequence().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Status;
+    use crate::event::tests::sample;
+    use crate::tables::{item_size, text};
+
+    /// Times of an event are told in whole seconds.
+    fn now() -> Timestamp {
+        Timestamp::from_second(Timestamp::now().as_second()).expect("a time")
+    }
+
+    fn event() -> CallEvent {
+        CallEvent::full_example(sample().call_id(), Status::Ringing, now())
+    }
+
+    #[test]
+    fn an_entry_is_read_back_and_small() {
+        let event = event();
+        let item = entry_item(&event, 12_345, now()).expect("an item");
+        assert_eq!((&item["pk"], &item["sk"]), (&text("FEED#1"), &text("00000000000000012345")));
+        assert!(item_size(&item) < 500, "{}", item_size(&item));
+        assert!(is_entry_of(&item, &event));
+        let read = StoredSlot::read(&item, now()).expect("a slot");
+        let Slot::Entry(entry) = read.slot else { panic!("a tombstone") };
+        assert_eq!((entry.n, entry.call, entry.sequence, entry.event), (12_345, event.call_id(), 1, None));
+        assert_eq!(entry.summary, EventSummary::of(&event));
+    }
+
+    #[test]
+    fn an_entry_with_the_whole_event_is_read_as_before() {
+        let event = event();
+        let mut item = slot_key(7);
+        item.insert("event".to_owned(), text(serde_json::to_string(&event).expect("json")));
+        assert!(is_entry_of(&item, &event));
+        let read = StoredSlot::read(&item, now()).expect("a slot");
+        assert_eq!(read.recorded_at, event.occurred_at.as_millisecond());
+        let Slot::Entry(entry) = read.slot else { panic!("a tombstone") };
+        assert_eq!((entry.n, entry.event.as_deref()), (7, Some(&event)));
+    }
+
+    #[test]
+    fn what_is_no_longer_shown_still_settles_its_slot() {
+        let old = sample(); // Of 2022.
+        let item = entry_item(&old, 7, now()).expect("an item");
+        assert_eq!(StoredSlot::read(&item, now()).expect("a slot").slot, Slot::Tombstone);
+        let read = StoredSlot::read(&tombstone_item(8, now()), now()).expect("a slot");
+        assert_eq!((read.n, read.slot), (8, Slot::Tombstone));
+        assert!(!is_entry_of(&tombstone_item(8, now()), &old));
+    }
+}
