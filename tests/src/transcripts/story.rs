@@ -153,7 +153,7 @@ async fn webhooks(recorder: &mut Recorder) {
     state.put_subscription(&plain_webhook(1)).await.expect("a webhook");
     recorder.keep("plain").await;
     assert!(state.put_new_subscription(&full_webhook(2)).await.expect("a webhook").is_none());
-    recorder.keep("full").await;
+    recorder.keep("full-ending").await;
 
     state.put_subscription(&plain_webhook(3)).await.expect("a webhook");
     recorder.keep("to-change").await;
