@@ -264,7 +264,7 @@ async fn deliver_that_is_killed_while_it_parks_loses_nothing_and_parks_nothing_t
         let health = subscription(&stack, to).await.health;
         assert_eq!((health.state, health.parked), (SubscriptionState::Failing, 6), "{moment:?}");
         let parked = stack.state.parked(to, None, 100).await.expect("the table answers");
-        let parked: Vec<Delivery> = parked.into_iter().map(|parked| parked.delivery).collect();
+        let parked: Vec<Delivery> = parked.parked.into_iter().map(|parked| parked.delivery).collect();
         assert_eq!(ids(&parked), ids(&deliveries), "{moment:?}");
         logged(&stack, &deliveries, DeliveryState::Parked).await;
         webhooks.push((path, to, deliveries));
@@ -365,8 +365,9 @@ async fn deliver_that_is_killed_while_it_tries_a_failing_receiver_loses_nothing_
     stack.stop_clock().await;
     let minute = json!({"source": "aws.events"});
     let unparks = Moment::before(TRANSACTION, 1);
-    let first =
-        async |id| -> Delivery { stack.state.parked(id, None, 1).await.expect("the table answers").remove(0).delivery };
+    let first = async |id| -> Delivery {
+        stack.state.parked(id, None, 1).await.expect("the table answers").parked.remove(0).delivery
+    };
 
     // The trial is on its way and was not taken out of the park. It fails, and is parked in its own place.
     inbox.behave(Manner::Status(503));

@@ -10,10 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, DeliveryState, Drain, Trial};
 use shared::envelope;
 use shared::ids::SubscriptionId;
-use shared::queue::{BATCH, Outgoing};
+use shared::queue::{BATCH, Outgoing, Taken};
 use shared::subscription::{Subscription, SubscriptionState};
-use shared::tables::{Change, Parked};
-use tracing::{info, warn};
+use shared::tables::{Change, Parked, Unreadable};
+use tracing::{error, info, warn};
 
 use crate::cloud_error::CloudError;
 use crate::context::Context;
@@ -61,7 +61,7 @@ async fn ring(context: &Context, subscription: &Subscription) -> Result<(), Clou
     let drain = Drain { drain: subscription.id, since: subscription.health.state_since.unwrap_or_default() };
     let body = envelope::seal(&drain).expect("two numbers are always JSON");
     let sent = context.deliveries.send_fifo(&[Outgoing { group: drain.group(), dedup: drain.dedup(), body }]).await?;
-    if sent.iter().all(shared::queue::Taken::is_yes) { Ok(()) } else { Err(CloudError::NotTaken) }
+    if sent.iter().all(Taken::is_yes) { Ok(()) } else { Err(CloudError::NotTaken) }
 }
 
 /// Puts parked deliveries back into the queue, oldest first. Returns when to look again, or `None` when all is done.
@@ -78,8 +78,8 @@ pub(crate) async fn drain(
         if health.state != SubscriptionState::Draining || health.state_since != Some(drain.since) {
             return Ok(None); // It fails again, or a later draining has its own message.
         }
-        let parked = context.state.parked(id, None, PAGE).await?;
-        if parked.is_empty() {
+        let page = context.state.parked(id, None, PAGE).await?;
+        if page.is_empty() {
             let now = clock();
             let settled = |at: i64| now.as_millisecond() - at >= SETTLED_AFTER.as_millis() as i64;
             if !health.unparked_at.is_none_or(settled) {
@@ -92,10 +92,11 @@ pub(crate) async fn drain(
             // A delivery that was parked in this moment is seen by the next look.
             return Ok(active.is_none().then_some(NEXT_LOOK));
         }
-        moved += parked.len();
+        moved += page.parked.len() + page.unreadable.len();
+        set_aside(context, id, page.unreadable).await?;
         let now = clock();
         let (fresh, stale): (Vec<Parked>, Vec<Parked>) =
-            parked.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
+            page.parked.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
         context.state.close_parked(&stale, DeliveryState::Expired, now).await?;
         requeue(context, fresh, None, now).await?;
         if moved >= DRAINED_AT_ONCE {
@@ -134,10 +135,11 @@ async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -
     let (mut after, mut chosen, mut fallback, mut pages) = (None, None, None, 0);
     while chosen.is_none() || pages < PAGES_CLEARED {
         let page = context.state.parked(subscription.id, after.as_deref(), PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.place.clone());
+        let Some(last) = page.last else { break };
+        after = Some(last);
+        set_aside(context, subscription.id, page.unreadable).await?;
         let (fresh, stale): (Vec<Parked>, Vec<Parked>) =
-            page.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
+            page.parked.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
         context.state.close_parked(&stale, DeliveryState::Expired, now).await?;
         let other = |parked: &&Parked| Some(parked.delivery.payload.subject()) != subscription.health.last_probed;
         chosen = chosen.or_else(|| fresh.iter().find(other).cloned());
@@ -147,6 +149,21 @@ async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -
     let Some(parked) = chosen.or(fallback) else { return Ok(()) };
     context.state.note_probe(subscription.id, parked.delivery.payload.subject()).await?;
     requeue(context, vec![parked], Some(Trial::Probe), now).await
+}
+
+/// Moves what is parked and cannot be read to the dead-letter queue, where the version that has written it finds it.
+async fn set_aside(context: &Context, id: SubscriptionId, unreadable: Vec<Unreadable>) -> Result<(), CloudError> {
+    for Unreadable { place, message, error } in unreadable {
+        error!(cause = %error, subscription.id = %id, "A parked delivery that cannot be read is set aside");
+        let dedup = format!("parked#{id}#{place}");
+        let taken =
+            context.deliveries_dlq.send_fifo(&[Outgoing { group: id.to_string(), dedup, body: message }]).await?;
+        if !taken.iter().all(Taken::is_yes) {
+            return Err(CloudError::NotTaken);
+        }
+        context.state.discard_parked(id, &place).await?;
+    }
+    Ok(())
 }
 
 /// Sends deliveries into the queue again, in their order, and then takes them out of the park.

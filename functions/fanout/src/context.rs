@@ -1,4 +1,4 @@
-//! What an environment builds once: the clients, and a short memory of the subscriptions.
+//! What an environment builds once: the clients, and a memory of the subscriptions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,12 @@ use shared::config::{ConfigError, Vars};
 use shared::queue::Queue;
 use shared::random::Random;
 use shared::subscription::Subscription;
-use shared::tables::{StateTable, TableError};
+use shared::tables::{StateTable, SubscriptionsVersion, TableError};
 use tokio::sync::Mutex;
 
-/// A changed subscription takes effect within 5 s; the rest of these is the way of an event through the function.
-const REMEMBER_SUBSCRIPTIONS: Duration = Duration::from_secs(4);
+/// A change is known at once by the version of the set. This bounds what is not: a webhook that goes off or comes to its end, and
+/// what an older version of the API has changed.
+const REMEMBER_SUBSCRIPTIONS: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub struct Context {
@@ -31,8 +32,17 @@ pub struct Context {
 /// The subscriptions as read at one moment. The boot-time clock runs on while the environment is frozen between events.
 #[derive(Debug)]
 struct Remembered {
+    version: SubscriptionsVersion,
     read_at: BootTime,
-    subscriptions: Arc<[Subscription]>,
+    subscriptions: Arc<Subscriptions>,
+}
+
+/// The set as it was read.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    pub(crate) readable: Vec<Subscription>,
+    /// Those of a later version, which get nothing until a program that can read them runs again.
+    pub(crate) unreadable: usize,
 }
 
 impl Context {
@@ -65,15 +75,20 @@ impl Context {
         self.clock.wall()
     }
 
-    /// All subscriptions, at most [`REMEMBER_SUBSCRIPTIONS`] old.
-    pub(crate) async fn subscriptions(&self) -> Result<Arc<[Subscription]>, TableError> {
+    /// All subscriptions, as whoever was answered before now has left them.
+    pub(crate) async fn subscriptions(&self) -> Result<Arc<Subscriptions>, TableError> {
         let mut remembered = self.subscriptions.lock().await;
-        let now = self.clock.boot(); // Before the read: what changes during it may be missed by it.
-        if let Some(fresh) = remembered.as_ref().filter(|r| now.since(r.read_at) < REMEMBER_SUBSCRIPTIONS) {
+        // Both before the set is read: what changes during that may be missed by it.
+        let (version, now) = (self.state.subscriptions_version().await?, self.clock.boot());
+        let is_fresh =
+            |known: &&Remembered| known.version == version && now.since(known.read_at) < REMEMBER_SUBSCRIPTIONS;
+        if let Some(fresh) = remembered.as_ref().filter(is_fresh) {
             return Ok(Arc::clone(&fresh.subscriptions));
         }
-        let subscriptions: Arc<[Subscription]> = self.state.subscriptions().await?.into();
-        *remembered = Some(Remembered { read_at: now, subscriptions: Arc::clone(&subscriptions) });
+        let found = self.state.readable_subscriptions().await?;
+        let unreadable = found.unreadable.len();
+        let subscriptions = Arc::new(Subscriptions { readable: found.logged("webhook"), unreadable });
+        *remembered = Some(Remembered { version, read_at: now, subscriptions: Arc::clone(&subscriptions) });
         Ok(subscriptions)
     }
 }

@@ -64,6 +64,7 @@ struct Tally {
     copies: usize,
     superseded: usize,
     set_aside: usize,
+    unreadable_webhooks: usize,
 }
 
 impl Tally {
@@ -73,6 +74,7 @@ impl Tally {
         metrics.count("Deliveries", self.deliveries);
         metrics.count("EventsReturned", returned);
         metrics.count("EventsSetAside", self.set_aside);
+        metrics.count("WebhooksUnreadable", self.unreadable_webhooks);
         metrics
     }
 }
@@ -86,6 +88,7 @@ async fn fan_out(context: &Context, batch: &mut Batch, now: Timestamp, tally: &m
             futures_util::try_join!(recorded(&context.state, &calls), context.subscriptions())?;
         let repeats = batch.find_repeats(&recorded);
         (tally.copies, tally.superseded) = (repeats.copies, repeats.superseded);
+        tally.unreadable_webhooks = subscriptions.unreadable;
         subscriptions
     };
     loop {
@@ -93,7 +96,7 @@ async fn fan_out(context: &Context, batch: &mut Batch, now: Timestamp, tally: &m
         if step.is_empty() {
             break;
         }
-        take_step(context, batch, &step, &subscriptions, now, tally).await;
+        take_step(context, batch, &step, &subscriptions.readable, now, tally).await;
     }
     tally.recorded = record(&context.state, batch).await;
     Ok(())

@@ -1,6 +1,6 @@
 //! The part of the state table that says who may do what, and who did: keys, counters and the audit trail.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::state::StateTable;
-use super::{Item, TableError, item, key, number, text, value};
+use super::{Item, Readable, TableError, item, key, number, sort_key_of, text, value};
 use crate::apikey::{ApiKey, KeyHash};
 use crate::codes::Code;
 use crate::ids::CommandId;
@@ -177,10 +177,8 @@ impl StateTable {
 
     /// All keys that have not expired, oldest first.
     pub async fn api_keys(&self, now: Timestamp) -> Result<Vec<ApiKey>, TableError> {
-        let mut keys: Vec<ApiKey> = Vec::new();
-        for item in self.query(API_KEYS.to_owned(), "", "list the API keys").await? {
-            keys.push(value(item)?);
-        }
+        let items = self.query(API_KEYS.to_owned(), "", "list the API keys").await?;
+        let mut keys: Vec<ApiKey> = Readable::of(items, value).logged("API key");
         keys.retain(|key| key.is_alive(now));
         keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(keys)
@@ -351,13 +349,9 @@ impl StateTable {
             .send()
             .await
             .map_err(|error| TableError::request("read the audit trail", &error.into_service_error()))?;
-        let sort = |at: &HashMap<String, AttributeValue>| Some(at.get("sk")?.as_s().ok()?.clone());
-        let next = answer.last_evaluated_key.as_ref().and_then(sort);
-        let mut entries = Vec::new();
-        for item in answer.items.unwrap_or_default() {
-            entries.push((sort(&item).unwrap_or_default(), value(item)?));
-        }
-        Ok((entries, next))
+        let next = answer.last_evaluated_key.as_ref().map(sort_key_of);
+        let read = |item: Item| Ok((sort_key_of(&item), value(item)?));
+        Ok((Readable::of(answer.items.unwrap_or_default(), read).logged("entry of the audit trail"), next))
     }
 
     /// Writes down whether any agent can act, and returns since when it is so. The first look ever finds nothing out: then it

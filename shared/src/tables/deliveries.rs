@@ -5,11 +5,12 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use jiff::Timestamp;
+use serde::de::Error;
 use serde::{Deserialize, Serialize};
 
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
 use super::webhooks::{webhook, webhook_key};
-use super::{Item, TableError, is_over, item, key, now, number, text, value};
+use super::{Item, Readable, TableError, is_over, item, key, now, number, sort_key_of, text, value};
 use crate::delivery::{Delivery, DeliveryLog, DeliveryState, LogKey};
 use crate::ids::SubscriptionId;
 use crate::subscription::Subscription;
@@ -44,6 +45,30 @@ pub struct Parked {
     pub delivery: Delivery,
 }
 
+/// Something that waits in the table and that this version cannot read.
+#[derive(Debug)]
+pub struct Unreadable {
+    pub place: String,
+    /// As the version that can read it takes it from the queue.
+    pub message: String,
+    pub error: TableError,
+}
+
+/// A page of what is parked, oldest first.
+#[derive(Debug, Default)]
+pub struct ParkedPage {
+    pub parked: Vec<Parked>,
+    pub unreadable: Vec<Unreadable>,
+    /// Behind this place the next page begins.
+    pub last: Option<String>,
+}
+
+impl ParkedPage {
+    pub fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ParkedItem {
@@ -51,6 +76,21 @@ struct ParkedItem {
     delivery: String,
     round: u32,
     expires_at: i64,
+}
+
+fn parked_delivery(item: &Item) -> Result<Delivery, TableError> {
+    let stored: ParkedItem = value(item.clone())?;
+    Ok(serde_json::from_str(&stored.delivery).map_err(serde_dynamo::Error::custom)?)
+}
+
+/// What is parked stands there without its envelope.
+fn as_message(item: &Item) -> String {
+    let version = item.get("v").and_then(|v| v.as_n().ok()).map_or("1", String::as_str);
+    let delivery = item.get("delivery").and_then(|delivery| delivery.as_s().ok()).map_or("", String::as_str);
+    match delivery.strip_prefix('{') {
+        Some(rest) => format!("{{\"v\":{version},{rest}"),
+        None => delivery.to_owned(),
+    }
 }
 
 fn delivery_key(at: &LogKey) -> Item {
@@ -116,14 +156,11 @@ impl StateTable {
             .send()
             .await
             .map_err(|error| TableError::request("read the deliveries", &error.into_service_error()))?;
-        let next = answer.last_evaluated_key.as_ref().and_then(|at| Some(at.get("sk")?.as_s().ok()?.clone()));
-        let now = now(&self.client);
-        let mut logs = Vec::new();
-        for found in answer.items.unwrap_or_default().into_iter().filter(|item| !is_over(item, now)) {
-            let sort = found.get("sk").and_then(|sk| sk.as_s().ok()).cloned().unwrap_or_default();
-            logs.push((LogKey { subscription_id: id, sort }, value(found)?));
-        }
-        Ok((logs, next))
+        let next = answer.last_evaluated_key.as_ref().map(sort_key_of);
+        let (now, mut items) = (now(&self.client), answer.items.unwrap_or_default());
+        items.retain(|item| !is_over(item, now));
+        let read = |item: Item| Ok((LogKey { subscription_id: id, sort: sort_key_of(&item) }, value(item)?));
+        Ok((Readable::of(items, read).logged("delivery's log"), next))
     }
 
     /// Parks a delivery, counts it and logs it, all or nothing, and only while the webhook is failing or draining.
@@ -182,7 +219,7 @@ impl StateTable {
         id: SubscriptionId,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Parked>, TableError> {
+    ) -> Result<ParkedPage, TableError> {
         let partition = parked_partition(id);
         let answer = self
             .client
@@ -196,15 +233,40 @@ impl StateTable {
             .send()
             .await
             .map_err(|error| TableError::request("read what is parked", &error.into_service_error()))?;
-        let mut parked = Vec::new();
-        for found in answer.items.unwrap_or_default() {
-            let place = found.get("sk").and_then(|sk| sk.as_s().ok()).cloned().unwrap_or_default();
-            let stored: ParkedItem = value(found)?;
-            if let Ok(delivery) = serde_json::from_str(&stored.delivery) {
-                parked.push(Parked { place, delivery });
+        let mut page = ParkedPage::default();
+        for item in answer.items.unwrap_or_default() {
+            let place = sort_key_of(&item);
+            page.last = Some(place.clone());
+            match parked_delivery(&item) {
+                Ok(delivery) => page.parked.push(Parked { place, delivery }),
+                Err(error) => page.unreadable.push(Unreadable { place, message: as_message(&item), error }),
             }
         }
-        Ok(parked)
+        Ok(page)
+    }
+
+    /// Takes something out of the park that cannot be read. Whoever comes second changes nothing.
+    pub async fn discard_parked(&self, id: SubscriptionId, place: &str) -> Result<(), TableError> {
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(parked_partition(id), place)))
+            .condition_expression("attribute_exists(pk)");
+        let delete = TransactWriteItem::builder().delete(delete.build().expect("complete")).build();
+        let count = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(webhook_key(id)))
+            .update_expression("ADD parked :less")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":less", number(-1));
+        let count = TransactWriteItem::builder().update(count.build().expect("complete")).build();
+        for writes in [vec![delete.clone(), count], vec![delete]] {
+            match self.transact(writes, "take what cannot be read out of the park").await? {
+                Transacted::Done => break,
+                Transacted::Refused(refused) if refused[0] => break,
+                Transacted::Refused(_) => {} // The webhook was deleted meanwhile.
+            }
+        }
+        Ok(())
     }
 
     /// Takes a delivery out of the park, after it was queued again or found stale, and logs what became of it. Whoever comes
@@ -270,8 +332,11 @@ impl StateTable {
 
     /// Nothing will be sent to this webhook any more. Cancels at most `limit` of what is parked.
     pub async fn cancel_parked(&self, id: SubscriptionId, limit: usize, now: Timestamp) -> Result<(), TableError> {
-        let parked = self.parked(id, None, limit).await?;
-        self.close_parked(&parked, DeliveryState::Cancelled, now).await
+        let page = self.parked(id, None, limit).await?;
+        for unreadable in &page.unreadable {
+            self.discard_parked(id, &unreadable.place).await?;
+        }
+        self.close_parked(&page.parked, DeliveryState::Cancelled, now).await
     }
 
     fn log_write(&self, at: &LogKey, log: &DeliveryLog) -> Result<TransactWriteItem, TableError> {

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Item, TableError, item, key, number, text, value};
+use super::{Item, Readable, TableError, item, key, number, text, value};
 use crate::agent_status::{AgentStatus, STALE_AFTER};
 use crate::aws::DateOfAnswer;
 use crate::command::{Command, CommandState, Dial, Outcome, Stage};
@@ -333,7 +333,7 @@ impl Exchange {
     /// All agents that were heard of in the last day and have not taken leave, or have left something undone.
     pub async fn known_agents(&self) -> Result<Vec<AgentStatus>, TableError> {
         let items = self.query_agents().await.map_err(|error| TableError::request("list the agents", &error))?;
-        items.into_iter().map(value).collect()
+        Ok(Readable::of(items, value).logged("agent's status"))
     }
 
     pub(crate) async fn query_agents(&self) -> Result<Vec<Item>, QueryError> {

@@ -19,15 +19,16 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::error;
 
 use crate::aws;
 
 pub use access::{AuditEntry, AuditKind, Window};
-pub use deliveries::{Order, Parked, Parking, ReceiverView};
+pub use deliveries::{Order, Parked, ParkedPage, Parking, ReceiverView, Unreadable};
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
 pub use feed::{FeedEntry, FeedHead, FeedPart};
 pub use state::StateTable;
-pub use webhooks::{Change, KEEP_EXPIRED};
+pub use webhooks::{Change, KEEP_EXPIRED, SubscriptionsVersion};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -41,6 +42,8 @@ pub enum TableError {
     Incomplete { verb: &'static str },
     #[error("an item of the table cannot be read")]
     Item(#[from] serde_dynamo::Error),
+    #[error("an item of the table is of version {0}, this program reads version {VERSION}")]
+    Newer(u64),
 }
 
 impl TableError {
@@ -93,13 +96,56 @@ fn item_size(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + size(value)).sum()
 }
 
-/// The item of a value: its attributes beside its key.
+/// The version of what [`item`] writes. An item says it in its attribute `v`; the oldest ones do not, and are of version 1 as well.
+const VERSION: u64 = 1;
+
+/// The item of a value: its attributes beside its key and version.
 fn item<T: Serialize>(key: Item, value: &T) -> Result<Item, TableError> {
     let mut item: Item = serde_dynamo::to_item(value)?;
     item.extend(key);
+    item.insert("v".to_owned(), number(VERSION as i64));
     Ok(item)
 }
 
+/// The value of an item. What a later version has written is not guessed at.
 fn value<T: DeserializeOwned>(item: Item) -> Result<T, TableError> {
-    Ok(serde_dynamo::from_item(item)?)
+    let version = item.get("v").and_then(|v| v.as_n().ok()?.parse().ok());
+    match version {
+        Some(newer) if newer > VERSION => Err(TableError::Newer(newer)),
+        _ => Ok(serde_dynamo::from_item(item)?),
+    }
+}
+
+/// Items of one kind, read one by one. One that cannot be read is no reason to do nothing about the others.
+#[derive(Debug)]
+pub struct Readable<T> {
+    pub values: Vec<T>,
+    /// The sort keys of those that cannot be read, and why.
+    pub unreadable: Vec<(String, TableError)>,
+}
+
+impl<T> Readable<T> {
+    fn of(items: Vec<Item>, read: impl Fn(Item) -> Result<T, TableError>) -> Self {
+        let mut readable = Self { values: Vec::with_capacity(items.len()), unreadable: Vec::new() };
+        for item in items {
+            let place = sort_key_of(&item);
+            match read(item) {
+                Ok(value) => readable.values.push(value),
+                Err(error) => readable.unreadable.push((place, error)),
+            }
+        }
+        readable
+    }
+
+    /// Those that can be read. The others are told of in the log, for whoever can bring the newer program back.
+    pub fn logged(self, what: &str) -> Vec<T> {
+        for (place, error) in &self.unreadable {
+            error!(cause = %error, item.sk = place, "A {what} cannot be read and is left out");
+        }
+        self.values
+    }
+}
+
+fn sort_key_of(item: &Item) -> String {
+    item.get("sk").and_then(|sk| sk.as_s().ok()).cloned().unwrap_or_default()
 }

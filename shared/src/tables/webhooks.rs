@@ -16,18 +16,28 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use jiff::Timestamp;
 
 use super::state::{DAY, StateTable};
-use super::{Item, TableError, item, key, number, text, value};
+use super::{Item, Readable, TableError, item, key, number, text, value};
 use crate::ids::{CallId, SubscriptionId};
 use crate::subscription::{Kind, PendingNotice, PreviousSecret, Secret, Settings, Subscription, SubscriptionState};
 
-const WEBHOOKS: &str = "WEBHOOK";
+const WEBHOOK: &str = "WEBHOOK";
+const WEBHOOKS: &str = "WEBHOOKS";
+const WEBHOOKS_VERSION: &str = "version";
 
 /// Seconds for which an expired webhook is kept: as long as a notice of it is worth delivering.
 pub const KEEP_EXPIRED: i64 = 3 * DAY;
 
 pub(super) fn webhook_key(id: SubscriptionId) -> Item {
-    key(WEBHOOKS, id.to_string())
+    key(WEBHOOK, id.to_string())
 }
+
+fn version_key() -> Item {
+    key(WEBHOOKS, WEBHOOKS_VERSION)
+}
+
+/// See [`StateTable::subscriptions_version`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriptionsVersion(u64);
 
 /// A webhook as it lies in the table.
 pub(super) fn webhook(mut item: Item) -> Result<Subscription, TableError> {
@@ -91,7 +101,8 @@ impl Change<'_> {
 
 impl StateTable {
     pub async fn put_subscription(&self, subscription: &Subscription) -> Result<(), TableError> {
-        self.put(webhook_item(subscription)?, "store the webhook").await
+        self.put(webhook_item(subscription)?, "store the webhook").await?;
+        self.subscriptions_changed().await
     }
 
     /// Stores a webhook unless there is one of this id, which is returned then.
@@ -103,15 +114,57 @@ impl StateTable {
             .set_item(Some(webhook_item(subscription)?))
             .condition_expression("attribute_not_exists(pk)");
         match put.send().await.map_err(SdkError::into_service_error) {
-            Ok(_) => Ok(None),
-            Err(PutItemError::ConditionalCheckFailedException(_)) => self.subscription(subscription.id).await,
+            Ok(_) => {
+                self.subscriptions_changed().await?;
+                Ok(None)
+            }
+            Err(PutItemError::ConditionalCheckFailedException(_)) => {
+                // Whoever stored it may have died before it was made known.
+                self.subscriptions_changed().await?;
+                self.subscription(subscription.id).await
+            }
             Err(error) => Err(TableError::request("store the webhook", &error)),
         }
     }
 
+    /// All webhooks that this version can read.
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>, TableError> {
-        let items = self.query(WEBHOOKS.to_owned(), "", "list the webhooks").await?;
-        items.into_iter().map(webhook).collect()
+        Ok(self.readable_subscriptions().await?.logged("webhook"))
+    }
+
+    pub async fn readable_subscriptions(&self) -> Result<Readable<Subscription>, TableError> {
+        let items = self.query(WEBHOOK.to_owned(), "", "list the webhooks").await?;
+        Ok(Readable::of(items, webhook))
+    }
+
+    /// The version of the set of webhooks: what `fanout` looks at in any of them has not changed while it is the same.
+    pub async fn subscriptions_version(&self) -> Result<SubscriptionsVersion, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(version_key()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::request("read the webhooks' version", &error.into_service_error()))?;
+        let n = answer.item.and_then(|item| item.get("n")?.as_n().ok()?.parse().ok());
+        Ok(SubscriptionsVersion(n.unwrap_or_default()))
+    }
+
+    /// Has every `fanout` read the webhooks anew. Comes after the write that it is about and before the answer to whoever asked for it,
+    /// so that what was answered holds for every event from then on.
+    pub async fn subscriptions_changed(&self) -> Result<(), TableError> {
+        let bumped = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(version_key()))
+            .update_expression("ADD n :one")
+            .expression_attribute_values(":one", number(1))
+            .send()
+            .await;
+        bumped.map(drop).map_err(|error| TableError::request("make the change known", &error.into_service_error()))
     }
 
     pub async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, TableError> {
@@ -148,7 +201,9 @@ impl StateTable {
         if settings.expires_at.is_none() {
             expression.push_str(" REMOVE endsAt, expiresAt");
         }
-        changed(update.update_expression(expression), "change the webhook").await
+        let changed = changed(update.update_expression(expression), "change the webhook").await?;
+        self.subscriptions_changed().await?;
+        Ok(changed)
     }
 
     /// Gives a webhook another secret, beside which earlier ones stay valid for a while. `None`: it has another one already.
@@ -180,6 +235,7 @@ impl StateTable {
             .send()
             .await
             .map_err(|error| TableError::request("delete the webhook", &error.into_service_error()))?;
+        self.subscriptions_changed().await?;
         Ok(deleted.attributes.is_some_and(|item| !item.is_empty()))
     }
 
@@ -238,7 +294,12 @@ impl StateTable {
             expression.push_str(&format!(" REMOVE {}", removes.join(", ")));
         }
         let update = update.update_expression(expression);
-        changed(update, "change the webhook's state").await
+        let changed = changed(update, "change the webhook's state").await?;
+        // One that was off wants events again. That others want none any more need not be known at once.
+        if matches!(change, Change::Drain { by_hand: true }) {
+            self.subscriptions_changed().await?;
+        }
+        Ok(changed)
     }
 
     /// Notes that a webhook that had accepted nothing since then accepts again, without its being failing any more: it was resumed

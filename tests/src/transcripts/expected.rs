@@ -254,8 +254,6 @@ pub(super) fn webhooks() -> Named<Subscription> {
     let mut all = named([
         ("webhook-plain", plain_webhook(1)),
         ("webhook-full", full_webhook(2)),
-        // With the TTL that follows from its expiry.
-        ("webhook-full-ending", full_webhook(2)),
         ("webhook-to-change", plain_webhook(3)),
         ("webhook-changed", but(plain_webhook(3), |w| w.settings = full_settings())),
         ("webhook-changed-back", plain_webhook(3)),

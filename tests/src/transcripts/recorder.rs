@@ -62,7 +62,8 @@ impl Recorder {
                 let item = in_order(item.clone());
                 let before = self.seen.insert((table.to_owned(), text("pk"), text("sk")), item.clone());
                 if before.as_ref() != Some(&item) {
-                    self.file(table, &format!("{}-{name}", kind(&text("pk"))), &item);
+                    let version = if item["v"].is_null() { "" } else { "v1-" };
+                    self.file(table, &format!("{}-{version}{name}", kind(&text("pk"))), &item);
                 }
             }
         }

@@ -153,7 +153,7 @@ async fn webhooks(recorder: &mut Recorder) {
     state.put_subscription(&plain_webhook(1)).await.expect("a webhook");
     recorder.keep("plain").await;
     assert!(state.put_new_subscription(&full_webhook(2)).await.expect("a webhook").is_none());
-    recorder.keep("full-ending").await;
+    recorder.keep("full").await;
 
     state.put_subscription(&plain_webhook(3)).await.expect("a webhook");
     recorder.keep("to-change").await;
@@ -194,7 +194,7 @@ async fn failing_webhook(recorder: &mut Recorder) {
     recorder.keep("probed").await;
     assert!(state.change_state(id, &Change::Drain { by_hand: false }, later(200)).await.expect("changed").is_some());
     recorder.keep("draining").await;
-    let parked = state.parked(id, None, 9).await.expect("parked").pop().expect("a delivery");
+    let parked = state.parked(id, None, 9).await.expect("parked").parked.pop().expect("a delivery");
     let log = parked.delivery.again(None).closed(None, DeliveryState::Retrying, later(210));
     assert!(state.unpark(&parked, &log).await.expect("taken out"));
     recorder.keep("unparked").await;

@@ -63,7 +63,11 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
     let living = in_time(context.state.subscriptions()).await?;
     let known = living.iter().find(|known| known.id == id).cloned();
     let subscription = match known {
-        Some(known) => repeated(known, &wanted)?,
+        Some(known) => {
+            // Whoever stored it may have died before it was made known.
+            in_time(context.state.subscriptions_changed()).await?;
+            repeated(known, &wanted)?
+        }
         None => {
             if living.iter().filter(|subscription| subscription.is_alive(now)).count() >= context.max_webhooks {
                 return Err(ApiError::new(Code::TooManyWebhooks));
