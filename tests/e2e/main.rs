@@ -28,4 +28,5 @@ mod service;
 mod subscriptions;
 mod toll_fraud;
 mod tools;
+mod versions;
 mod webhooks;
