@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::errors::ApiError;
-use crate::place::{Place, Source};
+use crate::field_name::{FieldName, Source};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const SEND_UTF_8: &str =
@@ -57,7 +57,7 @@ pub(crate) fn json(text: &str) -> Result<Value, ApiError> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| ApiError::invalid(format!("The body is not valid JSON: {error}.")))?;
     match serde_json::from_str(text) {
-        Ok(Twice(Some(name))) => Err(Place::new(Source::Json, &name).refuse("stands twice.")),
+        Ok(Twice(Some(name))) => Err(FieldName::new(Source::Json, &name).refuse("stands twice.")),
         _ => Ok(value),
     }
 }
@@ -70,7 +70,7 @@ pub(crate) fn form(text: &str, source: Source) -> Result<Values, ApiError> {
         let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8().map(Cow::into_owned);
         let lossy = percent_decode_str(name).decode_utf8_lossy().into_owned();
         let (Ok(name), Ok(value)) = (decoded(name), decoded(value)) else {
-            return Err(Place::new(source, &lossy).refuse("is not UTF-8, in which `é` is `%C3%A9`."));
+            return Err(FieldName::new(source, &lossy).refuse("is not UTF-8, in which `é` is `%C3%A9`."));
         };
         let name = name.strip_suffix("[]").unwrap_or(&name);
         let value = Value::String(value);

@@ -1,4 +1,4 @@
-//! The life of a command as `api` sees it: placed in the table, rung for, waited for within bounds.
+//! The life of a command as `api` sees it: put into the table, announced, waited for within bounds.
 //!
 //! Before the doorbell rings, nothing can have happened and every failure is an error. Afterwards an error is given only
 //! when the table proves that nothing happened, or tells what did; else the answer is 202. So no platform ever repeats,
@@ -23,13 +23,13 @@ use crate::auth;
 use crate::context::Context;
 use crate::dialling;
 use crate::errors::{ApiError, in_time};
-use crate::operations::Order;
+use crate::operations::Requested;
 use crate::request::Incoming;
 
 /// A command that an agent heard of is claimed within this time.
 const HEALTHY_CLAIM: Duration = Duration::from_millis(300);
-/// A command that nobody has claimed after this time is rung for again.
-const RING_AGAIN: Duration = Duration::from_secs(1);
+/// A command that nobody has claimed after this time is notified of again.
+const NOTIFY_AGAIN: Duration = Duration::from_secs(1);
 const FIRST_LOOK: Duration = Duration::from_millis(8);
 const SLOWEST_LOOK: Duration = Duration::from_millis(100);
 /// A look that hangs must not carry the longest wait beyond the function's own limit.
@@ -39,9 +39,9 @@ const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) async fn act(
     context: &Context,
     request: &Incoming,
-    order: Result<Order, ApiError>,
+    requested: Result<Requested, ApiError>,
 ) -> Result<Answer, ApiError> {
-    carry_out(context, request, Scope::CallsWrite, &["requestId", "wait"], order).await
+    carry_out(context, request, Scope::CallsWrite, &["requestId", "wait"], requested).await
 }
 
 /// Carries out an operation that only reads. `params` are the query parameters that it takes beside `wait`.
@@ -49,10 +49,10 @@ pub(crate) async fn read(
     context: &Context,
     request: &Incoming,
     params: &[&str],
-    order: Result<Order, ApiError>,
+    requested: Result<Requested, ApiError>,
 ) -> Result<Answer, ApiError> {
     let known: Vec<&str> = params.iter().copied().chain(["wait"]).collect();
-    carry_out(context, request, Scope::CallsRead, &known, order).await.map_err(ApiError::for_read)
+    carry_out(context, request, Scope::CallsRead, &known, requested).await.map_err(ApiError::for_read)
 }
 
 async fn carry_out(
@@ -60,21 +60,21 @@ async fn carry_out(
     request: &Incoming,
     scope: Scope,
     params: &[&str],
-    order: Result<Order, ApiError>,
+    requested: Result<Requested, ApiError>,
 ) -> Result<Answer, ApiError> {
-    let order = order.and_then(|order| {
+    let requested = requested.and_then(|requested| {
         request.only_params(params)?;
-        Ok((order, request.wait()?))
+        Ok((requested, request.wait()?))
     });
     // The agents are read only for a key that is valid and may do this.
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[scope])?;
-    let (order, wait) = order?;
-    auth::require_extensions(&key, &order.operation)?;
+    let (requested, wait) = requested?;
+    auth::require_extensions(&key, &requested.operation)?;
     let until = request.started + wait;
     let agents = in_time(context.exchange.agents(context.now())).await;
 
-    let placed = place(context, order, &key, agents).await?;
+    let placed = put_command(context, requested, &key, agents).await?;
     request.notes.command(&placed.command);
     let command = follow_up(context, placed, &key, until).await?;
     answers::answer(&command, context.now())
@@ -90,13 +90,13 @@ struct InTable {
 
 /// Puts the command into the table, or finds the one that an earlier request of the same name has put there. Before that
 /// nothing can have happened, and every refusal is final.
-async fn place(
+async fn put_command(
     context: &Context,
-    order: Order,
+    requested: Requested,
     key: &ApiKey,
     agents: Result<Vec<AgentStatus>, ApiError>,
 ) -> Result<InTable, ApiError> {
-    let Order { operation, idempotency_key } = order;
+    let Requested { operation, idempotency_key } = requested;
     let id = match &idempotency_key {
         Some(name) => CommandId::of_idempotency_key(&key.id, name),
         None => CommandId::from_uuid(context.random.uuid()),
@@ -155,18 +155,18 @@ async fn follow_up(context: &Context, placed: InTable, key: &ApiKey, until: Inst
         let healthy = Instant::now() + HEALTHY_CLAIM.saturating_sub(command.age(context.now()));
         command = follow(context, command, until.min(healthy), |command| command.state != CommandState::Queued).await;
         if command.state == CommandState::Queued {
-            command = ring(context, command, key, &prefixes).await?;
+            command = notify_agents(context, command, key, &prefixes).await?;
         }
     } else {
-        command = ring(context, command, key, &prefixes).await?;
+        command = notify_agents(context, command, key, &prefixes).await?;
     }
     // A message may have gone to a poll of an agent that has just died, which hides it from the others for a while.
     while command.state == CommandState::Queued && Instant::now() < until {
-        let quiet = Instant::now() + RING_AGAIN;
+        let quiet = Instant::now() + NOTIFY_AGAIN;
         command = follow(context, command, until.min(quiet), |command| command.state != CommandState::Queued).await;
         if command.state == CommandState::Queued && Instant::now() < until {
             // It may be one too many, but never acts twice; if it is lost, another one follows.
-            let _ = knock(context, &command).await;
+            let _ = send_doorbell(context, &command).await;
         }
     }
     Ok(follow(context, command, until, |command| command.state.is_final()).await)
@@ -180,15 +180,20 @@ fn somebody_can_act(agents: &[AgentStatus], now: Timestamp) -> Result<(), ApiErr
     Err(ApiError::new(if here { Code::PbxOffline } else { Code::AgentOffline }))
 }
 
-/// Tells the agents, after it is written down who calls whom. When the bell did not ring for sure, the command is withdrawn at
+/// Tells the agents, after it is written down who calls whom. When the message was not accepted for sure, the command is withdrawn at
 /// once, so that a message that was accepted all the same makes no phone ring after the asker was told that it failed.
-async fn ring(context: &Context, command: Command, key: &ApiKey, prefixes: &DialPrefixes) -> Result<Command, ApiError> {
+async fn notify_agents(
+    context: &Context,
+    command: Command,
+    key: &ApiKey,
+    prefixes: &DialPrefixes,
+) -> Result<Command, ApiError> {
     let id = command.command_id;
-    let rung = async {
+    let notified = async {
         dialling::record(&context.state, &command, key, prefixes).await?;
-        knock(context, &command).await
+        send_doorbell(context, &command).await
     };
-    let Err(failure) = rung.await else { return Ok(command) };
+    let Err(failure) = notified.await else { return Ok(command) };
     match in_time(context.exchange.expire(id, context.now())).await {
         Ok(withdrawn) if withdrawn.state == CommandState::Expired => Err(failure.of(id)),
         Ok(taken) => Ok(taken),
@@ -197,7 +202,7 @@ async fn ring(context: &Context, command: Command, key: &ApiKey, prefixes: &Dial
 }
 
 /// Sends the message that brings an agent to the command.
-async fn knock(context: &Context, command: &Command) -> Result<(), ApiError> {
+async fn send_doorbell(context: &Context, command: &Command) -> Result<(), ApiError> {
     let message = envelope::seal(&command.doorbell()).map_err(|_| ApiError::new(Code::Internal))?;
     in_time(context.doorbell.send(message)).await
 }
@@ -214,10 +219,10 @@ pub(crate) async fn look(context: &Context, id: CommandId) -> Result<Option<Comm
 /// Looks at a command until it is `enough` or the time is over. What cannot be read stays as it was last seen.
 async fn follow(context: &Context, mut command: Command, until: Instant, enough: impl Fn(&Command) -> bool) -> Command {
     let id = command.command_id;
-    let rung = Instant::now();
-    let (mut now, mut last_look) = (rung, Duration::ZERO);
+    let began = Instant::now();
+    let (mut now, mut last_look) = (began, Duration::ZERO);
     while now < until && !enough(&command) {
-        sleep_until(until.min(now + pause(now - rung, last_look))).await;
+        sleep_until(until.min(now + pause(now - began, last_look))).await;
         let asked = Instant::now();
         match timeout(LOOK_PATIENCE, look(context, id)).await {
             Ok(Ok(Some(latest))) => command = latest,

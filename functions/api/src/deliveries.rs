@@ -9,7 +9,7 @@ use shared::time::iso_millis;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ShownAttempt<'a> {
+struct AttemptView<'a> {
     at: String,
     duration_ms: u64,
     status: Option<u16>,
@@ -17,7 +17,7 @@ struct ShownAttempt<'a> {
     answer: Option<&'a str>,
 }
 
-impl<'a> From<&'a Attempt> for ShownAttempt<'a> {
+impl<'a> From<&'a Attempt> for AttemptView<'a> {
     fn from(attempt: &'a Attempt) -> Self {
         Self {
             at: iso_millis(attempt.at),
@@ -32,7 +32,7 @@ impl<'a> From<&'a Attempt> for ShownAttempt<'a> {
 /// A delivery as the log shows it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Shown<'a> {
+pub(crate) struct DeliveryView<'a> {
     id: String,
     /// What was sent as `webhook-id`.
     delivery_id: DeliveryId,
@@ -45,12 +45,12 @@ pub(crate) struct Shown<'a> {
     state: DeliveryState,
     round: u32,
     attempt_count: u32,
-    attempts: Vec<ShownAttempt<'a>>,
+    attempts: Vec<AttemptView<'a>>,
     next_attempt_at: Option<String>,
     updated_at: String,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> DeliveryView<'a> {
     pub(crate) fn of(at: &'a LogKey, log: &'a DeliveryLog) -> Self {
         Self {
             id: at.public_id(),
@@ -63,7 +63,7 @@ impl<'a> Shown<'a> {
             state: log.state,
             round: log.round,
             attempt_count: log.attempt_count,
-            attempts: log.attempts.iter().map(ShownAttempt::from).collect(),
+            attempts: log.attempts.iter().map(AttemptView::from).collect(),
             next_attempt_at: log.next_attempt_at.map(iso_millis),
             updated_at: iso_millis(log.updated_at),
         }
@@ -73,35 +73,35 @@ impl<'a> Shown<'a> {
 /// A delivery with the request that was sent for it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ShownWhole<'a> {
+pub(crate) struct WholeDeliveryView<'a> {
     #[serde(flatten)]
-    delivery: Shown<'a>,
+    delivery: DeliveryView<'a>,
     request_method: Option<Method>,
     request_url: Option<String>,
-    request_headers: Vec<ShownHeader>,
+    request_headers: Vec<HeaderView>,
     request_body: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownHeader {
+struct HeaderView {
     name: String,
     /// Absent where it is a secret, or made with one.
     value: Option<String>,
 }
 
-impl<'a> ShownWhole<'a> {
+impl<'a> WholeDeliveryView<'a> {
     pub(crate) fn of(at: &'a LogKey, log: &'a DeliveryLog, sent: Option<&Delivery>, settings: &Settings) -> Self {
         let sent_at = log.attempts.last().map_or(log.updated_at, |attempt| attempt.at);
         let rendered = sent.and_then(|delivery| Rendered::new(delivery, settings, sent_at).ok());
         let mut shown = Self {
-            delivery: Shown::of(at, log),
+            delivery: DeliveryView::of(at, log),
             request_method: None,
             request_url: None,
             request_headers: Vec::new(),
             request_body: None,
         };
         if let Some(rendered) = rendered {
-            let header = |name: &str, value: Option<String>| ShownHeader { name: name.to_owned(), value };
+            let header = |name: &str, value: Option<String>| HeaderView { name: name.to_owned(), value };
             let json = rendered.body.as_ref().map(|_| header("content-type", Some("application/json".to_owned())));
             shown.request_headers = json.into_iter().collect();
             shown.request_headers.extend([

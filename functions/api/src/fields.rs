@@ -6,8 +6,8 @@ use shared::ids::CallId;
 
 use crate::body::{self, Values};
 use crate::errors::ApiError;
+use crate::field_name::{FieldName, Source};
 use crate::given::{Given, is_blank, kind};
-use crate::place::{Place, Source};
 
 /// The key has its own reader. `_` is what scripts add so that no cache answers.
 const NOT_READ: [&str; 2] = ["apikey", "_"];
@@ -63,7 +63,7 @@ impl Fields {
             Source::Query => ["apikey"].into_iter().chain(known.iter().copied()).collect(),
             _ => known.to_vec(),
         };
-        let (place, takes) = (Place::new(self.source, name), listed(&known));
+        let (place, takes) = (FieldName::new(self.source, name), listed(&known));
         Err(match nearest(name, &known) {
             Some(near) => place
                 .refuse(format_args!("is unknown; did you mean `{near}`? This operation takes {takes}."))
@@ -80,7 +80,7 @@ impl Fields {
     /// A value that is there. Null, and text without content alone or in a list, are as good as absent.
     pub(crate) fn given<'a>(&'a self, name: &'a str) -> Option<Given<'a>> {
         let value = self.values.get(name).filter(|value| !value.is_null() && !is_blank(value))?;
-        Some(Given::new(Place::new(self.source, name), value))
+        Some(Given::new(FieldName::new(self.source, name), value))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -96,14 +96,14 @@ impl Fields {
     pub(crate) fn refuse_blank(&self, name: &str, instead: &str) -> Result<(), ApiError> {
         match self.values.get(name) {
             Some(value) if is_blank(value) => {
-                Err(Place::new(self.source, name).refuse(format_args!("is empty; {instead}.")))
+                Err(FieldName::new(self.source, name).refuse(format_args!("is empty; {instead}.")))
             }
             _ => Ok(()),
         }
     }
 
     fn required<'a>(&'a self, name: &'a str) -> Result<Given<'a>, ApiError> {
-        let place = Place::new(self.source, name);
+        let place = FieldName::new(self.source, name);
         match self.values.get(name) {
             None => Err(place.refuse("is missing.")),
             Some(Value::Null) => Err(place.refuse("is null; it is required.")),

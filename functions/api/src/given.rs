@@ -11,7 +11,7 @@ use shared::number::{DialString, plain};
 
 use crate::body::Values;
 use crate::errors::ApiError;
-use crate::place::{Place, Source, shown};
+use crate::field_name::{FieldName, Source, shown};
 
 /// As long as the longest number.
 const MAX_EXTENSION: usize = 32;
@@ -33,12 +33,12 @@ const FLAGS: [(&str, bool); 8] = [
 /// A value that a request gives, neither null nor empty where it may be left out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given<'a> {
-    pub(crate) place: Place<'a>,
+    pub(crate) place: FieldName<'a>,
     value: &'a Value,
 }
 
 impl<'a> Given<'a> {
-    pub(crate) fn new(place: Place<'a>, value: &'a Value) -> Self {
+    pub(crate) fn new(place: FieldName<'a>, value: &'a Value) -> Self {
         Self { place, value }
     }
 
@@ -294,9 +294,9 @@ mod tests {
 
     use super::*;
 
-    const JSON: Place<'static> = Place { source: Source::Json, name: "x" };
-    const FORM: Place<'static> = Place { source: Source::Form, name: "x" };
-    const QUERY: Place<'static> = Place { source: Source::Query, name: "x" };
+    const JSON: FieldName<'static> = FieldName { source: Source::Json, name: "x" };
+    const FORM: FieldName<'static> = FieldName { source: Source::Form, name: "x" };
+    const QUERY: FieldName<'static> = FieldName { source: Source::Query, name: "x" };
 
     fn told<T>(result: Result<T, ApiError>) -> Result<T, String> {
         result.map_err(|error| error.message)
@@ -307,7 +307,7 @@ mod tests {
     }
 
     /// A list as it is written in a body, in a form and in a query.
-    fn lists(entries: &[&str]) -> Vec<(Place<'static>, Value)> {
+    fn lists(entries: &[&str]) -> Vec<(FieldName<'static>, Value)> {
         let (list, text) = (json!(entries), json!(entries.join(",")));
         vec![(JSON, list.clone()), (JSON, text.clone()), (FORM, list.clone()), (QUERY, text), (QUERY, list)]
     }

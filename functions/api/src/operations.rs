@@ -4,9 +4,9 @@ use serde_json::Value;
 use shared::operation::{DialOptions, Operation, Page};
 
 use crate::errors::ApiError;
+use crate::field_name::{FieldName, Source};
 use crate::fields::Fields;
 use crate::given::Given;
-use crate::place::{Place, Source};
 use crate::request::Incoming;
 
 const LONGEST_DEVICE: usize = 64;
@@ -22,32 +22,32 @@ const REMOTE_CONTROL_CODES: [i64; 26] =
 
 /// An operation, and the name under which a repeat of the request is recognised.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct Requested {
     pub(crate) operation: Operation,
     pub(crate) idempotency_key: Option<String>,
 }
 
-impl From<Operation> for Order {
+impl From<Operation> for Requested {
     fn from(operation: Operation) -> Self {
         Self { operation, idempotency_key: None }
     }
 }
 
 /// Reads the body of an acting operation, which may have these fields and `requestId`.
-fn order(
+fn requested(
     request: &Incoming,
     known: &[&str],
     operation: impl FnOnce(&Fields) -> Result<Operation, ApiError>,
-) -> Result<Order, ApiError> {
+) -> Result<Requested, ApiError> {
     let known: Vec<&str> = known.iter().copied().chain(["requestId"]).collect();
     let fields = request.fields(&known)?;
     let operation = operation(&fields)?;
-    Ok(Order { operation, idempotency_key: request.idempotency_key(&fields)? })
+    Ok(Requested { operation, idempotency_key: request.idempotency_key(&fields)? })
 }
 
-pub(crate) fn make_call(request: &Incoming) -> Result<Order, ApiError> {
+pub(crate) fn make_call(request: &Incoming) -> Result<Requested, ApiError> {
     let known = ["from", "to", "callerNumber", "clir", "ignoreForwarding", "audio", "remoteControl", "device"];
-    order(request, &known, |fields| {
+    requested(request, &known, |fields| {
         Ok(Operation::MakeCall {
             from: fields.extension("from")?,
             to: fields.destination("to")?,
@@ -63,12 +63,12 @@ pub(crate) fn make_call(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn answer(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId"], |fields| Ok(Operation::AnswerCall { call_id: fields.call_id("CallId")? }))
+pub(crate) fn answer(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId"], |fields| Ok(Operation::AnswerCall { call_id: fields.call_id("CallId")? }))
 }
 
-pub(crate) fn disconnect(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId", "cause"], |fields| {
+pub(crate) fn disconnect(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId", "cause"], |fields| {
         Ok(Operation::DisconnectCall {
             call_id: fields.call_id("CallId")?,
             cause: fields.optional("cause", |fields, name| fields.integer(name, 1, 127))?.map(|cause| cause as u8),
@@ -76,25 +76,25 @@ pub(crate) fn disconnect(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn hold(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId", "music"], |fields| {
+pub(crate) fn hold(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId", "music"], |fields| {
         Ok(Operation::HoldCall { call_id: fields.call_id("CallId")?, music: fields.flag("music", true)? })
     })
 }
 
-pub(crate) fn retrieve(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId"], |fields| Ok(Operation::RetrieveCall { call_id: fields.call_id("CallId")? }))
+pub(crate) fn retrieve(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId"], |fields| Ok(Operation::RetrieveCall { call_id: fields.call_id("CallId")? }))
 }
 
-pub(crate) fn transfer(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallIdA", "CallIdB"], |fields| {
+pub(crate) fn transfer(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallIdA", "CallIdB"], |fields| {
         let (call_id_a, call_id_b) = two_calls(fields)?;
         Ok(Operation::TransferCall { call_id_a, call_id_b })
     })
 }
 
-pub(crate) fn redirect(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId", "to", "honourForwarding", "remoteControl"], |fields| {
+pub(crate) fn redirect(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId", "to", "honourForwarding", "remoteControl"], |fields| {
         let (honour_forwarding, remote_control) = (fields.flag("honourForwarding", false)?, remote_control(fields)?);
         if honour_forwarding && remote_control.is_some() {
             return Err(ApiError::invalid(
@@ -106,8 +106,8 @@ pub(crate) fn redirect(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn park(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId", "at", "position"], |fields| {
+pub(crate) fn park(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId", "at", "position"], |fields| {
         Ok(Operation::ParkCall {
             call_id: fields.call_id("CallId")?,
             at: fields.optional("at", Fields::extension)?,
@@ -118,8 +118,8 @@ pub(crate) fn park(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn pick_up(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["extension", "CallId", "at"], |fields| {
+pub(crate) fn pick_up(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["extension", "CallId", "at"], |fields| {
         if fields.has("CallId") == fields.has("at") {
             return Err(ApiError::invalid(
                 "Give one of `CallId`, the call to pick up, and `at`, the extension where it rings or is parked.",
@@ -133,8 +133,8 @@ pub(crate) fn pick_up(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn dtmf(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId", "digits", "toOwnParty"], |fields| {
+pub(crate) fn dtmf(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId", "digits", "toOwnParty"], |fields| {
         Ok(Operation::SendDtmf {
             call_id: fields.call_id("CallId")?,
             digits: fields.digits("digits", true)?,
@@ -143,8 +143,8 @@ pub(crate) fn dtmf(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn connect(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["via", "a", "b", "ringSeconds"], |fields| {
+pub(crate) fn connect(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["via", "a", "b", "ringSeconds"], |fields| {
         let (a, b) = (fields.destination("a")?, fields.destination("b")?);
         if a == b {
             return Err(ApiError::invalid("Fields `a` and `b` name the same party; two are joined."));
@@ -155,8 +155,8 @@ pub(crate) fn connect(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn user_info(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId", "uui", "toOwnParty"], |fields| {
+pub(crate) fn user_info(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId", "uui", "toOwnParty"], |fields| {
         Ok(Operation::SendUserInfo {
             call_id: fields.call_id("CallId")?,
             uui: fields.text("uui", LONGEST_USER_INFO)?,
@@ -165,8 +165,8 @@ pub(crate) fn user_info(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn info(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId", "digits", "keypad", "display"], |fields| {
+pub(crate) fn info(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId", "digits", "keypad", "display"], |fields| {
         if !["digits", "keypad", "display"].iter().any(|name| fields.has(name)) {
             return Err(ApiError::invalid("Give at least one of `digits`, `keypad` and `display`."));
         }
@@ -179,8 +179,8 @@ pub(crate) fn info(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn control_phone(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallId", "code"], |fields| {
+pub(crate) fn control_phone(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallId", "code"], |fields| {
         let code = fields.integer("code", 0, HIGHEST_REMOTE_CONTROL)?;
         if !REMOTE_CONTROL_CODES.contains(&code) {
             return Err(ApiError::invalid(format!(
@@ -192,8 +192,8 @@ pub(crate) fn control_phone(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn transfer_media(request: &Incoming) -> Result<Order, ApiError> {
-    order(request, &["CallIdA", "CallIdB", "user", "peer"], |fields| {
+pub(crate) fn transfer_media(request: &Incoming) -> Result<Requested, ApiError> {
+    requested(request, &["CallIdA", "CallIdB", "user", "peer"], |fields| {
         let (call_id_a, call_id_b) = two_calls(fields)?;
         Ok(Operation::TransferMedia {
             call_id_a,
@@ -204,22 +204,22 @@ pub(crate) fn transfer_media(request: &Incoming) -> Result<Order, ApiError> {
     })
 }
 
-pub(crate) fn users(request: &Incoming) -> Result<Order, ApiError> {
+pub(crate) fn users(request: &Incoming) -> Result<Requested, ApiError> {
     Ok(Operation::GetUsers { page: page(request)? }.into())
 }
 
-pub(crate) fn user(request: &Incoming) -> Result<Order, ApiError> {
+pub(crate) fn user(request: &Incoming) -> Result<Requested, ApiError> {
     let extension = Value::from(request.path("extension").unwrap_or_default());
-    let extension = Given::new(Place::new(Source::Path, "extension"), &extension).extension()?;
+    let extension = Given::new(FieldName::new(Source::Path, "extension"), &extension).extension()?;
     Ok(Operation::GetUser { extension }.into())
 }
 
-pub(crate) fn calls(request: &Incoming) -> Result<Order, ApiError> {
+pub(crate) fn calls(request: &Incoming) -> Result<Requested, ApiError> {
     let extension = request.query().optional("extension", Fields::extension)?;
     Ok(Operation::GetCalls { extension, page: page(request)? }.into())
 }
 
-pub(crate) fn call(request: &Incoming) -> Result<Order, ApiError> {
+pub(crate) fn call(request: &Incoming) -> Result<Requested, ApiError> {
     Ok(Operation::GetCall { call_id: request.path_id("callId")? }.into())
 }
 

@@ -17,9 +17,9 @@ use shared::time::{from_millis, iso_millis};
 use url::{Origin, Url};
 
 use crate::errors::ApiError;
+use crate::field_name::FieldName;
 use crate::fields::Fields;
 use crate::given::{Given, extension, whole};
-use crate::place::Place;
 
 /// The fields of a webhook. The first one is also known by the names that platforms give it.
 pub(crate) const FIELDS: [&str; 19] = [
@@ -75,7 +75,7 @@ const RESERVED: [&str; 14] = [
 /// A webhook as its owner sees it: no value of a header, no password, and the secret only when it was just made.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Shown<'a> {
+pub(crate) struct WebhookView<'a> {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
@@ -102,7 +102,7 @@ pub(crate) struct Shown<'a> {
     last_success_at: Option<String>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> WebhookView<'a> {
     pub(crate) fn of(subscription: &'a Subscription, now: Timestamp) -> Self {
         let (settings, health) = (&subscription.settings, &subscription.health);
         let expired = settings.expires_at.filter(|at| *at <= now.as_second());
@@ -281,7 +281,12 @@ fn listed_header(entry: Given<'_>, known: Option<&Settings>) -> Result<(String, 
 }
 
 /// A header that is sent along. Without a value it keeps the one that it has.
-fn header(place: Place<'_>, name: &str, value: &Value, known: Option<&Settings>) -> Result<(String, Secret), ApiError> {
+fn header(
+    place: FieldName<'_>,
+    name: &str,
+    value: &Value,
+    known: Option<&Settings>,
+) -> Result<(String, Secret), ApiError> {
     let refused = |what: String| Err(place.refuse(what));
     let name = name.trim().to_ascii_lowercase();
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

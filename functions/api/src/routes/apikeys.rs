@@ -47,7 +47,7 @@ const KEYS_OF_A_NAME: usize = 2;
 /// A key as its administrator sees it. The key itself is shown to who made it, and to nobody ever after.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown<'a> {
+struct ApiKeyView<'a> {
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
@@ -66,7 +66,7 @@ struct Shown<'a> {
     bootstrap: bool,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> ApiKeyView<'a> {
     fn of(key: &'a ApiKey, text: Option<&'a str>) -> Self {
         let iso = |millis: i64| iso_millis(from_millis(millis));
         Self {
@@ -110,7 +110,7 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
     let subject = Subject::Key { id: &key.id, name: &key.name };
     trail::record(&context, &by, "CreateApiKey", subject, fields, now).await?;
     in_time(context.state.put_api_key(&hash, &key)).await?;
-    let mut response = json(StatusCode::CREATED, &Shown::of(&key, Some(&text)));
+    let mut response = json(StatusCode::CREATED, &ApiKeyView::of(&key, Some(&text)));
     let base = request.base_url(context.public_url.as_deref()).unwrap_or_default();
     if let Ok(location) = HeaderValue::from_str(&format!("{base}/apikeys/{}", key.id)) {
         response.headers_mut().insert(LOCATION, location);
@@ -143,7 +143,7 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     let subject = Subject::Key { id, name: &changed.name };
     trail::record(&context, &by, "ChangeApiKey", subject, fields.names(), now).await?;
     if in_time(context.state.change_api_key(&hash, &known, &changed)).await? {
-        return Ok(json(StatusCode::OK, &Shown::of(&changed, None)));
+        return Ok(json(StatusCode::OK, &ApiKeyView::of(&changed, None)));
     }
     let message = "Somebody else changed or deleted the key at the same time; look at it and try again.";
     Err(ApiError::with_message(Code::Unavailable, message))
@@ -165,7 +165,7 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     administrate(context, request).await?;
     let keys: Vec<ApiKey> =
         context.keys.bootstrap_keys().chain(in_time(context.state.api_keys(context.now())).await?).collect();
-    let keys: Vec<Shown<'_>> = keys.iter().map(|key| Shown::of(key, None)).collect();
+    let keys: Vec<ApiKeyView<'_>> = keys.iter().map(|key| ApiKeyView::of(key, None)).collect();
     Ok(json(StatusCode::OK, &json!({"keys": keys})))
 }
 

@@ -27,7 +27,7 @@ const PAGE: u16 = 100;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
+struct AuditView {
     time: String,
     kind: AuditKind,
     key_id: String,
@@ -45,7 +45,7 @@ struct Shown {
     refusal: Option<Code>,
 }
 
-impl From<AuditEntry> for Shown {
+impl From<AuditEntry> for AuditView {
     fn from(entry: AuditEntry) -> Self {
         Self {
             time: iso_millis(from_millis(entry.time)),
@@ -85,7 +85,7 @@ async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiEr
         search.add(page, next, |entry| kind.is_none_or(|kind| entry.kind == kind));
     }
     let (entries, next) = search.end();
-    let entries: Vec<Shown> = entries.into_iter().map(Shown::from).collect();
+    let entries: Vec<AuditView> = entries.into_iter().map(AuditView::from).collect();
     let next = next.map(|next| URL_SAFE_NO_PAD.encode(next));
     Ok(json(StatusCode::OK, &json!({"entries": entries, "nextCursor": next})))
 }

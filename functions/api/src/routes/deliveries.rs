@@ -23,7 +23,7 @@ use super::pages::Search;
 use super::webhooks::{find, queue};
 use crate::auth;
 use crate::context::Context;
-use crate::deliveries::{Shown, ShownWhole};
+use crate::deliveries::{DeliveryView, WholeDeliveryView};
 use crate::errors::{ApiError, in_time, json};
 use crate::fields::Fields;
 use crate::request::{Incoming, LONGEST_CURSOR};
@@ -55,7 +55,7 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
         search.add(page, next, |(_, log)| state.is_none_or(|state| log.state == state));
     }
     let (found, behind) = search.end();
-    let deliveries: Vec<Shown<'_>> = found.iter().map(|(at, log)| Shown::of(at, log)).collect();
+    let deliveries: Vec<DeliveryView<'_>> = found.iter().map(|(at, log)| DeliveryView::of(at, log)).collect();
     let next_cursor = behind.map(|behind| URL_SAFE_NO_PAD.encode(behind));
     Ok(json(StatusCode::OK, &json!({"deliveries": deliveries, "nextCursor": next_cursor})))
 }
@@ -68,7 +68,7 @@ pub(crate) async fn show(State(context): Ctx, request: Incoming) -> Result<Respo
             fanned_out_at: log.fanned_out_at,
             ..Delivery::of_call(event, at.subscription_id)
         });
-        Ok(json(StatusCode::OK, &ShownWhole::of(&at, &log, sent.as_ref(), &subscription.settings)))
+        Ok(json(StatusCode::OK, &WholeDeliveryView::of(&at, &log, sent.as_ref(), &subscription.settings)))
     };
     shown.await.map_err(ApiError::for_read)
 }
@@ -95,7 +95,7 @@ pub(crate) async fn replay(State(context): Ctx, request: Incoming) -> Result<Res
     let delivery = again(&context, &at, &log).await?.ok_or_else(|| ApiError::new(Code::DeliveryNotFound))?;
     queue(&context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
     let log = DeliveryLog { round: delivery.round, state: DeliveryState::Retrying, next_attempt_at: None, ..log };
-    Ok(json(StatusCode::ACCEPTED, &Shown::of(&at, &log)))
+    Ok(json(StatusCode::ACCEPTED, &DeliveryView::of(&at, &log)))
 }
 
 /// Which deliveries are to be sent again.

@@ -15,7 +15,7 @@ use crate::request::Incoming;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Reach {
+enum StackState {
     Online,
     PbxOffline,
     AgentOffline,
@@ -23,7 +23,7 @@ enum Reach {
 
 #[derive(Debug, Serialize)]
 struct Status<'a> {
-    state: Reach,
+    state: StackState,
     agents: Vec<Agent<'a>>,
 }
 
@@ -69,9 +69,9 @@ async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiEr
 /// The fresh agents, and the best that one of them can do.
 fn overview(agents: &[AgentStatus], now: Timestamp) -> Status<'_> {
     let state = match agents {
-        [] => Reach::AgentOffline,
-        agents if agents.iter().any(|agent| agent.can_act(now)) => Reach::Online,
-        _ => Reach::PbxOffline,
+        [] => StackState::AgentOffline,
+        agents if agents.iter().any(|agent| agent.can_act(now)) => StackState::Online,
+        _ => StackState::PbxOffline,
     };
     Status { state, agents: agents.iter().map(Agent::from).collect() }
 }

@@ -23,11 +23,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Ctx;
 use crate::context::Context;
-use crate::deliveries::Shown as ShownDelivery;
+use crate::deliveries::DeliveryView;
 use crate::errors::{ApiError, in_time, json};
 use crate::request::Incoming;
 use crate::trail::{self, Subject};
-use crate::webhooks::{self, FIELDS, Shown};
+use crate::webhooks::{self, FIELDS, WebhookView};
 use crate::{auth, sample};
 
 /// As long as Standard Webhooks recommends.
@@ -79,7 +79,8 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
             }
         }
     };
-    let mut response = json(StatusCode::CREATED, &Shown::of(&subscription, now).with_secret(&subscription.secret));
+    let mut response =
+        json(StatusCode::CREATED, &WebhookView::of(&subscription, now).with_secret(&subscription.secret));
     // Power Automate deletes what this address names, so it has to be whole.
     let location =
         format!("{}/webhooks/{}", request.base_url(context.public_url.as_deref()).unwrap_or_default(), subscription.id);
@@ -119,7 +120,8 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     subscriptions.retain(|subscription| webhooks::is_own(&key, &subscription.settings));
     subscriptions.sort_by_key(|subscription| (subscription.created_at, subscription.id));
     let now = context.now();
-    let shown: Vec<Shown<'_>> = subscriptions.iter().map(|subscription| Shown::of(subscription, now)).collect();
+    let shown: Vec<WebhookView<'_>> =
+        subscriptions.iter().map(|subscription| WebhookView::of(subscription, now)).collect();
     Ok(json(StatusCode::OK, &json!({"webhooks": shown})))
 }
 
@@ -129,7 +131,7 @@ pub(crate) async fn show(State(context): Ctx, request: Incoming) -> Result<Respo
         find(&context, &request, &key).await
     };
     let subscription = found.await.map_err(ApiError::for_read)?;
-    Ok(json(StatusCode::OK, &Shown::of(&subscription, context.now())))
+    Ok(json(StatusCode::OK, &WebhookView::of(&subscription, context.now())))
 }
 
 pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
@@ -145,7 +147,7 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     record(&context, &key, "ChangeWebhook", &about, fields.names()).await?;
     let changed = in_time(context.state.change_settings(known.id, &settings, now)).await?;
     let changed = changed.ok_or_else(|| ApiError::new(Code::WebhookNotFound))?;
-    Ok(json(StatusCode::OK, &Shown::of(&changed, context.now())))
+    Ok(json(StatusCode::OK, &WebhookView::of(&changed, context.now())))
 }
 
 /// A platform that edits a flow deletes and creates, and may delete twice: what is gone already is fine.
@@ -176,7 +178,7 @@ pub(crate) async fn rotate(State(context): Ctx, request: Incoming) -> Result<Res
     let changed = in_time(context.state.rotate_secret(known.id, &known.secret, &secret, &previous)).await?;
     // Somebody else was quicker; their secret must not be replaced unseen.
     let changed = changed.ok_or_else(|| ApiError::new(Code::Unavailable))?;
-    Ok(json(StatusCode::OK, &Shown::of(&changed, context.now()).with_secret(&secret)))
+    Ok(json(StatusCode::OK, &WebhookView::of(&changed, context.now()).with_secret(&secret)))
 }
 
 /// Somebody says that the receiver accepts again, or wants again what it had switched off.
@@ -186,21 +188,21 @@ pub(crate) async fn resume(State(context): Ctx, request: Incoming) -> Result<Res
     let change = Change::Drain { by_hand: true };
     let changed = in_time(context.state.change_state(known.id, &change, context.now())).await?;
     // One that is active has nothing to resume.
-    let Some(draining) = changed else { return Ok(json(StatusCode::OK, &Shown::of(&known, context.now()))) };
+    let Some(draining) = changed else { return Ok(json(StatusCode::OK, &WebhookView::of(&known, context.now()))) };
     debug_assert_eq!(draining.health.state, SubscriptionState::Draining);
     let drain = Drain { drain: draining.id, since: draining.health.state_since.unwrap_or_default() };
     queue(&context, drain.group(), drain.dedup(), envelope::seal(&drain)).await?;
-    Ok(json(StatusCode::OK, &Shown::of(&draining, context.now())))
+    Ok(json(StatusCode::OK, &WebhookView::of(&draining, context.now())))
 }
 
 /// Sends an example of what the webhook is for, signed, through the same queue and function as everything else, and waits for
 /// what comes of it.
 pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
-    let order = request.wait();
+    let wait = request.wait();
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&["wait"])?;
-    let until = request.started + order?;
+    let until = request.started + wait?;
     let known = find(&context, &request, &key).await?;
     // It is sent to a failing webhook, too; one that is off or has expired gets nothing.
     let delivery = Delivery { trial: Some(Trial::Test), ..Delivery::new(example(&context, &known), known.id) };
@@ -214,7 +216,7 @@ pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Respo
     }
     let status = if log.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let log = log.unwrap_or_else(|| delivery.log(context.now()));
-    Ok(json(status, &ShownDelivery::of(&at, &log)))
+    Ok(json(status, &DeliveryView::of(&at, &log)))
 }
 
 /// Something that this webhook would be told.

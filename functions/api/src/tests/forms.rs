@@ -6,7 +6,7 @@ use shared::operation::Operation;
 
 use super::*;
 use crate::errors::ApiError;
-use crate::operations::{self, Order};
+use crate::operations::{self, Requested};
 use crate::request::Incoming;
 
 const JSON: &str = "application/json";
@@ -21,7 +21,7 @@ async fn incoming(request: Request<Body>) -> Incoming {
     receiver.try_recv().expect("a request")
 }
 
-async fn call(path: &str, content_type: &str, body: &str) -> Result<Order, ApiError> {
+async fn call(path: &str, content_type: &str, body: &str) -> Result<Requested, ApiError> {
     let mut request = with_key("POST", path);
     if !content_type.is_empty() {
         request.headers_mut().insert(CONTENT_TYPE, content_type.parse().expect("a header"));
@@ -44,7 +44,7 @@ fn with_key(method: &str, path: &str) -> Request<Body> {
 #[tokio::test]
 async fn all_spellings_of_a_request_are_one_request() {
     let plain = r#"{"from":"42","to":"+32472591687","requestId":"4711","clir":true,"remoteControl":10}"#;
-    let expected = call("/x", JSON, plain).await.expect("an order");
+    let expected = call("/x", JSON, plain).await.expect("an operation");
     let spellings: [(&str, &str, &str); 10] = [
         ("/x", JSON, r#"{"from":42,"to":"tel:+32-472-59-16-87","requestId":4711,"clir":"true","remoteControl":"10"}"#),
         (
@@ -75,11 +75,11 @@ async fn all_spellings_of_a_request_are_one_request() {
         ),
     ];
     for (path, content_type, body) in spellings {
-        let order = call(path, content_type, body).await;
-        let order = order.unwrap_or_else(|error| panic!("{body}: {}", error.message));
-        assert_eq!(order.operation, expected.operation, "{body}");
-        assert_eq!(order.operation.fingerprint(), expected.operation.fingerprint());
-        assert_eq!(order.idempotency_key.as_deref(), Some("4711"), "{body}");
+        let requested = call(path, content_type, body).await;
+        let requested = requested.unwrap_or_else(|error| panic!("{body}: {}", error.message));
+        assert_eq!(requested.operation, expected.operation, "{body}");
+        assert_eq!(requested.operation.fingerprint(), expected.operation.fingerprint());
+        assert_eq!(requested.idempotency_key.as_deref(), Some("4711"), "{body}");
     }
 }
 
@@ -109,15 +109,15 @@ async fn an_empty_header_is_no_name_of_a_request() {
     let body = r#"{"from":"42","to":"50"}"#;
     let request = Request::post("/x").header("x-api-key", KEY).header("idempotency-key", " ");
     let request = request.body(Body::from(body)).expect("a request");
-    let order = operations::make_call(&incoming(request).await);
-    assert_eq!(order.expect("an order").idempotency_key, None);
+    let requested = operations::make_call(&incoming(request).await);
+    assert_eq!(requested.expect("an operation").idempotency_key, None);
 }
 
 #[tokio::test]
 async fn a_question_for_calls_may_leave_its_parameters_empty() {
     let request = incoming(with_key("GET", "/rcc/calls?extension=&limit=&cursor=+&wait=")).await;
-    let order = operations::calls(&request).expect("an order");
-    let Operation::GetCalls { extension, page } = order.operation else { panic!("another operation") };
+    let requested = operations::calls(&request).expect("an operation");
+    let Operation::GetCalls { extension, page } = requested.operation else { panic!("another operation") };
     assert_eq!((extension, page.cursor, page.limit), (None, None, 100));
     assert_eq!(request.wait().map(|wait| wait.as_secs()), Ok(8));
 }

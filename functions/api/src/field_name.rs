@@ -18,12 +18,12 @@ pub(crate) enum Source {
 
 /// Where a value stands, as messages name it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct FieldName<'a> {
     pub(crate) source: Source,
     pub(crate) name: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> FieldName<'a> {
     pub(crate) fn new(source: Source, name: &'a str) -> Self {
         Self { source, name }
     }
@@ -33,7 +33,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for FieldName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = shown(self.name);
         match self.source {
