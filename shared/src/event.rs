@@ -5,57 +5,9 @@ pub mod summary;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use crate::call::{Direction, Status};
 use crate::ids::{CallId, EventId};
 use crate::time::{PublishedTime, iso_millis};
-
-/// The three things that happen to a call, in their only order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    Ringing,
-    Connected,
-    Disconnected,
-}
-
-impl Status {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ringing => "ringing",
-            Self::Connected => "connected",
-            Self::Disconnected => "disconnected",
-        }
-    }
-
-    /// The place of the status in the call's life; a later event supersedes what comes before it.
-    pub fn sequence(self) -> u8 {
-        match self {
-            Self::Ringing => 1,
-            Self::Connected => 2,
-            Self::Disconnected => 3,
-        }
-    }
-
-    pub fn of_sequence(sequence: u8) -> Option<Self> {
-        [Self::Ringing, Self::Connected, Self::Disconnected].into_iter().find(|status| status.sequence() == sequence)
-    }
-}
-
-/// Seen from the monitored user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    Incoming,
-    Outgoing,
-}
-
-impl Direction {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Incoming => "incoming",
-            Self::Outgoing => "outgoing",
-        }
-    }
-}
 
 /// What became of a call besides its three statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::event::{Direction, Status};
+use crate::call::{Direction, Status};
 
 /// The namespace of every derived identity of EasyConnect.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c1f_5f0e_2f7b_4d5e_9a0b_7d3c_54a1_e0c1);

@@ -6,6 +6,7 @@
 pub mod agent_status;
 pub mod apikey;
 pub mod aws;
+pub mod call;
 pub mod clock;
 pub mod codes;
 pub mod command;
