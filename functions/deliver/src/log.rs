@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 use shared::delivery::{Attempt, Delivery, DeliveryLog};
 
-use crate::receiver::Outcome;
+use crate::receiver::{Answer, Outcome};
 use crate::verdict::Verdict;
+
+/// In bytes.
+const ACCEPTING_ANSWER: usize = 256;
 
 /// The item of a delivery after one more request. Requests are counted over all rounds.
 pub(crate) fn attempted(
@@ -20,10 +23,19 @@ pub(crate) fn attempted(
         duration_ms: u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX),
         status: outcome.status(),
         outcome: outcome.in_words(),
-        answer: outcome.result.as_ref().ok().map(|answer| answer.text.clone()).filter(|text| !text.is_empty()),
+        answer: outcome.result.as_ref().ok().map(kept).filter(|text| !text.is_empty()),
     });
     log.next_attempt_at = verdict.wait().and_then(|wait| now.checked_add(wait).ok());
     log
+}
+
+/// What is kept of an answer. One that accepts says little, and must not make the log cost twice as much.
+fn kept(answer: &Answer) -> String {
+    let mut text = answer.text.clone();
+    if (200..300).contains(&answer.status) {
+        text.truncate(text.floor_char_boundary(ACCEPTING_ANSWER));
+    }
+    text
 }
 
 impl Outcome {

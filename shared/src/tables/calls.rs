@@ -1,18 +1,11 @@
 //! The recorded events of a call: each one whole, with its number in the feed.
 //!
-//! `CALL#<CallId>`/`<sequence>` is the only place where an event stands; what refers to it is small. An item stays below a kilobyte
-//! where that can be done, because each further one costs as much as a whole write: a body that is too long is compressed.
+//! `CALL#<CallId>`/`<sequence>` is the only place where an event stands; what refers to it is small. `CALL#<CallId>`/`live` is reserved
+//! for what changes during a call (`call.updated`); nothing reads a call's partition beyond its sequences.
 
-use std::io::{Read, Write};
-
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
-
+use super::packed::{insert_text, read_text};
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
-use super::{Item, TableError, is_over, item_size, key, now, number, text};
+use super::{Item, TableError, is_over, key, now, number, text};
 use crate::event::CallEvent;
 use crate::ids::CallId;
 
@@ -20,10 +13,6 @@ const CALL: &str = "CALL#";
 const VERSION: u8 = 1;
 /// A call has no event after this one.
 const LAST_SEQUENCE: u8 = 3;
-/// What one unit of writing pays for.
-const WRITE_UNIT: usize = 1024;
-/// No event is longer; what is, is no event.
-const LONGEST_BODY: u64 = 1024 * 1024;
 
 pub(super) fn call_key(call: CallId, sequence: u8) -> Item {
     key(format!("{CALL}{call}"), sequence.to_string())
@@ -48,28 +37,14 @@ pub(super) fn call_item(event: &CallEvent, n: u64) -> Result<Item, TableError> {
         ("eventId".to_owned(), text(event.event_id.to_string())),
         ("expiresAt".to_owned(), number(event.occurred_at.as_second() + KEEP_EVENTS_DAYS * DAY)),
     ]);
-    let has_room = item_size(&item) + "body".len() + body.len() <= WRITE_UNIT;
-    let body = if has_room { text(body) } else { AttributeValue::B(Blob::new(deflate(&body))) };
-    item.insert("body".to_owned(), body);
+    insert_text(&mut item, "body", body);
     Ok(item)
-}
-
-fn deflate(text: &str) -> Vec<u8> {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("memory takes everything")
 }
 
 /// The event of an item of any version; `None` if it cannot be read.
 pub(super) fn event_of(item: &Item) -> Option<CallEvent> {
-    match item.get("body").or_else(|| item.get("event"))? {
-        AttributeValue::S(body) => serde_json::from_str(body).ok(),
-        AttributeValue::B(body) => {
-            let mut text = String::new();
-            DeflateDecoder::new(body.as_ref()).take(LONGEST_BODY).read_to_string(&mut text).ok()?;
-            serde_json::from_str(&text).ok()
-        }
-        _ => None,
-    }
+    let body = item.get("body").or_else(|| item.get("event")).and_then(read_text)?;
+    serde_json::from_str(&body).ok()
 }
 
 impl StateTable {
@@ -111,6 +86,7 @@ mod tests {
     use super::*;
     use crate::event::Status;
     use crate::event::tests::sample;
+    use crate::tables::packed::{WRITE_UNIT, size};
 
     #[test]
     fn no_status_lies_beyond_the_last_sequence() {
@@ -129,7 +105,7 @@ mod tests {
             let item = call_item(&event, 12_345).expect("an item");
             assert_eq!((event_of(&item).as_ref(), recorded_number(&item)), (Some(&event), Some(12_345)));
             assert_eq!(sequence_of(&item), Some(event.sequence()));
-            assert!(item_size(&item) <= WRITE_UNIT, "{}", item_size(&item));
+            assert!(size(&item) <= WRITE_UNIT, "{}", size(&item));
         }
     }
 

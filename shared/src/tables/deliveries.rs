@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::de::Error;
 use serde::{Deserialize, Serialize};
 
+use super::packed::{WRITE_UNIT, compressed, insert_text, read_text, size};
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
 use super::webhooks::{webhook, webhook_key};
 use super::{Item, Readable, TableError, is_over, item, key, now, number, sort_key_of, text, value};
@@ -69,27 +70,33 @@ impl ParkedPage {
     }
 }
 
+/// Where a parked delivery's JSON text is, as it came from the queue.
+const DELIVERY: &str = "delivery";
+/// Where the attempts of a log are if they are too long to stand in it as they are. A program that does not know this shows the log
+/// without them.
+const PACKED_ATTEMPTS: &str = "packedAttempts";
+
+/// Beside the delivery itself.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ParkedItem {
-    /// JSON text, as it came from the queue.
-    delivery: String,
     round: u32,
     expires_at: i64,
 }
 
 fn parked_delivery(item: &Item) -> Result<Delivery, TableError> {
-    let stored: ParkedItem = value(item.clone())?;
-    Ok(serde_json::from_str(&stored.delivery).map_err(serde_dynamo::Error::custom)?)
+    let _: ParkedItem = value(item.clone())?;
+    let text = item.get(DELIVERY).and_then(read_text).unwrap_or_default();
+    Ok(serde_json::from_str(&text).map_err(serde_dynamo::Error::custom)?)
 }
 
 /// What is parked stands there without its envelope.
 fn as_message(item: &Item) -> String {
     let version = item.get("v").and_then(|v| v.as_n().ok()).map_or("1", String::as_str);
-    let delivery = item.get("delivery").and_then(|delivery| delivery.as_s().ok()).map_or("", String::as_str);
+    let delivery = item.get(DELIVERY).and_then(read_text).unwrap_or_default();
     match delivery.strip_prefix('{') {
         Some(rest) => format!("{{\"v\":{version},{rest}"),
-        None => delivery.to_owned(),
+        None => delivery,
     }
 }
 
@@ -114,7 +121,7 @@ impl StateTable {
         };
         Ok(ReceiverView {
             subscription: take(&subscription_key).map(webhook).transpose()?,
-            log: take(&log_key).map(value).transpose()?,
+            log: take(&log_key).map(log_of).transpose()?,
         })
     }
 
@@ -125,7 +132,7 @@ impl StateTable {
     pub async fn delivery_log(&self, at: &LogKey) -> Result<Option<DeliveryLog>, TableError> {
         let found = self.get_all(vec![delivery_key(at)], None, "read the delivery log").await?;
         let now = now(&self.client);
-        found.into_iter().find(|item| !is_over(item, now)).map(value).transpose()
+        found.into_iter().find(|item| !is_over(item, now)).map(log_of).transpose()
     }
 
     /// A page of a webhook's deliveries since a time, and behind which place the next one begins.
@@ -159,7 +166,7 @@ impl StateTable {
         let next = answer.last_evaluated_key.as_ref().map(sort_key_of);
         let (now, mut items) = (now(&self.client), answer.items.unwrap_or_default());
         items.retain(|item| !is_over(item, now));
-        let read = |item: Item| Ok((LogKey { subscription_id: id, sort: sort_key_of(&item) }, value(item)?));
+        let read = |item: Item| Ok((LogKey { subscription_id: id, sort: sort_key_of(&item) }, log_of(item)?));
         Ok((Readable::of(items, read).logged("delivery's log"), next))
     }
 
@@ -169,12 +176,11 @@ impl StateTable {
     /// round takes its place, and the count stays.
     pub async fn park(&self, delivery: &Delivery, log: &DeliveryLog) -> Result<Parking, TableError> {
         let id = delivery.subscription_id;
-        let parked = ParkedItem {
-            delivery: serde_json::to_string(delivery).unwrap_or_default(),
-            round: delivery.round,
-            expires_at: log.updated_at.as_second() + KEEP_EVENTS_DAYS * DAY,
-        };
-        let place = item(key(parked_partition(id), delivery.parking_place()), &parked)?;
+        let parked =
+            ParkedItem { round: delivery.round, expires_at: log.updated_at.as_second() + KEEP_EVENTS_DAYS * DAY };
+        let mut place = item(key(parked_partition(id), delivery.parking_place()), &parked)?;
+        let text = serde_json::to_string(delivery).map_err(serde_dynamo::Error::custom)?;
+        insert_text(&mut place, DELIVERY, text);
         let put = Put::builder().table_name(&self.table).set_item(Some(place));
         let new = put.clone().condition_expression("attribute_not_exists(pk)");
         let later = put
@@ -383,5 +389,61 @@ enum Transacted {
 fn log_item(at: &LogKey, log: &DeliveryLog) -> Result<Item, TableError> {
     let mut item = item(delivery_key(at), log)?;
     item.insert("expiresAt".to_owned(), number(log.updated_at.as_second() + KEEP_EVENTS_DAYS * DAY));
+    if size(&item) > WRITE_UNIT {
+        let attempts = serde_json::to_string(&log.attempts).map_err(serde_dynamo::Error::custom)?;
+        item.insert(PACKED_ATTEMPTS.to_owned(), compressed(&attempts));
+        item.remove("attempts");
+    }
     Ok(item)
+}
+
+fn log_of(item: Item) -> Result<DeliveryLog, TableError> {
+    let packed = item.get(PACKED_ATTEMPTS).map(|packed| read_text(packed).unwrap_or_default());
+    let mut log: DeliveryLog = value(item)?;
+    if let Some(attempts) = packed {
+        log.attempts = serde_json::from_str(&attempts).map_err(serde_dynamo::Error::custom)?;
+    }
+    Ok(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Attempt;
+    use crate::event::tests::sample;
+
+    fn attempt(answer: &str) -> Attempt {
+        Attempt {
+            at: Timestamp::UNIX_EPOCH,
+            duration_ms: 1_234,
+            status: Some(503),
+            outcome: "answered 503".to_owned(),
+            answer: Some(answer.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_log_pays_one_unit_at_first_and_reads_back_however_long_it_grows() {
+        let delivery = Delivery::of_call(sample(), SubscriptionId::from_uuid(uuid::Uuid::nil()));
+        let (at, mut log) = (delivery.log_key(), delivery.log(Timestamp::UNIX_EPOCH));
+        log.add(attempt(&"a".repeat(256)));
+        let item = log_item(&at, &log).expect("an item");
+        assert!(size(&item) <= WRITE_UNIT && item.contains_key("attempts"), "{}", size(&item));
+        assert_eq!(log_of(item).expect("a log"), log);
+        for n in 0..12 {
+            log.add(attempt(&format!("<p>The server is busy, attempt {n}.</p>\n").repeat(100)));
+        }
+        let item = log_item(&at, &log).expect("an item");
+        assert!(size(&item) <= WRITE_UNIT && !item.contains_key("attempts"), "{}", size(&item));
+        assert_eq!(log_of(item).expect("a log"), log);
+    }
+
+    #[test]
+    fn what_is_parked_and_cannot_be_read_is_a_message_for_who_can() {
+        let mut item = key("PARKED#1", "place");
+        insert_text(&mut item, DELIVERY, format!("{{\"round\":7,\"new\":\"{}\"}}", "x".repeat(2_000)));
+        item.insert("v".to_owned(), number(2));
+        assert!(matches!(parked_delivery(&item), Err(TableError::Newer(2))));
+        assert!(as_message(&item).starts_with(r#"{"v":2,"round":7,"new":"xx"#), "{}", as_message(&item));
+    }
 }

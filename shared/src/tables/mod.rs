@@ -8,6 +8,7 @@ mod calls;
 mod deliveries;
 mod exchange;
 mod feed;
+mod packed;
 mod state;
 mod webhooks;
 
@@ -83,17 +84,6 @@ fn now(client: &Client) -> Timestamp {
 fn is_over(item: &Item, now: Timestamp) -> bool {
     let expires_at = item.get("expiresAt").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
     expires_at.is_some_and(|at| at <= now.as_second())
-}
-
-/// How many bytes of an item are paid for, about. Only for items without lists and maps.
-fn item_size(item: &Item) -> usize {
-    let size = |value: &AttributeValue| match value {
-        AttributeValue::S(text) => text.len(),
-        AttributeValue::N(number) => number.len() / 2 + 2,
-        AttributeValue::B(bytes) => bytes.as_ref().len(),
-        _ => 1,
-    };
-    item.iter().map(|(name, value)| name.len() + size(value)).sum()
 }
 
 /// The version of what [`item`] writes. An item says it in its attribute `v`; the oldest ones do not, and are of version 1 as well.

@@ -37,12 +37,17 @@ impl Files {
         let these: Vec<String> = these;
         assert!(!these.is_empty(), "{}: there is no {kind}", self.of);
         let value = |name: String| {
-            let value = expected.get(&name.replacen("-v1-", "-", 1));
+            let value = expected.get(&without_version(&name));
             let value = value.unwrap_or_else(|| panic!("{}: nobody reads {name}", self.of)).clone();
             (name, value)
         };
         these.into_iter().map(value).collect()
     }
+}
+
+/// What a file would be called if its item did not say its version.
+fn without_version(name: &str) -> String {
+    name.replacen("-v1-", "-", 1)
 }
 
 impl Drop for Files {
@@ -110,7 +115,7 @@ async fn items_of_the_exchange_table() {
         let exchange = shelf::exchange(&[&name]);
         assert_eq!(exchange.known_agents().await.expect("agents"), slice::from_ref(&status), "{name}");
         let fresh = exchange.agents(later(20)).await.expect("agents");
-        assert_eq!(fresh.len(), usize::from(name != "agent-gone"), "{name}");
+        assert_eq!(fresh.len(), usize::from(without_version(&name) != "agent-gone"), "{name}");
     }
     for (name, leg) in files.take("leg-", expected::legs()) {
         assert_eq!(shelf::exchange(&[&name]).legs(PBX, USER, now()).await.expect("legs"), [leg], "{name}");
@@ -176,13 +181,13 @@ async fn webhooks() {
         assert_eq!(state.subscriptions().await.expect("webhooks"), slice::from_ref(&webhook), "{name}");
         // A receiver that knows an earlier secret only still recognises what is sent.
         let known = |hours: i64| -> Vec<Secret> { webhook.secrets(later(hours * 3_600)).cloned().collect() };
-        let secrets = match name.as_str() {
+        let secrets = match without_version(&name).as_str() {
             "webhook-rotated" | "webhook-earlier-rotated" => [vec![secret(1), secret(0)], vec![secret(1)]],
             "webhook-rotated-twice" => [vec![secret(2), secret(1), secret(0)], vec![secret(2), secret(1)]],
             _ => [vec![secret(0)], vec![secret(0)]],
         };
         assert_eq!([known(0), known(24)], secrets, "{name}");
-        let off = ["webhook-off", "webhook-earlier-off"].contains(&name.as_str());
+        let off = ["webhook-off", "webhook-earlier-off"].contains(&without_version(&name).as_str());
         assert_eq!(webhook.is_alive(now()), !off, "{name}");
         let ends = webhook.settings.expires_at.is_some();
         assert_eq!(webhook.is_alive(later(31 * 86_400)), !(off || ends), "{name}");
@@ -207,7 +212,7 @@ async fn recorded_events_and_the_feed() {
     }
     for (name, (n, event, recorded_at)) in files.take("feed-", prefixed("feed-")) {
         let named = |kind: &str| name.replacen("feed-", kind, 1);
-        let head = named("feed-head-").replacen("-v1-", "-", 1);
+        let head = without_version(&named("feed-head-"));
         let state = shelf::state(&[&name, &head, &named("call-")]);
         let head = state.feed_head().await.expect("a head");
         let part = state.feed(n - 1, 9, head).await.expect("entries");
@@ -244,12 +249,26 @@ async fn deliveries_and_what_is_parked() {
     files.left.clear();
 }
 
+/// The version of all webhooks, after each change of one.
+const VERSIONS: &str = "webhooks-";
+
+#[tokio::test]
+async fn versions_of_all_webhooks() {
+    let mut seen = vec![shelf::state(&[]).subscriptions_version().await.expect("none")];
+    for name in names("state").into_iter().filter(|name| name.starts_with(VERSIONS)) {
+        let version = shelf::state(&[&name]).subscriptions_version().await.expect("a version");
+        assert!(!seen.contains(&version), "{name}");
+        seen.push(version);
+    }
+    assert!(seen.len() > 9);
+}
+
 /// Each of the tests above takes kinds of its own, and together they take all.
 #[test]
 fn every_item_is_of_a_kind_that_is_read() {
     let read =
         ["apikey-", "audit-", "count-", "recent-", "agents-", "webhook-", "call-", "feed-", "delivery-", "parked-"];
-    for name in names("state") {
+    for name in names("state").into_iter().filter(|name| !name.starts_with(VERSIONS)) {
         assert!(read.iter().any(|kind| name.starts_with(kind)), "nobody reads {name}");
     }
 }

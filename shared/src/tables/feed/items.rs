@@ -124,7 +124,8 @@ mod tests {
     use super::*;
     use crate::event::Status;
     use crate::event::tests::sample;
-    use crate::tables::{item_size, text};
+    use crate::tables::packed::size;
+    use crate::tables::text;
 
     /// Times of an event are told in whole seconds.
     fn now() -> Timestamp {
@@ -140,7 +141,7 @@ mod tests {
         let event = event();
         let item = entry_item(&event, 12_345, now()).expect("an item");
         assert_eq!((&item["pk"], &item["sk"]), (&text("FEED#1"), &text("00000000000000012345")));
-        assert!(item_size(&item) < 500, "{}", item_size(&item));
+        assert!(size(&item) < 500, "{}", size(&item));
         assert!(is_entry_of(&item, &event));
         let read = StoredSlot::read(&item, now()).expect("a slot");
         let Slot::Entry(entry) = read.slot else { panic!("a tombstone") };

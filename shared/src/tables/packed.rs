@@ -1,0 +1,83 @@
+//! Long texts of items. An item stays below a kilobyte where that can be done, because each further one costs as much as a whole
+//! write: what is too long is compressed.
+
+use std::io::{Read, Write};
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+
+use super::{Item, text};
+
+/// What one unit of writing pays for.
+pub(super) const WRITE_UNIT: usize = 1024;
+/// No text of ours is longer. It bounds what a compressed one may become.
+const LONGEST_TEXT: u64 = 1024 * 1024;
+
+/// Adds a text to an item: as it is if there is room for it, else compressed.
+pub(super) fn insert_text(item: &mut Item, name: &str, value: String) {
+    let has_room = size(item) + name.len() + value.len() <= WRITE_UNIT;
+    let value = if has_room { text(value) } else { compressed(&value) };
+    item.insert(name.to_owned(), value);
+}
+
+pub(super) fn compressed(text: &str) -> AttributeValue {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    let bytes = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("memory takes everything");
+    AttributeValue::B(Blob::new(bytes))
+}
+
+/// The text of an attribute, however it is written.
+pub(super) fn read_text(value: &AttributeValue) -> Option<String> {
+    match value {
+        AttributeValue::S(text) => Some(text.clone()),
+        AttributeValue::B(bytes) => {
+            let mut text = String::new();
+            DeflateDecoder::new(bytes.as_ref()).take(LONGEST_TEXT).read_to_string(&mut text).ok()?;
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
+/// How many bytes of an item are paid for, about.
+pub(super) fn size(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + size_of(value)).sum()
+}
+
+fn size_of(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(number) => number.len() / 2 + 2,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+        AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + size_of(value)).sum::<usize>(),
+        AttributeValue::M(item) => 3 + item.len() + size(item),
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_compressed_and_read_back() {
+        for (length, is_text) in [(900, true), (1_100, false), (100_000, false)] {
+            let (mut item, long) = (Item::from([("pk".to_owned(), text("x".repeat(100)))]), "äb".repeat(length / 3));
+            insert_text(&mut item, "body", long.clone());
+            assert_eq!(item["body"].is_s(), is_text, "{length}");
+            assert_eq!(read_text(&item["body"]), Some(long));
+            assert!(size(&item) <= WRITE_UNIT, "{}", size(&item));
+        }
+    }
+
+    #[test]
+    fn a_text_that_grows_without_end_is_cut() {
+        let long = compressed(&"a".repeat(LONGEST_TEXT as usize + 1));
+        assert_eq!(read_text(&long).map(|text| text.len() as u64), Some(LONGEST_TEXT));
+        assert_eq!(read_text(&AttributeValue::B(Blob::new([7, 7, 7]))), None);
+    }
+}
