@@ -1,7 +1,8 @@
 //! The face for SDK clients in the same process: an HTTP client that has no network.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -11,8 +12,10 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use http_body_util::BodyExt;
 use jiff::fmt::rfc2822;
 
+use crate::cloud::Cloud;
 use crate::exchange::{Broken, exchange};
 use crate::process::Process;
 use crate::protocol::{CONTENT_TYPE, Request, Response};
@@ -33,6 +36,22 @@ impl Process {
     }
 }
 
+impl Cloud {
+    /// For the `time_source` of an SDK's configuration: what the SDK times, it times by the cloud's clock then.
+    pub fn time_source(&self) -> SharedTimeSource {
+        SharedTimeSource::new(Clock(self.clone()))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Clock(Cloud);
+
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.0.since_1970()
+    }
+}
+
 impl HttpClient for Client {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(Connection { process: self.0.clone(), read_timeout: settings.read_timeout() })
@@ -48,7 +67,9 @@ impl HttpConnector for Connection {
         let (process, read_timeout) = (self.process.clone(), self.read_timeout);
         HttpConnectorFuture::new(async move {
             let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
-            let asked = Request::parse(&target, request.body().bytes().unwrap_or_default());
+            // Read to its end, as a network would: the SDK watches whether it gets rid of the body.
+            let body = request.into_body().collect().await.map_err(|error| ConnectorError::other(error, None))?;
+            let asked = Request::parse(&target, &body.to_bytes());
             let answer = exchange(process.clone(), asked);
             let answer = match read_timeout {
                 Some(limit) => tokio::time::timeout(limit, answer)

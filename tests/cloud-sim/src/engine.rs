@@ -131,6 +131,10 @@ impl Engine {
         }
     }
 
+    pub(crate) fn items(&self, table: &str, partition: &str) -> Vec<Json> {
+        self.tables.items(table, partition)
+    }
+
     pub(crate) fn log(&mut self, at: Duration, process: &str, request: &Request, outcome: &str) {
         self.log.push(Entry {
             at,

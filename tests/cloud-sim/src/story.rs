@@ -24,6 +24,7 @@ struct Entries {
     /// Numbers by call, in the order in which they were accepted.
     order: BTreeMap<String, Vec<u64>>,
     strangers: Vec<(String, u64)>,
+    wrong: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +58,10 @@ pub enum Violation {
         call: String,
         number: u64,
     },
+    /// What the story itself has found.
+    Wrong {
+        what: String,
+    },
 }
 
 impl Ledger {
@@ -84,6 +89,11 @@ impl Ledger {
     /// It may be accepted once more: its sender was killed between the receiver's answer and writing that down.
     pub fn excused(&self, call: &str, number: u64) {
         self.entries().events.entry((call.to_owned(), number)).or_default().excused += 1;
+    }
+
+    /// Something else is not as it must be.
+    pub fn wrong(&self, what: impl Into<String>) {
+        self.entries().wrong.push(what.into());
     }
 
     /// Events that are neither accepted nor accounted for.
@@ -115,6 +125,7 @@ impl Ledger {
         }
         let strangers = entries.strangers.iter().cloned();
         violations.extend(strangers.map(|(call, number)| Violation::Stranger { call, number }));
+        violations.extend(entries.wrong.iter().map(|what| Violation::Wrong { what: what.clone() }));
         violations
     }
 

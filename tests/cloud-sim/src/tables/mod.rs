@@ -11,6 +11,7 @@ mod transaction;
 mod units;
 mod write;
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -24,6 +25,7 @@ use batch::{Gets, Writes};
 use requests::{GetItem, WriteItem, read};
 use search::Search;
 use store::{ItemKey, Overlay, Store, Ticket};
+use table::KeyPart;
 use transaction::{Tokens, Transaction};
 use write::{Write, WriteKind};
 
@@ -167,6 +169,14 @@ impl Tables {
             }
             Request::Transaction(transaction) => transaction.end(&mut self.store, &mut self.tokens, world),
         }
+    }
+
+    /// The items of a partition; none where there is no such table.
+    pub(crate) fn items(&self, table: &str, partition: &str) -> Vec<Json> {
+        let Ok(table) = self.store.table(table) else { return Vec::new() };
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let items = table.range(&KeyPart::S(partition.to_owned()), all, true);
+        items.map(|(_, item)| attributes_to_json(item)).collect()
     }
 
     /// What a read sees as it was before. All that had been answered before a consistent read began is seen by it.

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, PutRequest, TransactWriteI
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use cloud_sim::{Cloud, FaultKind, Faults};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::plain::{item, value};
 use crate::sdk::{Clients, code};
@@ -229,4 +230,45 @@ async fn a_standard_queue_has_copies_and_no_order() {
     let in_order: Vec<String> = (0..20).map(|n| n.to_string()).collect();
     assert_ne!(received[..20], in_order[..]);
     assert!(bed.count(FaultKind::Copy) > 0 && bed.count(FaultKind::Disorder) > 0);
+}
+
+/// Many clients side by side with every fault, and retries; returns the log.
+async fn storm(seed: u64) -> (Vec<String>, String) {
+    // The SDK draws its back-off from here.
+    fastrand::seed(seed);
+    let bed = bed(seed, Faults::all(0.05)).await;
+    let mut clients = JoinSet::new();
+    for client in 0..5 {
+        let sdk = Clients::patient(&bed.cloud.process(format!("client {client}")), 3);
+        let (table, queue) = (bed.table.clone(), bed.queue.clone());
+        clients.spawn(async move {
+            for n in 0..30 {
+                let update = sdk.tables.update_item().table_name(&table).update_expression("ADD n :one");
+                let update = update.expression_attribute_values(":one", value(json!(1)));
+                let _ = update.set_key(Some(item(json!({"pk": "p", "sk": n.to_string()})))).send().await;
+                let put =
+                    Put::builder().table_name(&table).set_item(Some(item(json!({"pk": "p", "sk": n.to_string()}))));
+                let put = TransactWriteItem::builder().put(put.build().expect("complete")).build();
+                let _ = sdk.tables.transact_write_items().transact_items(put).send().await;
+                let _ = sdk.queues.send_message().queue_url(&queue).message_body(n.to_string()).send().await;
+                let _ = sdk.queues.receive_message().queue_url(&queue).wait_time_seconds(1).send().await;
+            }
+        });
+    }
+    clients.join_all().await;
+    (bed.cloud.log().iter().map(ToString::to_string).collect(), bed.cloud.counts().to_string())
+}
+
+fn run(seed: u64) -> (Vec<String>, String) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(storm(seed))
+}
+
+#[test]
+fn a_seed_repeats_a_run_exactly() {
+    let (first, counts) = run(11);
+    assert_eq!((first.clone(), counts.clone()), run(11));
+    assert_ne!(first, run(12).0);
+    assert!(first.len() > 600, "{} requests", first.len());
+    println!("{counts}");
 }

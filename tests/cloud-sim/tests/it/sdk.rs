@@ -1,13 +1,17 @@
 //! SDK clients: of a process of the simulator, or of an address.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use cloud_sim::Process;
+
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
@@ -18,27 +22,37 @@ pub(crate) struct Clients {
 impl Clients {
     /// Without retries: a test sees each answer.
     pub(crate) fn of(process: &Process) -> Self {
-        Self::new(process.http_client(), "http://cloud-sim.invalid", 1)
+        Self::patient(process, 1)
     }
 
     pub(crate) fn patient(process: &Process, attempts: u32) -> Self {
-        Self::new(process.http_client(), "http://cloud-sim.invalid", attempts)
+        let time = process.cloud().time_source();
+        Self::make(process.http_client(), "http://cloud-sim.invalid", time, attempts)
     }
 
-    pub(crate) fn new(http: SharedHttpClient, endpoint: &str, attempts: u32) -> Self {
+    /// Of an address.
+    pub(crate) fn new(http: SharedHttpClient, endpoint: &str) -> Self {
+        Self::make(http, endpoint, SharedTimeSource::new(SystemTimeSource::new()), 1)
+    }
+
+    fn make(http: SharedHttpClient, endpoint: &str, time: SharedTimeSource, attempts: u32) -> Self {
         let credentials = Credentials::new("test", "test", None, None, "test");
         let timeouts = TimeoutConfig::builder().read_timeout(Duration::from_secs(30)).build();
         let sleep = SharedAsyncSleep::new(TokioSleep::new());
         let retries = RetryConfig::standard().with_max_attempts(attempts);
+        // The SDK has one budget of retries for all clients of a partition. A run must not begin with what another one left.
+        let partition = RetryPartition::new(format!("clients {}", MADE.fetch_add(1, Ordering::Relaxed)));
         let tables = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-central-1"))
             .credentials_provider(credentials.clone())
             .endpoint_url(endpoint)
             .http_client(http.clone())
+            .time_source(time.clone())
             .timeout_config(timeouts.clone())
             .sleep_impl(sleep.clone())
             .retry_config(retries.clone())
+            .retry_partition(partition.clone())
             .build();
         let queues = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -46,9 +60,11 @@ impl Clients {
             .credentials_provider(credentials)
             .endpoint_url(endpoint)
             .http_client(http)
+            .time_source(time)
             .timeout_config(timeouts)
             .sleep_impl(sleep)
             .retry_config(retries)
+            .retry_partition(partition)
             .build();
         Self { tables: aws_sdk_dynamodb::Client::from_conf(tables), queues: aws_sdk_sqs::Client::from_conf(queues) }
     }

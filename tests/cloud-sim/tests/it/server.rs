@@ -7,7 +7,7 @@ use crate::plain::item;
 use crate::sdk::{Clients, code};
 
 fn clients(address: std::net::SocketAddr) -> Clients {
-    Clients::new(aws_smithy_http_client::Builder::new().build_http(), &format!("http://{address}"), 1)
+    Clients::new(aws_smithy_http_client::Builder::new().build_http(), &format!("http://{address}"))
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ fn faults() -> Faults {
 #[test]
 fn a_careful_consumer_passes_with_every_seed() {
     let story = |seed| tell(seed, faults(), |cloud, ledger| calls(cloud, ledger, Mutation::None));
-    match tell_for(Duration::from_secs(60), 0..10, story) {
+    match tell_for(Duration::from_secs(20), 0..10, story) {
         Ok(seeds) => assert!(!seeds.is_empty()),
         Err(failure) => panic!("{failure}"),
     }

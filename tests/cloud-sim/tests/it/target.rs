@@ -93,7 +93,7 @@ impl Target {
 
     fn served(name: &'static str, endpoint: &str, server: Child, folder: PathBuf) -> Self {
         let http = aws_smithy_http_client::Builder::new().build_http();
-        let clients = Clients::new(http, endpoint, 1);
+        let clients = Clients::new(http, endpoint);
         Self { name, clients, named: AtomicU32::new(0), deviations: Mutex::default(), _server: Some((server, folder)) }
     }
 

@@ -1,0 +1,28 @@
+//! Everything at once: every fault of the cloud, receivers that misbehave, and environments and agents that die.
+
+use cloud_sim::story::Ledger;
+use cloud_sim::{Cloud, Faults};
+
+use crate::judge::Summary;
+use crate::receivers::Manners;
+use crate::seeds::{OFTEN, SEEDS, tell_all};
+use crate::stack::Stack;
+use crate::traffic::Traffic;
+
+pub(crate) async fn story(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
+    let mut stack = Stack::start(cloud, ledger, seed).await;
+    stack.webhook("good.example", Manners::good()).await;
+    stack.webhook("bad.example", Manners::bad(0.05)).await;
+    stack.agent("rack");
+    stack.agent("attic");
+    stack.poller("poller");
+    stack.let_die(0.3, 0.3);
+    let mut calls = stack.traffic(Traffic::usual(8)).await;
+    calls.extend(stack.traffic(Traffic::burst(8)).await);
+    stack.judge(&calls).await
+}
+
+#[test]
+fn everything_at_once() {
+    tell_all(SEEDS, || Faults::all(OFTEN), story).verdict("everything at once");
+}

@@ -1,0 +1,19 @@
+//! Stories of the real functions in the simulated cloud. Each is a few lines: start, traffic, faults, judgement.
+
+mod agent;
+mod api;
+mod crashes;
+mod environments;
+mod everything;
+mod judge;
+mod machine;
+mod once_only;
+mod order;
+mod poller;
+mod polling;
+mod receivers;
+mod recording;
+mod seeds;
+mod stack;
+mod template;
+mod traffic;

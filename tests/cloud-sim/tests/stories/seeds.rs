@@ -1,0 +1,127 @@
+//! A story with many seeds, side by side on the machine's cores, until its time is over.
+//!
+//! `STORY_SEEDS` says how many, `STORY_SEED` names the only one, `STORY_SECONDS` how long. With `STORY_LOG` the requests of a story
+//! are written into that file.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cloud_sim::story::{Failure, Ledger, Violation, tell};
+use cloud_sim::{Cloud, FaultKind, Faults};
+
+use crate::judge::Summary;
+
+/// Seeds of a story in `make test`.
+pub(crate) const SEEDS: u64 = 20;
+/// How often each fault happens where everything goes wrong.
+pub(crate) const OFTEN: f64 = 0.02;
+/// The stories of `make test` end within eight minutes.
+const SECONDS: u64 = 60;
+
+/// What came of all seeds.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) ran: Vec<u64>,
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) faults: BTreeMap<FaultKind, u64>,
+    expired: u64,
+    unanswered: u64,
+    killed: u64,
+}
+
+/// Tells a story with each seed, `usual` of them unless a variable says otherwise.
+pub(crate) fn tell_all<F>(
+    usual: u64,
+    faults: impl Fn() -> Faults + Sync,
+    story: impl Fn(Cloud, Ledger, u64) -> F + Sync,
+) -> Told
+where
+    F: Future<Output = Summary>,
+{
+    let until = Instant::now() + Duration::from_secs(number("STORY_SECONDS", SECONDS));
+    let told: Mutex<Told> = Mutex::default();
+    let one = std::env::var("STORY_SEED").ok().map(|seed| seed.parse().expect("a seed"));
+    let seeds = one.map_or(1..=number("STORY_SEEDS", usual), |seed: u64| seed..=seed);
+    let next = Mutex::new(seeds);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while Instant::now() < until {
+                    let Some(seed) = lock(&next).next() else { return };
+                    let summary = Arc::new(Mutex::new(Summary::default()));
+                    let written = summary.clone();
+                    let ended = tell(seed, faults(), |cloud, ledger| {
+                        let story = story(cloud, ledger, seed);
+                        async move { *lock(&written) = story.await }
+                    });
+                    let summary = *lock(&summary);
+                    lock(&told).add(seed, summary, ended.map_err(|failure| *failure));
+                }
+            });
+        }
+    });
+    let mut told: Told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    told.ran.sort_unstable();
+    told.failures.sort_by_key(|failure| failure.seed);
+    told
+}
+
+impl Told {
+    fn add(&mut self, seed: u64, summary: Summary, ended: Result<cloud_sim::Counts, Failure>) {
+        self.ran.push(seed);
+        let counts = ended.as_ref().unwrap_or_else(|failure| &failure.counts);
+        for (kind, count) in &counts.faults {
+            *self.faults.entry(*kind).or_default() += count;
+        }
+        self.expired += summary.expired;
+        self.unanswered += summary.repeats.unanswered;
+        self.killed += summary.repeats.killed;
+        self.failures.extend(ended.err());
+    }
+
+    /// Prints which seeds ran and what went wrong in them; fails if any story did.
+    pub(crate) fn verdict(&self, name: &str) {
+        println!("{name}: seeds {:?}", self.ran);
+        let faults: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();
+        println!("{name}: {}", faults.join(", "));
+        println!(
+            "{name}: {} deliveries expired; repeated after no answer {}, after a kill between answer and log {}",
+            self.expired, self.unanswered, self.killed
+        );
+        for failure in &self.failures {
+            println!("{name}: seed {}: {}", failure.seed, shortly(&failure.violations));
+        }
+        assert!(!self.ran.is_empty(), "no seed ran");
+        let failed: Vec<u64> = self.failures.iter().map(|failure| failure.seed).collect();
+        assert!(failed.is_empty(), "{name} failed with {} of {} seeds: {failed:?}", failed.len(), self.ran.len());
+    }
+}
+
+/// The violations by whom they concern, and the first one of each.
+fn shortly(violations: &[Violation]) -> String {
+    let mut groups: BTreeMap<(&str, String), (usize, &Violation)> = BTreeMap::new();
+    for violation in violations {
+        let (kind, call) = match violation {
+            Violation::Lost { call, .. } => ("lost", call.as_str()),
+            Violation::Repeated { call, .. } => ("repeated", call.as_str()),
+            Violation::Overtaken { call, .. } => ("overtaken", call.as_str()),
+            Violation::Stranger { call, .. } => ("stranger", call.as_str()),
+            Violation::Wrong { what } => ("wrong", what.as_str()),
+        };
+        let who = call.split(' ').next().unwrap_or_default().to_owned();
+        groups.entry((kind, who)).or_insert((0, violation)).0 += 1;
+    }
+    let groups = groups.into_iter().map(|((kind, who), (count, first))| format!("{count} {kind} at {who} ({first:?})"));
+    groups.collect::<Vec<_>>().join("; ")
+}
+
+fn number(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |text| text.parse().expect("a number"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,261 @@
+//! A whole cloud side in one process: what `template.yaml` deploys, agents before it, receivers and pollers behind it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use axum::http::Method;
+use cloud_sim::story::Ledger;
+use cloud_sim::{Cloud, Faults, Mapping, RunningMapping};
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::agent::Agent;
+use crate::api::{self, Api};
+use crate::environments::Function;
+use crate::machine::{Chance, Variables, platform};
+use crate::poller::Poller;
+use crate::receivers::{Manners, Receivers};
+use crate::template::{FunctionPlan, Template};
+
+/// So long the faults go on after the last event, if it is not quiet earlier.
+const STORM: Duration = Duration::from_secs(300);
+/// So long everything may take once nothing goes wrong any more. A parked delivery waits for the next probe.
+const CALM: Duration = Duration::from_secs(2 * 3600);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) struct Stack {
+    pub(crate) cloud: Cloud,
+    pub(crate) ledger: Ledger,
+    pub(crate) chance: Chance,
+    pub(crate) template: Template,
+    pub(crate) api: Api,
+    pub(crate) receivers: Receivers,
+    pub(crate) agents: Vec<Agent>,
+    /// The names of the pollers.
+    pub(crate) pollers: Vec<String>,
+    fanout: Arc<Function<fanout::Context>>,
+    deliver: Arc<Function<deliver::Context>>,
+    mappings: Vec<RunningMapping>,
+    polling: JoinSet<()>,
+    /// Agents, and what the clock calls. They end with the stack.
+    others: JoinSet<()>,
+    last_round: Arc<AtomicBool>,
+}
+
+impl Stack {
+    /// Deploys; the cloud's faults begin when everything is there.
+    pub(crate) async fn start(cloud: Cloud, ledger: Ledger, seed: u64) -> Self {
+        let faults = cloud.faults();
+        cloud.set_faults(Faults::none());
+        let chance = Chance::new(seed);
+        let template = Template::read().with_parameter("AdminKeyHashes", api::key().1);
+        make(&cloud, &template);
+        let plans = template.functions();
+        let plan = |binary: &str| plans.iter().find(|plan| plan.binary == binary).expect("a function of this name");
+        let receivers = Receivers::new(&cloud, &ledger, &chance);
+        let fanout = fanout_function(&cloud, plan("fanout"), &chance);
+        let deliver = deliver_function(&cloud, plan("deliver"), &chance, &receivers);
+        let mut stack = Self {
+            api: Api::new(&cloud, plan("api"), &chance),
+            receivers,
+            agents: Vec::new(),
+            pollers: Vec::new(),
+            mappings: Vec::new(),
+            polling: JoinSet::new(),
+            others: JoinSet::new(),
+            last_round: Arc::default(),
+            fanout,
+            deliver,
+            cloud,
+            ledger,
+            chance,
+            template,
+        };
+        for plan in &plans {
+            stack.map(plan);
+        }
+        stack.cloud.set_faults(faults);
+        stack
+    }
+
+    fn map(&mut self, plan: &FunctionPlan) {
+        for mapping in plan.mappings.clone() {
+            let running = match plan.binary.as_str() {
+                "fanout" => map_fanout(&self.cloud, mapping, &self.fanout),
+                _ => map_deliver(&self.cloud, mapping, &self.deliver),
+            };
+            self.mappings.push(running);
+        }
+        if plan.every_minute {
+            let (cloud, deliver, limit) = (self.cloud.clone(), self.deliver.clone(), plan.timeout);
+            self.others.spawn(async move {
+                loop {
+                    sleep(Duration::from_secs(60)).await;
+                    let deadline = cloud.now().checked_add(limit).expect("a time");
+                    let tick = deliver.invoke(deadline, |context| deliver_call(context, json!({}), deadline));
+                    // The next minute makes good for one that failed.
+                    let _ = timeout(limit, tick).await;
+                }
+            });
+        }
+    }
+
+    /// Registers a webhook, for every event, whose receiver behaves like this.
+    pub(crate) async fn webhook(&self, host: &str, manners: Manners) {
+        let wanted = json!({"url": format!("https://{host}/hook"), "requestId": host});
+        let (status, made) = self.api.insist(Method::POST, "/webhooks", Some(&wanted)).await;
+        assert_eq!(status, 201, "{made}");
+        self.receivers.add(host, made["id"].as_str().expect("an id"), manners);
+    }
+
+    /// An agent at the PBX. All agents report the same events.
+    pub(crate) fn agent(&mut self, name: &str) {
+        let agent = Agent::new(&self.cloud, name, &self.template.queue_url("EventsQueue"), &self.chance);
+        self.others.spawn(agent.clone().live());
+        self.agents.push(agent);
+    }
+
+    pub(crate) fn poller(&mut self, name: &str) {
+        let poller = Poller::new(name, &self.api, &self.ledger, &self.chance, &self.last_round);
+        self.pollers.push(poller.name.clone());
+        self.polling.spawn(poller.run());
+    }
+
+    /// Everybody who has to have an event.
+    pub(crate) fn audience(&self) -> Vec<String> {
+        let hosts = self.receivers.all().into_iter().map(|(host, _)| host);
+        hosts.chain(self.pollers.iter().cloned()).collect()
+    }
+
+    /// From now on so many environments die at one of their requests, and so many lives of agents.
+    pub(crate) fn let_die(&self, environments: f64, agents: f64) {
+        self.fanout.let_die(environments);
+        self.deliver.let_die(environments);
+        self.api.function.let_die(environments);
+        for agent in &self.agents {
+            agent.let_die(agents);
+        }
+    }
+
+    /// Waits until all that was reported is settled, first in the storm and then in a calm; ends the pollers.
+    pub(crate) async fn settle(&mut self) {
+        if !self.quiet_within(STORM).await {
+            self.calm();
+            if !self.quiet_within(CALM).await {
+                let depths: Vec<_> = self.queues().into_iter().map(|name| (self.cloud.depth(&name), name)).collect();
+                self.ledger.wrong(format!("it is still not quiet: {depths:?}"));
+            }
+        }
+        self.calm();
+        self.last_round.store(true, Ordering::SeqCst);
+        while let Some(ended) = self.polling.join_next().await {
+            if let Err(error) = ended {
+                self.ledger.wrong(format!("a poller ended: {error}"));
+            }
+        }
+        for mapping in std::mem::take(&mut self.mappings) {
+            mapping.stop().await;
+        }
+        self.others.shutdown().await;
+    }
+
+    /// Nothing goes wrong any more, but requests still take time and meet.
+    fn calm(&self) {
+        self.cloud.set_faults(Faults::latency_only());
+        self.let_die(0.0, 0.0);
+        for (host, _) in self.receivers.all() {
+            self.receivers.behave(&host, Manners::good());
+        }
+    }
+
+    async fn quiet_within(&self, limit: Duration) -> bool {
+        let quiet = async {
+            loop {
+                let is_empty = |name: &String| self.cloud.depth(name) == (0, 0, 0);
+                let is_quiet = self.agents.iter().all(Agent::is_idle) && self.queues().iter().all(is_empty);
+                if is_quiet && self.nothing_is_parked().await {
+                    return;
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        timeout(limit, quiet).await.is_ok()
+    }
+
+    async fn nothing_is_parked(&self) -> bool {
+        let webhooks = self.api.get("/webhooks").await;
+        let all = webhooks["webhooks"].as_array().expect("webhooks");
+        all.iter().all(|webhook| webhook["parked"] == 0 && webhook["state"] == "active")
+    }
+
+    /// The queues whose messages are on their way, without dead letters and doorbells.
+    fn queues(&self) -> Vec<String> {
+        let names = self.template.queues().into_iter().map(|(name, _)| name);
+        names.filter(|name| name.ends_with(".fifo") && !name.contains("-dlq")).collect()
+    }
+}
+
+fn make(cloud: &Cloud, template: &Template) {
+    let ask = |target: &str, body: &Json| {
+        let answer = cloud.answer(target, body.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{target} {body}: {}", String::from_utf8_lossy(&answer.body));
+    };
+    for (create, time_to_live) in template.tables() {
+        ask("DynamoDB_20120810.CreateTable", &create);
+        ask("DynamoDB_20120810.UpdateTimeToLive", &time_to_live);
+    }
+    for (_, create) in template.queues() {
+        ask("AmazonSQS.CreateQueue", &create);
+    }
+}
+
+fn fanout_function(cloud: &Cloud, plan: &FunctionPlan, chance: &Chance) -> Arc<Function<fanout::Context>> {
+    let (variables, luck) = (plan.variables.clone(), chance.clone());
+    Function::new(cloud, "fanout", chance, move |process, _present| {
+        fanout::Context::on(&platform(process, &luck), &Variables::new(variables.clone())).expect("a context")
+    })
+}
+
+fn deliver_function(
+    cloud: &Cloud,
+    plan: &FunctionPlan,
+    chance: &Chance,
+    receivers: &Receivers,
+) -> Arc<Function<deliver::Context>> {
+    let (variables, luck, receivers) = (plan.variables.clone(), chance.clone(), receivers.clone());
+    Function::new(cloud, "deliver", chance, move |process, present| {
+        let (platform, variables) = (platform(process, &luck), Variables::new(variables.clone()));
+        deliver::Context::on(&platform, receivers.way(present), &variables).expect("a context")
+    })
+}
+
+fn map_fanout(cloud: &Cloud, mapping: Mapping, function: &Arc<Function<fanout::Context>>) -> RunningMapping {
+    let function = function.clone();
+    cloud.map(mapping, move |event: SqsEvent, deadline| {
+        let function = function.clone();
+        async move {
+            let handled = function.invoke(deadline, |context| async move { fanout::handle(&context, event).await });
+            Ok(handled.await?)
+        }
+    })
+}
+
+fn map_deliver(cloud: &Cloud, mapping: Mapping, function: &Arc<Function<deliver::Context>>) -> RunningMapping {
+    let function = function.clone();
+    cloud.map(mapping, move |event: SqsEvent, deadline| {
+        let (function, call) = (function.clone(), serde_json::to_value(&event));
+        async move {
+            let call = call?;
+            Ok(function.invoke(deadline, |context| deliver_call(context, call, deadline)).await?)
+        }
+    })
+}
+
+async fn deliver_call(context: Arc<deliver::Context>, call: Json, deadline: Timestamp) -> SqsBatchResponse {
+    let call: deliver::Call = serde_json::from_value(call).expect("a call");
+    deliver::handle(&context, call, deadline).await
+}
