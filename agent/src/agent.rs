@@ -27,6 +27,7 @@ use crate::memory::Memory;
 use crate::outbox::{Opened, Outbox};
 use crate::pbx::link::Dialer;
 use crate::pulse::{self, Portrait, Pulse};
+use crate::results::Results;
 use crate::running::Running;
 use crate::service::Service;
 use crate::takeover::Takeover;
@@ -75,7 +76,7 @@ impl Agent {
         let (answers, recollections) = mpsc::unbounded_channel();
 
         let dialer = Dialer {
-            tls: tls::client_config(&config.pbx)?,
+            tls: tls::client_config(config.pbx.fingerprint.as_ref(), config.pbx.ca_file.as_deref())?,
             password: config.pbx.password()?,
             url: config.pbx.url,
             app: config.pbx.app,
@@ -106,7 +107,7 @@ impl Agent {
             desk: requests.clone(),
             status: watch_status.clone(),
             running: running.clone(),
-            vitals: vitals.clone(),
+            results: Results { exchange: exchange.clone(), clock: clock.clone(), vitals: vitals.clone() },
         };
         let takeover = Takeover { connector: connector.clone(), own };
         let downlink = Downlink {

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
-use crate::tls;
+use crate::tls::{self, Fingerprint};
 
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 /// Where the service manager has put the files that only this service may read (systemd's `LoadCredential=`).
@@ -172,22 +172,6 @@ impl DtmfRecv {
     /// The flag that sends to the user or to the other party.
     pub fn flag(self, to_own_party: bool) -> bool {
         to_own_party == (self == Self::Own)
-    }
-}
-
-/// A SHA-256 fingerprint, with or without colons.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl TryFrom<String> for Fingerprint {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text.replace(':', "").to_lowercase(), &mut bytes)
-            .map_err(|_| "a SHA-256 fingerprint has 64 hexadecimal digits".to_owned())?;
-        Ok(Self(bytes))
     }
 }
 
@@ -374,7 +358,7 @@ impl Config {
         if self.log.level.parse::<Targets>().is_err() || !self.log.level.split(',').all(known) {
             return invalid("log.level", "is error, warn, info, debug or trace");
         }
-        if let Err(error) = tls::client_config(&self.pbx) {
+        if let Err(error) = tls::client_config(self.pbx.fingerprint.as_ref(), self.pbx.ca_file.as_deref()) {
             return Err(ConfigError::Invalid { key: "pbx.ca_file", reason: format!("{error:#}") });
         }
         for (key, value, output) in [

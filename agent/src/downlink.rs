@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use shared::clock::{BootTime, CloudClock};
 use shared::codes::Code;
 use shared::command::{Command, CommandState, Doorbell};
@@ -14,12 +13,11 @@ use shared::envelope::{self, EnvelopeError};
 use shared::operation::Operation;
 use shared::queue::{Queue, Received};
 use shared::tables::{Claim, Exchange, Finish, TableError};
-use shared::time::from_millis;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::calls::Sight;
@@ -158,7 +156,7 @@ impl Downlink {
             return self.connector.run(&command, &token, guard, stop).await;
         }
         let end = self.carry_out(&command, guard, sight).await;
-        finish(&self.connector, &command, &token, &end).await
+        self.connector.results.finish(&command, &token, &end).await
     }
 
     async fn carry_out(&self, command: &Command, guard: Guard, sight: Sight) -> Finish {
@@ -208,33 +206,4 @@ impl Downlink {
             warn!("The message comes again: {error}");
         }
     }
-}
-
-/// Writes down how a claimed command ended.
-pub(crate) async fn finish(
-    Connector { exchange, clock, vitals, .. }: &Connector,
-    command: &Command,
-    token: &str,
-    end: &Finish,
-) -> Result<(), TableError> {
-    let write = || exchange.finish(command.command_id, token, end, clock.now());
-    let written = write.retry(ExponentialBuilder::default().with_jitter().with_max_times(8)).await?;
-    let (state, code) = match end {
-        Finish::Expired => ("expired", None),
-        Finish::Done(Ok(_)) => ("succeeded", None),
-        Finish::Done(Err(refusal)) => ("failed", Some(refusal.code.as_str())),
-    };
-    let age = clock.now().duration_since(from_millis(command.created_at));
-    let age_ms = age.as_millis();
-    vitals.command_ended(command.operation.name(), state, Duration::try_from(age).unwrap_or_default());
-    info!(
-        command.id = %command.command_id,
-        operation = command.operation.name(),
-        state,
-        code,
-        age_ms,
-        written,
-        "Command ended"
-    );
-    Ok(())
 }

@@ -25,6 +25,7 @@ pub mod operations;
 pub mod outbox;
 pub mod pbx;
 pub mod pulse;
+pub mod results;
 pub mod running;
 mod scribe;
 pub mod service;

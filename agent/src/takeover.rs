@@ -20,7 +20,6 @@ use uuid::Uuid;
 
 use crate::connect::{Cleaned, Connector, Record, out_of_reach};
 use crate::desk::DeskStatus;
-use crate::downlink;
 use crate::kinship::{Kinship, Own};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -52,13 +51,13 @@ impl Takeover {
     }
 
     async fn look(&self, stop: &CancellationToken) -> Result<(), TableError> {
-        let Connector { exchange, clock, vitals, .. } = &self.connector;
+        let Connector { exchange, clock, results, .. } = &self.connector;
         let agents = exchange.known_agents().await?;
         let now = clock.now();
         let kinship = |agent: &AgentStatus| self.own.kinship(agent, clock);
         let is_gone = |agent: &&AgentStatus| is_gone(agent, kinship(agent), now);
         let is_namesake = |agent: &AgentStatus| kinship(agent) == Kinship::Namesake && agent.is_fresh(now);
-        vitals.has_namesake(agents.iter().any(is_namesake));
+        results.vitals.has_namesake(agents.iter().any(is_namesake));
         for gone in agents.iter().filter(|agent| !agent.running.is_empty()).filter(is_gone) {
             let ends = join_all(gone.running.iter().map(|id| self.end(*id, gone, stop))).await;
             let mut all_over = true;
@@ -102,7 +101,7 @@ impl Takeover {
                 return Ok(false);
             }
         };
-        downlink::finish(&self.connector, &command, &token, &Finish::Done(Err(refusal))).await?;
+        self.connector.results.finish(&command, &token, &Finish::Done(Err(refusal))).await?;
         Ok(true)
     }
 }

@@ -14,14 +14,30 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use crate::config::{Fingerprint, Pbx};
+/// A SHA-256 fingerprint, with or without colons.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Fingerprint(pub [u8; 32]);
 
-pub fn client_config(pbx: &Pbx) -> anyhow::Result<Arc<ClientConfig>> {
-    match (&pbx.fingerprint, &pbx.ca_file) {
+impl TryFrom<String> for Fingerprint {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.replace(':', "").to_lowercase(), &mut bytes)
+            .map_err(|_| "a SHA-256 fingerprint has 64 hexadecimal digits".to_owned())?;
+        Ok(Self(bytes))
+    }
+}
+
+/// Trusts one certificate, or those that an authority of this file has issued, or else whom this system trusts.
+pub fn client_config(fingerprint: Option<&Fingerprint>, ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
+    match (fingerprint, ca_file) {
         (Some(fingerprint), _) => trusting(Trust::Pinned(fingerprint.clone())),
         (None, Some(file)) => trusting(Trust::issued_by(authorities_of(file)?)?),
         (None, None) => system_config(),

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use metrics::histogram;
 use serde::{Deserialize, Serialize};
 use shared::event::{CallEvent, Status};
 use tokio::sync::broadcast;
 use tracing::error;
 
-use crate::health::metrics;
-
+/// From when the API had written a command to when its end was written down.
+pub const COMMAND_SECONDS: &str = "easyconnect_agent_command_duration_seconds";
 /// Events kept for who asks what happened last.
 const RECENT: usize = 100;
 
@@ -139,7 +140,7 @@ impl Vitals {
     pub fn command_ended(&self, operation: &'static str, state: &'static str, age: Duration) {
         let mut commands = self.0.commands.lock().unwrap_or_else(PoisonError::into_inner);
         *commands.entry((operation, state)).or_default() += 1;
-        metrics::command_took(operation, age);
+        histogram!(COMMAND_SECONDS, "operation" => operation).record(age);
     }
 
     pub fn events_queue(&self, worked: bool) {

@@ -7,13 +7,19 @@ use serde::{Deserialize, Serialize};
 use shared::event::Direction;
 use shared::ids::CallId;
 
-use super::names::Spot;
-
 /// Two agents' ideas of the cloud's time differ by less.
 const AGENTS_DIFFER_BY: SignedDuration = SignedDuration::from_secs(1);
 
 /// The PBX's stable object id of a user or queue.
 pub type UserGuid = Arc<str>;
+
+/// Where calls meet: the same user, conference and direction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Spot {
+    pub user: UserGuid,
+    pub conference: Arc<str>,
+    pub direction: Direction,
+}
 
 /// One call handle of one PBX session. Handles die with their session and may be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

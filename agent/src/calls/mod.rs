@@ -34,8 +34,8 @@ pub use records::{Changes, Records, Subject, Unreadable};
 pub use view::Sight;
 
 use call::Call;
-use leg::{Leg, Place, Waiting};
-use names::{Names, Spot};
+use leg::{Leg, Place, Spot, Waiting};
+use names::Names;
 
 /// A leg that has no conference id for this long gets a name of its own.
 const NAME_WITHOUT_CONFERENCE_AFTER: SignedDuration = SignedDuration::from_secs(2);

@@ -2,15 +2,13 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use shared::event::Direction;
 use shared::ids::CallId;
 use shared::tables::LegItem;
 
-use super::leg::UserGuid;
+use super::leg::{Spot, UserGuid};
 
 /// How long an ended call counts: as long as its item in the table.
 pub(super) const KEEP: SignedDuration = SignedDuration::from_hours(24);
@@ -21,14 +19,6 @@ const LATEST: usize = 16;
 /// Spots without a live call that are kept, the latest ones: more than a day of a busy PBX has, and as much as memory allows. The table
 /// keeps all of them, and is asked whenever another agent may know more.
 pub(super) const ENDED_SPOTS: usize = 20_000;
-
-/// Where calls meet: the same user, conference and direction.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Spot {
-    pub user: UserGuid,
-    pub conference: Arc<str>,
-    pub direction: Direction,
-}
 
 /// It is kept on disk as it is, so a field that comes later needs a default.
 #[derive(Debug, Default, Serialize, Deserialize)]

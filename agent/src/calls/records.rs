@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::Calls;
 use super::call::{Call, Identity, Origin};
-use super::names::{Knowledge, Spot};
+use super::leg::Spot;
+use super::names::Knowledge;
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -12,6 +12,7 @@ use shared::tables::Exchange;
 use tokio::time::timeout;
 use url::Url;
 
+use super::CLOCK_FIX;
 use super::report::{Report, Trial};
 use super::route;
 use crate::account::{self, Lacking};
@@ -179,8 +180,6 @@ fn judge_expiry(expiry: Option<Timestamp>, report: &mut Report, hop: Trial) {
         None => report.good(hop, "found; they do not expire"),
     }
 }
-
-pub(super) const CLOCK_FIX: &str = "let this machine keep its clock with NTP, for example: timedatectl set-ntp true";
 
 fn judge_clock(ahead: Option<SignedDuration>, report: &mut Report, hop: Trial) {
     let Some(ahead) = ahead else {

@@ -25,6 +25,9 @@ use rights::User;
 const EXIT_BAD_CONFIG: u8 = 64;
 const EXIT_BROKEN: u8 = 1;
 
+/// What mends a clock, whatever shows that it is wrong.
+const CLOCK_FIX: &str = "let this machine keep its clock with NTP, for example: timedatectl set-ntp true";
+
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Checks everything and prints it. Returns the exit code.

@@ -151,7 +151,7 @@ async fn go(config: &Config, report: &mut Report) {
 
 fn dialer(config: &Config) -> anyhow::Result<Dialer> {
     Ok(Dialer {
-        tls: tls::client_config(&config.pbx)?,
+        tls: tls::client_config(config.pbx.fingerprint.as_ref(), config.pbx.ca_file.as_deref())?,
         password: config.pbx.password()?,
         url: config.pbx.url.clone(),
         app: config.pbx.app.clone(),

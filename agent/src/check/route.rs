@@ -14,7 +14,7 @@ use shared::aws;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
-use super::cloud::CLOCK_FIX;
+use super::CLOCK_FIX;
 use super::report::Report;
 use super::within;
 use crate::config::{Aws, Config};

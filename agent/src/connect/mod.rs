@@ -24,10 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::desk::{Act, DeskStatus, Request};
-use crate::downlink;
 use crate::jobs::{Guard, News, Reply};
+use crate::results::Results;
 use crate::running::{Listed, Running};
-use crate::vitals::Vitals;
 
 pub use cleaning::Cleaned;
 pub use record::Record;
@@ -46,7 +45,7 @@ pub struct Connector {
     pub desk: mpsc::Sender<Request>,
     pub status: watch::Receiver<DeskStatus>,
     pub running: Running,
-    pub vitals: Vitals,
+    pub results: Results,
 }
 
 /// How a long command leaves this agent.
@@ -75,7 +74,7 @@ impl Connector {
     ) -> Result<(), TableError> {
         let listed = self.running.list(command.command_id);
         match self.connect(command, token, guard, &listed, stop).await {
-            End::Finished(end) => downlink::finish(self, command, token, &end).await?,
+            End::Finished(end) => self.results.finish(command, token, &end).await?,
             End::TakenOver => warn!(command.id = %command.command_id, "Another agent has taken the command over"),
             End::Unfinished => listed.keep(),
         }

@@ -1,15 +1,13 @@
 //! The agent's figures for Prometheus. The README lists them all; a name that was published once keeps its meaning.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use shared::agent_status::{AgentStatus, PbxLink};
 
-use crate::vitals::{Vitals, Working};
+use crate::vitals::{COMMAND_SECONDS, Vitals, Working};
 
-const COMMAND_SECONDS: &str = "easyconnect_agent_command_duration_seconds";
 /// Up to the age at which a command expires and the longest that a command takes.
 const BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
 
@@ -24,10 +22,6 @@ pub fn install() {
         describe();
         Some(handle)
     });
-}
-
-pub fn command_took(operation: &'static str, age: Duration) {
-    histogram!(COMMAND_SECONDS, "operation" => operation).record(age);
 }
 
 /// Must be called now and then: until then every single duration is kept.

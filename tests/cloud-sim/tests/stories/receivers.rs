@@ -33,12 +33,7 @@ pub(crate) struct Manners {
 impl Manners {
     /// Accepts everything.
     pub(crate) fn good() -> Self {
-        Self {
-            latency: (Duration::from_millis(5), Duration::from_millis(80)),
-            refuses: 0.0,
-            hangs: 0.0,
-            breaks: 0.0,
-        }
+        Self { latency: (Duration::from_millis(5), Duration::from_millis(80)), refuses: 0.0, hangs: 0.0, breaks: 0.0 }
     }
 
     /// Each of its faults, this often.
