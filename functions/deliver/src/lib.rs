@@ -3,6 +3,7 @@
 //! The only part that speaks HTTP to strangers, so it trusts neither their addresses nor their answers. It decides nothing
 //! about who is to receive what; that was `fanout`'s business.
 
+mod batch;
 mod boundary;
 mod client;
 mod cloud_error;

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Shows that the stories notice: takes one safeguard after the other out of a copy of the source, and tells a story of it, which has to fail.
+
+Each mutation is a text of a file, what takes its place, and the story that it has to break. A text that is no longer there is an error.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COPY = ROOT / "target" / "mutations"
+
+MUTATIONS = {
+    "a write that meets a transaction is not tried again": (
+        "shared/src/aws/retry.rs",
+        "if is_conflict { conflict() } else { RetryAction::NoActionIndicated }",
+        "{ let _ = is_conflict; RetryAction::NoActionIndicated }",
+        "",
+    ),
+    "an event that stands under its call is done": (
+        "shared/src/feed/writer.rs",
+        "Some((_, Some(n))) => Standing::Recorded(*n),",
+        "Some((_, Some(_))) => Standing::Settled,",
+        "recording",
+    ),
+    "a reader passes a number that nobody has filled yet": (
+        "shared/src/feed/reader.rs",
+        "return Next::Wait;",
+        "self.cursor = gap_end;",
+        "polling",
+    ),
+    "an entry may be put where another one is": (
+        "shared/src/tables/feed/writing.rs",
+        '            .condition_expression("attribute_not_exists(pk)")\n',
+        '            .condition_expression("attribute_exists(pk) OR attribute_not_exists(pk)")\n',
+        "recording",
+    ),
+    "a delivery is sent without a look at its log": (
+        "functions/deliver/src/verdict.rs",
+        "_ if over => Start::Skip,",
+        "_ if over && now < Timestamp::UNIX_EPOCH => Start::Skip,",
+        "crashes",
+    ),
+    "a call's next event does not wait for the deliveries of the one before": (
+        "functions/fanout/src/plan.rs",
+        "let first_of_call = entry.call().is_none_or(|call| calls.insert(call));\n            first_of_group && first_of_call",
+        "let _ = (groups.insert(entry.record.group.as_str()), entry.call().map(|call| calls.insert(call)));\n            true",
+        "order",
+    ),
+    "what stands behind a failure does not go back": (
+        "functions/fanout/src/plan.rs",
+        "if groups.contains(&entry.record.group) || entry.call().is_some_and(|call| calls.contains(&call)) {",
+        "if groups.contains(&entry.record.group) && entry.call().is_none() && calls.is_empty() {",
+        "order",
+    ),
+}
+
+
+def copy_source() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    for name in filter(None, files):
+        source, copy = ROOT / name, COPY / name
+        if source.is_file() and not (copy.is_file() and copy.read_bytes() == source.read_bytes()):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+
+
+def tell(story: str, seeds: int) -> subprocess.CompletedProcess[str]:
+    command = ["cargo", "test", "--quiet", "-p", "cloud-sim", "--test", "stories", "--", "--nocapture", story]
+    environment = os.environ | {"CARGO_TARGET_DIR": str(COPY / "target"), "STORY_SEEDS": str(seeds)}
+    return subprocess.run(command, cwd=COPY, env=environment, capture_output=True, text=True, check=False)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("only", nargs="*", help="mutations whose name contains one of these")
+    arguments = parser.parse_args()
+    survivors = 0
+    for name, (file, text, other, story) in MUTATIONS.items():
+        if arguments.only and not any(part in name for part in arguments.only):
+            continue
+        copy_source()
+        path = COPY / file
+        source = path.read_text()
+        if source.count(text) != 1:
+            print(f"{name}: {file} does not have the text once that is to be replaced", file=sys.stderr)
+            return 2
+        path.write_text(source.replace(text, other))
+        told = tell(story, arguments.seeds)
+        output = told.stdout + told.stderr
+        if "could not compile" in output:
+            print(f"{name}: does not compile\n{output}", file=sys.stderr)
+            return 2
+        failures = re.findall(r"^(.+ failed with \d+ of \d+ seeds).*", output, re.MULTILINE)
+        caught = told.returncode != 0 and bool(failures)
+        survivors += not caught
+        print(f"{'caught  ' if caught else 'SURVIVES'} {name}: {'; '.join(failures) or 'no story fails'}", flush=True)
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
