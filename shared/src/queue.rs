@@ -123,6 +123,7 @@ impl Queue {
 
     /// Waits up to `wait` for messages.
     pub async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Received>, QueueError> {
+        let limits = aws::retry::after_a_wait(self.client.config().timeout_config(), wait);
         let answer = self
             .client
             .receive_message()
@@ -130,7 +131,7 @@ impl Queue {
             .max_number_of_messages(max.min(BATCH) as i32)
             .wait_time_seconds(wait.as_secs() as i32)
             .customize()
-            .config_override(aws_sdk_sqs::Config::builder().timeout_config(aws::patient(wait)))
+            .config_override(aws_sdk_sqs::Config::builder().timeout_config(limits))
             .send()
             .await
             .map_err(|error| QueueError::new("hand out messages", &error.into_service_error()))?;

@@ -350,34 +350,23 @@ impl StateTable {
         Ok(TransactWriteItem::builder().put(put.build().expect("complete")).build())
     }
 
-    /// Writes all or nothing; a conflict with another transaction is tried again.
+    /// Writes all or nothing. A transaction that met another one, or a table that was throttled, has been tried again by the client.
     async fn transact(&self, writes: Vec<TransactWriteItem>, verb: &'static str) -> Result<Transacted, TableError> {
-        for _ in 0..CONFLICTS {
-            let written = self.client.transact_write_items().set_transact_items(Some(writes.clone())).send().await;
-            match written.map_err(SdkError::into_service_error) {
-                Ok(_) => return Ok(Transacted::Done),
-                Err(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    let reasons = cancelled.cancellation_reasons();
-                    let because = |what: &str| reasons.iter().map(|reason| reason.code() == Some(what)).collect();
-                    let refused: Vec<bool> = because("ConditionalCheckFailed");
-                    if refused.contains(&true) {
-                        return Ok(Transacted::Refused(refused));
-                    }
-                    let conflicts: Vec<bool> = because("TransactionConflict");
-                    if !conflicts.contains(&true) {
-                        let error = TransactWriteItemsError::TransactionCanceledException(cancelled);
-                        return Err(TableError::request(verb, &error));
-                    }
-                }
-                Err(error) => return Err(TableError::request(verb, &error)),
-            }
+        let written = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
+        match written.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(Transacted::Done),
+            Err(error) => refused(&error).map(Transacted::Refused).ok_or_else(|| TableError::request(verb, &error)),
         }
-        Err(TableError::Crowded { verb })
     }
 }
 
-/// Transactions on one webhook's counter meet; each of these tries sees one of the others succeed.
-const CONFLICTS: usize = 8;
+/// Which conditions did not hold, if that is what a transaction was cancelled for.
+fn refused(error: &TransactWriteItemsError) -> Option<Vec<bool>> {
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return None };
+    let reasons = cancelled.cancellation_reasons().iter();
+    let refused: Vec<bool> = reasons.map(|reason| reason.code() == Some("ConditionalCheckFailed")).collect();
+    refused.contains(&true).then_some(refused)
+}
 
 #[derive(Debug, PartialEq, Eq)]
 enum Transacted {

@@ -37,8 +37,6 @@ type Item = HashMap<String, AttributeValue>;
 pub enum TableError {
     #[error("the table did not {verb} ({code}): {cause}")]
     Request { verb: &'static str, code: String, cause: String },
-    #[error("the table did not {verb}: others were always quicker")]
-    Crowded { verb: &'static str },
     #[error("the table did not {verb}: its answer is not complete")]
     Incomplete { verb: &'static str },
     #[error("an item of the table cannot be read")]

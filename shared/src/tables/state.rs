@@ -1,23 +1,19 @@
 //! The state table: what its parts `calls`, `feed`, `access`, `webhooks` and `deliveries` have in common.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use aws_smithy_async::rt::sleep::{AsyncSleep, TokioSleep};
 
 use super::{Item, TableError};
+use crate::aws::retry::Pauses;
 
 pub(super) const DAY: i64 = 24 * 60 * 60;
 pub(super) const KEEP_EVENTS_DAYS: i64 = 30;
 /// DynamoDB reads at most this many items at once.
 const GET_AT_ONCE: usize = 100;
-/// How often it is asked for what it left out, and how long it is left in peace before: twice as long each time.
-const ASKED_AGAIN: u32 = 7;
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Debug)]
 pub struct StateTable {
@@ -38,7 +34,7 @@ impl StateTable {
         verb: &'static str,
     ) -> Result<Vec<Item>, TableError> {
         let mut found = Vec::new();
-        let mut pauses = (0..ASKED_AGAIN).map(|time| FIRST_PAUSE * (1 << time));
+        let mut pauses = Pauses::new(self.client.config().sleep_impl());
         while !wanted.is_empty() {
             let rest = wanted.split_off(wanted.len().min(GET_AT_ONCE));
             let keys = KeysAndAttributes::builder()
@@ -55,10 +51,9 @@ impl StateTable {
             found.extend(answer.responses.unwrap_or_default().into_values().flatten());
             let mut left_out: HashMap<String, KeysAndAttributes> = answer.unprocessed_keys.unwrap_or_default();
             wanted = left_out.remove(&self.table).map(|keys| keys.keys).unwrap_or_default();
-            if !wanted.is_empty() {
-                // It is busy, or the answer would have been too long.
-                let pause = pauses.next().ok_or(TableError::Incomplete { verb })?;
-                TokioSleep::new().sleep(pause).await;
+            // It is busy, or the answer would have been too long.
+            if !wanted.is_empty() && !pauses.pause().await {
+                return Err(TableError::Incomplete { verb });
             }
             wanted.extend(rest);
         }

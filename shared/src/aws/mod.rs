@@ -1,13 +1,16 @@
-//! The AWS clients: one TLS stack, one region provider chain, and a clock that learns from every answer.
+//! The AWS clients: one TLS stack, one region provider chain, one policy of time limits and retries, and a clock that learns from
+//! every answer.
+
+mod interceptors;
+pub(crate) mod retry;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
@@ -20,24 +23,18 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
 use aws_smithy_http_client::{Builder, Connector, tls};
-use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
-};
-use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 
-use crate::clock::{BootTime, CloudClock, Machine, ThisMachine};
+use crate::clock::{CloudClock, Machine, ThisMachine};
 use crate::config::Vars;
 use crate::random::Random;
 
+pub use interceptors::DateOfAnswer;
+use interceptors::{ClockTeacher, Destination};
+
 const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where the queues and tables are and how to get there, when not as the environment says.
 #[derive(Clone, Debug, Default)]
@@ -117,8 +114,8 @@ pub fn function_config(vars: &impl Vars, platform: &Platform) -> SdkConfig {
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(platform.http_client.clone())
-        .timeout_config(timeouts())
-        .retry_config(retries())
+        .timeout_config(retry::function_limits())
+        .retry_config(retry::function_attempts())
         // What goes to and fro is small and has a time limit; to watch its pace would only cost.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .sleep_impl(platform.sleep.clone())
@@ -134,8 +131,8 @@ pub fn function_config(vars: &impl Vars, platform: &Platform) -> SdkConfig {
 pub async fn sdk_config(location: Location) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(location.proxy.map_or_else(http_client, http_client_through))
-        .timeout_config(timeouts())
-        .retry_config(retries());
+        .timeout_config(retry::agent_limits())
+        .retry_config(retry::agent_attempts());
     if let Some(file) = location.credentials_file {
         let files = EnvConfigFiles::builder().include_default_config_file(true);
         loader = loader.profile_files(files.with_file(EnvConfigFileKind::Credentials, file).build());
@@ -174,48 +171,7 @@ pub async fn destinations(config: &SdkConfig) -> [Option<String>; 2] {
     let request = dynamodb(&config, &clock).get_item().table_name("none");
     let request = request.key("pk", AttributeValue::S("none".to_owned()));
     let _ = request.customize().interceptor(tables.clone()).send().await;
-    [queues.0.get(), tables.0.get()]
-}
-
-/// What an interceptor has noted of a request.
-#[derive(Clone, Debug)]
-struct Note<T>(Arc<Mutex<Option<T>>>);
-
-impl<T> Default for Note<T> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
-impl<T: Clone> Note<T> {
-    fn set(&self, seen: Option<T>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-    }
-
-    fn get(&self) -> Option<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Notes where a request would go, and stops it.
-#[derive(Clone, Debug, Default)]
-struct Destination(Note<String>);
-
-#[dyn_dispatch_hint]
-impl Intercept for Destination {
-    fn name(&self) -> &'static str {
-        "Destination"
-    }
-
-    fn read_before_signing(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.set(Some(context.request().uri().to_owned()));
-        Err("only the destination is wanted".into())
-    }
+    [queues.get(), tables.get()]
 }
 
 fn http_client() -> SharedHttpClient {
@@ -232,27 +188,17 @@ fn http_client_through(proxy: Proxy) -> SharedHttpClient {
     })
 }
 
-/// A connection whose way is gone must not cost a heartbeat or a command; the next attempt takes another one.
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(ANSWER_WITHIN).build()
-}
-
-/// For a request to which AWS answers only after a while.
-pub(crate) fn patient(wait: Duration) -> TimeoutConfig {
-    timeouts().to_builder().read_timeout(wait + ANSWER_WITHIN).build()
-}
-
-fn retries() -> RetryConfig {
-    RetryConfig::standard().with_max_attempts(3)
-}
-
 pub fn sqs(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_sqs::Client {
-    let config = aws_sdk_sqs::config::Builder::from(config).interceptor(ClockTeacher(clock.clone())).build();
+    let config = aws_sdk_sqs::config::Builder::from(config).interceptor(ClockTeacher::new(clock)).build();
     aws_sdk_sqs::Client::from_conf(config)
 }
 
 pub fn dynamodb(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_dynamodb::Client {
-    let config = aws_sdk_dynamodb::config::Builder::from(config).interceptor(ClockTeacher(clock.clone())).build();
+    let config = aws_sdk_dynamodb::config::Builder::from(config)
+        .interceptor(ClockTeacher::new(clock))
+        .retry_classifier(retry::TransactionConflicts)
+        .retry_partition(retry::quota())
+        .build();
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
@@ -281,88 +227,5 @@ pub(crate) fn explain<E: std::error::Error + ProvideErrorMetadata>(error: &E) ->
             causes.dedup();
             (code.unwrap_or(NO_ANSWER).to_owned(), causes.join(": "))
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct SentAt(BootTime);
-
-impl Storable for SentAt {
-    type Storer = StoreReplace<Self>;
-}
-
-/// Teaches the clock by every answer of a client.
-#[derive(Clone, Debug)]
-struct ClockTeacher(CloudClock);
-
-#[dyn_dispatch_hint]
-impl Intercept for ClockTeacher {
-    fn name(&self) -> &'static str {
-        "ClockTeacher"
-    }
-
-    fn read_before_transmit(
-        &self,
-        _context: &BeforeTransmitInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        bag.interceptor_state().store_put(SentAt(self.0.boot()));
-        Ok(())
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let (Some(SentAt(sent)), Some(date)) = (bag.load::<SentAt>(), date_of(context)) {
-            self.0.learn(*sent, self.0.boot(), date);
-        }
-        Ok(())
-    }
-}
-
-/// Remembers the `Date` of one operation's answer, for who must know when it took effect.
-#[derive(Clone, Debug, Default)]
-pub struct DateOfAnswer(Note<Timestamp>);
-
-impl DateOfAnswer {
-    pub fn get(&self) -> Option<Timestamp> {
-        self.0.get()
-    }
-}
-
-#[dyn_dispatch_hint]
-impl Intercept for DateOfAnswer {
-    fn name(&self) -> &'static str {
-        "DateOfAnswer"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.set(date_of(context));
-        Ok(())
-    }
-}
-
-fn date_of(context: &BeforeDeserializationInterceptorContextRef<'_>) -> Option<Timestamp> {
-    let date = context.response().headers().get("date")?;
-    Some(rfc2822::parse(date).ok()?.timestamp())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn http_dates_are_understood() {
-        let date = rfc2822::parse("Fri, 16 Sep 2022 11:57:43 GMT").expect("a date").timestamp();
-        assert_eq!(date.to_string(), "2022-09-16T11:57:43Z");
     }
 }

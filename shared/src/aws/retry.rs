@@ -1,0 +1,182 @@
+//! How long a request may take, how often it is tried, and what is worth another try.
+//!
+//! In the cloud an answer takes milliseconds, so an attempt of a function is given up after a second: a connection that hangs costs one
+//! attempt and not the invocation. All attempts together end after three seconds, because a function that cannot reach a service needs
+//! the rest of its time to give its records back. Attempts that are refused at once fit into that eight times.
+//!
+//! The SDK tries again by itself after a lost connection, a 5xx and a throttled request. It gives up where DynamoDB refuses a write
+//! for the sake of a transaction on the same item, although that is over in milliseconds: [`TransactionConflicts`] adds it.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::CancellationReason;
+use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, TokioSleep};
+use aws_smithy_runtime_api::client::interceptors::context::{Error, InterceptorContext};
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+
+const ATTEMPT: Duration = Duration::from_secs(1);
+const OPERATION: Duration = Duration::from_secs(3);
+const ATTEMPTS: u32 = 8;
+/// Before another attempt there is a pause of a random part of this, which doubles up to the longest: two seconds at most for all
+/// attempts, one on average.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The agent may stand behind a line that a backup or a telephone call fills. There a handshake takes seconds, and one that is
+/// begun anew takes as long again.
+const AGENT_CONNECTS_WITHIN: Duration = Duration::from_secs(3);
+const AGENT_IS_ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// What the agent cannot write now it writes later by itself.
+const AGENT_ATTEMPTS: u32 = 3;
+
+pub(super) fn function_limits() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build()
+}
+
+pub(super) fn function_attempts() -> RetryConfig {
+    let attempts = RetryConfig::standard().with_max_attempts(ATTEMPTS);
+    attempts.with_initial_backoff(FIRST_PAUSE).with_max_backoff(LONGEST_PAUSE)
+}
+
+pub(super) fn agent_limits() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(AGENT_CONNECTS_WITHIN).read_timeout(AGENT_IS_ANSWERED_WITHIN).build()
+}
+
+pub(super) fn agent_attempts() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(AGENT_ATTEMPTS)
+}
+
+/// The limits of a client for a request that AWS answers only after this wait.
+pub(crate) fn after_a_wait(limits: Option<&TimeoutConfig>, wait: Duration) -> TimeoutConfig {
+    let limits = limits.cloned().unwrap_or_else(TimeoutConfig::disabled);
+    let mut longer = limits.to_builder();
+    longer.set_read_timeout(limits.read_timeout().map(|limit| limit + wait));
+    longer.set_operation_attempt_timeout(limits.operation_attempt_timeout().map(|limit| limit + wait));
+    longer.set_operation_timeout(limits.operation_timeout().map(|limit| limit + wait));
+    longer.build()
+}
+
+/// The repeats that a client may make. They are limited so that a service in trouble is not asked the more often for it, and what is
+/// borrowed is earned back by success. Conflicts are free: they are among our own requests and say nothing about the service, but a
+/// burst of them would leave none for what follows.
+pub(super) fn quota() -> RetryPartition {
+    let bucket = TokenBucket::builder().retry_cost(0).build();
+    RetryPartition::custom("tables").token_bucket(bucket).build()
+}
+
+/// Has writes tried again that DynamoDB has refused because of a transaction, and transactions that it has cancelled for another
+/// reason than a condition. Repeats of a transaction have the token of the first attempt, so none is carried out twice.
+#[derive(Debug)]
+pub(super) struct TransactionConflicts;
+
+impl ClassifyRetry for TransactionConflicts {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let failed = context.output_or_error().and_then(Result::err);
+        failed.and_then(|error| error.as_operation_error()).map(classify).unwrap_or_default()
+    }
+
+    fn name(&self) -> &'static str {
+        "Transaction Conflicts"
+    }
+}
+
+fn classify(error: &Error) -> RetryAction {
+    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.downcast_ref() {
+        return classify_cancelled(cancelled.cancellation_reasons());
+    }
+    let is_conflict = error.downcast_ref().is_some_and(PutItemError::is_transaction_conflict_exception)
+        || error.downcast_ref().is_some_and(UpdateItemError::is_transaction_conflict_exception)
+        || error.downcast_ref().is_some_and(DeleteItemError::is_transaction_conflict_exception);
+    if is_conflict { conflict() } else { RetryAction::NoActionIndicated }
+}
+
+/// A condition that does not hold is an answer, whatever became of the other items; what is invalid stays so.
+fn classify_cancelled(reasons: &[CancellationReason]) -> RetryAction {
+    let mut action = RetryAction::NoActionIndicated;
+    for code in reasons.iter().filter_map(CancellationReason::code) {
+        match code {
+            "None" => {}
+            "ThrottlingError" | "ProvisionedThroughputExceeded" => action = RetryAction::throttling_error(),
+            "TransactionConflict" if !action.should_retry() => action = conflict(),
+            "TransactionConflict" => {}
+            _ => return RetryAction::NoActionIndicated,
+        }
+    }
+    action
+}
+
+/// The kind of error whose repeats cost nothing of the [`quota`].
+fn conflict() -> RetryAction {
+    RetryAction::client_error()
+}
+
+/// The pauses before a service is asked again for what it has left out of its answer.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    sleep: SharedAsyncSleep,
+    longest: Duration,
+    left: u32,
+}
+
+impl Pauses {
+    /// Sleeps as the client does.
+    pub(crate) fn new(sleep: Option<SharedAsyncSleep>) -> Self {
+        let sleep = sleep.unwrap_or_else(|| SharedAsyncSleep::new(TokioSleep::new()));
+        Self { sleep, longest: FIRST_PAUSE, left: ATTEMPTS - 1 }
+    }
+
+    /// Waits before the next request. False: it was asked often enough.
+    pub(crate) async fn pause(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        // The generator that the SDK draws its own pauses from, so that a simulation seeds both.
+        self.sleep.sleep(self.longest.mul_f64(fastrand::f64())).await;
+        self.longest = (self.longest * 2).min(LONGEST_PAUSE);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cancelled(codes: &[&str]) -> RetryAction {
+        let reason = |code: &&str| CancellationReason::builder().code(*code).build();
+        classify_cancelled(&codes.iter().map(reason).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_cancelled_transaction_is_judged_by_all_its_reasons() {
+        let (nothing, throttled) = (RetryAction::NoActionIndicated, RetryAction::throttling_error());
+        assert_eq!(cancelled(&["None", "TransactionConflict"]), conflict());
+        assert_eq!(cancelled(&["ThrottlingError", "None"]), throttled);
+        assert_eq!(cancelled(&["ProvisionedThroughputExceeded", "TransactionConflict"]), throttled);
+        assert_eq!(cancelled(&["TransactionConflict", "ThrottlingError"]), throttled);
+        assert_eq!(cancelled(&["ConditionalCheckFailed", "None"]), nothing);
+        assert_eq!(cancelled(&["TransactionConflict", "ConditionalCheckFailed"]), nothing);
+        assert_eq!(cancelled(&["ThrottlingError", "ValidationError"]), nothing);
+        assert_eq!(cancelled(&["ItemCollectionSizeLimitExceeded"]), nothing);
+        assert_eq!(cancelled(&[]), nothing);
+    }
+
+    #[test]
+    fn a_wait_lengthens_the_limits_that_there_are() {
+        let wait = Duration::from_secs(20);
+        let function = after_a_wait(Some(&function_limits()), wait);
+        assert_eq!(function.operation_attempt_timeout(), Some(ATTEMPT + wait));
+        assert_eq!(function.operation_timeout(), Some(OPERATION + wait));
+        let agent = after_a_wait(Some(&agent_limits()), wait);
+        assert_eq!(agent.connect_timeout(), Some(AGENT_CONNECTS_WITHIN));
+        assert_eq!(agent.read_timeout(), Some(AGENT_IS_ANSWERED_WITHIN + wait));
+        assert_eq!(agent.operation_attempt_timeout(), None);
+    }
+}

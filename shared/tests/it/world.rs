@@ -1,0 +1,142 @@
+//! A cloud with a table and a queue, and what a function sees of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use cloud_sim::{Cloud, Faults};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use shared::aws::{self, Platform};
+use shared::clock::{BootTime, Machine};
+use shared::delivery::{Delivery, DeliveryLog, DeliveryState};
+use shared::event::{CallEvent, Status};
+use shared::ids::{CallId, SubscriptionId};
+use shared::queue::Queue;
+use shared::subscription::{Secret, Settings, Subscription};
+use shared::tables::StateTable;
+use tokio::time::{Instant, sleep};
+
+/// Begins with the cloud, and goes on with the runtime.
+#[derive(Debug)]
+struct Paused(Timestamp, Instant);
+
+impl Machine for Paused {
+    fn wall(&self) -> Timestamp {
+        self.0 + self.1.elapsed()
+    }
+
+    fn boot(&self) -> BootTime {
+        BootTime::after(self.1.elapsed())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) cloud: Cloud,
+    pub(crate) state: StateTable,
+    pub(crate) queue: Queue,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self::on(seed, |platform| platform)
+    }
+
+    /// On a platform of which something is replaced.
+    pub(crate) fn on(seed: u64, replace: impl FnOnce(Platform) -> Platform) -> Self {
+        // What the SDK draws its pauses from.
+        fastrand::seed(seed);
+        let cloud = Cloud::builder().seed(seed).build();
+        make_table(&cloud, "state");
+        let url = make_queue(&cloud, "deliveries.fifo");
+        let platform = replace(platform(&cloud));
+        let config = aws::function_config(&HashMap::from([("AWS_REGION", "eu-central-1")]), &platform);
+        let clock = platform.clock();
+        let tables = aws::dynamodb(&config, &clock);
+        Self {
+            cloud,
+            state: StateTable::new(tables, "state".to_owned()),
+            queue: Queue::new(aws::sqs(&config, &clock), url),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.cloud.now()
+    }
+
+    /// These things go wrong for a while, and then nothing any more.
+    pub(crate) fn suffer(&self, faults: Faults, span: Duration) {
+        self.cloud.set_faults(faults);
+        let cloud = self.cloud.clone();
+        tokio::spawn(async move {
+            sleep(span).await;
+            cloud.set_faults(Faults::none());
+        });
+    }
+
+    /// How often an operation was asked for.
+    pub(crate) fn asked(&self, operation: &str) -> usize {
+        self.cloud.log().iter().filter(|entry| entry.operation == operation).count()
+    }
+}
+
+/// What a function stands on, in this cloud.
+fn platform(cloud: &Cloud) -> Platform {
+    let nobody = Credentials::new("test", "test", None, None, "test");
+    Platform {
+        machine: Arc::new(Paused(cloud.now(), Instant::now())),
+        http_client: cloud.process("function").http_client(),
+        credentials: SharedCredentialsProvider::new(nobody),
+        ..Platform::default()
+    }
+}
+
+fn make_table(cloud: &Cloud, name: &str) {
+    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+    let attribute = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
+    let table = json!({
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [key("pk", "HASH"), key("sk", "RANGE")],
+        "AttributeDefinitions": [attribute("pk"), attribute("sk")],
+    });
+    ask(cloud, "DynamoDB_20120810.CreateTable", &table);
+}
+
+fn make_queue(cloud: &Cloud, name: &str) -> String {
+    let attributes = json!({"FifoQueue": "true", "DeduplicationScope": "messageGroup"});
+    let made = ask(cloud, "AmazonSQS.CreateQueue", &json!({"QueueName": name, "Attributes": attributes}));
+    made["QueueUrl"].as_str().expect("its URL").to_owned()
+}
+
+/// Asks the cloud beside all clients.
+fn ask(cloud: &Cloud, target: &str, body: &Value) -> Value {
+    let answer = cloud.answer(target, body.to_string().as_bytes());
+    let text = String::from_utf8(answer.body).expect("text");
+    assert_eq!(answer.status, 200, "{text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+pub(crate) fn webhook_id(n: u128) -> SubscriptionId {
+    SubscriptionId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+pub(crate) fn webhook(n: u128, now: Timestamp) -> Subscription {
+    let settings = Settings::new("https://example.com/hook".to_owned());
+    Subscription::new(webhook_id(n), settings, Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), now)
+}
+
+pub(crate) fn call_id(n: u128) -> CallId {
+    CallId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+pub(crate) fn delivery(call: u128, to: SubscriptionId, now: Timestamp) -> Delivery {
+    Delivery::of_call(CallEvent::example(call_id(call), Status::Ringing, now), to)
+}
+
+pub(crate) fn parked_log(delivery: &Delivery, now: Timestamp) -> DeliveryLog {
+    delivery.closed(None, DeliveryState::Parked, now)
+}
