@@ -136,8 +136,6 @@ async fn put_command(
     let command = Command::queued(id, operation.clone(), &key.id, reach, context.now());
     match in_time(context.exchange.place(&command)).await? {
         Placed::New => Ok(InTable { command, prefixes, repeated: false }),
-        // With a random id, a command that exists is this one: the answer to the first attempt was lost.
-        Placed::Existing(_) if idempotency_key.is_none() => Ok(InTable { command, prefixes, repeated: false }),
         Placed::Existing(known) => {
             if let Some(mut calls) = calls {
                 calls.leave_to_repeat(state).await; // Another request of the same name was quicker.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -201,9 +201,15 @@ impl StateTable {
             None => put.condition_expression("attribute_exists(pk) AND attribute_not_exists(changedAt)"),
             Some(at) => put.condition_expression("changedAt = :at").expression_attribute_values(":at", number(at)),
         };
+        let put = put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await.map_err(SdkError::into_service_error) {
             Ok(_) => Ok(true),
-            Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            Err(PutItemError::ConditionalCheckFailedException(refused)) => {
+                // An earlier attempt whose answer was lost may have stored it, and the key may have been used since.
+                let found: Option<ApiKey> = refused.item.map(value).transpose()?;
+                let as_stored = |found: ApiKey| ApiKey { last_used_at: changed.last_used_at, ..found };
+                Ok(found.map(as_stored).as_ref() == Some(changed))
+            }
             Err(error) => Err(TableError::request("change the API key", &error)),
         }
     }

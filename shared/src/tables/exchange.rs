@@ -75,7 +75,7 @@ impl Exchange {
         Self { client, table }
     }
 
-    /// Writes a new command, unless one with this id exists. One whose time is over is none: the TTL deletes late.
+    /// Writes a new command, unless another one with this id exists. One whose time is over is none: the TTL deletes late.
     pub async fn place(&self, command: &Command) -> Result<Placed, TableError> {
         let written = self
             .client
@@ -89,15 +89,15 @@ impl Exchange {
             .await;
         match written.map_err(SdkError::into_service_error) {
             Ok(_) => Ok(Placed::New),
-            Err(PutItemError::ConditionalCheckFailedException(mut error)) => {
-                match error.item.take() {
-                    Some(existing) => Ok(Placed::Existing(Box::new(value(existing)?))),
-                    // It was there a moment ago and its answer lacks it: read it.
-                    None => Ok(self
-                        .command(command.command_id)
-                        .await?
-                        .map_or(Placed::New, |c| Placed::Existing(Box::new(c)))),
-                }
+            Err(PutItemError::ConditionalCheckFailedException(error)) => {
+                let existing = match error.item {
+                    Some(existing) => Some(value(existing)?),
+                    // It was there a moment ago and the answer lacks it: read it.
+                    None => self.command(command.command_id).await?,
+                };
+                // The same command was written by an earlier attempt whose answer was lost.
+                let another = existing.filter(|existing: &Command| existing != command);
+                Ok(another.map_or(Placed::New, |existing| Placed::Existing(Box::new(existing))))
             }
             Err(error) => Err(TableError::request("place the command", &error)),
         }
@@ -205,8 +205,9 @@ impl Exchange {
             update = update.expression_attribute_values(":refusal", serde_dynamo::to_attribute_value(refusal)?);
         }
         let update = update.update_expression(expression);
-        let (written, _): (bool, Command) = conditional(update, "write the result").await?;
-        Ok(written)
+        let (written, command): (bool, Command) = conditional(update, "write the result").await?;
+        // An earlier attempt whose answer was lost may have written it.
+        Ok(written || (command.token.as_deref() == Some(token) && command.state == state))
     }
 
     /// Writes down what a long command is about to do, or has done, and that it is still at work. Returns whether the command

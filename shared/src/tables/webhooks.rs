@@ -5,6 +5,9 @@
 //!
 //! A change that others are to be told of carries its notice in the same write.
 //!
+//! An answer may be lost, and then the next attempt meets what the first one has written: its condition does not hold any more. Such a
+//! write recognises its own work by the time, the notice or the secret that it has put there.
+//!
 //! `endsAt` is the expiry, `expiresAt` the table's TTL attribute, [`KEEP_EXPIRED`] later. Older items have `expiresAt` alone, as their
 //! expiry.
 
@@ -12,7 +15,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 
 use super::state::{DAY, StateTable};
@@ -221,7 +224,7 @@ impl StateTable {
             .expression_attribute_values(":secret", text(secret.expose()))
             .expression_attribute_values(":present", text(present.expose()))
             .expression_attribute_values(":previous", serde_dynamo::to_attribute_value(previous)?);
-        changed(update, "rotate the webhook's secret").await
+        changed_once(update, "rotate the webhook's secret", |found| found.secret == *secret).await
     }
 
     /// Deletes a webhook. Returns whether there was one.
@@ -294,7 +297,9 @@ impl StateTable {
             expression.push_str(&format!(" REMOVE {}", removes.join(", ")));
         }
         let update = update.update_expression(expression);
-        let changed = changed(update, "change the webhook's state").await?;
+        let is_done =
+            |found: &Subscription| found.health.state == to && found.health.state_since == Some(now.as_millisecond());
+        let changed = changed_once(update, "change the webhook's state", is_done).await?;
         // One that was off wants events again. That others want none any more need not be known at once.
         if matches!(change, Change::Drain { by_hand: true }) {
             self.subscriptions_changed().await?;
@@ -316,7 +321,8 @@ impl StateTable {
             .update_expression(format!("SET {ADD_NOTICE} REMOVE refusingSince"))
             .condition_expression("refusingSince = :since")
             .expression_attribute_values(":since", number(refusing_since));
-        changed(update, "note the webhook's recovery").await
+        let is_done = |found: &Subscription| found.health.pending_notices.contains(&notice);
+        changed_once(update, "note the webhook's recovery", is_done).await
     }
 
     /// Notes that others are to be told of this expiry: that it is near, or that it has come. `None`: that was noted already, or the
@@ -338,7 +344,8 @@ impl StateTable {
             .expression_attribute_names("#noted", noted)
             .expression_attribute_values(":expiry", number(expires_at))
             .expression_attribute_values(":deleted", deleted_at(expires_at));
-        changed(update, "note the webhook's expiry").await
+        let is_done = |found: &Subscription| found.health.pending_notices.contains(notice);
+        changed_once(update, "note the webhook's expiry", is_done).await
     }
 
     /// Notes that others were told what was to be told. If there is more by now, all of it is told again, which changes nothing.
@@ -387,11 +394,25 @@ fn with_notice(update: UpdateItemFluentBuilder, notice: &PendingNotice) -> Resul
         .expression_attribute_values(":notice", serde_dynamo::to_attribute_value([notice])?))
 }
 
-/// The webhook after the update, or `None` when its condition did not hold.
+/// The webhook after an update that may be made twice, or `None` when its condition did not hold.
 async fn changed(update: UpdateItemFluentBuilder, verb: &'static str) -> Result<Option<Subscription>, TableError> {
-    match update.return_values(ReturnValue::AllNew).send().await.map_err(SdkError::into_service_error) {
+    changed_once(update, verb, |_| false).await
+}
+
+/// The same where a second attempt finds its condition broken by the first one. `is_done` recognises a webhook that is changed already.
+async fn changed_once(
+    update: UpdateItemFluentBuilder,
+    verb: &'static str,
+    is_done: impl FnOnce(&Subscription) -> bool,
+) -> Result<Option<Subscription>, TableError> {
+    let update = update
+        .return_values(ReturnValue::AllNew)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    match update.send().await.map_err(SdkError::into_service_error) {
         Ok(answer) => answer.attributes.map(webhook).transpose(),
-        Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+        Err(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+            Ok(refused.item.and_then(|found| webhook(found).ok()).filter(is_done))
+        }
         Err(error) => Err(TableError::request(verb, &error)),
     }
 }

@@ -1,4 +1,4 @@
-//! A cloud with a table and a queue, and what a function sees of it.
+//! A cloud with the two tables and a queue, and what a function sees of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use shared::event::{CallEvent, Status};
 use shared::ids::{CallId, SubscriptionId};
 use shared::queue::Queue;
 use shared::subscription::{Secret, Settings, Subscription};
-use shared::tables::StateTable;
+use shared::tables::{Exchange, StateTable};
 use tokio::time::{Instant, sleep};
 
 /// Begins with the cloud, and goes on with the runtime.
@@ -37,6 +37,7 @@ impl Machine for Paused {
 pub(crate) struct World {
     pub(crate) cloud: Cloud,
     pub(crate) state: StateTable,
+    pub(crate) exchange: Exchange,
     pub(crate) queue: Queue,
 }
 
@@ -50,7 +51,9 @@ impl World {
         // What the SDK draws its pauses from.
         fastrand::seed(seed);
         let cloud = Cloud::builder().seed(seed).build();
-        make_table(&cloud, "state");
+        for table in ["state", "exchange"] {
+            make_table(&cloud, table);
+        }
         let url = make_queue(&cloud, "deliveries.fifo");
         let platform = replace(platform(&cloud));
         let config = aws::function_config(&HashMap::from([("AWS_REGION", "eu-central-1")]), &platform);
@@ -58,7 +61,8 @@ impl World {
         let tables = aws::dynamodb(&config, &clock);
         Self {
             cloud,
-            state: StateTable::new(tables, "state".to_owned()),
+            state: StateTable::new(tables.clone(), "state".to_owned()),
+            exchange: Exchange::new(tables, "exchange".to_owned()),
             queue: Queue::new(aws::sqs(&config, &clock), url),
         }
     }
