@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use shared::ids::CallId;
-use shared::queue::{BATCH, Outgoing, Queue, QueueError, Taken};
+use shared::queue::{Outgoing, Queue, QueueError, Room, Taken};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub trait EventQueue: Clone + Debug + Send + 'static {
     type Error: Display + Send;
 
-    /// Sends up to [`BATCH`] messages and returns, in their order, whether each was taken.
+    /// Sends as many messages as there is [`Room`] for, and returns, in their order, whether each was taken.
     fn send(&self, messages: Vec<Outgoing>) -> impl Future<Output = Result<Vec<Taken>, Self::Error>> + Send;
 }
 
@@ -106,15 +106,19 @@ impl<Q: EventQueue> Uplink<Q> {
     /// The oldest events, one of each call.
     fn next_batch(&mut self) -> Vec<Waiting> {
         let mut batch = Vec::new();
+        let mut room = Room::default();
         let mut at = 0;
         let mut skipped = HashSet::new();
-        while at < self.backlog.len() && batch.len() < BATCH {
-            let call = self.backlog[at].call_id;
-            if self.on_the_way.contains(&call) || !skipped.insert(call) {
+        while at < self.backlog.len() {
+            let Waiting { call_id: call, body, .. } = &self.backlog[at];
+            if self.on_the_way.contains(call) || !skipped.insert(*call) {
                 at += 1;
                 continue;
             }
-            self.on_the_way.insert(call);
+            if !room.takes(body) {
+                break;
+            }
+            self.on_the_way.insert(*call);
             batch.extend(self.backlog.remove(at));
         }
         batch

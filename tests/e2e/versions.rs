@@ -4,6 +4,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use easyconnect_tests::{Agent, Inbox, Manner, Pbx, Stack, eventually};
 use serde_json::{Value, json};
 use shared::aws;
+use shared::delivery::Payload;
+use shared::event::Status;
+use shared::tables::Parked;
 
 const CALLER: &str = "+32472591687";
 
@@ -103,8 +106,12 @@ async fn parked_delivery_of_a_later_version_is_set_aside_and_the_others_are_sent
         })
         .await;
     let page = stack.state.parked(webhook, None, 9).await.expect("the table answers");
-    let oldest = &page.parked[0];
-    written_by_version(&stack, 2, &format!("PARKED#{id}"), &oldest.place).await;
+    let first_of_42 = |parked: &&Parked| {
+        let Payload::Call(event) = &parked.delivery.payload else { return false };
+        event.web_hook_event.monitored_extension == "42" && event.status() == Status::Ringing
+    };
+    let parked = page.parked.iter().find(first_of_42).expect("it is parked");
+    written_by_version(&stack, 2, &format!("PARKED#{id}"), &parked.place).await;
 
     inbox.behave(Manner::Status(204));
     inbox.forget();

@@ -29,6 +29,8 @@ struct State {
     manner: Manner,
     /// Call and event of every message that came, and whether it was taken.
     came: Vec<(String, String, bool)>,
+    /// Bytes of the longest batch.
+    longest: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ struct FakeQueue {
 
 impl FakeQueue {
     fn new(manner: Manner, answers: usize) -> Self {
-        let state = State { manner, came: Vec::new() };
+        let state = State { manner, came: Vec::new(), longest: 0 };
         Self { state: Arc::new(Mutex::new(state)), answers: Arc::new(Semaphore::new(answers)) }
     }
 
@@ -58,6 +60,9 @@ impl EventQueue for FakeQueue {
 
     async fn send(&self, messages: Vec<Outgoing>) -> Result<Vec<Taken>, &'static str> {
         let manner = self.state().manner;
+        let bytes = messages.iter().map(|message| message.body.len()).sum();
+        let longest = self.state().longest.max(bytes);
+        self.state().longest = longest;
         let answers: Vec<Taken> = (0..messages.len())
             .map(|n| match manner {
                 Manner::Take => Taken::Yes,
@@ -93,9 +98,12 @@ impl Scene {
     }
 
     fn put(&self, events: &[(u64, Status)]) {
-        let events: Vec<CallEvent> =
-            events.iter().map(|(n, status)| CallEvent::example(call(*n), *status, from_millis(1_000))).collect();
-        self.outbox.put(&events, Changes::new(), from_millis(1_000));
+        let example = |(n, status): &(u64, Status)| CallEvent::example(call(*n), *status, from_millis(1_000));
+        self.put_events(&events.iter().map(example).collect::<Vec<_>>());
+    }
+
+    fn put_events(&self, events: &[CallEvent]) {
+        self.outbox.put(events, Changes::new(), from_millis(1_000));
     }
 
     async fn until(&self, holds: impl FnMut(&OutboxStatus) -> bool) {
@@ -122,6 +130,22 @@ fn call(n: u64) -> CallId {
 
 fn ids(events: &[(u64, Status)]) -> Vec<String> {
     events.iter().map(|(n, status)| shared::ids::EventId::new(call(*n), *status).to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_batch_is_no_longer_than_the_queue_takes() {
+    let scene = Scene::begin(FakeQueue::new(Manner::Take, 100));
+    let long = |n: u64| {
+        let mut event = CallEvent::example(call(n), Ringing, from_millis(1_000));
+        event.web_hook_event.from_name = "x".repeat(120_000);
+        event
+    };
+    scene.put_events(&(0..10).map(long).collect::<Vec<_>>());
+    scene.outbox.emptied().await;
+    assert_eq!(scene.queue.taken().len(), 10);
+    let longest = scene.queue.state().longest;
+    assert!((120_000..=256 * 1024).contains(&longest), "{longest}");
+    scene.end().await;
 }
 
 #[tokio::test]

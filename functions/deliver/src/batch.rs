@@ -25,16 +25,12 @@ pub(crate) enum Ending {
 
 /// Deals with all records; `take` with one of them, and `delete` with those that are finished before the batch is. A panic over a
 /// record is its failure alone.
-pub(crate) async fn deal<T, D>(
+pub(crate) async fn deal(
     records: &[FifoRecord],
-    take: impl Fn(usize) -> T,
+    take: impl AsyncFn(usize) -> Ending,
     after_panic: impl Fn(&FifoRecord) -> Duration,
-    delete: impl Fn(Vec<String>) -> D,
-) -> GoingBack
-where
-    T: Future<Output = Ending>,
-    D: Future<Output = ()>,
-{
+    delete: impl AsyncFn(Vec<String>),
+) -> GoingBack {
     let endings: Mutex<Vec<Option<Ending>>> = Mutex::new(vec![None; records.len()]);
     let note = |at: usize, ending| endings.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(ending);
     let work = join_all(groups(records).into_iter().map(async |group| {

@@ -128,7 +128,7 @@ impl Context {
         std::mem::take(&mut *self.metrics()).emit(&self.stack, now);
     }
 
-    fn metrics(&self) -> MutexGuard<'_, Metrics> {
+    pub(crate) fn metrics(&self) -> MutexGuard<'_, Metrics> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! One batch, record by record: read, decide, send, write the log, and say what goes back.
+//! One record of a batch: read, decide, send, write the log, and say what becomes of it.
 
 use std::time::Duration;
 
@@ -6,11 +6,12 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Message};
 use shared::envelope;
-use shared::queue::{FifoRecord, GoingBack, Taken};
+use shared::queue::{FifoRecord, Taken};
 use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::{Change, Parking, TableError};
 use tracing::{error, info, warn};
 
+use crate::batch::{self, Ending};
 use crate::context::Context;
 use crate::prepared::Prepared;
 use crate::receiver::Outcome;
@@ -20,14 +21,11 @@ use crate::{log, notices, recovery};
 /// What a record needs of the function's time beside the request itself.
 const READ_AND_WRITE: SignedDuration = SignedDuration::from_secs(2);
 
+/// What one more write of a log needs, all its attempts together.
+const LOG_WRITE: SignedDuration = SignedDuration::from_millis(3_500);
+
 /// A success is noted at most this often.
 const NOTE_SUCCESS: Duration = Duration::from_secs(15);
-
-/// What is to become of a record in the queue.
-enum Fate {
-    Acknowledged,
-    Back(Duration),
-}
 
 /// Never fails as a whole. `clock` tells the time whenever it is asked.
 pub(crate) async fn handle(
@@ -36,21 +34,27 @@ pub(crate) async fn handle(
     deadline: Timestamp,
     clock: impl Fn() -> Timestamp,
 ) -> SqsBatchResponse {
-    let needed =
-        SignedDuration::try_from(context.limits.total).unwrap_or(SignedDuration::MAX).saturating_add(READ_AND_WRITE);
-    let mut back = GoingBack::default();
-    for (n, message) in messages.into_iter().enumerate() {
-        let record = FifoRecord::new(message.message_id, message.receipt_handle, &message.attributes);
+    let (records, bodies): (Vec<FifoRecord>, Vec<String>) = messages
+        .into_iter()
+        .map(|message| {
+            let record = FifoRecord::new(message.message_id, message.receipt_handle, &message.attributes);
+            (record, message.body.unwrap_or_default())
+        })
+        .unzip();
+    let taken = async |at: usize| {
         // A record that would outlast the function goes back untouched, for the next one to begin with.
-        let in_time = n == 0 || deadline.duration_since(clock()) >= needed;
-        if back.holds(&record.group) || !in_time {
-            back.push(&record, Duration::ZERO);
-            continue;
+        if !fits(context, deadline, clock()) {
+            return Ending::Back(Duration::ZERO);
         }
-        if let Fate::Back(delay) = take(context, &record, message.body.as_deref().unwrap_or_default(), &clock).await {
-            back.push(&record, delay);
+        take(context, &records[at], &bodies[at], deadline, &clock).await
+    };
+    let after_panic = |record: &FifoRecord| pause(context, record, Timestamp::MAX, clock());
+    let delete = async |receipts: Vec<String>| {
+        if let Err(error) = context.deliveries.delete_all(&receipts).await {
+            warn!(cause = %error, "Finished records are deleted with the batch only");
         }
-    }
+    };
+    let back = batch::deal(&records, taken, after_panic, delete).await;
     if let Err(error) = context.deliveries.set_visibility(back.visibility()).await {
         warn!(cause = %error, "Records go back after the queue's own time-out");
     }
@@ -70,15 +74,21 @@ pub(crate) async fn tick(context: &Context, now: Timestamp) {
     }
 }
 
-async fn take(context: &Context, record: &FifoRecord, body: &str, clock: impl Fn() -> Timestamp) -> Fate {
+async fn take(
+    context: &Context,
+    record: &FifoRecord,
+    body: &str,
+    deadline: Timestamp,
+    clock: impl Fn() -> Timestamp,
+) -> Ending {
     match envelope::open(body) {
-        Ok(Message::Delivery(delivery)) => deliver(context, record, &delivery, clock).await,
+        Ok(Message::Delivery(delivery)) => deliver(context, record, &delivery, deadline, clock).await,
         Ok(Message::Drain(drain)) => match recovery::drain(context, &drain, &clock).await {
-            Ok(None) => Fate::Acknowledged,
-            Ok(Some(wait)) => Fate::Back(wait),
+            Ok(None) => Ending::Acknowledged,
+            Ok(Some(wait)) => Ending::Back(wait),
             Err(error) => {
                 error!(cause = %error, subscription.id = %drain.drain, "Parked deliveries cannot be sent now");
-                Fate::Back(pause(context, record, Timestamp::MAX, clock()))
+                Ending::Back(pause(context, record, Timestamp::MAX, clock()))
             }
         },
         Err(reason) => {
@@ -88,47 +98,69 @@ async fn take(context: &Context, record: &FifoRecord, body: &str, clock: impl Fn
     }
 }
 
-async fn deliver(context: &Context, record: &FifoRecord, delivery: &Delivery, clock: impl Fn() -> Timestamp) -> Fate {
+async fn deliver(
+    context: &Context,
+    record: &FifoRecord,
+    delivery: &Delivery,
+    deadline: Timestamp,
+    clock: impl Fn() -> Timestamp,
+) -> Ending {
     let now = clock();
     let expires_at = context.freshness.expires_at(delivery);
+    let job = Job { record, delivery, expires_at, deadline };
     let view = match context.state.receiver_view(&delivery.log_key()).await {
         Ok(view) => view,
         Err(error) => {
             error!(cause = %error, delivery.id = %delivery.id(), "A delivery's state cannot be read");
-            return Fate::Back(pause(context, record, expires_at, now));
+            return Ending::Back(pause(context, record, expires_at, now));
         }
     };
     match start(delivery, &view, expires_at, now) {
         Start::Skip => {
             info!(delivery.id = %delivery.id(), round = delivery.round, "A delivery that is over is skipped");
-            Fate::Acknowledged
+            Ending::Acknowledged
         }
         Start::Close(state) => {
             let log = delivery.closed(view.log, state, now);
             unsent(delivery, &log);
             context.count(state);
-            finish(context, record, delivery, &log, expires_at).await
+            finish(context, &job, &log).await
         }
         Start::Park => {
             let log = delivery.closed(view.log, DeliveryState::Parked, now);
             unsent(delivery, &log);
-            park(context, record, delivery, &log, expires_at).await
+            park(context, &job, &log).await
         }
-        Start::Send(subscription) => {
-            send(context, record, delivery, subscription, view.log.clone(), expires_at, clock).await
-        }
+        // To read has taken long. What may not end before the function does is not begun.
+        Start::Send(_) if !fits(context, deadline, clock()) => Ending::Back(Duration::ZERO),
+        Start::Send(subscription) => send(context, &job, subscription, view.log.clone(), clock).await,
     }
+}
+
+/// A delivery on its way.
+struct Job<'a> {
+    record: &'a FifoRecord,
+    delivery: &'a Delivery,
+    /// When it is worth nothing any more.
+    expires_at: Timestamp,
+    /// When the function ends.
+    deadline: Timestamp,
+}
+
+/// Whether a request and what belongs to it end before the function does.
+fn fits(context: &Context, deadline: Timestamp, now: Timestamp) -> bool {
+    let request = SignedDuration::try_from(context.limits.total).unwrap_or(SignedDuration::MAX);
+    deadline.duration_since(now) >= request.saturating_add(READ_AND_WRITE)
 }
 
 async fn send(
     context: &Context,
-    record: &FifoRecord,
-    delivery: &Delivery,
+    job: &Job<'_>,
     subscription: &Subscription,
     before: Option<DeliveryLog>,
-    expires_at: Timestamp,
     clock: impl Fn() -> Timestamp,
-) -> Fate {
+) -> Ending {
+    let Job { record, delivery, expires_at, .. } = *job;
     let outcome = attempt(context, delivery, subscription, clock()).await;
     let now = clock();
     let health = &subscription.health;
@@ -155,20 +187,20 @@ async fn send(
     };
     if let Err(error) = about_receiver {
         error!(cause = %error, subscription.id = %subscription.id, "The state of a webhook was not written");
-        return Fate::Back(pause(context, record, expires_at, now));
+        return Ending::Back(pause(context, record, expires_at, now));
     }
     match verdict {
-        Verdict::Park | Verdict::Fail => return park(context, record, delivery, &log, expires_at).await,
-        _ => {}
-    }
-    let fate = finish(context, record, delivery, &log, expires_at).await;
-    match verdict {
-        Verdict::Again(wait) => Fate::Back(wait),
+        Verdict::Park | Verdict::Fail => park(context, job, &log).await,
         Verdict::Delivered => {
+            keep_log(context, job, &log, &clock).await;
             succeeded(context, subscription, since_success, now).await;
-            fate
+            Ending::Acknowledged
         }
-        _ => fate,
+        Verdict::Again(wait) => match finish(context, job, &log).await {
+            Ending::Acknowledged => Ending::Back(wait),
+            back => back,
+        },
+        _ => finish(context, job, &log).await,
     }
 }
 
@@ -218,22 +250,16 @@ async fn succeeded(context: &Context, subscription: &Subscription, since_success
 }
 
 /// Parks a delivery, unless the webhook's state has changed meanwhile; then it comes back to be judged anew.
-async fn park(
-    context: &Context,
-    record: &FifoRecord,
-    delivery: &Delivery,
-    log: &DeliveryLog,
-    expires_at: Timestamp,
-) -> Fate {
-    match context.state.park(delivery, log).await {
+async fn park(context: &Context, job: &Job<'_>, log: &DeliveryLog) -> Ending {
+    match context.state.park(job.delivery, log).await {
         Ok(Parking::Done) => {
             context.count(DeliveryState::Parked);
-            Fate::Acknowledged
+            Ending::Acknowledged
         }
-        Ok(Parking::NotNow) => Fate::Back(Duration::ZERO),
+        Ok(Parking::NotNow) => Ending::Back(Duration::ZERO),
         Err(error) => {
             error!(cause = %error, delivery.id = %log.delivery_id, "A delivery was not parked");
-            Fate::Back(pause(context, record, expires_at, log.updated_at))
+            Ending::Back(pause(context, job.record, job.expires_at, log.updated_at))
         }
     }
 }
@@ -256,32 +282,37 @@ async fn attempt(context: &Context, delivery: &Delivery, subscription: &Subscrip
     }
 }
 
-/// Writes the log item. Without it the record is not finished, even if the receiver has the event: a repeat with the same
-/// `webhook-id` is better than a log that does not know of it.
-async fn finish(
-    context: &Context,
-    record: &FifoRecord,
-    delivery: &Delivery,
-    log: &DeliveryLog,
-    expires_at: Timestamp,
-) -> Fate {
-    match context.state.put_delivery_log(&delivery.log_key(), log).await {
-        Ok(()) => Fate::Acknowledged,
+/// Writes the log item. Without it the record is not finished.
+async fn finish(context: &Context, job: &Job<'_>, log: &DeliveryLog) -> Ending {
+    match context.state.put_delivery_log(&job.delivery.log_key(), log).await {
+        Ok(()) => Ending::Acknowledged,
         Err(error) => {
             error!(cause = %error, delivery.id = %log.delivery_id, "A delivery's log was not written");
-            Fate::Back(pause(context, record, expires_at, log.updated_at))
+            Ending::Back(pause(context, job.record, job.expires_at, log.updated_at))
+        }
+    }
+}
+
+/// Writes the log item of what the receiver has accepted, again and again for as long as the function runs. The record is finished even
+/// if that is in vain: a log that lacks an event is better than a receiver that has it twice.
+async fn keep_log(context: &Context, job: &Job<'_>, log: &DeliveryLog, clock: impl Fn() -> Timestamp) {
+    while let Err(error) = context.state.put_delivery_log(&job.delivery.log_key(), log).await {
+        if job.deadline.duration_since(clock()) < LOG_WRITE {
+            error!(cause = %error, delivery.id = %log.delivery_id, "An accepted delivery has no log");
+            context.metrics().count("LogsLost", 1);
+            return;
         }
     }
 }
 
 /// Moves a message that cannot be read to the dead-letter queue.
-async fn set_aside(context: &Context, record: &FifoRecord, body: &str, now: Timestamp) -> Fate {
+async fn set_aside(context: &Context, record: &FifoRecord, body: &str, now: Timestamp) -> Ending {
     match context.deliveries_dlq.send_fifo(&[record.set_aside(body)]).await {
-        Ok(taken) if taken.iter().all(Taken::is_yes) => return Fate::Acknowledged,
+        Ok(taken) if taken.iter().all(Taken::is_yes) => return Ending::Acknowledged,
         Ok(_) => error!(message.id = record.id, "The dead-letter queue refused a message"),
         Err(error) => error!(cause = %error, message.id = record.id, "The dead-letter queue did not take a message"),
     }
-    Fate::Back(pause(context, record, Timestamp::MAX, now))
+    Ending::Back(pause(context, record, Timestamp::MAX, now))
 }
 
 /// The wait after a failure of ours, in the same steps as after one of the receiver's.

@@ -9,7 +9,7 @@ use shared::delivery::{Delivery, Payload};
 use shared::envelope;
 use shared::ids::SubscriptionId;
 use shared::notice::Notice;
-use shared::queue::{BATCH, Outgoing, Taken};
+use shared::queue::{Outgoing, Taken, chunks};
 use shared::subscription::{Kind, Subscription};
 use shared::time::from_millis;
 use tracing::{info, warn};
@@ -76,8 +76,8 @@ async fn tell(
             Outgoing { group: delivery.group(), dedup: delivery.dedup(), body }
         })
         .collect();
-    for batch in messages.chunks(BATCH) {
-        let taken = context.deliveries.send_fifo(batch).await?;
+    for chunk in chunks(&messages) {
+        let taken = context.deliveries.send_fifo(&messages[chunk]).await?;
         if !taken.iter().all(Taken::is_yes) {
             return Err(CloudError::NotTaken);
         }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, DeliveryState, Drain, Trial};
 use shared::envelope;
 use shared::ids::SubscriptionId;
-use shared::queue::{BATCH, Outgoing, Taken};
+use shared::queue::{Outgoing, Taken, chunks};
 use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::{Change, Parked, Unreadable};
 use tracing::{error, info, warn};
@@ -98,7 +98,7 @@ pub(crate) async fn drain(
         let (fresh, stale): (Vec<Parked>, Vec<Parked>) =
             page.parked.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
         context.state.close_parked(&stale, DeliveryState::Expired, now).await?;
-        requeue(context, fresh, None, now).await?;
+        requeue(context, &fresh, None, now).await?;
         if moved >= DRAINED_AT_ONCE {
             return Ok(Some(Duration::ZERO));
         }
@@ -148,7 +148,7 @@ async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -
     }
     let Some(parked) = chosen.or(fallback) else { return Ok(()) };
     context.state.note_probe(subscription.id, parked.delivery.payload.subject()).await?;
-    requeue(context, vec![parked], Some(Trial::Probe), now).await
+    requeue(context, &[parked], Some(Trial::Probe), now).await
 }
 
 /// Moves what is parked and cannot be read to the dead-letter queue, where the version that has written it finds it.
@@ -167,42 +167,27 @@ async fn set_aside(context: &Context, id: SubscriptionId, unreadable: Vec<Unread
 }
 
 /// Sends deliveries into the queue again, in their order, and then takes them out of the park.
-async fn requeue(
-    context: &Context,
-    parked: Vec<Parked>,
-    trial: Option<Trial>,
-    now: Timestamp,
-) -> Result<(), CloudError> {
-    // Two of one group in one request keep their order, but if the first fails, the second must not stand before it.
-    let mut rest = parked.as_slice();
-    while !rest.is_empty() {
-        let same = |a: &Parked, b: &Parked| a.delivery.group() == b.delivery.group();
-        let mut size = 1;
-        while size < rest.len().min(BATCH) && !rest[..size].iter().any(|earlier| same(earlier, &rest[size])) {
-            size += 1;
-        }
-        let (batch, later) = rest.split_at(size);
-        rest = later;
-        let again: Vec<(&Parked, Delivery)> =
-            batch.iter().map(|parked| (parked, parked.delivery.again(trial))).collect();
-        let messages: Vec<Outgoing> = again
-            .iter()
-            .map(|(_, delivery)| Outgoing {
-                group: delivery.group(),
-                dedup: delivery.dedup(),
-                body: envelope::seal(delivery).expect("a delivery is always JSON"),
-            })
-            .collect();
-        let taken = context.deliveries.send_fifo(&messages).await?;
+async fn requeue(context: &Context, parked: &[Parked], trial: Option<Trial>, now: Timestamp) -> Result<(), CloudError> {
+    let again: Vec<Delivery> = parked.iter().map(|parked| parked.delivery.again(trial)).collect();
+    let messages: Vec<Outgoing> = again
+        .iter()
+        .map(|delivery| Outgoing {
+            group: delivery.group(),
+            dedup: delivery.dedup(),
+            body: envelope::seal(delivery).expect("a delivery is always JSON"),
+        })
+        .collect();
+    for chunk in chunks(&messages) {
+        let taken = context.deliveries.send_fifo(&messages[chunk.clone()]).await?;
         let mut all = true;
-        for ((parked, delivery), taken) in again.into_iter().zip(taken) {
+        for (at, taken) in chunk.zip(taken) {
             if !taken.is_yes() {
                 all = false;
                 continue;
             }
-            let before = context.state.delivery_log(&delivery.log_key()).await?;
-            let log = delivery.closed(before, DeliveryState::Retrying, now);
-            context.state.unpark(parked, &log).await?;
+            let before = context.state.delivery_log(&again[at].log_key()).await?;
+            let log = again[at].closed(before, DeliveryState::Retrying, now);
+            context.state.unpark(&parked[at], &log).await?;
         }
         if !all {
             return Err(CloudError::NotTaken);

@@ -8,14 +8,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use shared::ids::CallId;
 use shared::metrics::Metrics;
-use shared::queue::{FifoRecord, Outgoing, Queue, Taken};
+use shared::queue::{FifoRecord, Outgoing, Queue, Taken, chunks};
 use shared::subscription::Subscription;
 use shared::tables::{StateTable, TableError};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::context::Context;
-use crate::plan::{Batch, chunks, deliveries};
+use crate::plan::{Batch, deliveries};
 use crate::record::record;
 
 /// Requests to the deliveries queue at a time.

@@ -5,7 +5,6 @@
 //! somebody put in by hand must not break either.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,13 +13,11 @@ use shared::envelope::{self, EnvelopeError};
 use shared::event::CallEvent;
 use shared::feed::{Standing, standing};
 use shared::ids::CallId;
-use shared::queue::{BATCH, FifoRecord, GoingBack, Outgoing, backoff};
+use shared::queue::{FifoRecord, GoingBack, Outgoing, backoff};
 use shared::subscription::Subscription;
 
 /// A ringing phone is stale after 30 s; a longer wait here would only add to what the receiver waits for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// The queue takes 256 KiB at once, attributes and all.
-const BATCH_BYTES: usize = 240 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -206,23 +203,6 @@ pub(crate) fn deliveries(
         Ok(Outgoing { group: delivery.group(), dedup: delivery.dedup(), body: envelope::seal(&delivery)? })
     };
     subscriptions.iter().filter(|subscription| subscription.wants(event, now)).map(message).collect()
-}
-
-/// Cuts messages into what the queue takes at once.
-pub(crate) fn chunks(messages: &[Outgoing]) -> Vec<Range<usize>> {
-    let mut chunks: Vec<Range<usize>> = Vec::new();
-    let mut bytes = 0;
-    for (at, message) in messages.iter().enumerate() {
-        bytes += message.body.len();
-        match chunks.last_mut().filter(|chunk| chunk.len() < BATCH && bytes <= BATCH_BYTES) {
-            Some(chunk) => chunk.end = at + 1,
-            None => {
-                chunks.push(at..at + 1);
-                bytes = message.body.len();
-            }
-        }
-    }
-    chunks
 }
 
 #[cfg(test)]

@@ -2,5 +2,6 @@
 
 mod limits;
 mod lost_answers;
+mod queues;
 mod transactions;
 mod world;

@@ -8,7 +8,6 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use cloud_sim::{Cloud, Faults};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use shared::aws::{self, Platform};
 use shared::clock::{BootTime, Machine};
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState};
@@ -52,9 +51,9 @@ impl World {
         fastrand::seed(seed);
         let cloud = Cloud::builder().seed(seed).build();
         for table in ["state", "exchange"] {
-            make_table(&cloud, table);
+            cloud.make_table(table);
         }
-        let url = make_queue(&cloud, "deliveries.fifo");
+        let url = cloud.make_fifo("deliveries.fifo", &[]);
         let platform = replace(platform(&cloud));
         let config = aws::function_config(&HashMap::from([("AWS_REGION", "eu-central-1")]), &platform);
         let clock = platform.clock();
@@ -96,32 +95,6 @@ fn platform(cloud: &Cloud) -> Platform {
         credentials: SharedCredentialsProvider::new(nobody),
         ..Platform::default()
     }
-}
-
-fn make_table(cloud: &Cloud, name: &str) {
-    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
-    let attribute = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
-    let table = json!({
-        "TableName": name,
-        "BillingMode": "PAY_PER_REQUEST",
-        "KeySchema": [key("pk", "HASH"), key("sk", "RANGE")],
-        "AttributeDefinitions": [attribute("pk"), attribute("sk")],
-    });
-    ask(cloud, "DynamoDB_20120810.CreateTable", &table);
-}
-
-fn make_queue(cloud: &Cloud, name: &str) -> String {
-    let attributes = json!({"FifoQueue": "true", "DeduplicationScope": "messageGroup"});
-    let made = ask(cloud, "AmazonSQS.CreateQueue", &json!({"QueueName": name, "Attributes": attributes}));
-    made["QueueUrl"].as_str().expect("its URL").to_owned()
-}
-
-/// Asks the cloud beside all clients.
-fn ask(cloud: &Cloud, target: &str, body: &Value) -> Value {
-    let answer = cloud.answer(target, body.to_string().as_bytes());
-    let text = String::from_utf8(answer.body).expect("text");
-    assert_eq!(answer.status, 200, "{text}");
-    serde_json::from_str(&text).expect("JSON")
 }
 
 pub(crate) fn webhook_id(n: u128) -> SubscriptionId {

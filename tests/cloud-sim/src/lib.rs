@@ -19,6 +19,7 @@ mod process;
 mod protocol;
 mod queues;
 mod server;
+mod setup;
 pub mod story;
 mod tables;
 mod value;

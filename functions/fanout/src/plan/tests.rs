@@ -239,15 +239,6 @@ fn who_does_not_want_an_event_gets_none() {
     assert_eq!([count(Status::Ringing), count(Status::Disconnected)], [0, 1]);
 }
 
-#[test]
-fn chunks_respect_the_queue_s_limits() {
-    let message = |bytes| Outgoing { group: String::new(), dedup: String::new(), body: "x".repeat(bytes) };
-    assert!(chunks(&[]).is_empty());
-    assert_eq!(chunks(&vec![message(10); 23]), [0..10, 10..20, 20..23]);
-    assert_eq!(chunks(&[message(200_000), message(40_000), message(40_000)]), [0..2, 2..3]);
-    assert_eq!(chunks(&[message(9), message(300_000), message(9)]), [0..1, 1..2, 2..3]);
-}
-
 fn any_status() -> impl Strategy<Value = Status> {
     prop_oneof![Just(Status::Ringing), Just(Status::Connected), Just(Status::Disconnected)]
 }

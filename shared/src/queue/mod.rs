@@ -1,17 +1,20 @@
 //! An SQS queue in five verbs, and what of a received FIFO batch goes back to it.
 
+mod outgoing;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::ProvideErrorMetadata;
-use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
+};
 use jiff::Timestamp;
 
 use crate::aws;
 
-/// SQS takes and gives at most this many messages at once.
-pub const BATCH: usize = 10;
+pub use outgoing::{BATCH, Outgoing, Room, Taken, chunks};
 
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const JITTER: f64 = 0.2;
@@ -31,36 +34,6 @@ impl QueueError {
     {
         let (code, cause) = aws::explain(error);
         Self { verb, code, cause }
-    }
-}
-
-/// One message for a FIFO queue.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    pub group: String,
-    pub dedup: String,
-    pub body: String,
-}
-
-/// Whether the queue took a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
-    Yes,
-    No {
-        code: String,
-        /// The message itself is at fault; it would be refused again.
-        hopeless: bool,
-    },
-}
-
-impl Taken {
-    pub fn is_yes(&self) -> bool {
-        *self == Self::Yes
-    }
-
-    /// The queue's answer, or the whole answer, did not come.
-    pub fn unanswered() -> Self {
-        Self::No { code: "no answer".to_owned(), hopeless: false }
     }
 }
 
@@ -87,7 +60,7 @@ impl Queue {
         sent.map(drop).map_err(|error| QueueError::new("take the message", &error.into_service_error()))
     }
 
-    /// Sends up to [`BATCH`] messages to a FIFO queue and returns, in their order, whether each was taken.
+    /// Sends messages to a FIFO queue in one request, for which [`chunks`] cuts them, and returns, in their order, whether each was taken.
     pub async fn send_fifo(&self, messages: &[Outgoing]) -> Result<Vec<Taken>, QueueError> {
         debug_assert!(messages.len() <= BATCH);
         let entries = messages.iter().enumerate().map(|(n, message)| {
@@ -99,14 +72,14 @@ impl Queue {
                 .build()
                 .expect("id and body are set")
         });
-        let answer = self
-            .client
-            .send_message_batch()
-            .queue_url(&self.url)
-            .set_entries(Some(entries.collect()))
-            .send()
-            .await
-            .map_err(|error| QueueError::new("take the batch", &error.into_service_error()))?;
+        let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
+        let answer = match request.send().await.map_err(SdkError::into_service_error) {
+            Ok(answer) => answer,
+            Err(error) if messages.len() == 1 && error.is_batch_request_too_long() => {
+                return Ok(vec![Taken::No { code: aws::explain(&error).0, hopeless: true }]);
+            }
+            Err(error) => return Err(QueueError::new("take the batch", &error)),
+        };
         let mut taken = vec![Taken::unanswered(); messages.len()];
         let accepted = answer.successful().iter().map(|entry| (entry.id(), Taken::Yes));
         let refused = answer
@@ -144,6 +117,20 @@ impl Queue {
     pub async fn delete(&self, receipt: &str) -> Result<(), QueueError> {
         let deleted = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
         deleted.map(drop).map_err(|error| QueueError::new("delete the message", &error.into_service_error()))
+    }
+
+    /// Deletes what is finished; best effort, for a message that stays comes again and is found to be finished.
+    pub async fn delete_all(&self, receipts: &[String]) -> Result<(), QueueError> {
+        for batch in receipts.chunks(BATCH) {
+            let entries = batch.iter().enumerate().map(|(n, receipt)| {
+                let entry = DeleteMessageBatchRequestEntry::builder().id(n.to_string()).receipt_handle(receipt);
+                entry.build().expect("id and receipt are set")
+            });
+            let deleted = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
+            let deleted = deleted.send().await;
+            deleted.map_err(|error| QueueError::new("delete the messages", &error.into_service_error()))?;
+        }
+        Ok(())
     }
 
     /// Decides when each message appears again; best effort, for the queue's own time-out bounds a failure.
