@@ -25,15 +25,20 @@ pub(crate) enum Ending {
 
 /// Deals with all records; `take` with one of them, and `delete` with those that are finished before the batch is. A panic over a
 /// record is its failure alone.
-pub(crate) async fn deal(
+pub(crate) async fn deal<T, D>(
     records: &[FifoRecord],
-    take: impl AsyncFn(usize) -> Ending,
+    take: impl Fn(usize) -> T,
     after_panic: impl Fn(&FifoRecord) -> Duration,
-    delete: impl AsyncFn(Vec<String>),
-) -> GoingBack {
+    delete: impl Fn(Vec<String>) -> D,
+) -> GoingBack
+where
+    T: Future<Output = Ending>,
+    D: Future<Output = ()>,
+{
     let endings: Mutex<Vec<Option<Ending>>> = Mutex::new(vec![None; records.len()]);
     let note = |at: usize, ending| endings.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(ending);
-    let work = join_all(groups(records).into_iter().map(async |group| {
+    let (take, after_panic, note) = (&take, &after_panic, &note);
+    let work = join_all(groups(records).into_iter().map(|group| async move {
         for at in group {
             let ending = AssertUnwindSafe(take(at)).catch_unwind().await.unwrap_or_else(|_| {
                 error!(message.id = records[at].id, "A record brought the function to a panic");
@@ -102,6 +107,7 @@ mod tests {
             receipt: format!("receipt {n}"),
             group: (*group).to_owned(),
             sent_at: None,
+            receives: 1,
         };
         groups.iter().enumerate().map(record).collect()
     }
@@ -112,16 +118,16 @@ mod tests {
         let since = || began.elapsed().as_millis() as u64;
         let back = deal(
             &records,
-            async |at: usize| {
+            |at| async move {
                 let (took, ending) = endings[at];
                 sleep(Duration::from_millis(took)).await;
                 assert!(took != 7, "a panic");
                 ending
             },
             |_| Duration::from_secs(9),
-            async |receipts: Vec<String>| {
+            |receipts| {
                 deletes.borrow_mut().extend(receipts.into_iter().map(|receipt| (since(), receipt)));
-                sleep(Duration::from_millis(100)).await;
+                sleep(Duration::from_millis(100))
             },
         )
         .await;

@@ -15,7 +15,7 @@ use crate::batch::{self, Ending};
 use crate::context::Context;
 use crate::prepared::Prepared;
 use crate::receiver::Outcome;
-use crate::verdict::{Moment, Start, Verdict, start, verdict, wait};
+use crate::verdict::{LONGEST_WAIT, Moment, Start, Verdict, start, verdict, wait};
 use crate::{log, notices, recovery};
 
 /// What a record needs of the function's time beside the request itself.
@@ -41,15 +41,16 @@ pub(crate) async fn handle(
             (record, message.body.unwrap_or_default())
         })
         .unzip();
-    let taken = async |at: usize| {
+    let (all, bodies, clock) = (&records, &bodies, &clock);
+    let taken = |at: usize| async move {
         // A record that would outlast the function goes back untouched, for the next one to begin with.
         if !fits(context, deadline, clock()) {
             return Ending::Back(Duration::ZERO);
         }
-        take(context, &records[at], &bodies[at], deadline, &clock).await
+        take(context, &all[at], &bodies[at], deadline, clock).await
     };
     let after_panic = |record: &FifoRecord| pause(context, record, Timestamp::MAX, clock());
-    let delete = async |receipts: Vec<String>| {
+    let delete = |receipts: Vec<String>| async move {
         if let Err(error) = context.deliveries.delete_all(&receipts).await {
             warn!(cause = %error, "Finished records are deleted with the batch only");
         }
@@ -168,12 +169,12 @@ async fn send(
         health.last_success_at.map(|at| Duration::from_millis((now.as_millisecond() - at).max(0) as u64));
     let moment = Moment {
         waited: record.waited(now),
+        planned: planned(context, record, now),
         fast_lane: context.fast_lane,
         left: left(expires_at, now),
         since_success,
         state: health.state,
         trial: delivery.trial,
-        jitter: context.random.jitter(),
     };
     let verdict = verdict(&outcome, &moment);
     let log = log::attempted(delivery, before, &outcome, verdict, now);
@@ -319,7 +320,11 @@ async fn set_aside(context: &Context, record: &FifoRecord, body: &str, now: Time
 fn pause(context: &Context, record: &FifoRecord, expires_at: Timestamp, now: Timestamp) -> Duration {
     // What is stale already still has to be logged as such, in no hurry.
     let left = Some(left(expires_at, now)).filter(|left| !left.is_zero()).unwrap_or(Duration::MAX);
-    wait(record.waited(now), left, None, context.random.jitter())
+    wait(planned(context, record, now), left, None)
+}
+
+fn planned(context: &Context, record: &FifoRecord, now: Timestamp) -> Duration {
+    record.backoff(now, LONGEST_WAIT, context.random.jitter())
 }
 
 fn left(expires_at: Timestamp, now: Timestamp) -> Duration {

@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use shared::config::{ConfigError, Vars};
 use shared::delivery::{Delivery, DeliveryState, Payload, Trial};
 use shared::event::Status;
-use shared::queue::backoff;
 use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::ReceiverView;
 use shared::time::from_millis;
@@ -14,7 +13,8 @@ use shared::time::from_millis;
 use crate::receiver::Outcome;
 
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
+/// For the receiver's sake; an outage of ours may last longer, see [`shared::queue::FifoRecord::backoff`].
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 
 /// How long after it happened each kind of payload is worth delivering.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +125,8 @@ impl Verdict {
 pub(crate) struct Moment {
     /// How long the message has been in the queue.
     pub(crate) waited: Duration,
+    /// How long it would wait for its next receive, when nothing else is to be considered.
+    pub(crate) planned: Duration,
     /// How long a message may hold up its call.
     pub(crate) fast_lane: Duration,
     /// The time until the event is stale.
@@ -133,8 +135,6 @@ pub(crate) struct Moment {
     pub(crate) since_success: Option<Duration>,
     pub(crate) state: SubscriptionState,
     pub(crate) trial: Option<Trial>,
-    /// From −1 to 1.
-    pub(crate) jitter: f64,
 }
 
 pub(crate) fn verdict(outcome: &Outcome, moment: &Moment) -> Verdict {
@@ -149,7 +149,7 @@ pub(crate) fn verdict(outcome: &Outcome, moment: &Moment) -> Verdict {
             let in_lane = moment.fast_lane.saturating_sub(moment.waited);
             if !in_lane.is_zero() {
                 let asked = answer.and_then(|answer| answer.retry_after);
-                let wait = wait(moment.waited, moment.left, asked, moment.jitter);
+                let wait = wait(moment.planned, moment.left, asked);
                 // The last attempt in the lane is made at its end, unless the receiver asks for more time.
                 let asked = asked.map_or(Duration::ZERO, |asked| asked.min(LONGEST_WAIT));
                 Verdict::Again(wait.min(whole(in_lane).max(whole(asked))))
@@ -163,8 +163,8 @@ pub(crate) fn verdict(outcome: &Outcome, moment: &Moment) -> Verdict {
 }
 
 /// The time until the next attempt, in the whole seconds that the queue counts in.
-pub(crate) fn wait(waited: Duration, left: Duration, asked: Option<Duration>, jitter: f64) -> Duration {
-    let planned = backoff(waited, LONGEST_WAIT, jitter).as_secs_f64().round().max(1.0) as u64;
+pub(crate) fn wait(planned: Duration, left: Duration, asked: Option<Duration>) -> Duration {
+    let planned = planned.as_secs_f64().round().max(1.0) as u64;
     let asked = asked.map_or(0, |asked| ceil(asked.min(LONGEST_WAIT)));
     let seconds = if asked > left.as_secs() {
         // The receiver does not want another request before it is too late, so the delivery only comes back to expire.

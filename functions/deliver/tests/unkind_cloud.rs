@@ -1,4 +1,4 @@
-//! Batches in a cloud where writes conflict and deliveries are long, on paused time.
+//! Batches in a cloud where writes conflict, deliveries are long and outages last for hours, on paused time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -150,6 +150,23 @@ async fn a_log_that_meets_a_transaction_is_written_and_nothing_is_sent_twice() {
     assert_eq!((response.batch_item_failures.len(), world.sent()), (0, 1));
     let log = world.state.delivery_log(&delivery.log_key()).await.expect("read").expect("there");
     assert_eq!(log.state, DeliveryState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_hours_of_an_outage_a_record_comes_more_rarely() {
+    let world = World::new(5).await;
+    world.send(&delivery(1, Status::Disconnected, world.cloud.now()));
+    sleep(Duration::from_secs(10 * 3600)).await;
+    let mut records = world.receive();
+    records[0]["attributes"]["ApproximateReceiveCount"] = json!("200");
+    // The queue goes on working.
+    world.cloud.set_faults(Faults { throttled_items: 1.0, ..Faults::none() });
+    let response = world.handle(&records).await;
+    assert_eq!((response.batch_item_failures.len(), world.sent()), (1, 0));
+    sleep(Duration::from_secs(20 * 60)).await;
+    assert_eq!(world.receive().len(), 0);
+    sleep(Duration::from_secs(20 * 60)).await;
+    assert_eq!(world.receive().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use shared::envelope::{self, EnvelopeError};
 use shared::event::CallEvent;
 use shared::feed::{Standing, standing};
 use shared::ids::CallId;
-use shared::queue::{FifoRecord, GoingBack, Outgoing, backoff};
+use shared::queue::{FifoRecord, GoingBack, Outgoing};
 use shared::subscription::Subscription;
 
 /// A ringing phone is stale after 30 s; a longer wait here would only add to what the receiver waits for.
@@ -175,7 +175,7 @@ impl Batch {
     pub(crate) fn going_back(&self, now: Timestamp, mut jitter: impl FnMut() -> f64) -> GoingBack {
         let mut back = GoingBack::default();
         for Entry { record, .. } in self.entries.iter().filter(|entry| entry.fate != Fate::Done) {
-            back.push(record, backoff(record.waited(now), LONGEST_WAIT, jitter()));
+            back.push(record, record.backoff(now, LONGEST_WAIT, jitter()));
         }
         back
     }

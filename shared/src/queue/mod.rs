@@ -1,8 +1,9 @@
-//! An SQS queue in five verbs, and what of a received FIFO batch goes back to it.
+//! An SQS queue in five verbs: what goes into it, and what of a received FIFO batch goes back.
 
 mod outgoing;
+mod record;
+mod waits;
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -10,14 +11,12 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
 };
-use jiff::Timestamp;
 
 use crate::aws;
 
 pub use outgoing::{BATCH, Outgoing, Room, Taken, chunks};
-
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-const JITTER: f64 = 0.2;
+pub use record::{FifoRecord, GoingBack};
+use waits::whole_seconds;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the queue did not {verb} ({code}): {cause}")]
@@ -153,147 +152,5 @@ impl Queue {
                 .map_err(|error| QueueError::new("change the visibility", &error.into_service_error()))?;
         }
         Ok(())
-    }
-}
-
-/// The next wait of a message that has waited `waited` by now, so that each wait doubles the one before: between 1 s and
-/// `ceiling`, and up to a fifth more or less, as `jitter` (−1 to 1) says.
-pub fn backoff(waited: Duration, ceiling: Duration, jitter: f64) -> Duration {
-    waited.clamp(SHORTEST_WAIT, ceiling).mul_f64(1.0 + JITTER * jitter.clamp(-1.0, 1.0))
-}
-
-/// The queue counts whole seconds. Only "at once" is zero, because a short wait that became none would spin.
-fn whole_seconds(delay: Duration) -> u64 {
-    if delay.is_zero() { 0 } else { (delay.as_secs_f64().round() as u64).max(1) }
-}
-
-/// A message of a FIFO batch, as far as its queue is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FifoRecord {
-    pub id: String,
-    pub receipt: String,
-    pub group: String,
-    pub sent_at: Option<Timestamp>,
-}
-
-impl FifoRecord {
-    /// Reads the system attributes as the queue names them. What has no group stands alone.
-    pub fn new(id: Option<String>, receipt: Option<String>, attributes: &HashMap<String, String>) -> Self {
-        // Without an id the function's answer cannot name the record; an empty one there returns the whole batch.
-        let id = id.unwrap_or_default();
-        Self {
-            group: attributes.get("MessageGroupId").unwrap_or(&id).clone(),
-            id,
-            receipt: receipt.unwrap_or_default(),
-            sent_at: attributes
-                .get("SentTimestamp")
-                .and_then(|millis| millis.parse().ok())
-                .and_then(|millis| Timestamp::from_millisecond(millis).ok()),
-        }
-    }
-
-    /// How long the message has been in the queue; none if the queue did not say when it came.
-    pub fn waited(&self, now: Timestamp) -> Duration {
-        let waited = self.sent_at.map(|sent_at| now.duration_since(sent_at));
-        waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default()
-    }
-
-    /// The message for the dead-letter queue, in its group's order and once however often it is set aside.
-    pub fn set_aside(&self, body: &str) -> Outgoing {
-        // The queue takes no empty message, and this one must not come back for ever.
-        let body = if body.is_empty() { "(empty)" } else { body };
-        Outgoing { group: self.group.clone(), dedup: self.id.clone(), body: body.to_owned() }
-    }
-}
-
-/// What of a FIFO batch goes back. A group stops at its first failure: that record returns after a delay, and its followers
-/// return behind it at once, so that nothing overtakes.
-#[derive(Debug, Default)]
-pub struct GoingBack {
-    stopped: HashSet<String>,
-    ids: Vec<String>,
-    visibility: Vec<(String, Duration)>,
-}
-
-impl GoingBack {
-    /// Whether the group has stopped, so that its later records must go back untouched.
-    pub fn holds(&self, group: &str) -> bool {
-        self.stopped.contains(group)
-    }
-
-    /// Returns a record; `delay` counts for the first one of its group only.
-    pub fn push(&mut self, record: &FifoRecord, delay: Duration) {
-        let first = self.stopped.insert(record.group.clone());
-        self.ids.push(record.id.clone());
-        self.visibility.push((record.receipt.clone(), if first { delay } else { Duration::ZERO }));
-    }
-
-    pub fn ids(&self) -> &[String] {
-        &self.ids
-    }
-
-    /// The receipt of each record and when it is to appear again.
-    pub fn visibility(&self) -> &[(String, Duration)] {
-        &self.visibility
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(id: &str, group: &str) -> FifoRecord {
-        FifoRecord { id: id.to_owned(), receipt: format!("receipt of {id}"), group: group.to_owned(), sent_at: None }
-    }
-
-    #[test]
-    fn waits_double_within_their_bounds() {
-        let (second, ceiling) = (Duration::from_secs(1), Duration::from_secs(30));
-        assert_eq!(backoff(Duration::ZERO, ceiling, 0.0), second);
-        assert_eq!(backoff(second * 8, ceiling, 0.0), second * 8);
-        assert_eq!(backoff(second * 99, ceiling, 1.0), second * 36);
-        assert_eq!(backoff(second * 10, ceiling, -1.0), second * 8);
-        assert_eq!(backoff(second * 10, ceiling, -7.0), second * 8);
-    }
-
-    #[test]
-    fn only_at_once_is_zero() {
-        assert_eq!(whole_seconds(Duration::ZERO), 0);
-        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
-        assert_eq!(whole_seconds(Duration::from_millis(1_400)), 1);
-        assert_eq!(whole_seconds(Duration::from_millis(1_600)), 2);
-    }
-
-    #[test]
-    fn a_record_knows_its_age_and_its_group() {
-        let attributes = HashMap::from([
-            ("MessageGroupId".to_owned(), "call".to_owned()),
-            ("SentTimestamp".to_owned(), "5000".to_owned()),
-        ]);
-        let record = FifoRecord::new(Some("id".to_owned()), Some("receipt".to_owned()), &attributes);
-        assert_eq!(record.group, "call");
-        let at = |millis| Timestamp::from_millisecond(millis).expect("a time");
-        assert_eq!(record.waited(at(7_500)), Duration::from_millis(2_500));
-        assert_eq!(record.waited(at(1_000)), Duration::ZERO);
-        let bare = FifoRecord::new(Some("id".to_owned()), None, &HashMap::new());
-        assert_eq!((bare.group.as_str(), bare.waited(at(9))), ("id", Duration::ZERO));
-        assert!(!bare.set_aside("").body.is_empty());
-    }
-
-    #[test]
-    fn a_group_stops_at_its_first_failure() {
-        let mut back = GoingBack::default();
-        assert!(back.is_empty() && !back.holds("a"));
-        for (id, group) in [("1", "a"), ("2", "b"), ("3", "a")] {
-            back.push(&record(id, group), Duration::from_secs(4));
-        }
-        assert!(back.holds("a") && !back.holds("c"));
-        assert_eq!(back.ids(), ["1", "2", "3"]);
-        let delays: Vec<u64> = back.visibility().iter().map(|(_, delay)| delay.as_secs()).collect();
-        assert_eq!(delays, [4, 4, 0]);
     }
 }

@@ -12,12 +12,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const MOMENT: Moment = Moment {
     waited: Duration::from_secs(8),
+    planned: Duration::from_secs(8),
     fast_lane: Duration::from_secs(900),
     left: Duration::from_secs(100),
     since_success: None,
     state: SubscriptionState::Active,
     trial: None,
-    jitter: 0.0,
 };
 
 fn view(log: Option<DeliveryLog>) -> ReceiverView {
@@ -102,7 +102,8 @@ fn the_fast_lane_ends_and_what_follows_depends_on_the_receiver() {
     let at = |waited: u64, since_success: Option<u64>, state| {
         let since_success = since_success.map(Duration::from_secs);
         let left = SECOND * 10_000;
-        verdict(&refused, &Moment { waited: SECOND * waited as u32, since_success, state, left, ..MOMENT })
+        let (waited, planned) = (SECOND * waited as u32, LONGEST_WAIT);
+        verdict(&refused, &Moment { waited, planned, since_success, state, left, ..MOMENT })
     };
     use SubscriptionState::{Active, Draining, Failing};
     assert_eq!(at(899, None, Active), Verdict::Again(SECOND), "the last attempt is at the end of the lane");
@@ -151,17 +152,17 @@ fn new_deliveries_of_a_failing_webhook_are_parked_and_trials_are_sent() {
 }
 
 #[test]
-fn a_wait_doubles_and_may_only_be_lengthened() {
+fn a_wait_may_only_be_lengthened() {
     let left = SECOND * 10_000;
-    assert_eq!(wait(Duration::ZERO, left, None, 0.0), SECOND);
-    assert_eq!(wait(SECOND * 20, left, None, 0.0), SECOND * 20);
-    assert_eq!(wait(SECOND * 20, left, Some(SECOND * 5), 0.0), SECOND * 20);
-    assert_eq!(wait(SECOND * 20, left, Some(SECOND * 60), 0.0), SECOND * 60);
-    assert_eq!(wait(SECOND * 20, left, Some(SECOND * 3_600), 0.0), SECOND * 300);
+    assert_eq!(wait(Duration::from_millis(900), left, None), SECOND);
+    assert_eq!(wait(SECOND * 20, left, None), SECOND * 20);
+    assert_eq!(wait(SECOND * 20, left, Some(SECOND * 5)), SECOND * 20);
+    assert_eq!(wait(SECOND * 20, left, Some(SECOND * 60)), SECOND * 60);
+    assert_eq!(wait(SECOND * 20, left, Some(SECOND * 3_600)), SECOND * 300);
     // The last attempt comes just before the end, unless the receiver does not want it.
-    assert_eq!(wait(SECOND * 20, Duration::from_millis(13_700), None, 0.0), SECOND * 13);
-    assert_eq!(wait(SECOND * 20, Duration::from_millis(13_700), Some(SECOND * 60), 0.0), SECOND * 14);
-    assert_eq!(wait(SECOND * 20, Duration::from_millis(700), None, 0.0), SECOND);
+    assert_eq!(wait(SECOND * 20, Duration::from_millis(13_700), None), SECOND * 13);
+    assert_eq!(wait(SECOND * 20, Duration::from_millis(13_700), Some(SECOND * 60)), SECOND * 14);
+    assert_eq!(wait(SECOND * 20, Duration::from_millis(700), None), SECOND);
 }
 
 fn any_duration() -> impl Strategy<Value = Duration> {
@@ -173,17 +174,16 @@ proptest! {
 
     #[test]
     fn a_wait_stays_in_its_window(
-        waited in any_duration(),
+        planned in any_duration(),
         left in any_duration(),
         asked in prop::option::of(any_duration()),
-        jitter in -1.0..=1.0f64,
     ) {
-        let wait_for = wait(waited, left, asked, jitter);
+        let wait_for = wait(planned, left, asked);
         prop_assert!(wait_for >= SECOND, "never a spin");
-        prop_assert!(wait_for <= SECOND * 360);
+        prop_assert!(wait_for <= planned.max(LONGEST_WAIT) + SECOND);
         prop_assert!(wait_for < (left + SECOND).max(SECOND * 2), "not past the end, but for the rounding");
         prop_assert_eq!(wait_for.subsec_nanos(), 0);
-        let planned = backoff(waited, LONGEST_WAIT, jitter).as_secs_f64();
+        let planned = planned.as_secs_f64().max(1.0);
         if wait_for + SECOND < left {
             prop_assert!(wait_for.as_secs_f64() + 0.5 >= planned, "only the end shortens the plan");
             prop_assert!(wait_for >= asked.unwrap_or_default().min(LONGEST_WAIT));
@@ -200,7 +200,6 @@ proptest! {
         waited in any_duration(),
         since_success in prop::option::of(any_duration()),
         failing in any::<bool>(),
-        jitter in -1.0..=1.0f64,
     ) {
         let mut outcome = sample::answered(status.unwrap_or_default(), None);
         if status.is_none() {
@@ -208,7 +207,7 @@ proptest! {
         }
         let accepted = status.is_some_and(|status| (200..300).contains(&status));
         let state = if failing { SubscriptionState::Failing } else { SubscriptionState::Active };
-        let moment = Moment { waited, left, since_success, state, jitter, ..MOMENT };
+        let moment = Moment { waited, planned: waited, left, since_success, state, ..MOMENT };
         let verdict = verdict(&outcome, &moment);
         prop_assert_eq!(verdict == Verdict::Delivered, accepted);
         prop_assert_eq!(verdict == Verdict::Cancelled, status == Some(410));

@@ -20,7 +20,8 @@ fn event(call: u8, status: Status) -> CallEvent {
 
 fn record(id: &str, group: &str) -> FifoRecord {
     let sent_at = Some(now() - SignedDuration::from_secs(4));
-    FifoRecord { id: id.to_owned(), receipt: format!("receipt-{id}"), group: group.to_owned(), sent_at }
+    let (receipt, group) = (format!("receipt-{id}"), group.to_owned());
+    FifoRecord { id: id.to_owned(), receipt, group, sent_at, receives: 1 }
 }
 
 /// What an agent sends: the group is the call.
@@ -200,6 +201,16 @@ fn what_cannot_be_read_is_a_step_of_its_own() {
 fn an_untouched_batch_goes_back_whole() {
     let batch = Batch::read([sent("1", 1, Status::Ringing), sent("2", 1, Status::Connected), poison("3", 2)]);
     assert_eq!(returned(&batch), [("1".to_owned(), 4), ("2".to_owned(), 0), ("3".to_owned(), 4)]);
+}
+
+#[test]
+fn after_hours_of_an_outage_records_come_more_rarely() {
+    let often = |receives| {
+        let (record, body) = sent("1", 1, Status::Ringing);
+        let sent_at = Some(now() - SignedDuration::from_hours(10));
+        returned(&Batch::read([(FifoRecord { receives, sent_at, ..record }, body)]))[0].1
+    };
+    assert_eq!([1, 100, 101, 151].map(often), [30, 30, 300, 1800]);
 }
 
 #[test]
