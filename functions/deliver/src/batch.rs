@@ -21,6 +21,8 @@ const DELETE_EVERY: Duration = Duration::from_millis(500);
 pub(crate) enum Ending {
     Acknowledged,
     Back(Duration),
+    /// Another receiver has it meanwhile.
+    Left,
 }
 
 /// Deals with all records; `take` with one of them, and `delete` with those that are finished before the batch is. A panic over a
@@ -75,6 +77,7 @@ where
         match ending {
             Some(Ending::Acknowledged) => {}
             Some(Ending::Back(delay)) => back.push(record, delay),
+            Some(Ending::Left) => back.leave(record),
             None => back.push(record, Duration::ZERO),
         }
     }
@@ -107,6 +110,7 @@ mod tests {
             receipt: format!("receipt {n}"),
             group: (*group).to_owned(),
             sent_at: None,
+            queue: None,
             receives: 1,
         };
         groups.iter().enumerate().map(record).collect()
@@ -158,5 +162,14 @@ mod tests {
         let (back, _, _) = dealt(&["a", "a", "b", "b", "c"], &all).await;
         let expected = [("0", 9), ("1", 0), ("2", 2), ("3", 0)].map(|(id, delay)| (id.to_owned(), delay));
         assert_eq!(back, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stands_behind_a_record_of_another_receiver_waits_for_it() {
+        let records = records(&["a", "a", "b"]);
+        let ending = async |at: usize| if at == 0 { Ending::Left } else { DONE };
+        let back = deal(&records, ending, |_| Duration::ZERO, async |_| {}).await;
+        assert_eq!(back.ids(), ["0", "1"]);
+        assert_eq!(back.visibility(), [("receipt 1".to_owned(), Duration::ZERO)]);
     }
 }

@@ -24,6 +24,9 @@ const READ_AND_WRITE: SignedDuration = SignedDuration::from_secs(2);
 /// What one more write of a log needs, all its attempts together.
 const LOG_WRITE: SignedDuration = SignedDuration::from_millis(3_500);
 
+/// The deliveries queue's own: twice the function's time.
+const VISIBILITY: Duration = Duration::from_secs(30);
+
 /// A success is noted at most this often.
 const NOTE_SUCCESS: Duration = Duration::from_secs(15);
 
@@ -37,12 +40,21 @@ pub(crate) async fn handle(
     let (records, bodies): (Vec<FifoRecord>, Vec<String>) = messages
         .into_iter()
         .map(|message| {
-            let record = FifoRecord::new(message.message_id, message.receipt_handle, &message.attributes);
+            let record = FifoRecord::new(
+                message.message_id,
+                message.receipt_handle,
+                message.event_source_arn.as_deref(),
+                &message.attributes,
+            );
             (record, message.body.unwrap_or_default())
         })
         .unzip();
-    let (all, bodies, clock) = (&records, &bodies, &clock);
+    let ours = ours(context, &records, clock()).await;
+    let (all, bodies, ours, clock) = (&records, &bodies, &ours, &clock);
     let taken = |at: usize| async move {
+        if !ours[at] {
+            return Ending::Left;
+        }
         // A record that would outlast the function goes back untouched, for the next one to begin with.
         if !fits(context, deadline, clock()) {
             return Ending::Back(Duration::ZERO);
@@ -63,6 +75,20 @@ pub(crate) async fn handle(
     let mut response = SqsBatchResponse::default();
     response.set_failures(back.ids());
     response
+}
+
+/// Which records nobody else has received while they waited for this function.
+async fn ours(context: &Context, records: &[FifoRecord], now: Timestamp) -> Vec<bool> {
+    let records: Vec<&FifoRecord> = records.iter().collect();
+    let ours = context.deliveries.renew(&records, VISIBILITY, now).await.unwrap_or_else(|error| {
+        warn!(cause = %error, "Nobody knows whose the records are; they come again");
+        vec![false; records.len()]
+    });
+    let left = ours.iter().filter(|ours| !**ours).count();
+    if left > 0 {
+        warn!(records = left, "Records are left to another receiver");
+    }
+    ours
 }
 
 /// What is done every minute, by the clock and not by a message.

@@ -1,4 +1,4 @@
-//! Batches in a cloud where writes conflict, deliveries are long and outages last for hours, on paused time.
+//! Batches in a cloud where writes conflict, messages are handed out again and outages last for hours, on paused time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -22,6 +22,7 @@ use shared::tables::{Change, StateTable};
 use tokio::time::{Instant, sleep};
 
 const QUEUE: &str = "deliveries.fifo";
+const VISIBILITY: Duration = Duration::from_secs(30);
 
 /// Began with the cloud, and goes on with the runtime.
 #[derive(Debug)]
@@ -111,6 +112,7 @@ impl World {
                 "body": message["Body"],
                 "attributes": message["Attributes"],
                 "messageAttributes": {},
+                "eventSourceARN": format!("arn:aws:sqs:eu-central-1:000000000000:{QUEUE}"),
             })
         };
         received["Messages"].as_array().map(|messages| messages.iter().map(record).collect()).unwrap_or_default()
@@ -123,6 +125,10 @@ impl World {
 
     fn sent(&self) -> usize {
         *self.receiver.0.lock().expect("no panic")
+    }
+
+    fn asked(&self, operation: &str) -> usize {
+        self.cloud.log().iter().filter(|entry| entry.operation == operation).count()
     }
 }
 
@@ -150,6 +156,41 @@ async fn a_log_that_meets_a_transaction_is_written_and_nothing_is_sent_twice() {
     assert_eq!((response.batch_item_failures.len(), world.sent()), (0, 1));
     let log = world.state.delivery_log(&delivery.log_key()).await.expect("read").expect("there");
     assert_eq!(log.state, DeliveryState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_has_just_come_costs_no_request_more() {
+    let world = World::new(2).await;
+    world.send(&delivery(1, Status::Ringing, world.cloud.now()));
+    world.handle(&world.receive()).await;
+    assert_eq!((world.sent(), world.asked("SQS.ChangeMessageVisibilityBatch")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_out_again_is_left_to_its_receiver() {
+    let world = World::new(3).await;
+    world.send(&delivery(1, Status::Disconnected, world.cloud.now()));
+    let late = world.receive();
+    sleep(VISIBILITY).await;
+    let other = world.receive();
+    let response = world.handle(&late).await;
+    assert_eq!((response.batch_item_failures.len(), world.sent()), (1, 0));
+    // It is still the other's.
+    assert_eq!(world.cloud.depth(QUEUE), (0, 1, 0));
+    let response = world.handle(&other).await;
+    assert_eq!((response.batch_item_failures.len(), world.sent()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_has_waited_for_the_function_is_held_for_as_long_as_a_new_one() {
+    let world = World::new(4).await;
+    world.send(&delivery(1, Status::Disconnected, world.cloud.now()));
+    let records = world.receive();
+    sleep(VISIBILITY - Duration::from_secs(1)).await;
+    world.handle(&records).await;
+    // Nobody has deleted it.
+    sleep(VISIBILITY - Duration::from_secs(1)).await;
+    assert_eq!((world.sent(), world.receive().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

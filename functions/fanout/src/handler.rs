@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -22,14 +23,22 @@ use crate::record::record;
 const SENDS_AT_ONCE: usize = 8;
 /// Calls that are looked up at a time.
 const READS_AT_ONCE: usize = 16;
+/// The events queue's own: twice the function's time.
+const VISIBILITY: Duration = Duration::from_secs(20);
 
 /// Never fails as a whole: what could not be done goes back record by record.
 pub async fn handle(context: &Context, event: SqsEvent) -> SqsBatchResponse {
     let (started, now) = (Instant::now(), context.now());
     let mut batch = Batch::read(event.records.into_iter().map(|message| {
-        let record = FifoRecord::new(message.message_id, message.receipt_handle, &message.attributes);
+        let record = FifoRecord::new(
+            message.message_id,
+            message.receipt_handle,
+            message.event_source_arn.as_deref(),
+            &message.attributes,
+        );
         (record, message.body.unwrap_or_default())
     }));
+    leave_others(context, &mut batch, now).await;
     let mut tally = Tally::default();
     if let Err(error) = fan_out(context, &mut batch, now, &mut tally).await {
         error!(cause = %error, "A batch cannot be fanned out now");
@@ -54,6 +63,19 @@ pub async fn handle(context: &Context, event: SqsEvent) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
     response.set_failures(back.ids());
     response
+}
+
+/// Leaves to others what they have received while the batch waited for this function.
+async fn leave_others(context: &Context, batch: &mut Batch, now: Timestamp) {
+    let ours = context.events.renew(&batch.records(), VISIBILITY, now).await.unwrap_or_else(|error| {
+        warn!(cause = %error, "Nobody knows whose the records are; they come again");
+        vec![false; batch.len()]
+    });
+    let left: Vec<usize> = (0..batch.len()).filter(|at| !ours[*at]).collect();
+    if !left.is_empty() {
+        warn!(records = left.len(), "Records are left to another receiver");
+    }
+    batch.leave(left);
 }
 
 /// What a batch came to, for its log line.

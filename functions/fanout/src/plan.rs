@@ -40,6 +40,8 @@ enum Fate {
     Done,
     /// Goes back, by its own failure or behind another one's.
     Failed,
+    /// Another receiver has it meanwhile.
+    Left,
 }
 
 /// How many of the batch's events needed nothing any more.
@@ -77,10 +79,27 @@ impl Batch {
         &self.entries[at]
     }
 
+    pub(crate) fn records(&self) -> Vec<&FifoRecord> {
+        self.entries.iter().map(|entry| &entry.record).collect()
+    }
+
+    /// Leaves records to the receiver that has them meanwhile. What comes behind them waits for it.
+    pub(crate) fn leave(&mut self, left: impl IntoIterator<Item = usize>) {
+        for at in left {
+            self.fail(at);
+            self.entries[at].fate = Fate::Left;
+        }
+    }
+
     /// The calls of the batch, each once.
     pub(crate) fn calls(&self) -> Vec<CallId> {
         let mut seen = HashSet::new();
-        self.entries.iter().filter_map(Entry::call).filter(|call| seen.insert(*call)).collect()
+        self.entries
+            .iter()
+            .filter(|entry| entry.fate == Fate::Open)
+            .filter_map(Entry::call)
+            .filter(|call| seen.insert(*call))
+            .collect()
     }
 
     /// Finds what needs no delivery: copies, and events at or below the highest sequence of their call. Who recorded an event may
@@ -89,7 +108,7 @@ impl Batch {
         let mut repeats = Repeats::default();
         let mut highest: HashMap<CallId, u8> = HashMap::new();
         let mut seen = HashSet::new();
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut().filter(|entry| entry.fate == Fate::Open) {
             let Ok(event) = &entry.event else { continue };
             let (call, sequence) = (event.call_id(), event.sequence());
             if !seen.insert(event.event_id) {
@@ -144,7 +163,9 @@ impl Batch {
         let mut calls: HashSet<CallId> = failed.call().into_iter().collect();
         for entry in &mut self.entries[at + 1..] {
             if groups.contains(&entry.record.group) || entry.call().is_some_and(|call| calls.contains(&call)) {
-                entry.fate = Fate::Failed;
+                if entry.fate != Fate::Left {
+                    entry.fate = Fate::Failed;
+                }
                 groups.insert(entry.record.group.clone());
                 calls.extend(entry.call());
             }
@@ -174,8 +195,12 @@ impl Batch {
     /// What goes back. What was neither finished nor failed goes back too, so that nothing is lost by an oversight.
     pub(crate) fn going_back(&self, now: Timestamp, mut jitter: impl FnMut() -> f64) -> GoingBack {
         let mut back = GoingBack::default();
-        for Entry { record, .. } in self.entries.iter().filter(|entry| entry.fate != Fate::Done) {
-            back.push(record, record.backoff(now, LONGEST_WAIT, jitter()));
+        for Entry { record, fate, .. } in &self.entries {
+            match fate {
+                Fate::Done => {}
+                Fate::Left => back.leave(record),
+                _ => back.push(record, record.backoff(now, LONGEST_WAIT, jitter())),
+            }
         }
         back
     }

@@ -1,4 +1,4 @@
-//! Batches in a cloud where outages last for hours, on paused time.
+//! Batches in a cloud where messages are handed out again and outages last for hours, on paused time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep};
 
 const EVENTS: &str = "events.fifo";
 const DELIVERIES: &str = "deliveries.fifo";
+const VISIBILITY: Duration = Duration::from_secs(20);
 
 /// Began with the cloud, and goes on with the runtime.
 #[derive(Debug)]
@@ -98,6 +99,7 @@ impl World {
                 "body": message["Body"],
                 "attributes": message["Attributes"],
                 "messageAttributes": {},
+                "eventSourceARN": format!("arn:aws:sqs:eu-central-1:000000000000:{EVENTS}"),
             })
         };
         received["Messages"].as_array().map(|messages| messages.iter().map(record).collect()).unwrap_or_default()
@@ -111,6 +113,64 @@ impl World {
     fn deliveries(&self) -> usize {
         self.cloud.bodies(DELIVERIES).len()
     }
+
+    fn asked(&self, operation: &str) -> usize {
+        self.cloud.log().iter().filter(|entry| entry.operation == operation).count()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_has_just_come_costs_no_request_more() {
+    let world = World::new(1).await;
+    world.send(1, Status::Ringing);
+    world.send(2, Status::Ringing);
+    let response = world.handle(&world.receive()).await;
+    assert_eq!((response.batch_item_failures.len(), world.deliveries()), (0, 2));
+    assert_eq!(world.asked("SQS.ChangeMessageVisibilityBatch"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_out_again_is_left_to_its_receiver() {
+    let world = World::new(2).await;
+    world.send(1, Status::Ringing);
+    world.send(1, Status::Connected);
+    let late = world.receive();
+    sleep(VISIBILITY).await;
+    let other = world.receive();
+    assert_eq!((late.len(), other.len()), (2, 2));
+    let response = world.handle(&late).await;
+    assert_eq!((response.batch_item_failures.len(), world.deliveries()), (2, 0));
+    // They are still the other's.
+    assert_eq!(world.cloud.depth(EVENTS), (0, 2, 0));
+    let response = world.handle(&other).await;
+    assert_eq!((response.batch_item_failures.len(), world.deliveries()), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_goes_back_when_the_queue_does_not_say_whose_it_is() {
+    let world = World::new(3).await;
+    world.send(1, Status::Ringing);
+    let records = world.receive();
+    sleep(Duration::from_secs(10)).await;
+    world.cloud.set_faults(Faults { partial_batches: 1.0, ..Faults::none() });
+    let response = world.handle(&records).await;
+    assert_eq!((response.batch_item_failures.len(), world.deliveries()), (1, 0));
+    world.cloud.set_faults(Faults::none());
+    sleep(VISIBILITY).await;
+    let response = world.handle(&world.receive()).await;
+    assert_eq!((response.batch_item_failures.len(), world.deliveries()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_has_waited_for_the_function_is_held_for_as_long_as_a_new_one() {
+    let world = World::new(4).await;
+    world.send(1, Status::Ringing);
+    let records = world.receive();
+    sleep(VISIBILITY - Duration::from_secs(1)).await;
+    world.handle(&records).await;
+    // Nobody has deleted it.
+    sleep(VISIBILITY - Duration::from_secs(1)).await;
+    assert_eq!((world.deliveries(), world.receive().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

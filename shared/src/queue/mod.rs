@@ -1,4 +1,4 @@
-//! An SQS queue in five verbs: what goes into it, and what of a received FIFO batch goes back.
+//! An SQS queue: what goes into it, and what of a received FIFO batch goes back.
 
 mod outgoing;
 mod record;
@@ -9,10 +9,12 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+    SendMessageBatchRequestEntry,
 };
+use jiff::Timestamp;
 
-use crate::aws;
+use crate::aws::{self, retry};
 
 pub use outgoing::{BATCH, Outgoing, Room, Taken, chunks};
 pub use record::{FifoRecord, GoingBack};
@@ -34,7 +36,13 @@ impl QueueError {
         let (code, cause) = aws::explain(error);
         Self { verb, code, cause }
     }
+
+    fn of_entry(verb: &'static str, entry: BatchResultErrorEntry) -> Self {
+        Self { verb, code: entry.code, cause: entry.message.unwrap_or_default() }
+    }
 }
+
+const SET_VISIBILITY: &str = "change the visibility";
 
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -95,7 +103,7 @@ impl Queue {
 
     /// Waits up to `wait` for messages.
     pub async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Received>, QueueError> {
-        let limits = aws::retry::after_a_wait(self.client.config().timeout_config(), wait);
+        let limits = retry::after_a_wait(self.client.config().timeout_config(), wait);
         let answer = self
             .client
             .receive_message()
@@ -132,25 +140,62 @@ impl Queue {
         Ok(())
     }
 
-    /// Decides when each message appears again; best effort, for the queue's own time-out bounds a failure.
-    pub async fn set_visibility(&self, messages: &[(String, Duration)]) -> Result<(), QueueError> {
-        for batch in messages.chunks(BATCH) {
-            let entries = batch.iter().enumerate().map(|(n, (receipt, delay))| {
-                ChangeMessageVisibilityBatchRequestEntry::builder()
-                    .id(n.to_string())
-                    .receipt_handle(receipt)
-                    .visibility_timeout(whole_seconds(*delay) as i32)
-                    .build()
-                    .expect("id and receipt are set")
-            });
-            self.client
-                .change_message_visibility_batch()
-                .queue_url(&self.url)
-                .set_entries(Some(entries.collect()))
-                .send()
-                .await
-                .map_err(|error| QueueError::new("change the visibility", &error.into_service_error()))?;
+    /// Decides when each message appears again. Returns, in their order, whether the queue has heard it: it refuses that for a message
+    /// that is not this receiver's any more.
+    pub async fn set_visibility(&self, messages: &[(String, Duration)]) -> Result<Vec<bool>, QueueError> {
+        let mut heard = vec![false; messages.len()];
+        let mut rest: Vec<usize> = (0..messages.len()).collect();
+        let mut pauses = retry::Pauses::new(self.client.config().sleep_impl());
+        loop {
+            let mut failed: Vec<BatchResultErrorEntry> = Vec::new();
+            for batch in rest.chunks(BATCH) {
+                let entries = batch.iter().map(|at| visibility_entry(*at, &messages[*at]));
+                let request = self.client.change_message_visibility_batch().queue_url(&self.url);
+                let answer = request.set_entries(Some(entries.collect())).send().await;
+                let answer = answer.map_err(|error| QueueError::new(SET_VISIBILITY, &error.into_service_error()))?;
+                for entry in &answer.successful {
+                    if let Some(heard) = entry.id.parse::<usize>().ok().and_then(|at| heard.get_mut(at)) {
+                        *heard = true;
+                    }
+                }
+                failed.extend(answer.failed.into_iter().filter(|entry| !entry.sender_fault));
+            }
+            rest = failed.iter().filter_map(|entry| entry.id.parse().ok()).filter(|at| *at < messages.len()).collect();
+            match failed.pop() {
+                None => return Ok(heard),
+                Some(entry) if !pauses.pause().await => return Err(QueueError::of_entry(SET_VISIBILITY, entry)),
+                Some(_) => {}
+            }
         }
-        Ok(())
     }
+
+    /// Makes sure that the records of a batch are this receiver's, for as long as `visibility` from now on, before anything is done for
+    /// them: they may have waited for a function for so long that the queue has handed them out again. Returns, in their order, whether
+    /// they are. The common batch, whose records have just been sent, costs no request.
+    pub async fn renew(
+        &self,
+        records: &[&FifoRecord],
+        visibility: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<bool>, QueueError> {
+        let mut ours = vec![true; records.len()];
+        // What is in no queue is nobody else's.
+        let name = self.url.rsplit('/').next();
+        let queued: Vec<usize> = (0..records.len()).filter(|at| records[*at].queue.as_deref() == name).collect();
+        if queued.iter().any(|at| records[*at].is_doubtful(now)) {
+            let hold = |at: &usize| (records[*at].receipt.clone(), records[*at].hold(visibility));
+            let heard = self.set_visibility(&queued.iter().map(hold).collect::<Vec<_>>()).await?;
+            queued.into_iter().zip(heard).for_each(|(at, heard)| ours[at] = heard);
+        }
+        Ok(ours)
+    }
+}
+
+fn visibility_entry(at: usize, (receipt, delay): &(String, Duration)) -> ChangeMessageVisibilityBatchRequestEntry {
+    ChangeMessageVisibilityBatchRequestEntry::builder()
+        .id(at.to_string())
+        .receipt_handle(receipt)
+        .visibility_timeout(whole_seconds(*delay) as i32)
+        .build()
+        .expect("id and receipt are set")
 }

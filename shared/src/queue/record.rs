@@ -6,7 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Outgoing;
-use super::waits::backoff;
+use super::waits::{backoff, longest_after};
+
+/// A record that is younger, and was not received before, cannot be another receiver's by now.
+const SURELY_OURS: Duration = Duration::from_secs(5);
 
 /// A message of a FIFO batch, as far as its queue is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +18,20 @@ pub struct FifoRecord {
     pub receipt: String,
     pub group: String,
     pub sent_at: Option<Timestamp>,
+    /// The name of its queue; none if somebody handed it to the function by hand.
+    pub queue: Option<String>,
     /// How often it was received, this time included; 0 if the queue did not say it.
     pub receives: u32,
 }
 
 impl FifoRecord {
-    /// Reads the system attributes as the queue names them. What has no group stands alone.
-    pub fn new(id: Option<String>, receipt: Option<String>, attributes: &HashMap<String, String>) -> Self {
+    /// Reads the ARN of the queue and the system attributes as the queue names them. What has no group stands alone.
+    pub fn new(
+        id: Option<String>,
+        receipt: Option<String>,
+        queue_arn: Option<&str>,
+        attributes: &HashMap<String, String>,
+    ) -> Self {
         // Without an id the function's answer cannot name the record; an empty one there returns the whole batch.
         let id = id.unwrap_or_default();
         let number = |name: &str| attributes.get(name).and_then(|number| number.parse::<i64>().ok());
@@ -29,6 +39,7 @@ impl FifoRecord {
             group: attributes.get("MessageGroupId").unwrap_or(&id).clone(),
             id,
             receipt: receipt.unwrap_or_default(),
+            queue: queue_arn.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned),
             sent_at: number("SentTimestamp").and_then(|millis| Timestamp::from_millisecond(millis).ok()),
             receives: number("ApproximateReceiveCount").and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
         }
@@ -44,6 +55,18 @@ impl FifoRecord {
     /// which is exceeded after many receives; `jitter` (−1 to 1) makes it up to a fifth more or less.
     pub fn backoff(&self, now: Timestamp, ceiling: Duration, jitter: f64) -> Duration {
         backoff(self.waited(now), self.receives, ceiling, jitter)
+    }
+
+    /// Whether it may be another receiver's by now: it was received before, or nobody knows how long this receive has taken to get
+    /// here.
+    pub(super) fn is_doubtful(&self, now: Timestamp) -> bool {
+        self.receives != 1 || self.sent_at.is_none() || self.waited(now) >= SURELY_OURS
+    }
+
+    /// For how long it is this receiver's, from now on. What was received very often has perhaps ended its receivers each time, and is
+    /// to last for as long as what was returned.
+    pub(super) fn hold(&self, visibility: Duration) -> Duration {
+        visibility.max(longest_after(self.receives))
     }
 
     /// The message for the dead-letter queue, in its group's order and once however often it is set aside.
@@ -76,11 +99,17 @@ impl GoingBack {
         self.visibility.push((record.receipt.clone(), if first { delay } else { Duration::ZERO }));
     }
 
+    /// Leaves a record that is another receiver's to that one. Its followers must not come before it.
+    pub fn leave(&mut self, record: &FifoRecord) {
+        self.stopped.insert(record.group.clone());
+        self.ids.push(record.id.clone());
+    }
+
     pub fn ids(&self) -> &[String] {
         &self.ids
     }
 
-    /// The receipt of each record and when it is to appear again.
+    /// The receipt of each record that is ours and when it is to appear again.
     pub fn visibility(&self) -> &[(String, Duration)] {
         &self.visibility
     }
@@ -96,7 +125,7 @@ mod tests {
 
     fn record(id: &str, group: &str) -> FifoRecord {
         let (receipt, group) = (format!("receipt of {id}"), group.to_owned());
-        FifoRecord { id: id.to_owned(), receipt, group, sent_at: None, receives: 1 }
+        FifoRecord { id: id.to_owned(), receipt, group, sent_at: None, queue: None, receives: 1 }
     }
 
     fn at(millis: i64) -> Timestamp {
@@ -110,13 +139,32 @@ mod tests {
             ("SentTimestamp".to_owned(), "5000".to_owned()),
             ("ApproximateReceiveCount".to_owned(), "7".to_owned()),
         ]);
-        let record = FifoRecord::new(Some("id".to_owned()), Some("receipt".to_owned()), &attributes);
+        let arn = Some("arn:aws:sqs:eu-central-1:000000000000:events.fifo");
+        let record = FifoRecord::new(Some("id".to_owned()), Some("receipt".to_owned()), arn, &attributes);
         assert_eq!((record.group.as_str(), record.receives), ("call", 7));
+        assert_eq!(record.queue.as_deref(), Some("events.fifo"));
         assert_eq!(record.waited(at(7_500)), Duration::from_millis(2_500));
         assert_eq!(record.waited(at(1_000)), Duration::ZERO);
-        let bare = FifoRecord::new(Some("id".to_owned()), None, &HashMap::new());
+        let bare = FifoRecord::new(Some("id".to_owned()), None, None, &HashMap::new());
         assert_eq!((bare.group.as_str(), bare.waited(at(9))), ("id", Duration::ZERO));
         assert!(!bare.set_aside("").body.is_empty());
+    }
+
+    #[test]
+    fn a_record_is_surely_ours_when_it_is_young_and_new() {
+        let young = FifoRecord { sent_at: Some(at(0)), ..record("1", "a") };
+        assert!(!young.is_doubtful(at(4_999)));
+        assert!(young.is_doubtful(at(5_000)));
+        assert!(FifoRecord { receives: 2, ..young.clone() }.is_doubtful(at(1)));
+        assert!(FifoRecord { receives: 0, ..young.clone() }.is_doubtful(at(1)));
+        assert!(FifoRecord { sent_at: None, ..young }.is_doubtful(at(1)));
+    }
+
+    #[test]
+    fn what_ends_its_receivers_is_held_for_longer() {
+        let (visibility, minutes) = (Duration::from_secs(20), |minutes: u64| Duration::from_secs(minutes * 60));
+        let hold = |receives| FifoRecord { receives, ..record("1", "a") }.hold(visibility);
+        assert_eq!([1, 100, 101, 151].map(hold), [visibility, visibility, minutes(5), minutes(30)]);
     }
 
     #[test]
@@ -130,5 +178,15 @@ mod tests {
         assert_eq!(back.ids(), ["1", "2", "3"]);
         let delays: Vec<u64> = back.visibility().iter().map(|(_, delay)| delay.as_secs()).collect();
         assert_eq!(delays, [4, 4, 0]);
+    }
+
+    #[test]
+    fn a_group_stops_behind_what_is_left_to_others() {
+        let mut back = GoingBack::default();
+        back.leave(&record("1", "a"));
+        assert!(back.holds("a"));
+        back.push(&record("2", "a"), Duration::from_secs(4));
+        assert_eq!(back.ids(), ["1", "2"]);
+        assert_eq!(back.visibility(), [("receipt of 2".to_owned(), Duration::ZERO)]);
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn backoff(waited: Duration, receives: u32, ceiling: Duration, jitter
 }
 
 /// How long a message may wait after so many receives at least.
-fn longest_after(receives: u32) -> Duration {
+pub(super) fn longest_after(receives: u32) -> Duration {
     Duration::from_secs(match receives {
         0..=100 => 0,
         101..=150 => 5 * 60,

@@ -38,6 +38,7 @@ pub(crate) struct World {
     pub(crate) state: StateTable,
     pub(crate) exchange: Exchange,
     pub(crate) queue: Queue,
+    pub(crate) queue_url: String,
 }
 
 impl World {
@@ -62,7 +63,8 @@ impl World {
             cloud,
             state: StateTable::new(tables.clone(), "state".to_owned()),
             exchange: Exchange::new(tables, "exchange".to_owned()),
-            queue: Queue::new(aws::sqs(&config, &clock), url),
+            queue: Queue::new(aws::sqs(&config, &clock), url.clone()),
+            queue_url: url,
         }
     }
 

@@ -21,7 +21,7 @@ fn event(call: u8, status: Status) -> CallEvent {
 fn record(id: &str, group: &str) -> FifoRecord {
     let sent_at = Some(now() - SignedDuration::from_secs(4));
     let (receipt, group) = (format!("receipt-{id}"), group.to_owned());
-    FifoRecord { id: id.to_owned(), receipt, group, sent_at, receives: 1 }
+    FifoRecord { id: id.to_owned(), receipt, group, sent_at, queue: None, receives: 1 }
 }
 
 /// What an agent sends: the group is the call.
@@ -211,6 +211,24 @@ fn after_hours_of_an_outage_records_come_more_rarely() {
         returned(&Batch::read([(FifoRecord { receives, sent_at, ..record }, body)]))[0].1
     };
     assert_eq!([1, 100, 101, 151].map(often), [30, 30, 300, 1800]);
+}
+
+#[test]
+fn what_another_receiver_has_is_left_to_it_and_its_followers_wait() {
+    let mut batch = Batch::read([
+        sent("1", 1, Status::Ringing),
+        sent("2", 1, Status::Connected),
+        sent("3", 1, Status::Disconnected),
+        sent("4", 2, Status::Ringing),
+    ]);
+    batch.leave([0, 2]);
+    assert_eq!(batch.calls(), [call_id(2)]);
+    batch.find_repeats(&HashMap::from([(call_id(1), vec![(1, Some(7))])]));
+    assert_eq!(run(&mut batch, &[]), [[3]]);
+    record_all(&mut batch);
+    let back = batch.going_back(now(), || 0.0);
+    assert_eq!(back.ids(), ["1", "2", "3"]);
+    assert_eq!(back.visibility(), [("receipt-2".to_owned(), Duration::ZERO)]);
 }
 
 #[test]
