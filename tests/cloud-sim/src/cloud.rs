@@ -90,7 +90,7 @@ impl Cloud {
         let (mut engine, now) = (self.engine(), self.since_1970());
         let mut begun = Some(engine.begin(&request, now));
         // A receive that would wait has nothing at this moment.
-        let answer = engine.end(&mut begun, now).unwrap_or_else(|_waits| Ok(serde_json::json!({})));
+        let answer = engine.end(&mut begun, now, Duration::ZERO).unwrap_or_else(|_waits| Ok(serde_json::json!({})));
         drop(engine);
         self.0.changed.notify_waiters();
         Response::new(request.service, &answer)

@@ -63,7 +63,7 @@ impl Engine {
     /// The parts of the cloud and the world that a request finds.
     pub(crate) fn split(&mut self, now: Duration) -> (&mut Tables, &mut Queues, World<'_>) {
         let Self { tables, queues, dice, counts, .. } = self;
-        (tables, queues, World { now, dice, counts })
+        (tables, queues, World { now, answered_at: now, dice, counts })
     }
 
     /// All draws of a request's way are made at once, so that they come in the order in which requests are sent.
@@ -112,9 +112,10 @@ impl Engine {
         }
     }
 
-    /// Carries a request out. A receive that has to wait stays where it is, to be tried again.
-    pub(crate) fn end(&mut self, request: &mut Option<Begun>, now: Duration) -> Result<Answer, Wait> {
+    /// Carries a request out, whose answer leaves so much later. A receive that has to wait stays where it is, to be tried again.
+    pub(crate) fn end(&mut self, request: &mut Option<Begun>, now: Duration, later: Duration) -> Result<Answer, Wait> {
         let (tables, queues, mut world) = self.split(now);
+        world.answered_at = now + later;
         match request.take() {
             Some(Begun::Refused(error)) => Ok(Err(error)),
             Some(Begun::Table(begun)) => Ok(tables.end(begun, &mut world)),

@@ -77,7 +77,7 @@ async fn serve(cloud: &Cloud, process: &Process, request: &Request, journey: Jou
     }
     let mut begun = Some(cloud.engine().begin(request, cloud.since_1970()));
     pass(journey.within).await;
-    let answer = cloud.until(|engine, now| engine.end(&mut begun, now)).await;
+    let answer = cloud.until(|engine, now| engine.end(&mut begun, now, journey.back)).await;
     if request.service == Service::Sqs {
         cloud.notify();
     }

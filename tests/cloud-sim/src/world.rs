@@ -9,6 +9,8 @@ use crate::dice::Dice;
 pub(crate) struct World<'a> {
     /// Since 1970.
     pub(crate) now: Duration,
+    /// When the answer to this request leaves the service.
+    pub(crate) answered_at: Duration,
     pub(crate) dice: &'a mut Dice,
     pub(crate) counts: &'a mut Counts,
 }

@@ -195,7 +195,7 @@ impl Tables {
             let lag = world.dice.between(Duration::ZERO, staleness);
             self.store.changed_at(began.saturating_sub(lag)).min(changed)
         };
-        let (overlay, is_torn) = self.store.overlay(since, is_read, world.dice);
+        let (overlay, is_torn) = self.store.overlay(since, began, is_read, world.dice);
         if is_torn {
             world.counts.fault(FaultKind::TornRead);
         }

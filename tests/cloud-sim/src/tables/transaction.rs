@@ -159,7 +159,7 @@ impl Transaction {
         }
         for (write, outcome) in outcomes {
             if let Some(after) = outcome.after {
-                store.replace(&write.place, after, world.now);
+                store.commit(&write.place, after, world.now, world.answered_at);
             }
         }
         let capacity = units_by_table.iter().map(|(table, units)| json!({"TableName": table, "CapacityUnits": units}));

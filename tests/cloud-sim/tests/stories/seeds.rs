@@ -26,9 +26,7 @@ pub(crate) struct Told {
     pub(crate) ran: Vec<u64>,
     pub(crate) failures: Vec<Failure>,
     pub(crate) faults: BTreeMap<FaultKind, u64>,
-    expired: u64,
-    unanswered: u64,
-    killed: u64,
+    summary: Summary,
 }
 
 /// Tells a story with each seed, `usual` of them unless a variable says otherwise.
@@ -76,9 +74,7 @@ impl Told {
         for (kind, count) in &counts.faults {
             *self.faults.entry(*kind).or_default() += count;
         }
-        self.expired += summary.expired;
-        self.unanswered += summary.repeats.unanswered;
-        self.killed += summary.repeats.killed;
+        self.summary.add(summary);
         self.failures.extend(ended.err());
     }
 
@@ -87,10 +83,7 @@ impl Told {
         println!("{name}: seeds {:?}", self.ran);
         let faults: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();
         println!("{name}: {}", faults.join(", "));
-        println!(
-            "{name}: {} deliveries expired; repeated after no answer {}, after a kill between answer and log {}",
-            self.expired, self.unanswered, self.killed
-        );
+        println!("{name}: {}", self.summary);
         for failure in &self.failures {
             println!("{name}: seed {}: {}", failure.seed, shortly(&failure.violations));
         }

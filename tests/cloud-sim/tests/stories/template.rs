@@ -174,7 +174,10 @@ fn the_template_names_what_stories_need() {
     let deliver = named("deliver");
     assert!(deliver.every_minute && deliver.memory_mib > 0);
     assert_eq!(deliver.variables["STATE_TABLE"], "state");
-    assert_eq!(deliver.variables["DELIVERIES_QUEUE_URL"], "http://cloud-sim.invalid/000000000000/story-deliveries.fifo");
+    assert_eq!(
+        deliver.variables["DELIVERIES_QUEUE_URL"],
+        "http://cloud-sim.invalid/000000000000/story-deliveries.fifo"
+    );
     assert_eq!(deliver.variables["RINGING_FRESH_SECONDS"], "30");
     let events = &named("fanout").mappings[0];
     assert_eq!((events.queue.as_str(), events.batch_size, events.partial_responses), ("story-events.fifo", 10, true));
