@@ -15,6 +15,7 @@ pub enum FaultKind {
     LostAnswer,
     HungConnection,
     InternalError,
+    TableError,
     Copy,
     Disorder,
     ThrottledInvocation,
@@ -33,7 +34,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Conflict,
         Self::Cancellation,
         Self::ThrottledRequest,
@@ -43,6 +44,7 @@ impl FaultKind {
         Self::LostAnswer,
         Self::HungConnection,
         Self::InternalError,
+        Self::TableError,
         Self::Copy,
         Self::Disorder,
         Self::ThrottledInvocation,

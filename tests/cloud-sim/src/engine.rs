@@ -81,9 +81,11 @@ impl Engine {
             (FaultKind::InternalError, Fate::InternalError),
             (FaultKind::LostAnswer, Fate::AnswerLost),
             (FaultKind::HungConnection, Fate::Hung),
+            (FaultKind::TableError, Fate::InternalError),
         ];
-        let fate =
-            fates.into_iter().find(|(kind, _)| dice.injects(*kind, counts)).map_or(Fate::Answered, |(_, fate)| fate);
+        let is_possible = |kind| kind != FaultKind::TableError || request.service == Service::DynamoDb;
+        let mut happening = fates.into_iter().filter(|(kind, _)| is_possible(*kind) && dice.injects(*kind, counts));
+        let fate = happening.next().map_or(Fate::Answered, |(_, fate)| fate);
         let back = total - within - there;
         if overlaps {
             Journey { there, within, back, fate }

@@ -34,6 +34,8 @@ pub struct Faults {
     pub hung_connections: f64,
     /// AWS says 500 without having done anything.
     pub internal_errors: f64,
+    /// The tables alone say 500 without having done anything: at 1, they are out of service.
+    pub table_errors: f64,
     /// A message of a standard queue is handed out and stays visible at once for another receiver.
     pub copies: f64,
     /// A receive of a standard queue hands out messages in any order, and not all that there are.
@@ -62,6 +64,7 @@ impl Faults {
             lost_answers: 0.0,
             hung_connections: 0.0,
             internal_errors: 0.0,
+            table_errors: 0.0,
             copies: 0.0,
             disorder: 0.0,
             throttled_invocations: 0.0,
@@ -93,6 +96,7 @@ impl Faults {
             lost_answers: probability,
             hung_connections: probability,
             internal_errors: probability,
+            table_errors: probability,
             copies: probability,
             throttled_invocations: probability,
             crashed_invocations: probability,
@@ -112,6 +116,7 @@ impl Faults {
             FaultKind::LostAnswer => self.lost_answers,
             FaultKind::HungConnection => self.hung_connections,
             FaultKind::InternalError => self.internal_errors,
+            FaultKind::TableError => self.table_errors,
             FaultKind::Copy => self.copies,
             FaultKind::Disorder => self.disorder,
             FaultKind::ThrottledInvocation => self.throttled_invocations,

@@ -36,6 +36,11 @@ impl Manners {
         Self { latency: (Duration::from_millis(5), Duration::from_millis(80)), refuses: 0.0, hangs: 0.0, breaks: 0.0 }
     }
 
+    /// Refuses everything.
+    pub(crate) fn dead() -> Self {
+        Self { refuses: 1.0, ..Self::good() }
+    }
+
     /// Each of its faults, this often.
     pub(crate) fn bad(probability: f64) -> Self {
         Self { refuses: probability, hangs: probability, breaks: probability, ..Self::good() }
@@ -107,6 +112,11 @@ impl Receivers {
 
     pub(crate) fn behave(&self, host: &str, manners: Manners) {
         self.known().get_mut(host).expect("a receiver").manners = manners;
+    }
+
+    /// The webhook of a receiver.
+    pub(crate) fn webhook(&self, host: &str) -> String {
+        self.known()[host].webhook.clone()
     }
 
     /// Host and webhook of each.

@@ -15,6 +15,8 @@ use crate::judge::Summary;
 
 /// Seeds of a story in `make test`.
 pub(crate) const SEEDS: u64 = 20;
+/// Of one that is not about chance.
+pub(crate) const FEW_SEEDS: u64 = 4;
 /// How often each fault happens where everything goes wrong.
 pub(crate) const OFTEN: f64 = 0.02;
 /// The stories of `make test` end within eight minutes.
@@ -78,8 +80,8 @@ impl Told {
         self.failures.extend(ended.err());
     }
 
-    /// Prints which seeds ran and what went wrong in them; fails if any story did.
-    pub(crate) fn verdict(&self, name: &str) {
+    /// Prints which seeds ran and what went wrong in them.
+    pub(crate) fn print(&self, name: &str) {
         println!("{name}: seeds {:?}", self.ran);
         let faults: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();
         println!("{name}: {}", faults.join(", "));
@@ -87,6 +89,11 @@ impl Told {
         for failure in &self.failures {
             println!("{name}: seed {}: {}", failure.seed, shortly(&failure.violations));
         }
+    }
+
+    /// The same; fails if any story did.
+    pub(crate) fn verdict(&self, name: &str) {
+        self.print(name);
         assert!(!self.ran.is_empty(), "no seed ran");
         let failed: Vec<u64> = self.failures.iter().map(|failure| failure.seed).collect();
         assert!(failed.is_empty(), "{name} failed with {} of {} seeds: {failed:?}", failed.len(), self.ran.len());
