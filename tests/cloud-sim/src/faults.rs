@@ -13,6 +13,8 @@ pub struct Faults {
     /// meets it is refused with `TransactionConflict`, and a read of several items (`Query`, `Scan`, `BatchGetItem`) sees of each
     /// change meanwhile or does not.
     pub overlap: bool,
+    /// Whether one partition key takes no more than 1,000 write units and 3,000 read units in a second.
+    pub hot_keys: bool,
     /// How far an eventually consistent read may lag behind. Each draws a lag up to it.
     pub staleness: Duration,
     /// A single-item write is refused with `TransactionConflictException` although nothing of ours holds the item.
@@ -54,6 +56,7 @@ impl Faults {
         Self {
             latency: (Duration::ZERO, Duration::ZERO),
             overlap: false,
+            hot_keys: false,
             staleness: Duration::ZERO,
             conflicts: 0.0,
             cancellations: 0.0,
@@ -78,6 +81,7 @@ impl Faults {
         Self {
             latency: (Duration::from_millis(5), Duration::from_millis(20)),
             overlap: true,
+            hot_keys: true,
             staleness: Duration::from_millis(500),
             disorder: 1.0,
             ..Self::none()
@@ -123,9 +127,12 @@ impl Faults {
             FaultKind::CrashedInvocation => self.crashed_invocations,
             FaultKind::LostDelete => self.lost_deletes,
             // These happen by themselves.
-            FaultKind::Overlap | FaultKind::TornRead | FaultKind::StaleRead | FaultKind::Kill | FaultKind::TimeOut => {
-                0.0
-            }
+            FaultKind::Overlap
+            | FaultKind::TornRead
+            | FaultKind::StaleRead
+            | FaultKind::HotKey
+            | FaultKind::Kill
+            | FaultKind::TimeOut => 0.0,
         }
     }
 }

@@ -23,6 +23,13 @@ pub(crate) struct ItemKey {
     pub(crate) key: Key,
 }
 
+impl ItemKey {
+    /// Table and partition, as far as they share what a partition takes.
+    pub(crate) fn partition(&self) -> (String, String) {
+        (self.table.clone(), self.key.partition.text())
+    }
+}
+
 /// Names a request from its begin to its end.
 pub(crate) type Ticket = u64;
 

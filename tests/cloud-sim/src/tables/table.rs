@@ -36,6 +36,22 @@ impl KeyPart {
     fn size(&self) -> usize {
         self.value().size()
     }
+
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::S(text) => text.clone(),
+            Self::N(number) => number.to_string(),
+            Self::B(bytes) => hex::encode(bytes),
+        }
+    }
+
+    /// What keys of its kind begin with, up to their first `#`.
+    pub(crate) fn kind(&self) -> String {
+        match self.text().split_once('#') {
+            Some((kind, _)) => format!("{kind}#"),
+            None => self.text(),
+        }
+    }
 }
 
 /// Partition and sort key.
