@@ -149,6 +149,11 @@ impl Cloud {
         self.engine().items(table, partition)
     }
 
+    /// The bytes of each item of a table, and when its time to live ends, since 1970.
+    pub fn sizes(&self, table: &str) -> Vec<(usize, Option<Duration>)> {
+        self.engine().sizes(table)
+    }
+
     pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
         self.0.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }

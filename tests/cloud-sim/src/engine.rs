@@ -147,6 +147,10 @@ impl Engine {
         self.tables.items(table, partition)
     }
 
+    pub(crate) fn sizes(&self, table: &str) -> Vec<(usize, Option<Duration>)> {
+        self.tables.sizes(table)
+    }
+
     pub(crate) fn log(&mut self, at: Duration, process: &str, request: &Request, outcome: &str) {
         self.log.push(Entry {
             at,

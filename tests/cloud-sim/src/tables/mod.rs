@@ -26,7 +26,7 @@ use batch::{Gets, Writes};
 use requests::{GetItem, WriteItem, read};
 use search::Search;
 use store::{ItemKey, Overlay, Store, Ticket};
-use table::KeyPart;
+use table::{KeyPart, Table};
 use transaction::{Tokens, Transaction};
 use write::{Outcome, Refusal, Write, WriteKind};
 
@@ -188,6 +188,10 @@ impl Tables {
         let all = (Bound::Unbounded, Bound::Unbounded);
         let items = table.range(&KeyPart::S(partition.to_owned()), all, true);
         items.map(|(_, item)| attributes_to_json(item)).collect()
+    }
+
+    pub(crate) fn sizes(&self, table: &str) -> Vec<(usize, Option<Duration>)> {
+        self.store.table(table).map(Table::sizes).unwrap_or_default()
     }
 
     /// What a read sees as it was before. All that had been answered before a consistent read began is seen by it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Answer, ApiError};
 use crate::number::Number;
-use crate::value::{Attributes, Value};
+use crate::value::{Attributes, Value, size};
 
 const LONGEST_PARTITION_KEY: usize = 2048;
 const LONGEST_SORT_KEY: usize = 1024;
@@ -178,6 +178,12 @@ impl Table {
             items.iter().map(move |(sort, item)| (Key { partition: partition.clone(), sort: sort.clone() }, item))
         });
         self.due = items.filter_map(|(key, item)| Some((self.ends(item)? + lag(&key), key))).collect();
+    }
+
+    /// The bytes of each item, and when its time to live ends.
+    pub(crate) fn sizes(&self) -> Vec<(usize, Option<Duration>)> {
+        let items = self.partitions.values().flat_map(BTreeMap::values);
+        items.map(|item| (size(item), self.ends(item))).collect()
     }
 
     fn ends(&self, item: &Attributes) -> Option<Duration> {

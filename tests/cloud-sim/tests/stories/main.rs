@@ -2,6 +2,7 @@
 
 mod agent;
 mod api;
+mod cost;
 mod crashes;
 mod environments;
 mod everything;
@@ -11,8 +12,10 @@ mod once_only;
 mod one_by_one;
 mod order;
 mod outages;
+mod output;
 mod poller;
 mod polling;
+mod presence;
 mod receivers;
 mod recording;
 mod seeds;

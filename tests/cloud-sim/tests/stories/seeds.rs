@@ -1,6 +1,6 @@
 //! A story with many seeds, side by side on the machine's cores, until its time is over.
 //!
-//! `STORY_SEEDS` says how many, `STORY_SEED` names the only one, `STORY_SECONDS` how long. With `STORY_LOG` the requests of a story
+//! `STORY_SEEDS` says how many instead of 20 (and of others in proportion), `STORY_SEED` names the only one, `STORY_SECONDS` how long. With `STORY_LOG` the requests of a story
 //! are written into that file.
 
 use std::collections::BTreeMap;
@@ -43,7 +43,8 @@ where
     let until = Instant::now() + Duration::from_secs(number("STORY_SECONDS", SECONDS));
     let told: Mutex<Told> = Mutex::default();
     let one = std::env::var("STORY_SEED").ok().map(|seed| seed.parse().expect("a seed"));
-    let seeds = one.map_or(1..=number("STORY_SEEDS", usual), |seed: u64| seed..=seed);
+    let seeds = (usual * number("STORY_SEEDS", SEEDS)).div_ceil(SEEDS);
+    let seeds = one.map_or(1..=seeds, |seed: u64| seed..=seed);
     let next = Mutex::new(seeds);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use shared::event::Status;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::Agent;
 use crate::api::{self, Api};
@@ -96,14 +96,17 @@ impl Stack {
             self.mappings.push(running);
         }
         if plan.every_minute {
-            let (cloud, deliver, limit) = (self.cloud.clone(), self.deliver.clone(), plan.timeout);
+            let (cloud, deliver) = (self.cloud.clone(), self.deliver.clone());
+            let FunctionPlan { timeout: limit, memory_mib, binary, .. } = plan.clone();
             self.others.spawn(async move {
                 loop {
                     sleep(Duration::from_secs(60)).await;
                     let deadline = cloud.now().checked_add(limit).expect("a time");
                     let tick = deliver.invoke(deadline, |context| deliver_call(context, json!({}), deadline));
+                    let begun = Instant::now();
                     // The next minute makes good for one that failed.
-                    let _ = timeout(limit, tick).await;
+                    let ended = timeout(limit, tick).await;
+                    cloud.count_invocation(&binary, memory_mib, begun.elapsed(), !matches!(ended, Ok(Ok(_))));
                 }
             });
         }

@@ -84,7 +84,7 @@ impl Stack {
     }
 
     /// Who has to have the event; it also has to lie under its call, and in the feed.
-    fn expect(&self, call: CallId, status: Status) {
+    pub(crate) fn expect(&self, call: CallId, status: Status) {
         let audience = self.audience(status);
         for who in audience.iter().map(String::as_str).chain(["record", "feed"]) {
             self.ledger.sent(&format!("{who} {call}"), status.sequence().into());
