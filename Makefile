@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up call status down test openapi soak bench package key build clean
+.PHONY: help up call status down test openapi soak bench cost package key build clean
 # The steps of a target depend on each other; cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -41,9 +41,14 @@ openapi: ## make the API descriptions that are derived from api.yaml
 
 soak: build ## the tests that take minutes
 	@cargo test -p easyconnect-tests --test soak -- --nocapture --test-threads=1
+	@STORY_SEEDS=$${STORY_SEEDS:-500} STORY_SECONDS=$${STORY_SECONDS:-3600} cargo test -p cloud-sim --test stories -- \
+		--nocapture --test-threads=1 --include-ignored
 
-bench: build ## measure speed, each figure beside its floor
+bench: build cost ## measure speed, each figure beside its floor
 	@target/lambda/bench/bootstrap
+
+cost: ## count what a call asks of AWS, and compute the bill
+	@cargo test --quiet -p cloud-sim --test stories -- cost:: --nocapture
 
 package: build .venv/package-tools.stamp ## Lambda zips, the agent's .deb and its tarball, in dist/
 	@.venv/bin/python infra/package.py --arch $(shell uname -m)

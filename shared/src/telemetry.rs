@@ -1,13 +1,23 @@
 //! Structured logs for the functions: one JSON object per line, filtered by `RUST_LOG`.
 
+use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts logging to standard output, where Lambda collects it. Levels come from `RUST_LOG`, `info` by default.
 pub fn init() {
+    lines(std::io::stdout).init();
+}
+
+/// The same to somewhere else, for a simulation that counts what the functions write.
+pub fn lines<W>(writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_ansi(false);
-    tracing_subscriber::registry().with(lines).with(filter("info")).init();
+    tracing_subscriber::registry().with(lines.with_writer(writer)).with(filter("info"))
 }
 
 /// What `RUST_LOG` lets through, or else `default`: levels, and levels by module as in `info,shared=debug`. The richer

@@ -17,6 +17,9 @@ use crate::protocol::{Request, Response};
 /// 2026-01-01, so that a run has the same times whenever it is made.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
+/// Who asks without being a process.
+const OUTSIDE: &str = "outside";
+
 /// DynamoDB, SQS and what invokes functions, in memory. Clones are the same cloud.
 ///
 /// Its clock is tokio's: with the time paused, hours of it pass in no time.
@@ -88,9 +91,10 @@ impl Cloud {
     pub fn answer(&self, target: &str, body: &[u8]) -> Response {
         let request = Request::parse(target, body);
         let (mut engine, now) = (self.engine(), self.since_1970());
-        let mut begun = Some(engine.begin(&request, now));
+        let mut begun = Some(engine.begin(&request, now, OUTSIDE));
         // A receive that would wait has nothing at this moment.
-        let answer = engine.end(&mut begun, now).unwrap_or_else(|_waits| Ok(serde_json::json!({})));
+        let answer =
+            engine.end(&mut begun, now, Duration::ZERO, OUTSIDE).unwrap_or_else(|_waits| Ok(serde_json::json!({})));
         drop(engine);
         self.0.changed.notify_waiters();
         Response::new(request.service, &answer)
@@ -103,6 +107,19 @@ impl Cloud {
 
     pub fn faults(&self) -> Faults {
         self.engine().dice.faults.clone()
+    }
+
+    /// Counts an invocation that no mapping makes: of the API, or of the clock.
+    pub fn count_invocation(&self, function: &str, memory_mib: u32, took: Duration, failed: bool) {
+        self.engine().counts.invocation(function, memory_mib, 0, took, failed);
+    }
+
+    /// Counts a line in a function's log.
+    pub fn count_log_line(&self, function: &str, bytes: usize) {
+        let mut engine = self.engine();
+        let count = engine.counts.functions.entry(function.to_owned()).or_default();
+        count.log_lines += 1;
+        count.log_bytes += bytes as u64;
     }
 
     /// What was asked and went wrong so far.
@@ -130,6 +147,11 @@ impl Cloud {
     /// look from outside costs nothing and meets nobody.
     pub fn items(&self, table: &str, partition: &str) -> Vec<Json> {
         self.engine().items(table, partition)
+    }
+
+    /// The bytes of each item of a table, and when its time to live ends, since 1970.
+    pub fn sizes(&self, table: &str) -> Vec<(usize, Option<Duration>)> {
+        self.engine().sizes(table)
     }
 
     pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {

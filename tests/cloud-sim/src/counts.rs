@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// A kind of fault that was injected, or that happened because requests met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +16,7 @@ pub enum FaultKind {
     LostAnswer,
     HungConnection,
     InternalError,
+    TableError,
     Copy,
     Disorder,
     ThrottledInvocation,
@@ -26,6 +28,8 @@ pub enum FaultKind {
     TornRead,
     /// An eventually consistent read saw an older item.
     StaleRead,
+    /// One key was asked for more than it takes.
+    HotKey,
     /// A process was killed.
     Kill,
     /// An invocation took longer than its function may.
@@ -33,7 +37,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Conflict,
         Self::Cancellation,
         Self::ThrottledRequest,
@@ -43,6 +47,7 @@ impl FaultKind {
         Self::LostAnswer,
         Self::HungConnection,
         Self::InternalError,
+        Self::TableError,
         Self::Copy,
         Self::Disorder,
         Self::ThrottledInvocation,
@@ -51,6 +56,7 @@ impl FaultKind {
         Self::Overlap,
         Self::TornRead,
         Self::StaleRead,
+        Self::HotKey,
         Self::Kill,
         Self::TimeOut,
     ];
@@ -65,6 +71,22 @@ pub struct TableCount {
     pub write_units: f64,
 }
 
+impl TableCount {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.requests += more.requests;
+        self.read_units += more.read_units;
+        self.write_units += more.write_units;
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            requests: self.requests - before.requests,
+            read_units: self.read_units - before.read_units,
+            write_units: self.write_units - before.write_units,
+        }
+    }
+}
+
 /// Of one operation on one queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueCount {
@@ -77,6 +99,24 @@ pub struct QueueCount {
     pub bytes: u64,
 }
 
+impl QueueCount {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.requests += more.requests;
+        self.billed += more.billed;
+        self.messages += more.messages;
+        self.bytes += more.bytes;
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            requests: self.requests - before.requests,
+            billed: self.billed - before.billed,
+            messages: self.messages - before.messages,
+            bytes: self.bytes - before.bytes,
+        }
+    }
+}
+
 /// Of one function.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FunctionCount {
@@ -85,6 +125,42 @@ pub struct FunctionCount {
     pub errors: u64,
     /// Time in the handler, as tokio's clock has it.
     pub seconds: f64,
+    /// As billed: the memory, for each millisecond begun.
+    pub gigabyte_seconds: f64,
+    pub log_lines: u64,
+    pub log_bytes: u64,
+}
+
+impl FunctionCount {
+    fn since(self, before: Self) -> Self {
+        Self {
+            invocations: self.invocations - before.invocations,
+            records: self.records - before.records,
+            errors: self.errors - before.errors,
+            seconds: self.seconds - before.seconds,
+            gigabyte_seconds: self.gigabyte_seconds - before.gigabyte_seconds,
+            log_lines: self.log_lines - before.log_lines,
+            log_bytes: self.log_bytes - before.log_bytes,
+        }
+    }
+}
+
+/// Who asked a table, for what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cause {
+    pub process: String,
+    pub table: String,
+    pub operation: String,
+    /// What the partition keys of the request begin with, up to their first `#`, each kind once.
+    pub keys: String,
+}
+
+/// Who asked a queue.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueueCause {
+    pub process: String,
+    pub queue: String,
+    pub operation: String,
 }
 
 /// All that was counted since the start or the last reset.
@@ -92,8 +168,12 @@ pub struct FunctionCount {
 pub struct Counts {
     /// By table and operation.
     pub tables: BTreeMap<(String, String), TableCount>,
+    /// The same by who asked for what.
+    pub table_causes: BTreeMap<Cause, TableCount>,
     /// By queue and operation.
     pub queues: BTreeMap<(String, String), QueueCount>,
+    /// The same by who asked.
+    pub queue_causes: BTreeMap<QueueCause, QueueCount>,
     pub functions: BTreeMap<String, FunctionCount>,
     pub faults: BTreeMap<FaultKind, u64>,
 }
@@ -122,48 +202,40 @@ impl Counts {
 
     /// What was counted since an earlier look.
     pub fn since(&self, earlier: &Self) -> Self {
-        let mut difference = self.clone();
-        for (key, count) in &mut difference.tables {
-            let before = earlier.tables.get(key).copied().unwrap_or_default();
-            count.requests -= before.requests;
-            count.read_units -= before.read_units;
-            count.write_units -= before.write_units;
+        Self {
+            tables: difference(&self.tables, &earlier.tables, TableCount::since),
+            table_causes: difference(&self.table_causes, &earlier.table_causes, TableCount::since),
+            queues: difference(&self.queues, &earlier.queues, QueueCount::since),
+            queue_causes: difference(&self.queue_causes, &earlier.queue_causes, QueueCount::since),
+            functions: difference(&self.functions, &earlier.functions, FunctionCount::since),
+            faults: difference(&self.faults, &earlier.faults, |now, before| now - before),
         }
-        for (key, count) in &mut difference.queues {
-            let before = earlier.queues.get(key).copied().unwrap_or_default();
-            count.requests -= before.requests;
-            count.billed -= before.billed;
-            count.messages -= before.messages;
-            count.bytes -= before.bytes;
-        }
-        for (key, count) in &mut difference.functions {
-            let before = earlier.functions.get(key).copied().unwrap_or_default();
-            count.invocations -= before.invocations;
-            count.records -= before.records;
-            count.errors -= before.errors;
-            count.seconds -= before.seconds;
-        }
-        for (key, count) in &mut difference.faults {
-            *count -= earlier.of(*key);
-        }
-        difference.tables.retain(|_, count| *count != TableCount::default());
-        difference.queues.retain(|_, count| *count != QueueCount::default());
-        difference.functions.retain(|_, count| *count != FunctionCount::default());
-        difference.faults.retain(|_, count| *count != 0);
-        difference
     }
 
     pub(crate) fn fault(&mut self, kind: FaultKind) {
         *self.faults.entry(kind).or_default() += 1;
     }
 
-    pub(crate) fn table(&mut self, table: &str, operation: &str) -> &mut TableCount {
-        self.tables.entry((table.to_owned(), operation.to_owned())).or_default()
+    /// An invocation of a function with this memory.
+    pub(crate) fn invocation(&mut self, function: &str, memory_mib: u32, records: usize, took: Duration, failed: bool) {
+        let count = self.functions.entry(function.to_owned()).or_default();
+        count.invocations += 1;
+        count.records += records as u64;
+        count.errors += u64::from(failed);
+        count.seconds += took.as_secs_f64();
+        let billed = took.as_micros().div_ceil(1000) as f64 / 1000.0;
+        count.gigabyte_seconds += billed * f64::from(memory_mib) / 1024.0;
     }
+}
 
-    pub(crate) fn queue(&mut self, queue: &str, operation: &str) -> &mut QueueCount {
-        self.queues.entry((queue.to_owned(), operation.to_owned())).or_default()
-    }
+/// What is new in each entry; entries without anything new are left out.
+fn difference<K: Clone + Ord, C: Copy + Default + PartialEq>(
+    now: &BTreeMap<K, C>,
+    before: &BTreeMap<K, C>,
+    since: impl Fn(C, C) -> C,
+) -> BTreeMap<K, C> {
+    let entry = |(key, count): (&K, &C)| (key.clone(), since(*count, before.get(key).copied().unwrap_or_default()));
+    now.iter().map(entry).filter(|(_, count)| *count != C::default()).collect()
 }
 
 impl fmt::Display for Counts {
@@ -192,12 +264,16 @@ impl fmt::Display for Counts {
                 count.requests, count.billed, count.messages, count.bytes
             )?;
         }
-        writeln!(f, "{:<24} {:>11} {:>9} {:>11} {:>11}", "function", "invocations", "records", "errors", "seconds")?;
+        writeln!(
+            f,
+            "{:<24} {:>11} {:>9} {:>11} {:>11} {:>11} {:>11}",
+            "function", "invocations", "records", "errors", "seconds", "GB-seconds", "log bytes"
+        )?;
         for (function, count) in &self.functions {
             writeln!(
                 f,
-                "{function:<24} {:>11} {:>9} {:>11} {:>11.3}",
-                count.invocations, count.records, count.errors, count.seconds
+                "{function:<24} {:>11} {:>9} {:>11} {:>11.3} {:>11.4} {:>11}",
+                count.invocations, count.records, count.errors, count.seconds, count.gigabyte_seconds, count.log_bytes
             )?;
         }
         for (fault, count) in &self.faults {

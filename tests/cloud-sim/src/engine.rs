@@ -11,6 +11,7 @@ use crate::faults::Faults;
 use crate::log::{self, Entry};
 use crate::protocol::{Request, Service};
 use crate::queues::{Progress, Queues};
+use crate::rates::Rates;
 use crate::tables::{Begun as TableBegun, Tables};
 use crate::world::World;
 
@@ -21,6 +22,7 @@ pub(crate) struct Engine {
     pub(crate) dice: Dice,
     pub(crate) counts: Counts,
     pub(crate) log: Vec<Entry>,
+    rates: Rates,
 }
 
 /// A request that has begun.
@@ -57,13 +59,14 @@ impl Engine {
             dice: Dice::new(seed, faults),
             counts: Counts::default(),
             log: Vec::new(),
+            rates: Rates::default(),
         }
     }
 
-    /// The parts of the cloud and the world that a request finds.
-    pub(crate) fn split(&mut self, now: Duration) -> (&mut Tables, &mut Queues, World<'_>) {
-        let Self { tables, queues, dice, counts, .. } = self;
-        (tables, queues, World { now, dice, counts })
+    /// The parts of the cloud and the world that a request of somebody finds.
+    pub(crate) fn split<'a>(&'a mut self, now: Duration, who: &'a str) -> (&'a mut Tables, &'a mut Queues, World<'a>) {
+        let Self { tables, queues, dice, counts, rates, .. } = self;
+        (tables, queues, World { now, answered_at: now, who, keys: String::new(), dice, counts, rates })
     }
 
     /// All draws of a request's way are made at once, so that they come in the order in which requests are sent.
@@ -81,9 +84,11 @@ impl Engine {
             (FaultKind::InternalError, Fate::InternalError),
             (FaultKind::LostAnswer, Fate::AnswerLost),
             (FaultKind::HungConnection, Fate::Hung),
+            (FaultKind::TableError, Fate::InternalError),
         ];
-        let fate =
-            fates.into_iter().find(|(kind, _)| dice.injects(*kind, counts)).map_or(Fate::Answered, |(_, fate)| fate);
+        let is_possible = |kind| kind != FaultKind::TableError || request.service == Service::DynamoDb;
+        let mut happening = fates.into_iter().filter(|(kind, _)| is_possible(*kind) && dice.injects(*kind, counts));
+        let fate = happening.next().map_or(Fate::Answered, |(_, fate)| fate);
         let back = total - within - there;
         if overlaps {
             Journey { there, within, back, fate }
@@ -92,14 +97,14 @@ impl Engine {
         }
     }
 
-    pub(crate) fn begin(&mut self, request: &Request, now: Duration) -> Begun {
+    pub(crate) fn begin(&mut self, request: &Request, now: Duration, who: &str) -> Begun {
         let body = match &request.body {
             Ok(body) => body,
             Err(error) => return Begun::Refused(error.clone()),
         };
         match request.service {
             Service::DynamoDb => {
-                let (tables, _, mut world) = self.split(now);
+                let (tables, _, mut world) = self.split(now, who);
                 Begun::Table(tables.begin(&request.operation, body, &mut world))
             }
             Service::Sqs => {
@@ -112,9 +117,16 @@ impl Engine {
         }
     }
 
-    /// Carries a request out. A receive that has to wait stays where it is, to be tried again.
-    pub(crate) fn end(&mut self, request: &mut Option<Begun>, now: Duration) -> Result<Answer, Wait> {
-        let (tables, queues, mut world) = self.split(now);
+    /// Carries a request out, whose answer leaves so much later. A receive that has to wait stays where it is, to be tried again.
+    pub(crate) fn end(
+        &mut self,
+        request: &mut Option<Begun>,
+        now: Duration,
+        later: Duration,
+        who: &str,
+    ) -> Result<Answer, Wait> {
+        let (tables, queues, mut world) = self.split(now, who);
+        world.answered_at = now + later;
         match request.take() {
             Some(Begun::Refused(error)) => Ok(Err(error)),
             Some(Begun::Table(begun)) => Ok(tables.end(begun, &mut world)),
@@ -133,6 +145,10 @@ impl Engine {
 
     pub(crate) fn items(&self, table: &str, partition: &str) -> Vec<Json> {
         self.tables.items(table, partition)
+    }
+
+    pub(crate) fn sizes(&self, table: &str) -> Vec<(usize, Option<Duration>)> {
+        self.tables.sizes(table)
     }
 
     pub(crate) fn log(&mut self, at: Duration, process: &str, request: &Request, outcome: &str) {

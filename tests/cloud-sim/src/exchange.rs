@@ -75,9 +75,9 @@ async fn serve(cloud: &Cloud, process: &Process, request: &Request, journey: Jou
         }
         _ => {}
     }
-    let mut begun = Some(cloud.engine().begin(request, cloud.since_1970()));
+    let mut begun = Some(cloud.engine().begin(request, cloud.since_1970(), process.name()));
     pass(journey.within).await;
-    let answer = cloud.until(|engine, now| engine.end(&mut begun, now)).await;
+    let answer = cloud.until(|engine, now| engine.end(&mut begun, now, journey.back, process.name())).await;
     if request.service == Service::Sqs {
         cloud.notify();
     }

@@ -13,6 +13,8 @@ pub struct Faults {
     /// meets it is refused with `TransactionConflict`, and a read of several items (`Query`, `Scan`, `BatchGetItem`) sees of each
     /// change meanwhile or does not.
     pub overlap: bool,
+    /// Whether one partition key takes no more than 1,000 write units and 3,000 read units in a second.
+    pub hot_keys: bool,
     /// How far an eventually consistent read may lag behind. Each draws a lag up to it.
     pub staleness: Duration,
     /// A single-item write is refused with `TransactionConflictException` although nothing of ours holds the item.
@@ -34,6 +36,8 @@ pub struct Faults {
     pub hung_connections: f64,
     /// AWS says 500 without having done anything.
     pub internal_errors: f64,
+    /// The tables alone say 500 without having done anything: at 1, they are out of service.
+    pub table_errors: f64,
     /// A message of a standard queue is handed out and stays visible at once for another receiver.
     pub copies: f64,
     /// A receive of a standard queue hands out messages in any order, and not all that there are.
@@ -52,6 +56,7 @@ impl Faults {
         Self {
             latency: (Duration::ZERO, Duration::ZERO),
             overlap: false,
+            hot_keys: false,
             staleness: Duration::ZERO,
             conflicts: 0.0,
             cancellations: 0.0,
@@ -62,6 +67,7 @@ impl Faults {
             lost_answers: 0.0,
             hung_connections: 0.0,
             internal_errors: 0.0,
+            table_errors: 0.0,
             copies: 0.0,
             disorder: 0.0,
             throttled_invocations: 0.0,
@@ -75,6 +81,7 @@ impl Faults {
         Self {
             latency: (Duration::from_millis(5), Duration::from_millis(20)),
             overlap: true,
+            hot_keys: true,
             staleness: Duration::from_millis(500),
             disorder: 1.0,
             ..Self::none()
@@ -93,6 +100,7 @@ impl Faults {
             lost_answers: probability,
             hung_connections: probability,
             internal_errors: probability,
+            table_errors: probability,
             copies: probability,
             throttled_invocations: probability,
             crashed_invocations: probability,
@@ -112,15 +120,19 @@ impl Faults {
             FaultKind::LostAnswer => self.lost_answers,
             FaultKind::HungConnection => self.hung_connections,
             FaultKind::InternalError => self.internal_errors,
+            FaultKind::TableError => self.table_errors,
             FaultKind::Copy => self.copies,
             FaultKind::Disorder => self.disorder,
             FaultKind::ThrottledInvocation => self.throttled_invocations,
             FaultKind::CrashedInvocation => self.crashed_invocations,
             FaultKind::LostDelete => self.lost_deletes,
             // These happen by themselves.
-            FaultKind::Overlap | FaultKind::TornRead | FaultKind::StaleRead | FaultKind::Kill | FaultKind::TimeOut => {
-                0.0
-            }
+            FaultKind::Overlap
+            | FaultKind::TornRead
+            | FaultKind::StaleRead
+            | FaultKind::HotKey
+            | FaultKind::Kill
+            | FaultKind::TimeOut => 0.0,
         }
     }
 }

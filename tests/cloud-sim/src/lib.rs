@@ -3,6 +3,7 @@
 //! Not a copy of AWS: it has just the operations and expressions that EasyConnect uses, and refuses the others. What AWS's
 //! documents allow to go wrong goes wrong here, as often as a test wants, decided by a seed. See the README.
 
+mod batches;
 mod client;
 mod cloud;
 mod counts;
@@ -18,6 +19,7 @@ mod number;
 mod process;
 mod protocol;
 mod queues;
+mod rates;
 mod server;
 mod setup;
 pub mod story;
@@ -26,7 +28,7 @@ mod value;
 mod world;
 
 pub use cloud::{Builder, Cloud};
-pub use counts::{Counts, FaultKind, FunctionCount, QueueCount, TableCount};
+pub use counts::{Cause, Counts, FaultKind, FunctionCount, QueueCause, QueueCount, TableCount};
 pub use faults::Faults;
 pub use log::Entry;
 pub use mapping::{HandlerError, Mapping, RunningMapping};

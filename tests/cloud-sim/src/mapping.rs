@@ -1,8 +1,8 @@
 //! The Lambda event source mapping: polls a queue, invokes a function with batches, deletes what it has finished.
 //!
-//! What the real one does and a kind one does not: batches of several groups run side by side, an invocation that takes too long
-//! is killed where it waits, a throttled one leaves its messages hidden until their visibility ends and received once more, and
-//! an answer that names a message that was not in the batch returns all of it.
+//! What the real one does and a kind one does not: batches of several groups run side by side, first a few and then more and more
+//! of them, an invocation that takes too long is killed where it waits, a throttled one leaves its messages hidden until their
+//! visibility ends and received once more, and an answer that names a message that was not in the batch returns all of it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::batches::{Batches, Scaling};
 use crate::cloud::Cloud;
 use crate::counts::FaultKind;
 use crate::engine::{Engine, Wait};
 use crate::queues::{ARN, Queues, Received};
 
 const LONG_POLL: Duration = Duration::from_secs(20);
-
 /// Why a function fails as a whole.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -33,12 +33,14 @@ pub struct Mapping {
     pub function: String,
     /// Messages in a batch, at most 10.
     pub batch_size: usize,
-    /// Batches at a time; beyond them nothing is received.
+    /// Batches at a time, once the mapping has grown; beyond them nothing is received.
     pub maximum_concurrency: usize,
     /// Environments that the function may have; an invocation beyond them is throttled. None: enough.
     pub reserved_concurrency: Option<usize>,
     /// After this the invocation is killed.
     pub timeout: Duration,
+    /// The function's memory, for what it is billed.
+    pub memory_mib: u32,
     /// Long polls that are open at a time; each is billed every 20 s, also when nothing comes.
     pub pollers: usize,
     /// Whether the function names the messages that failed (`ReportBatchItemFailures`).
@@ -54,6 +56,7 @@ impl Mapping {
             maximum_concurrency: 1000,
             reserved_concurrency: None,
             timeout: Duration::from_secs(3),
+            memory_mib: 128,
             pollers: 5,
             partial_responses: true,
         }
@@ -64,18 +67,15 @@ impl Mapping {
 #[derive(Debug)]
 pub struct RunningMapping {
     pollers: JoinSet<()>,
-    /// Each invocation has one of them.
-    permits: Arc<Semaphore>,
-    concurrency: usize,
+    batches: Arc<Batches>,
+    scaling: Scaling,
 }
 
 impl RunningMapping {
     /// Receives nothing more, and waits for what has been invoked.
     pub async fn stop(mut self) {
-        let all = u32::try_from(self.concurrency).unwrap_or(u32::MAX);
-        // The permits go in the order in which they are asked for, so no poller gets one any more.
-        let permits = self.permits.clone();
-        let _all = permits.acquire_many(all).await;
+        drop(self.scaling);
+        self.batches.all().await;
         self.pollers.shutdown().await;
     }
 }
@@ -85,6 +85,9 @@ struct Mapped<H> {
     mapping: Mapping,
     handler: H,
     environments: Option<Arc<Semaphore>>,
+    /// The process that asks the queue.
+    name: String,
+    batches: Arc<Batches>,
 }
 
 impl Cloud {
@@ -95,26 +98,28 @@ impl Cloud {
         F: Future<Output = Result<SqsBatchResponse, HandlerError>> + Send + 'static,
     {
         let concurrency = mapping.maximum_concurrency.clamp(1, Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(concurrency));
+        let batches = Arc::new(Batches::new(concurrency));
         let environments = mapping.reserved_concurrency.map(|most| Arc::new(Semaphore::new(most)));
         let count = mapping.pollers.clamp(1, concurrency);
-        let mapped = Arc::new(Mapped { cloud: self.clone(), mapping, handler, environments });
+        let name = format!("mapping of {}", mapping.function);
+        let (cloud, batches_of_it) = (self.clone(), batches.clone());
+        let mapped = Arc::new(Mapped { cloud, mapping, handler, environments, name, batches: batches_of_it });
         let mut pollers = JoinSet::new();
         for _ in 0..count {
-            pollers.spawn(poll(mapped.clone(), permits.clone()));
+            pollers.spawn(poll(mapped.clone()));
         }
-        RunningMapping { pollers, permits, concurrency }
+        RunningMapping { pollers, scaling: Scaling::of(&batches), batches }
     }
 }
 
-async fn poll<H, F>(mapped: Arc<Mapped<H>>, permits: Arc<Semaphore>)
+async fn poll<H, F>(mapped: Arc<Mapped<H>>)
 where
     H: Fn(SqsEvent, Timestamp) -> F + Send + Sync + 'static,
     F: Future<Output = Result<SqsBatchResponse, HandlerError>> + Send + 'static,
 {
     let mut invocations = JoinSet::new();
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok(permit) = mapped.batches.one().await else { return };
         let batch = mapped.receive().await;
         if !batch.is_empty() {
             invocations.spawn(invoke(mapped.clone(), batch, permit));
@@ -128,6 +133,7 @@ where
     H: Fn(SqsEvent, Timestamp) -> F + Send + Sync + 'static,
     F: Future<Output = Result<SqsBatchResponse, HandlerError>> + Send + 'static,
 {
+    let _busy = mapped.batches.busy();
     sleep(mapped.latency()).await;
     let environment = mapped.environments.as_ref().map(|environments| environments.clone().try_acquire_owned());
     let is_throttled = matches!(environment, Some(Err(_)));
@@ -160,7 +166,7 @@ where
     sleep(mapped.latency()).await;
     let now = mapped.cloud.since_1970();
     let (queue, mut engine) = (&mapped.mapping.queue, mapped.cloud.engine());
-    let (_, queues, mut world) = engine.split(now);
+    let (_, queues, mut world) = engine.split(now, &mapped.name);
     // A queue that was deleted meanwhile has no messages to delete.
     drop(queues.delete_all(queue, &finished, &mut world));
     drop(engine);
@@ -176,7 +182,7 @@ impl<H> Mapped<H> {
         let most = self.mapping.batch_size.clamp(1, 10);
         self.cloud
             .until(|engine: &mut Engine, now| {
-                let (_, queues, mut world) = engine.split(now);
+                let (_, queues, mut world) = engine.split(now, &self.name);
                 let received = queues.poll(queue, most, &mut world).unwrap_or_default();
                 if !received.is_empty() {
                     return Ok(received);
@@ -208,12 +214,8 @@ impl<H> Mapped<H> {
     }
 
     fn count(&self, records: usize, took: Duration, is_error: bool) {
-        let mut engine = self.cloud.engine();
-        let count = engine.counts.functions.entry(self.mapping.function.clone()).or_default();
-        count.invocations += 1;
-        count.records += records as u64;
-        count.errors += u64::from(is_error);
-        count.seconds += took.as_secs_f64();
+        let Mapping { function, memory_mib, .. } = &self.mapping;
+        self.cloud.engine().counts.invocation(function, *memory_mib, records, took, is_error);
     }
 }
 

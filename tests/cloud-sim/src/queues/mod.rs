@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::counts::FaultKind;
+use crate::counts::{FaultKind, QueueCount};
 use crate::error::{Answer, ApiError};
 use crate::world::World;
 use queue::{Outgoing, Queue, sequence_number};
@@ -233,10 +233,9 @@ impl Queues {
 
     /// The event source mapping deletes what a function has finished, in one request.
     pub(crate) fn delete_all(&mut self, name: &str, receipts: &[String], world: &mut World<'_>) -> Answer<()> {
-        let count = world.counts.queue(name, "DeleteMessageBatch");
-        count.requests += 1;
-        count.billed += 1;
-        count.messages += receipts.len() as u64;
+        let messages = receipts.len() as u64;
+        let count = QueueCount { requests: 1, billed: 1, messages, bytes: 0 };
+        world.counts_queue(name, "DeleteMessageBatch", count);
         let queue = self.named(name)?;
         for receipt in receipts {
             // What is somebody else's by now stays theirs.
@@ -273,11 +272,9 @@ impl Payload {
     }
 
     fn count(&self, queue: &str, operation: &str, world: &mut World<'_>) {
-        let count = world.counts.queue(queue, operation);
-        count.requests += 1;
-        count.billed += self.bytes.div_ceil(BILLED).max(1) as u64;
-        count.messages += self.messages;
-        count.bytes += self.bytes as u64;
+        let billed = self.bytes.div_ceil(BILLED).max(1) as u64;
+        let count = QueueCount { requests: 1, billed, messages: self.messages, bytes: self.bytes as u64 };
+        world.counts_queue(queue, operation, count);
     }
 }
 

@@ -73,6 +73,10 @@ impl Gets {
         self.tables.keys().map(String::as_str).collect()
     }
 
+    pub(super) fn places(&self) -> impl Iterator<Item = &ItemKey> {
+        self.tables.values().flat_map(|gets| &gets.places)
+    }
+
     /// Whether it may look at this item.
     pub(super) fn reads(&self, place: &ItemKey) -> bool {
         self.tables.get(&place.table).is_some_and(|gets| gets.places.contains(place))
@@ -83,8 +87,8 @@ impl Gets {
     }
 
     pub(super) fn end(self, store: &Store, overlay: &Overlay, world: &mut World<'_>) -> Answer {
-        let total = self.tables.values().map(|gets| gets.places.len()).sum();
-        let mut left_out = left_out(total, world)?.into_iter();
+        let hot: Vec<bool> = self.places().map(|place| !world.takes_read(&place.partition())).collect();
+        let mut left_out = left_out(&hot, world)?.into_iter();
         let (mut responses, mut unprocessed, mut capacity) = (Map::new(), Map::new(), Vec::new());
         let mut answered = 0;
         for (name, gets) in self.tables {
@@ -98,7 +102,9 @@ impl Gets {
                     continue;
                 }
                 answered += bytes;
-                units += units::read(bytes, gets.consistent);
+                let read = units::read(bytes, gets.consistent);
+                world.rates.reads.spend(&place.partition(), world.now, read);
+                units += read;
                 if let Some(item) = found {
                     let item = gets.projection.as_ref().map_or_else(|| (**item).clone(), |wanted| wanted.of(item));
                     items.push((fingerprint(&place.key), attributes_to_json(&item)));
@@ -113,7 +119,7 @@ impl Gets {
                 again["Keys"] = json!(keys);
                 unprocessed.insert(name.clone(), again);
             }
-            world.counts.table(&name, "BatchGetItem").read_units += units;
+            world.counts_read(&name, "BatchGetItem", units);
             capacity.push(json!({"TableName": name, "CapacityUnits": units}));
         }
         let mut answer = json!({"Responses": responses, "UnprocessedKeys": unprocessed});
@@ -187,7 +193,8 @@ impl Writes {
 
     /// `met`: which of them met a transaction; they are not carried out.
     pub(super) fn end(self, store: &mut Store, met: &[bool], world: &mut World<'_>) -> Answer {
-        let left_out = left_out(self.writes.len(), world)?;
+        let hot: Vec<bool> = self.places().map(|place| !world.takes_write(&place.partition())).collect();
+        let left_out = left_out(&hot, world)?;
         let mut unprocessed: BTreeMap<String, Vec<Json>> = BTreeMap::new();
         let mut units: BTreeMap<String, f64> = BTreeMap::new();
         for (((place, item, asked), left_out), met) in self.writes.into_iter().zip(left_out).zip(met) {
@@ -197,7 +204,9 @@ impl Writes {
                 continue;
             }
             let before = store.get(&place).map_or(0, |item| size(item));
-            *consumed += units::write(before, item.as_ref().map_or(0, |item| size(item)));
+            let written = units::write(before, item.as_ref().map_or(0, |item| size(item)));
+            world.rates.writes.spend(&place.partition(), world.now, written);
+            *consumed += written;
             store.replace(&place, item, world.now);
         }
         let mut answer = json!({"UnprocessedItems": unprocessed});
@@ -206,7 +215,7 @@ impl Writes {
             answer["ConsumedCapacity"] = json!(capacity.collect::<Vec<_>>());
         }
         for (table, units) in units {
-            world.counts.table(&table, "BatchWriteItem").write_units += units;
+            world.counts_write(&table, "BatchWriteItem", units);
         }
         Ok(answer)
     }
@@ -219,14 +228,16 @@ fn distinct(places: &[ItemKey]) -> Answer<()> {
     Ok(())
 }
 
-/// Which parts of a batch are not carried out. When none could be, AWS says so with an error instead.
-fn left_out(n: usize, world: &mut World<'_>) -> Answer<Vec<bool>> {
+/// Which parts of a batch are not carried out, those whose keys are `hot` among them. When none could be, AWS says so with an error
+/// instead.
+fn left_out(hot: &[bool], world: &mut World<'_>) -> Answer<Vec<bool>> {
+    let n = hot.len();
     let mut left_out = vec![false; n];
     if n > 1 && world.dice.injects(FaultKind::PartialBatch, world.counts) {
         left_out = world.dice.some_of(n, false);
     }
-    for slot in &mut left_out {
-        *slot |= world.dice.injects(FaultKind::ThrottledItem, world.counts);
+    for (slot, hot) in left_out.iter_mut().zip(hot) {
+        *slot |= world.dice.injects(FaultKind::ThrottledItem, world.counts) | hot;
     }
     if n > 0 && !left_out.contains(&false) { Err(ApiError::throughput_exceeded()) } else { Ok(left_out) }
 }

@@ -11,6 +11,7 @@ mod transaction;
 mod units;
 mod write;
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -25,9 +26,9 @@ use batch::{Gets, Writes};
 use requests::{GetItem, WriteItem, read};
 use search::Search;
 use store::{ItemKey, Overlay, Store, Ticket};
-use table::KeyPart;
+use table::{KeyPart, Table};
 use transaction::{Tokens, Transaction};
-use write::{Write, WriteKind};
+use write::{Outcome, Refusal, Write, WriteKind};
 
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
@@ -40,6 +41,8 @@ pub(crate) struct Tables {
 pub(crate) struct Begun {
     operation: String,
     request: Request,
+    /// The kinds of the keys that it asks for.
+    keys: String,
     /// How many changes its table had seen.
     changed: u64,
     began: Duration,
@@ -74,11 +77,13 @@ impl Tables {
     pub(crate) fn begin(&mut self, operation: &str, body: &Json, world: &mut World<'_>) -> Begun {
         self.store.expire(world.now);
         let request = self.parse(operation, body, world).unwrap_or_else(|error| Request::Answered(Err(error)));
+        let keys = request.keys();
+        world.keys.clone_from(&keys);
         for table in request.tables() {
-            world.counts.table(table, operation).requests += 1;
+            world.counts_request(table, operation);
         }
         let request = self.throttled(request, world);
-        Begun { operation: operation.to_owned(), request, changed: self.store.changed(), began: world.now }
+        Begun { operation: operation.to_owned(), request, keys, changed: self.store.changed(), began: world.now }
     }
 
     /// What chance refuses before anything is done.
@@ -112,17 +117,22 @@ impl Tables {
 
     pub(crate) fn end(&mut self, begun: Begun, world: &mut World<'_>) -> Answer {
         self.store.expire(world.now);
-        let Begun { operation, request, changed, began } = begun;
+        let Begun { operation, request, keys, changed, began } = begun;
+        world.keys = keys;
         match request {
             Request::Answered(answer) => answer,
             Request::Get { place, projection, consistent, capacity } => {
+                if !world.takes_read(&place.partition()) {
+                    return Err(ApiError::throughput_exceeded());
+                }
                 let overlay = match consistent {
                     true => Overlay::new(),
                     false => self.seen(changed, began, false, world, |other| *other == place),
                 };
                 let found = overlay.get(&place).map_or_else(|| self.store.get(&place), Option::as_ref);
                 let units = units::read(found.map_or(0, |item| size(item)), consistent);
-                world.counts.table(&place.table, &operation).read_units += units;
+                world.counts_read(&place.table, &operation, units);
+                world.rates.reads.spend(&place.partition(), world.now, units);
                 let mut answer = json!({});
                 if let Some(item) = found {
                     let item = projection.as_ref().map_or_else(|| (**item).clone(), |wanted| wanted.of(item));
@@ -135,22 +145,23 @@ impl Tables {
             }
             Request::Write(ticket, write) => {
                 self.store.end_write(ticket, world)?;
+                let partition = write.place.partition();
+                if !world.takes_write(&partition) {
+                    return Err(ApiError::throughput_exceeded());
+                }
                 let evaluated = write.evaluate(&self.store);
-                let count = world.counts.table(&write.place.table, &operation);
+                let units = evaluated.as_ref().map_or_else(Refusal::units, Outcome::units);
+                world.counts_write(&write.place.table, &operation, units);
+                world.rates.writes.spend(&partition, world.now, units);
                 match evaluated {
                     Ok(outcome) => {
-                        let units = outcome.units();
-                        count.write_units += units;
                         let answer = write.answer(&outcome, units);
                         if let Some(after) = outcome.after {
                             self.store.replace(&write.place, after, world.now);
                         }
                         Ok(answer)
                     }
-                    Err(refusal) => {
-                        count.write_units += refusal.units();
-                        Err(refusal.error)
-                    }
+                    Err(refusal) => Err(refusal.error),
                 }
             }
             Request::Gets(gets) => {
@@ -179,6 +190,10 @@ impl Tables {
         items.map(|(_, item)| attributes_to_json(item)).collect()
     }
 
+    pub(crate) fn sizes(&self, table: &str) -> Vec<(usize, Option<Duration>)> {
+        self.store.table(table).map(Table::sizes).unwrap_or_default()
+    }
+
     /// What a read sees as it was before. All that had been answered before a consistent read began is seen by it.
     fn seen(
         &self,
@@ -195,7 +210,7 @@ impl Tables {
             let lag = world.dice.between(Duration::ZERO, staleness);
             self.store.changed_at(began.saturating_sub(lag)).min(changed)
         };
-        let (overlay, is_torn) = self.store.overlay(since, is_read, world.dice);
+        let (overlay, is_torn) = self.store.overlay(since, began, is_read, world.dice);
         if is_torn {
             world.counts.fault(FaultKind::TornRead);
         }
@@ -249,6 +264,21 @@ impl Tables {
 }
 
 impl Request {
+    /// The kinds of its keys, each once.
+    fn keys(&self) -> String {
+        let places: Vec<&ItemKey> = match self {
+            Self::Answered(_) => Vec::new(),
+            Self::Get { place, .. } => vec![place],
+            Self::Write(_, write) => vec![&write.place],
+            Self::Gets(gets) => gets.places().collect(),
+            Self::Writes(_, writes) => writes.places().collect(),
+            Self::Search(search) => return search.kind(),
+            Self::Transaction(transaction) => transaction.places().collect(),
+        };
+        let kinds: BTreeSet<String> = places.into_iter().map(|place| place.key.partition.kind()).collect();
+        kinds.into_iter().collect::<Vec<_>>().join(" ")
+    }
+
     fn tables(&self) -> Vec<&str> {
         match self {
             Self::Answered(_) => Vec::new(),

@@ -125,6 +125,10 @@ impl Search {
 
     pub(super) fn end(self, store: &Store, overlay: &Overlay, world: &mut World<'_>) -> Answer {
         let operation = if self.partition.is_some() { "Query" } else { "Scan" };
+        let partition = self.partition.as_ref().map(|(partition, _)| (self.table.clone(), partition.text()));
+        if partition.as_ref().is_some_and(|partition| !world.takes_read(partition)) {
+            return Err(ApiError::throughput_exceeded());
+        }
         let (mut items, mut scanned, mut bytes, mut last) = (Vec::new(), 0, 0, None);
         for (key, item) in self.candidates(store, overlay)? {
             scanned += 1;
@@ -140,7 +144,10 @@ impl Search {
             }
         }
         let units = units::read(bytes, self.consistent);
-        world.counts.table(&self.table, operation).read_units += units;
+        world.counts_read(&self.table, operation, units);
+        if let Some(partition) = partition {
+            world.rates.reads.spend(&partition, world.now, units);
+        }
         let mut answer = json!({"Count": items.len(), "ScannedCount": scanned});
         if !self.count_only {
             answer["Items"] = json!(items);
@@ -206,6 +213,11 @@ impl Search {
             }
         }
         Ok(candidates)
+    }
+
+    /// The kind of the keys that it looks at.
+    pub(super) fn kind(&self) -> String {
+        self.partition.as_ref().map_or_else(|| "all".to_owned(), |(partition, _)| partition.kind())
     }
 
     /// Whether it may look at this item.

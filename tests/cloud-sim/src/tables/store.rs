@@ -13,12 +13,21 @@ use crate::world::World;
 
 /// Longer ago than any read looks back.
 const REMEMBERED: Duration = Duration::from_secs(10);
+/// A transaction that was carried out longer ago than this has been answered.
+const ANSWERED: Duration = Duration::from_secs(1);
 
 /// An item's place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ItemKey {
     pub(crate) table: String,
     pub(crate) key: Key,
+}
+
+impl ItemKey {
+    /// Table and partition, as far as they share what a partition takes.
+    pub(crate) fn partition(&self) -> (String, String) {
+        (self.table.clone(), self.key.partition.text())
+    }
 }
 
 /// Names a request from its begin to its end.
@@ -28,6 +37,8 @@ pub(crate) type Ticket = u64;
 struct Change {
     number: u64,
     at: Duration,
+    /// From then on every read of several items sees it.
+    settled_at: Duration,
     place: ItemKey,
     before: Option<Arc<Attributes>>,
 }
@@ -63,9 +74,22 @@ impl Store {
     }
 
     pub(crate) fn replace(&mut self, place: &ItemKey, item: Option<Arc<Attributes>>, now: Duration) {
+        self.commit(place, item, now, now);
+    }
+
+    /// A transaction's change, whose answer leaves at another time. Until then reads of several items, which are not isolated from
+    /// transactions, may see it or not, also when a read of one item has seen another change of the transaction already.
+    pub(crate) fn commit(
+        &mut self,
+        place: &ItemKey,
+        item: Option<Arc<Attributes>>,
+        now: Duration,
+        answered_at: Duration,
+    ) {
         let Some(table) = self.tables.get_mut(&place.table) else { return };
         let before = table.replace(&place.key, item);
-        self.changes.push_back(Change { number: self.changed, at: now, place: place.clone(), before });
+        let (number, place) = (self.changed, place.clone());
+        self.changes.push_back(Change { number, at: now, settled_at: answered_at, place, before });
         self.changed += 1;
         while self.changes.front().is_some_and(|change| change.at + REMEMBERED < now) {
             self.changes.pop_front();
@@ -96,18 +120,36 @@ impl Store {
         self.changes.iter().find(|change| change.at > at).map_or(self.changed, |change| change.number)
     }
 
-    /// For each of the read's items that changed since then, whether the read sees it as it was: half of them by chance. Also
-    /// says whether it sees some as they were and others as they are.
-    pub(crate) fn overlay(&self, since: u64, is_read: impl Fn(&ItemKey) -> bool, dice: &mut Dice) -> (Overlay, bool) {
-        let (mut overlay, mut seen) = (Overlay::new(), BTreeSet::new());
+    /// For each of the read's items that changed since then, or that a transaction without an answer had changed when the read
+    /// began, whether the read sees it as it was: half of them by chance. Also says whether it sees some as they were and others
+    /// as they are.
+    pub(crate) fn overlay(
+        &self,
+        since: u64,
+        began: Duration,
+        is_read: impl Fn(&ItemKey) -> bool,
+        dice: &mut Dice,
+    ) -> (Overlay, bool) {
+        let (mut overlay, mut seen, mut is_torn) = (Overlay::new(), BTreeSet::new(), false);
         let first = self.changes.partition_point(|change| change.number < since);
-        for change in self.changes.range(first..).filter(|change| is_read(&change.place)) {
+        let unsettled = self.unsettled(first, began);
+        let changes = unsettled.into_iter().rev().chain(self.changes.range(first..));
+        for change in changes.filter(|change| is_read(&change.place)) {
             if seen.insert(&change.place) && dice.happens(0.5) {
                 overlay.insert(change.place.clone(), change.before.clone());
+                is_torn |= change.number < since;
             }
         }
-        let is_torn = !overlay.is_empty() && overlay.len() < seen.len();
+        is_torn |= !overlay.is_empty() && overlay.len() < seen.len();
         (overlay, is_torn)
+    }
+
+    /// The changes before the `first`-th that were not settled at a time, as far as they are the last ones of their items, the
+    /// latest first.
+    fn unsettled(&self, first: usize, at: Duration) -> Vec<&Change> {
+        let mut later = BTreeSet::new();
+        let recent = self.changes.range(..first).rev().take_while(|change| change.at + ANSWERED > at);
+        recent.filter(|change| later.insert(&change.place) && change.settled_at > at).collect()
     }
 
     pub(crate) fn ticket(&mut self) -> Ticket {

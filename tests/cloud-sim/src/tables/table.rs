@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Answer, ApiError};
 use crate::number::Number;
-use crate::value::{Attributes, Value};
+use crate::value::{Attributes, Value, size};
 
 const LONGEST_PARTITION_KEY: usize = 2048;
 const LONGEST_SORT_KEY: usize = 1024;
@@ -35,6 +35,22 @@ impl KeyPart {
 
     fn size(&self) -> usize {
         self.value().size()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::S(text) => text.clone(),
+            Self::N(number) => number.to_string(),
+            Self::B(bytes) => hex::encode(bytes),
+        }
+    }
+
+    /// What keys of its kind begin with, up to their first `#`.
+    pub(crate) fn kind(&self) -> String {
+        match self.text().split_once('#') {
+            Some((kind, _)) => format!("{kind}#"),
+            None => self.text(),
+        }
     }
 }
 
@@ -162,6 +178,12 @@ impl Table {
             items.iter().map(move |(sort, item)| (Key { partition: partition.clone(), sort: sort.clone() }, item))
         });
         self.due = items.filter_map(|(key, item)| Some((self.ends(item)? + lag(&key), key))).collect();
+    }
+
+    /// The bytes of each item, and when its time to live ends.
+    pub(crate) fn sizes(&self) -> Vec<(usize, Option<Duration>)> {
+        let items = self.partitions.values().flat_map(BTreeMap::values);
+        items.map(|item| (size(item), self.ends(item))).collect()
     }
 
     fn ends(&self, item: &Attributes) -> Option<Duration> {

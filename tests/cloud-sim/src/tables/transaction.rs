@@ -112,7 +112,7 @@ impl Transaction {
             // AWS reads the items to tell that they were written.
             for write in &self.writes {
                 let bytes = store.get(&write.place).map_or(0, |item| size(item));
-                world.counts.table(&write.place.table, OPERATION).read_units += 2.0 * units::read(bytes, true);
+                world.counts_read(&write.place.table, OPERATION, 2.0 * units::read(bytes, true));
             }
             return Ok(json!({}));
         }
@@ -126,6 +126,10 @@ impl Transaction {
             let (sizes, reason) = match write.evaluate(store) {
                 _ if *taken => ((0, 0), Some(reason("TransactionConflict", "Transaction is ongoing for the item"))),
                 _ if injected.is_some() => ((0, 0), injected),
+                _ if !world.takes_write(&write.place.partition()) => {
+                    let error = ApiError::throughput_exceeded();
+                    ((0, 0), Some(reason("ProvisionedThroughputExceeded", &error.message)))
+                }
                 Ok(outcome) => {
                     let sizes = outcome.sizes();
                     total += sizes.0.max(sizes.1);
@@ -144,12 +148,14 @@ impl Transaction {
                     ((refusal.size(), 0), Some(reason))
                 }
             };
-            *units_by_table.entry(&write.place.table).or_default() += units::transactional(sizes.0, sizes.1);
+            let units = units::transactional(sizes.0, sizes.1);
+            world.rates.writes.spend(&write.place.partition(), world.now, units);
+            *units_by_table.entry(&write.place.table).or_default() += units;
             reasons.push(reason.unwrap_or_else(|| json!({"Code": "None"})));
         }
         // A transaction that is cancelled has been prepared nevertheless, and is billed.
         for (table, units) in &units_by_table {
-            world.counts.table(table, OPERATION).write_units += units;
+            world.counts_write(table, OPERATION, *units);
         }
         if outcomes.len() < self.writes.len() {
             return Err(cancelled(&reasons));
@@ -159,7 +165,7 @@ impl Transaction {
         }
         for (write, outcome) in outcomes {
             if let Some(after) = outcome.after {
-                store.replace(&write.place, after, world.now);
+                store.commit(&write.place, after, world.now, world.answered_at);
             }
         }
         let capacity = units_by_table.iter().map(|(table, units)| json!({"TableName": table, "CapacityUnits": units}));
@@ -184,6 +190,10 @@ impl Transaction {
             }
         }
         reasons
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = &ItemKey> {
+        self.writes.iter().map(|write| &write.place)
     }
 
     pub(super) fn tables(&self) -> BTreeSet<&str> {

@@ -160,3 +160,22 @@ async fn an_idle_mapping_polls() {
     assert!((895..=900).contains(&polls), "{polls}");
     assert_eq!(cloud.counts().invocations(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_caused_it() {
+    let bed = Bed::new().await;
+    let put = bed.clients.tables.put_item().table_name(&bed.table);
+    put.set_item(Some(item(json!({"pk": "CALL#1", "sk": "a"})))).send().await.expect("stored");
+    let keys =
+        [json!({"pk": "CALL#1", "sk": "a"}), json!({"pk": "CALL#2", "sk": "a"}), json!({"pk": "FEED", "sk": "a"})];
+    let keys = KeysAndAttributes::builder().set_keys(Some(keys.map(item).into())).consistent_read(true);
+    let get = bed.clients.tables.batch_get_item().request_items(&bed.table, keys.build().expect("complete"));
+    get.send().await.expect("an answer");
+    let spent = bed.cloud.counts().since(&bed.before);
+    let causes: Vec<_> =
+        spent.table_causes.iter().map(|(cause, count)| (cause.keys.as_str(), count.requests)).collect();
+    assert_eq!(causes, [("CALL# FEED", 1), ("CALL#", 1)]);
+    assert!(spent.table_causes.keys().all(|cause| cause.process == "test" && cause.table == bed.table));
+    let units: f64 = spent.table_causes.values().map(|count| count.read_units + count.write_units).sum();
+    assert_eq!(units, spent.read_units() + spent.write_units());
+}

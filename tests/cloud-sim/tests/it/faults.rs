@@ -232,6 +232,23 @@ async fn a_standard_queue_has_copies_and_no_order() {
     assert!(bed.count(FaultKind::Copy) > 0 && bed.count(FaultKind::Disorder) > 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_takes_a_thousand_writes_a_second() {
+    let bed = bed(1, Faults { hot_keys: true, ..Faults::none() }).await;
+    let put = async |partition: &str| {
+        let put = bed.clients.tables.put_item().table_name(&bed.table);
+        code(put.set_item(Some(item(json!({"pk": partition, "sk": "a"})))).send().await)
+    };
+    for _ in 0..1000 {
+        assert_eq!(put("hot").await, "ok");
+    }
+    assert_eq!(put("hot").await, "ProvisionedThroughputExceededException");
+    assert_eq!(put("other").await, "ok", "each key by itself");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(put("hot").await, "ok");
+    assert_eq!(bed.count(FaultKind::HotKey), 1);
+}
+
 /// Many clients side by side with every fault, and retries; returns the log.
 async fn storm(seed: u64) -> (Vec<String>, String) {
     // The SDK draws its back-off from here.

@@ -254,3 +254,32 @@ async fn a_crash_and_a_lost_delete_repeat_the_batch() {
     let counts = bed.cloud.counts();
     assert_eq!((most, counts.of(FaultKind::CrashedInvocation), counts.of(FaultKind::TimeOut)), (2, 1, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn batches_become_more_while_all_are_busy() {
+    let bed = bed(Faults::none()).await;
+    for group in 0..40 {
+        bed.send(&group.to_string(), &group.to_string()).await;
+    }
+    let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let mapping = Mapping { batch_size: 1, maximum_concurrency: 12, ..bed.mapping() };
+    let running = bed.cloud.map(mapping, {
+        let (busy, most) = (busy.clone(), most.clone());
+        move |_, _| {
+            let (busy, most) = (busy.clone(), most.clone());
+            async move {
+                most.lock().expect("no panic").push(busy.fetch_add(1, Ordering::SeqCst) + 1);
+                sleep(Duration::from_secs(4)).await;
+                busy.fetch_sub(1, Ordering::SeqCst);
+                ok()
+            }
+        }
+    });
+    bed.until_empty().await;
+    running.stop().await;
+    let at_a_time = most.lock().expect("no panic");
+    assert_eq!(at_a_time[..5], [1, 2, 3, 4, 5]);
+    assert_eq!(at_a_time.iter().max(), Some(&12), "{at_a_time:?}");
+    let counts = bed.cloud.counts().functions["function"];
+    assert_eq!((counts.invocations, counts.gigabyte_seconds), (40, 40.0 * 4.0 / 8.0));
+}

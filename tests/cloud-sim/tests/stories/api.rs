@@ -9,7 +9,7 @@ use axum::http::{Method, Request};
 use cloud_sim::Cloud;
 use serde_json::Value as Json;
 use shared::apikey::{KeyHash, key_of};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
 use crate::environments::Function;
@@ -25,6 +25,7 @@ pub(crate) struct Api {
     cloud: Cloud,
     pub(crate) function: Arc<Function<Router>>,
     timeout: Duration,
+    memory_mib: u32,
     key: String,
 }
 
@@ -42,7 +43,7 @@ impl Api {
             let context = api::Context::on(&platform(process, &luck), &Variables::new(variables.clone()));
             api::router(context.expect("a context"))
         });
-        Self { cloud: cloud.clone(), function, timeout: plan.timeout, key: key().0 }
+        Self { cloud: cloud.clone(), function, timeout: plan.timeout, memory_mib: plan.memory_mib, key: key().0 }
     }
 
     /// One request. None: no answer came, because the function died or took too long.
@@ -59,7 +60,10 @@ impl Api {
             let (parts, body) = response.into_parts();
             (parts.status.as_u16(), to_bytes(body, usize::MAX).await.expect("a body"))
         });
-        let (status, body) = timeout(self.timeout, answered).await.ok()?.ok()?;
+        let begun = Instant::now();
+        let answered = timeout(self.timeout, answered).await.ok().and_then(Result::ok);
+        self.cloud.count_invocation("api", self.memory_mib, begun.elapsed(), answered.is_none());
+        let (status, body) = answered?;
         let body = if body.is_empty() { Json::Null } else { serde_json::from_slice(&body).expect("JSON") };
         Some((status, body))
     }

@@ -8,6 +8,7 @@ use cloud_sim::{Cloud, KillPoint, Killed, Process};
 use jiff::Timestamp;
 
 use crate::machine::Chance;
+use crate::output;
 
 /// Requests after which an environment has certainly died, if it is one that dies.
 const LATEST_DEATH: u64 = 60;
@@ -109,7 +110,7 @@ impl<C: Send + Sync + 'static> Function<C> {
         *lock(&environment.present.0) = invocation.clone();
         let (process, context) = (environment.process.clone(), environment.context.clone());
         let mut busy = Busy { environment: Some(environment), invocation, deadline };
-        let done = process.run(work(context)).await?;
+        let done = output::of(&self.name, process.run(work(context))).await?;
         lock(&self.idle).extend(busy.returned());
         Ok(done)
     }

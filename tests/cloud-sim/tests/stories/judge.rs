@@ -1,5 +1,7 @@
 //! The judgement, when everything is quiet: what each receiver is owed, what is recorded, and what was set aside.
 
+use std::fmt;
+
 use axum::http::Method;
 use serde_json::Value as Json;
 use shared::event::Status;
@@ -15,6 +17,31 @@ pub(crate) struct Summary {
     /// Deliveries that became stale before they could be made.
     pub(crate) expired: u64,
     pub(crate) repeats: Repeats,
+}
+
+impl Summary {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.expired += other.expired;
+        let (sum, more) = (&mut self.repeats, other.repeats);
+        sum.unanswered += more.unanswered;
+        sum.killed += more.killed;
+        sum.survived += more.survived;
+        sum.timed_out += more.timed_out;
+        sum.known += more.known;
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Repeats { unanswered, killed, survived, timed_out, known } = self.repeats;
+        write!(
+            f,
+            "{} deliveries expired; repeats excused: {unanswered} without an answer, {killed} after a kill between answer and log; \
+             not excused: {survived} by a function that survived the answer, {timed_out} that ran into its time-out, \
+             {known} although the log or a running function knew",
+            self.expired
+        )
+    }
 }
 
 impl Stack {

@@ -2,18 +2,24 @@
 
 mod agent;
 mod api;
+mod cost;
 mod crashes;
 mod environments;
 mod everything;
 mod judge;
 mod machine;
 mod once_only;
+mod one_by_one;
 mod order;
+mod outages;
+mod output;
 mod poller;
 mod polling;
+mod presence;
 mod receivers;
 mod recording;
 mod seeds;
 mod stack;
 mod template;
 mod traffic;
+mod webhooks;

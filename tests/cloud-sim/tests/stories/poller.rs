@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::machine::Chance;
 use crate::receivers::event_of;
 
+const SHORTEST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A feed that shows nothing may wait for a writer that died. So often it has to show nothing until that is the end.
 const LOOKS_IN_VAIN: u32 = 8;
@@ -42,19 +43,20 @@ impl Poller {
 
     /// Polls, with long polls and short ones, until nothing more comes.
     pub(crate) async fn run(mut self) {
-        let mut in_vain = 0;
+        let (mut in_vain, mut pause) = (0, SHORTEST_PAUSE);
         loop {
             let is_last = self.last_round.load(Ordering::SeqCst);
-            let wait = if is_last || self.chance.happens(0.5) { 0 } else { self.chance.number(1, 10) };
+            // It asks quickly while something comes, and waits when nothing does.
+            let waits = !is_last && pause > SHORTEST_PAUSE * 10 && self.chance.happens(0.5);
+            let wait = if waits { self.chance.number(1, 20) } else { 0 };
             let limit = self.chance.number(1, 20);
             let came = self.look(wait, limit).await;
             in_vain = if is_last && came == Some(0) { in_vain + 1 } else { 0 };
             if in_vain == LOOKS_IN_VAIN {
                 return;
             }
-            if wait == 0 || came.is_none() {
-                sleep(self.chance.between(Duration::from_millis(20), LONGEST_PAUSE)).await;
-            }
+            pause = if matches!(came, Some(1..)) { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            sleep(pause).await;
         }
     }
 

@@ -36,6 +36,11 @@ impl Manners {
         Self { latency: (Duration::from_millis(5), Duration::from_millis(80)), refuses: 0.0, hangs: 0.0, breaks: 0.0 }
     }
 
+    /// Refuses everything.
+    pub(crate) fn dead() -> Self {
+        Self { refuses: 1.0, ..Self::good() }
+    }
+
     /// Each of its faults, this often.
     pub(crate) fn bad(probability: f64) -> Self {
         Self { refuses: probability, hangs: probability, breaks: probability, ..Self::good() }
@@ -49,8 +54,12 @@ pub(crate) struct Repeats {
     pub(crate) unanswered: u64,
     /// After an answer whose function was killed before its log was in the table.
     pub(crate) killed: u64,
-    /// After an answer that the function survived.
-    pub(crate) unexcused: u64,
+    /// After an answer that the function survived, and these are violations:
+    pub(crate) survived: u64,
+    /// the function ran into its time-out,
+    pub(crate) timed_out: u64,
+    /// the function is still at work, or the table knows that the delivery was accepted.
+    pub(crate) known: u64,
 }
 
 /// All receivers of a stack, by the names of their hosts.
@@ -103,6 +112,11 @@ impl Receivers {
 
     pub(crate) fn behave(&self, host: &str, manners: Manners) {
         self.known().get_mut(host).expect("a receiver").manners = manners;
+    }
+
+    /// The webhook of a receiver.
+    pub(crate) fn webhook(&self, host: &str) -> String {
+        self.known()[host].webhook.clone()
     }
 
     /// Host and webhook of each.
@@ -170,16 +184,20 @@ impl Receivers {
         let accepted = receiver.accepted.entry(id.clone()).or_default();
         for earlier in accepted.iter_mut().filter(|earlier| !earlier.excused) {
             let mut repeats = self.0.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-            if !earlier.answered {
-                repeats.unanswered += 1;
-            } else if earlier.invocation.end() == End::Killed && !self.is_logged(&webhook, &id) {
-                repeats.killed += 1;
-            } else {
-                repeats.unexcused += 1;
-                continue;
+            let is_logged = || self.is_logged(&webhook, &id);
+            let count = match earlier.invocation.end() {
+                _ if !earlier.answered => &mut repeats.unanswered,
+                End::Running => &mut repeats.known,
+                _ if is_logged() => &mut repeats.known,
+                End::Killed => &mut repeats.killed,
+                End::Returned => &mut repeats.survived,
+                End::TimedOut => &mut repeats.timed_out,
+            };
+            *count += 1;
+            if !earlier.answered || (earlier.invocation.end() == End::Killed && !is_logged()) {
+                earlier.excused = true;
+                self.0.ledger.excused(&name, number);
             }
-            earlier.excused = true;
-            self.0.ledger.excused(&name, number);
         }
         accepted.push(Accepted { invocation: invocation.clone(), answered: false, excused: false });
         self.0.ledger.accepted(&name, number);

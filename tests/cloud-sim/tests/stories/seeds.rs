@@ -1,6 +1,6 @@
 //! A story with many seeds, side by side on the machine's cores, until its time is over.
 //!
-//! `STORY_SEEDS` says how many, `STORY_SEED` names the only one, `STORY_SECONDS` how long. With `STORY_LOG` the requests of a story
+//! `STORY_SEEDS` says how many instead of 20 (and of others in proportion), `STORY_SEED` names the only one, `STORY_SECONDS` how long. With `STORY_LOG` the requests of a story
 //! are written into that file.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ use crate::judge::Summary;
 
 /// Seeds of a story in `make test`.
 pub(crate) const SEEDS: u64 = 20;
+/// Of one that is not about chance.
+pub(crate) const FEW_SEEDS: u64 = 4;
 /// How often each fault happens where everything goes wrong.
 pub(crate) const OFTEN: f64 = 0.02;
 /// The stories of `make test` end within eight minutes.
@@ -26,9 +28,7 @@ pub(crate) struct Told {
     pub(crate) ran: Vec<u64>,
     pub(crate) failures: Vec<Failure>,
     pub(crate) faults: BTreeMap<FaultKind, u64>,
-    expired: u64,
-    unanswered: u64,
-    killed: u64,
+    summary: Summary,
 }
 
 /// Tells a story with each seed, `usual` of them unless a variable says otherwise.
@@ -43,7 +43,8 @@ where
     let until = Instant::now() + Duration::from_secs(number("STORY_SECONDS", SECONDS));
     let told: Mutex<Told> = Mutex::default();
     let one = std::env::var("STORY_SEED").ok().map(|seed| seed.parse().expect("a seed"));
-    let seeds = one.map_or(1..=number("STORY_SEEDS", usual), |seed: u64| seed..=seed);
+    let seeds = (usual * number("STORY_SEEDS", SEEDS)).div_ceil(SEEDS);
+    let seeds = one.map_or(1..=seeds, |seed: u64| seed..=seed);
     let next = Mutex::new(seeds);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -76,24 +77,24 @@ impl Told {
         for (kind, count) in &counts.faults {
             *self.faults.entry(*kind).or_default() += count;
         }
-        self.expired += summary.expired;
-        self.unanswered += summary.repeats.unanswered;
-        self.killed += summary.repeats.killed;
+        self.summary.add(summary);
         self.failures.extend(ended.err());
     }
 
-    /// Prints which seeds ran and what went wrong in them; fails if any story did.
-    pub(crate) fn verdict(&self, name: &str) {
+    /// Prints which seeds ran and what went wrong in them.
+    pub(crate) fn print(&self, name: &str) {
         println!("{name}: seeds {:?}", self.ran);
         let faults: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();
         println!("{name}: {}", faults.join(", "));
-        println!(
-            "{name}: {} deliveries expired; repeated after no answer {}, after a kill between answer and log {}",
-            self.expired, self.unanswered, self.killed
-        );
+        println!("{name}: {}", self.summary);
         for failure in &self.failures {
             println!("{name}: seed {}: {}", failure.seed, shortly(&failure.violations));
         }
+    }
+
+    /// The same; fails if any story did.
+    pub(crate) fn verdict(&self, name: &str) {
+        self.print(name);
         assert!(!self.ran.is_empty(), "no seed ran");
         let failed: Vec<u64> = self.failures.iter().map(|failure| failure.seed).collect();
         assert!(failed.is_empty(), "{name} failed with {} of {} seeds: {failed:?}", failed.len(), self.ran.len());

@@ -1,5 +1,6 @@
 //! A whole cloud side in one process: what `template.yaml` deploys, agents before it, receivers and pollers behind it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,8 +11,9 @@ use cloud_sim::story::Ledger;
 use cloud_sim::{Cloud, Faults, Mapping, RunningMapping};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
+use shared::event::Status;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::Agent;
 use crate::api::{self, Api};
@@ -37,6 +39,8 @@ pub(crate) struct Stack {
     pub(crate) agents: Vec<Agent>,
     /// The names of the pollers.
     pub(crate) pollers: Vec<String>,
+    /// Receivers that want some statuses only, by their hosts.
+    filters: BTreeMap<String, Vec<Status>>,
     fanout: Arc<Function<fanout::Context>>,
     deliver: Arc<Function<deliver::Context>>,
     mappings: Vec<RunningMapping>,
@@ -64,6 +68,7 @@ impl Stack {
             receivers,
             agents: Vec::new(),
             pollers: Vec::new(),
+            filters: BTreeMap::new(),
             mappings: Vec::new(),
             polling: JoinSet::new(),
             others: JoinSet::new(),
@@ -91,14 +96,17 @@ impl Stack {
             self.mappings.push(running);
         }
         if plan.every_minute {
-            let (cloud, deliver, limit) = (self.cloud.clone(), self.deliver.clone(), plan.timeout);
+            let (cloud, deliver) = (self.cloud.clone(), self.deliver.clone());
+            let FunctionPlan { timeout: limit, memory_mib, binary, .. } = plan.clone();
             self.others.spawn(async move {
                 loop {
                     sleep(Duration::from_secs(60)).await;
                     let deadline = cloud.now().checked_add(limit).expect("a time");
                     let tick = deliver.invoke(deadline, |context| deliver_call(context, json!({}), deadline));
+                    let begun = Instant::now();
                     // The next minute makes good for one that failed.
-                    let _ = timeout(limit, tick).await;
+                    let ended = timeout(limit, tick).await;
+                    cloud.count_invocation(&binary, memory_mib, begun.elapsed(), !matches!(ended, Ok(Ok(_))));
                 }
             });
         }
@@ -110,6 +118,15 @@ impl Stack {
         let (status, made) = self.api.insist(Method::POST, "/webhooks", Some(&wanted)).await;
         assert_eq!(status, 201, "{made}");
         self.receivers.add(host, made["id"].as_str().expect("an id"), manners);
+    }
+
+    /// From the answer on the webhook is for these statuses only.
+    pub(crate) async fn restrict(&mut self, host: &str, statuses: &[Status]) {
+        let wanted = json!({"url": format!("https://{host}/hook"), "statuses": statuses});
+        let path = format!("/webhooks/{}", self.receivers.webhook(host));
+        let (status, changed) = self.api.insist(Method::PUT, &path, Some(&wanted)).await;
+        assert_eq!(status, 200, "{changed}");
+        self.filters.insert(host.to_owned(), statuses.to_vec());
     }
 
     /// An agent at the PBX. All agents report the same events.
@@ -125,10 +142,21 @@ impl Stack {
         self.polling.spawn(poller.run());
     }
 
-    /// Everybody who has to have an event.
-    pub(crate) fn audience(&self) -> Vec<String> {
-        let hosts = self.receivers.all().into_iter().map(|(host, _)| host);
+    /// Everybody who has to have an event of this status.
+    pub(crate) fn audience(&self, status: Status) -> Vec<String> {
+        let wants = |host: &String| self.filters.get(host).is_none_or(|statuses| statuses.contains(&status));
+        let hosts = self.receivers.all().into_iter().map(|(host, _)| host).filter(wants);
         hosts.chain(self.pollers.iter().cloned()).collect()
+    }
+
+    /// Writes an item beside everybody.
+    pub(crate) fn put(&self, item: &Json) {
+        let faults = self.cloud.faults();
+        self.cloud.set_faults(Faults::none());
+        let body = json!({"TableName": "state", "Item": item}).to_string();
+        let answer = self.cloud.answer("DynamoDB_20120810.PutItem", body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        self.cloud.set_faults(faults);
     }
 
     /// From now on so many environments die at one of their requests, and so many lives of agents.
@@ -163,6 +191,13 @@ impl Stack {
         self.others.shutdown().await;
     }
 
+    /// Waits until what was reported so far is settled.
+    pub(crate) async fn settle_events(&self) {
+        if !self.quiet_within(CALM).await {
+            self.ledger.wrong("it is not quiet in between");
+        }
+    }
+
     /// Nothing goes wrong any more, but requests still take time and meet.
     fn calm(&self) {
         self.cloud.set_faults(Faults::latency_only());
@@ -180,16 +215,21 @@ impl Stack {
                 if is_quiet && self.nothing_is_parked().await {
                     return;
                 }
-                sleep(LOOK_EVERY).await;
+                // What is parked moves by the minute.
+                sleep(if is_quiet { LOOK_EVERY * 20 } else { LOOK_EVERY }).await;
             }
         };
         timeout(limit, quiet).await.is_ok()
     }
 
     async fn nothing_is_parked(&self) -> bool {
-        let webhooks = self.api.get("/webhooks").await;
-        let all = webhooks["webhooks"].as_array().expect("webhooks");
-        all.iter().all(|webhook| webhook["parked"] == 0 && webhook["state"] == "active")
+        for (_, webhook) in self.receivers.all() {
+            let webhook = self.api.get(&format!("/webhooks/{webhook}")).await;
+            if webhook["parked"] != 0 || webhook["state"] != "active" {
+                return false;
+            }
+        }
+        true
     }
 
     /// The queues whose messages are on their way, without dead letters and doorbells.

@@ -93,6 +93,7 @@ impl Template {
         let number = |value: &Json, what: &str| value.as_u64().unwrap_or_else(|| panic!("{id} has no {what}"));
         let binary = resource["Metadata"]["BuildProperties"]["Binary"].as_str().expect("a binary").to_owned();
         let timeout = Duration::from_secs(number(&properties["Timeout"], "timeout"));
+        let memory_mib = number(&properties["MemorySize"], "memory size") as u32;
         let variables = properties["Environment"]["Variables"].as_object().expect("variables");
         let events = properties["Events"].as_object();
         let events: Vec<&Json> = events.into_iter().flat_map(Map::values).collect();
@@ -105,18 +106,23 @@ impl Template {
                 maximum_concurrency: concurrency.map_or(1000, |concurrency| concurrency as usize),
                 reserved_concurrency: properties["ReservedConcurrentExecutions"].as_u64().map(|most| most as usize),
                 timeout,
+                memory_mib,
                 partial_responses: given["FunctionResponseTypes"] == json!(["ReportBatchItemFailures"]),
                 ..Mapping::new(self.queue_name(queue), &binary)
             }
         };
         FunctionPlan {
             timeout,
-            memory_mib: number(&properties["MemorySize"], "memory size") as u32,
+            memory_mib,
             variables: variables.iter().map(|(name, value)| (name.clone(), self.attribute(value))).collect(),
             mappings: events.iter().filter(|event| event["Type"] == "SQS").map(mapping).collect(),
             every_minute: events.iter().any(|event| event["Properties"]["Schedule"] == "rate(1 minute)"),
             binary,
         }
+    }
+
+    pub(crate) fn alarms(&self) -> usize {
+        self.of_type("AWS::CloudWatch::Alarm").count()
     }
 
     /// A scalar as the resource gets it, with what it refers to.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use cloud_sim::story::Ledger;
 use jiff::Timestamp;
 use shared::event::{CallEvent, Status};
 use shared::ids::CallId;
@@ -49,7 +48,7 @@ struct Due {
 impl Stack {
     /// Lets calls happen, and returns when all their events were reported.
     pub(crate) async fn traffic(&self, traffic: Traffic) -> Vec<CallId> {
-        let (audience, begun) = (self.audience(), (Instant::now(), self.cloud.now()));
+        let begun = (Instant::now(), self.cloud.now());
         let mut due: Vec<Due> = Vec::new();
         let mut calls = Vec::new();
         for _ in 0..traffic.calls {
@@ -70,7 +69,7 @@ impl Stack {
         due.sort_by_key(|due| (due.at, due.agent, due.call));
         for Due { at, agent, call, status, occurred_at } in due {
             sleep_until(at).await;
-            expect(&self.ledger, &audience, call, status);
+            self.expect(call, status);
             self.agents[agent].report(&CallEvent::example(call, status, occurred_at));
         }
         calls
@@ -83,14 +82,12 @@ impl Stack {
             _ => vec![Status::Ringing, Status::Connected, Status::Disconnected],
         }
     }
-}
 
-fn expect(ledger: &Ledger, audience: &[String], call: CallId, status: Status) {
-    for who in audience {
-        ledger.sent(&format!("{who} {call}"), status.sequence().into());
-    }
-    // Under its call, and in the feed.
-    for who in ["record", "feed"] {
-        ledger.sent(&format!("{who} {call}"), status.sequence().into());
+    /// Who has to have the event; it also has to lie under its call, and in the feed.
+    pub(crate) fn expect(&self, call: CallId, status: Status) {
+        let audience = self.audience(status);
+        for who in audience.iter().map(String::as_str).chain(["record", "feed"]) {
+            self.ledger.sent(&format!("{who} {call}"), status.sequence().into());
+        }
     }
 }
