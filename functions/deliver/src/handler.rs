@@ -27,8 +27,8 @@ const LOG_WRITE: SignedDuration = SignedDuration::from_millis(3_500);
 /// The deliveries queue's own: twice the function's time.
 const VISIBILITY: Duration = Duration::from_secs(30);
 
-/// A success is noted at most this often.
-const NOTE_SUCCESS: Duration = Duration::from_secs(15);
+/// For surely so long the queue recognises a copy. Milliseconds.
+const COPIES_ARE_RECOGNISED: i64 = 4 * 60 * 1000;
 
 /// Never fails as a whole. `clock` tells the time whenever it is asked.
 pub(crate) async fn handle(
@@ -135,7 +135,7 @@ async fn deliver(
     let now = clock();
     let expires_at = context.freshness.expires_at(delivery);
     let job = Job { record, delivery, expires_at, deadline };
-    let view = match context.state.receiver_view(&delivery.log_key()).await {
+    let view = match context.state.receiver_view(&delivery.log_key(), may_be_repeat(record, delivery)).await {
         Ok(view) => view,
         Err(error) => {
             error!(cause = %error, delivery.id = %delivery.id(), "A delivery's state cannot be read");
@@ -162,6 +162,13 @@ async fn deliver(
         Start::Send(_) if !fits(context, deadline, clock()) => Ending::Back(Duration::ZERO),
         Start::Send(subscription) => send(context, &job, subscription, view.log.clone(), clock).await,
     }
+}
+
+/// Whether something may have happened to a delivery before, so that its log has to be read. The queue recognises a copy for five
+/// minutes; a later one can only come from an event that `fanout` took up again after so long, which it does while it cannot record.
+fn may_be_repeat(record: &FifoRecord, delivery: &Delivery) -> bool {
+    let held_up = delivery.queued_at.zip(delivery.fanned_out_at).map(|(queued, fanned_out)| fanned_out - queued);
+    record.receives != 1 || delivery.round > 0 || held_up.is_none_or(|millis| millis >= COPIES_ARE_RECOGNISED)
 }
 
 /// A delivery on its way.
@@ -268,7 +275,8 @@ async fn succeeded(context: &Context, subscription: &Subscription, since_success
     if let Err(error) = recovered {
         warn!(cause = %error, subscription.id = %id, "What follows from a webhook's recovery is not done yet");
     }
-    let often_enough = (context.fast_lane / 4).min(NOTE_SUCCESS);
+    // Whether the receiver accepts is judged by this span. To note each success would cost as much as the log.
+    let often_enough = context.fast_lane / 4;
     if since_success.is_none_or(|since| since >= often_enough)
         && let Err(error) = context.state.note_success(id, now).await
     {

@@ -109,11 +109,12 @@ fn parked_partition(id: SubscriptionId) -> String {
 }
 
 impl StateTable {
-    /// The subscription and the delivery's log item in one consistent read.
-    pub async fn receiver_view(&self, log: &LogKey) -> Result<ReceiverView, TableError> {
+    /// The subscription and, if something may have happened to the delivery before, its log item, in one consistent read.
+    pub async fn receiver_view(&self, log: &LogKey, may_be_repeat: bool) -> Result<ReceiverView, TableError> {
         let subscription_key = webhook_key(log.subscription_id);
         let log_key = delivery_key(log);
-        let wanted = vec![subscription_key.clone(), log_key.clone()];
+        let wanted = [Some(subscription_key.clone()), may_be_repeat.then(|| log_key.clone())];
+        let wanted = wanted.into_iter().flatten().collect();
         let mut found = self.get_all(wanted, None, "read the delivery").await?;
         let mut take = |wanted: &Item| -> Option<Item> {
             let at = found.iter().position(|item| wanted.iter().all(|(name, value)| item.get(name) == Some(value)))?;

@@ -236,7 +236,7 @@ async fn deliveries_and_what_is_parked() {
     for (name, (delivery, log)) in files.take("delivery-", expected::logs()) {
         let (state, at) = (shelf::state(&[&name]), delivery.log_key());
         assert_eq!(state.delivery_log(&at).await.expect("a log"), Some(log.clone()), "{name}");
-        let view = state.receiver_view(&at).await.expect("a view");
+        let view = state.receiver_view(&at, true).await.expect("a view");
         assert_eq!((view.subscription, view.log), (None, Some(log.clone())), "{name}");
         let read = state.delivery_logs(at.subscription_id, Some(later(-1)), Order::OldestFirst, None, 9).await;
         assert_eq!(read.expect("logs"), (vec![(at, log)], None), "{name}");
