@@ -15,7 +15,7 @@ async fn story(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
     stack.agent("rack");
     stack.poller("poller");
     stack.let_die(1.0, 0.5);
-    let calls = stack.traffic(Traffic::usual(10)).await;
+    let calls = stack.traffic(Traffic::usual(7)).await;
     stack.judge(&calls).await
 }
 

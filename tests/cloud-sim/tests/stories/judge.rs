@@ -11,8 +11,8 @@ use crate::poller::whole_feed;
 use crate::receivers::{Repeats, event_of};
 use crate::stack::Stack;
 
-/// What is to be known of a story that ended well.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is to be known of a story beside its violations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// Deliveries that became stale before they could be made.
     pub(crate) expired: u64,
@@ -27,20 +27,14 @@ impl Summary {
         sum.killed += more.killed;
         sum.survived += more.survived;
         sum.timed_out += more.timed_out;
-        sum.known += more.known;
+        sum.running += more.running;
+        sum.logged += more.logged;
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Repeats { unanswered, killed, survived, timed_out, known } = self.repeats;
-        write!(
-            f,
-            "{} deliveries expired; repeats excused: {unanswered} without an answer, {killed} after a kill between answer and log; \
-             not excused: {survived} by a function that survived the answer, {timed_out} that ran into its time-out, \
-             {known} although the log or a running function knew",
-            self.expired
-        )
+        write!(f, "{} deliveries expired; {}", self.expired, self.repeats)
     }
 }
 

@@ -15,7 +15,7 @@ async fn story(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
     stack.agent("rack");
     stack.agent("attic");
     stack.let_die(0.0, 0.7);
-    let calls = stack.traffic(Traffic::usual(10)).await;
+    let calls = stack.traffic(Traffic::usual(8)).await;
     stack.judge(&calls).await
 }
 

@@ -7,7 +7,7 @@ use cloud_sim::Cloud;
 use serde_json::Value as Json;
 use shared::{metrics, telemetry};
 use tracing::Metadata;
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What Lambda itself writes about an invocation.
@@ -32,6 +32,13 @@ struct Listening {
     last: String,
     /// The names of the figures that went to CloudWatch.
     figures: Vec<String>,
+}
+
+/// Nobody reads the functions' logs, but there is a reader. While there has never been one, the SDK draws random numbers for the log of
+/// another library, and a seed would tell another story.
+pub(crate) fn ignore() {
+    // Only the first time is needed.
+    let _ = tracing::subscriber::set_global_default(NoSubscriber::default());
 }
 
 /// While this lives, what the functions write on this thread is counted.

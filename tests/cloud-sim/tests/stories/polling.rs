@@ -13,8 +13,8 @@ async fn story(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
     stack.agent("rack");
     stack.poller("poller-1");
     stack.poller("poller-2");
-    let mut calls = stack.traffic(Traffic::burst(15)).await;
-    calls.extend(stack.traffic(Traffic::burst(15)).await);
+    let mut calls = stack.traffic(Traffic::burst(10)).await;
+    calls.extend(stack.traffic(Traffic::burst(10)).await);
     stack.judge(&calls).await
 }
 

@@ -4,6 +4,7 @@
 //! killed after the answer and before its log was in the table; those are counted apart.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ impl Manners {
 }
 
 /// What was counted beside the ledger.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Repeats {
     /// After a request to which the function saw no answer.
     pub(crate) unanswered: u64,
@@ -58,8 +59,21 @@ pub(crate) struct Repeats {
     pub(crate) survived: u64,
     /// the function ran into its time-out,
     pub(crate) timed_out: u64,
-    /// the function is still at work, or the table knows that the delivery was accepted.
-    pub(crate) known: u64,
+    /// the function is still at work,
+    pub(crate) running: u64,
+    /// the table knows that the delivery was accepted.
+    pub(crate) logged: u64,
+}
+
+impl fmt::Display for Repeats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { unanswered, killed, survived, timed_out, running, logged } = self;
+        write!(
+            f,
+            "repeats excused: {unanswered} without an answer, {killed} after a kill between answer and log; \
+             not excused: {survived} survived the answer, {timed_out} by a time-out, {running} still at work, {logged} logged"
+        )
+    }
 }
 
 /// All receivers of a stack, by the names of their hosts.
@@ -187,8 +201,8 @@ impl Receivers {
             let is_logged = || self.is_logged(&webhook, &id);
             let count = match earlier.invocation.end() {
                 _ if !earlier.answered => &mut repeats.unanswered,
-                End::Running => &mut repeats.known,
-                _ if is_logged() => &mut repeats.known,
+                End::Running => &mut repeats.running,
+                _ if is_logged() => &mut repeats.logged,
                 End::Killed => &mut repeats.killed,
                 End::Returned => &mut repeats.survived,
                 End::TimedOut => &mut repeats.timed_out,

@@ -11,8 +11,8 @@ use crate::traffic::Traffic;
 async fn story(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
     let mut stack = Stack::start(cloud, ledger, seed).await;
     stack.agent("rack");
-    let mut calls = stack.traffic(Traffic::burst(20)).await;
-    calls.extend(stack.traffic(Traffic::burst(20)).await);
+    let mut calls = stack.traffic(Traffic::burst(15)).await;
+    calls.extend(stack.traffic(Traffic::burst(15)).await);
     stack.judge(&calls).await
 }
 

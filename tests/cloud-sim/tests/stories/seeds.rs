@@ -26,7 +26,7 @@ const SECONDS: u64 = 60;
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) ran: Vec<u64>,
-    pub(crate) failures: Vec<Failure>,
+    pub(crate) failures: Vec<(Failure, Summary)>,
     pub(crate) faults: BTreeMap<FaultKind, u64>,
     summary: Summary,
 }
@@ -66,7 +66,7 @@ where
     });
     let mut told: Told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
     told.ran.sort_unstable();
-    told.failures.sort_by_key(|failure| failure.seed);
+    told.failures.sort_by_key(|(failure, _)| failure.seed);
     told
 }
 
@@ -78,7 +78,7 @@ impl Told {
             *self.faults.entry(*kind).or_default() += count;
         }
         self.summary.add(summary);
-        self.failures.extend(ended.err());
+        self.failures.extend(ended.err().map(|failure| (failure, summary)));
     }
 
     /// Prints which seeds ran and what went wrong in them.
@@ -87,8 +87,8 @@ impl Told {
         let faults: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();
         println!("{name}: {}", faults.join(", "));
         println!("{name}: {}", self.summary);
-        for failure in &self.failures {
-            println!("{name}: seed {}: {}", failure.seed, shortly(&failure.violations));
+        for (failure, summary) in &self.failures {
+            println!("{name}: seed {}: {}; {}", failure.seed, shortly(&failure.violations), summary.repeats);
         }
     }
 
@@ -96,7 +96,7 @@ impl Told {
     pub(crate) fn verdict(&self, name: &str) {
         self.print(name);
         assert!(!self.ran.is_empty(), "no seed ran");
-        let failed: Vec<u64> = self.failures.iter().map(|failure| failure.seed).collect();
+        let failed: Vec<u64> = self.failures.iter().map(|(failure, _)| failure.seed).collect();
         assert!(failed.is_empty(), "{name} failed with {} of {} seeds: {failed:?}", failed.len(), self.ran.len());
     }
 }

@@ -19,6 +19,7 @@ use crate::agent::Agent;
 use crate::api::{self, Api};
 use crate::environments::Function;
 use crate::machine::{Chance, Variables, platform};
+use crate::output;
 use crate::poller::Poller;
 use crate::receivers::{Manners, Receivers};
 use crate::template::{FunctionPlan, Template};
@@ -53,6 +54,7 @@ pub(crate) struct Stack {
 impl Stack {
     /// Deploys; the cloud's faults begin when everything is there.
     pub(crate) async fn start(cloud: Cloud, ledger: Ledger, seed: u64) -> Self {
+        output::ignore();
         let faults = cloud.faults();
         cloud.set_faults(Faults::none());
         let chance = Chance::new(seed);
