@@ -1,4 +1,5 @@
-//! The heartbeat: what this agent is and how it is doing, every ten seconds and on every change.
+//! The heartbeat: what this agent is and how it is doing, every ten seconds and on every change. Calls come and go all day, so
+//! their number alone waits for the next beat.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,6 +100,7 @@ impl Pulse {
         let mut beat = interval(BEAT_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut long_commands = self.portrait.running.changes();
+        let mut told = DeskStatus::starting();
         loop {
             tokio::select! {
                 _ = beat.tick() => {}
@@ -107,6 +109,9 @@ impl Pulse {
                         break;
                     }
                     sleep(GATHER).await;
+                    if self.portrait.status.borrow_and_update().is_same_but_for_calls(&told) {
+                        continue;
+                    }
                 }
                 // A command waits for being listed, so this does not wait for other changes.
                 _ = long_commands.changed() => {}
@@ -115,6 +120,7 @@ impl Pulse {
             let status = self.portrait.status.borrow_and_update().clone();
             long_commands.mark_unchanged();
             self.beat(&status).await;
+            told = status;
         }
         let last = self.portrait.now();
         let left = if last.running.is_empty() {

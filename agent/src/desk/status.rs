@@ -30,6 +30,11 @@ impl DeskStatus {
         }
     }
 
+    /// Whether nothing differs but the number of calls.
+    pub fn is_same_but_for_calls(&self, other: &Self) -> bool {
+        Self { live_calls: other.live_calls, ..self.clone() } == *other
+    }
+
     pub fn is_up(&self) -> bool {
         self.link == PbxLink::Up
     }

@@ -13,13 +13,11 @@ use shared::numbering::DialPrefixes;
 use shared::queue::Queue;
 use shared::tables::{Exchange, LegItem};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::machine::{Chance, Variables, platform};
 use crate::template::Template;
 
-/// Changes come in bursts; they share a beat.
-const GATHER: Duration = Duration::from_millis(50);
 const LONG_POLL: Duration = Duration::from_secs(20);
 const DOORBELLS: usize = 10;
 const DAY: i64 = 24 * 60 * 60;
@@ -69,16 +67,12 @@ impl Presence {
                 tokio::select! {
                     biased;
                     Some((call, status)) = calls.recv() => {
-                        let before = live;
                         live = if status == Status::Disconnected { live - 1 } else { live.max(1) };
                         if status == Status::Disconnected {
                             let leg = ended(call, cloud.now().as_second());
                             exchange.remember_leg("master", "3954ae7854c96301c9dd009033400109", &leg).await.expect("written");
                         }
-                        if live == before {
-                            continue;
-                        }
-                        sleep(GATHER).await;
+                        continue; // Their number goes with the next beat.
                     }
                     _ = beat.tick() => {}
                 }
