@@ -1,4 +1,7 @@
 //! Figures for CloudWatch, written as log lines in its embedded metric format. It costs no request and no library.
+//!
+//! CloudWatch charges for each figure by the month, so only those are figures that somebody would draw or be alarmed by. What explains
+//! them stands in the same line, where a query of the log finds it.
 
 use std::sync::OnceLock;
 
@@ -30,25 +33,32 @@ pub fn listen(listener: fn(&str)) {
     let _ = LISTENER.set(listener);
 }
 
-/// The figures of one piece of work.
+/// The figures of one piece of work. What has no unit is a detail, and no figure.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics(Vec<(&'static str, Unit, Vec<f64>)>);
+pub struct Metrics(Vec<(&'static str, Option<Unit>, Vec<f64>)>);
 
 impl Metrics {
     pub fn count(&mut self, name: &'static str, n: usize) {
         if n > 0 {
-            self.add(name, Unit::Count, n as f64);
+            self.add(name, Some(Unit::Count), n as f64);
         }
     }
 
     /// How long something took; a time that is not known is left out.
     pub fn span(&mut self, name: &'static str, from: Option<Timestamp>, to: Timestamp) {
         if let Some(from) = from {
-            self.add(name, Unit::Milliseconds, (to.as_millisecond() - from.as_millisecond()).max(0) as f64);
+            self.add(name, Some(Unit::Milliseconds), millis(from, to));
         }
     }
 
-    fn add(&mut self, name: &'static str, unit: Unit, value: f64) {
+    /// The same as a detail.
+    pub fn detail(&mut self, name: &'static str, from: Option<Timestamp>, to: Timestamp) {
+        if let Some(from) = from {
+            self.add(name, None, millis(from, to));
+        }
+    }
+
+    fn add(&mut self, name: &'static str, unit: Option<Unit>, value: f64) {
         match self.0.iter_mut().find(|(known, ..)| *known == name) {
             Some((.., values)) => values.push(value),
             None => self.0.push((name, unit, vec![value])),
@@ -60,8 +70,8 @@ impl Metrics {
         if self.0.is_empty() {
             return None;
         }
-        let metrics: Vec<Value> =
-            self.0.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit.as_str()})).collect();
+        let figures = self.0.iter().filter_map(|(name, unit, _)| Some((name, (*unit)?)));
+        let metrics: Vec<Value> = figures.map(|(name, unit)| json!({"Name": name, "Unit": unit.as_str()})).collect();
         let mut line = Map::from_iter([
             (
                 "_aws".to_owned(),
@@ -89,6 +99,10 @@ impl Metrics {
     }
 }
 
+fn millis(from: Timestamp, to: Timestamp) -> f64 {
+    (to.as_millisecond() - from.as_millisecond()).max(0) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +117,7 @@ mod tests {
         metrics.span("LatencyTotal", Some(from_millis(1_000)), from_millis(1_250));
         metrics.span("LatencyTotal", None, from_millis(1_250));
         metrics.span("LatencyTotal", Some(from_millis(1_000)), from_millis(1_020));
+        metrics.detail("LatencyReceiver", Some(from_millis(1_000)), from_millis(1_007));
         insta::assert_snapshot!(metrics.line("stack", from_millis(1_700_000_000_000)).expect("a line"));
     }
 }

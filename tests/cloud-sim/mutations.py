@@ -16,47 +16,41 @@ ROOT = Path(__file__).resolve().parents[2]
 COPY = ROOT / "target" / "mutations"
 
 MUTATIONS = {
-    "a write that meets a transaction is not tried again": (
-        "shared/src/aws/retry.rs",
-        "if is_conflict { conflict() } else { RetryAction::NoActionIndicated }",
-        "{ let _ = is_conflict; RetryAction::NoActionIndicated }",
-        "",
-    ),
-    "an event that stands under its call is done": (
-        "shared/src/feed/writer.rs",
-        "Some((_, Some(n))) => Standing::Recorded(*n),",
-        "Some((_, Some(_))) => Standing::Settled,",
-        "recording",
-    ),
-    "a reader passes a number that nobody has filled yet": (
+    "a reader passes a number that nobody has filled yet (a check)": (
         "shared/src/feed/reader.rs",
         "return Next::Wait;",
         "self.cursor = gap_end;",
         "polling",
     ),
-    "an entry may be put where another one is": (
+    "an entry may be put where another one is (a condition)": (
         "shared/src/tables/feed/writing.rs",
         '            .condition_expression("attribute_not_exists(pk)")\n',
         '            .condition_expression("attribute_exists(pk) OR attribute_not_exists(pk)")\n',
-        "recording",
+        "crashes",
     ),
-    "a delivery is sent without a look at its log": (
+    "a delivery is sent without a look at its log (a check)": (
         "functions/deliver/src/verdict.rs",
         "_ if over => Start::Skip,",
         "_ if over && now < Timestamp::UNIX_EPOCH => Start::Skip,",
         "crashes",
     ),
-    "a call's next event does not wait for the deliveries of the one before": (
+    "a call's next event does not wait for the deliveries of the one before (an order)": (
         "functions/fanout/src/plan.rs",
         "let first_of_call = entry.call().is_none_or(|call| calls.insert(call));\n            first_of_group && first_of_call",
         "let _ = (groups.insert(entry.record.group.as_str()), entry.call().map(|call| calls.insert(call)));\n            true",
         "order",
     ),
-    "what stands behind a failure does not go back": (
+    "a delivery that was refused is not tried again (a retry)": (
+        "functions/deliver/src/handler.rs",
+        "Ending::Acknowledged => Ending::Back(wait),",
+        "Ending::Acknowledged => { let _ = wait; Ending::Acknowledged }",
+        "once_only",
+    ),
+    "an event that could not be fanned out does not go back (a retry)": (
         "functions/fanout/src/plan.rs",
-        "if groups.contains(&entry.record.group) || entry.call().is_some_and(|call| calls.contains(&call)) {",
-        "if groups.contains(&entry.record.group) && entry.call().is_none() && calls.is_empty() {",
-        "order",
+        "entry.fate = Fate::Failed;",
+        "entry.fate = Fate::Done;",
+        "recording",
     ),
 }
 

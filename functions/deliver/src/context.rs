@@ -113,13 +113,13 @@ impl Context {
             let mut metrics = self.metrics();
             metrics.span("LatencyTotal", Some(delivery.payload.occurred_at()), now);
             if let Some(queued) = queued {
-                metrics.span("LatencyAgent", Some(delivery.payload.occurred_at()), queued);
+                metrics.detail("LatencyAgent", Some(delivery.payload.occurred_at()), queued);
             }
             if let Some(fanned_out) = fanned_out {
-                metrics.span("LatencyFanout", queued, fanned_out);
+                metrics.detail("LatencyFanout", queued, fanned_out);
             }
-            metrics.span("LatencyDeliver", fanned_out, outcome.at);
-            metrics.span("LatencyReceiver", Some(outcome.at), now);
+            metrics.detail("LatencyDeliver", fanned_out, outcome.at);
+            metrics.detail("LatencyReceiver", Some(outcome.at), now);
         }
     }
 
