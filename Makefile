@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up call status down test openapi soak bench package key build clean
+.PHONY: help up call status down test openapi soak bench package key build symbols clean
 # The steps of a target depend on each other; cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -16,6 +16,13 @@ CRATES := api fanout deliver easyconnect-agent pbx-sim easyconnect-tests
 TARGET := $(shell uname -m)-unknown-linux-gnu.2.31
 BUILD := cargo lambda build --release --disable-optimizations --skip-target-check --target $(TARGET) --lambda-dir target/lambda \
 	$(if $(CI),--locked) $(addprefix -p ,$(CRATES)) --bins
+
+# What stands behind `bench` names figures, and is nothing to make.
+ifeq (bench,$(firstword $(MAKECMDGOALS)))
+FIGURES := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+.PHONY: $(FIGURES)
+$(FIGURES): ; @:
+endif
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -42,8 +49,8 @@ openapi: ## make the API descriptions that are derived from api.yaml
 soak: build ## the tests that take minutes
 	@cargo test -p easyconnect-tests --test soak -- --nocapture --test-threads=1
 
-bench: build ## measure speed, each figure beside its floor
-	@target/lambda/bench/bootstrap
+bench: build $(if $(filter instructions,$(or $(FIGURES),instructions)),symbols) ## measure speed, each figure beside its floor; `make bench sizes agent` measures some
+	@target/lambda/bench/bootstrap $(FIGURES)
 
 package: build .venv/package-tools.stamp ## Lambda zips, the agent's .deb and its tarball, in dist/
 	@.venv/bin/python infra/package.py --arch $(shell uname -m)
@@ -54,6 +61,10 @@ key: ## make an API key and its hash
 build: .venv/tools.stamp ## build everything that `make up` runs
 	@echo "== build (the first one takes some minutes)"
 	@$(BUILD)
+
+# The functions as they are deployed, with the names that callgrind shows.
+symbols:
+	@cargo build --quiet --profile symbols -p fanout -p deliver
 
 clean: down ## remove everything that was built; ends the stack first
 	@rm -rf target dist .venv .aws-sam tests/node/node_modules
