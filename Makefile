@@ -2,7 +2,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help up call status down test openapi soak bench cost package key build clean
+=======
+.PHONY: help up call status down test openapi soak bench package key build symbols clean
+>>>>>>> 26d06cd
 # The steps of a target depend on each other; cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -16,6 +20,13 @@ CRATES := api fanout deliver easyconnect-agent pbx-sim easyconnect-tests
 TARGET := $(shell uname -m)-unknown-linux-gnu.2.31
 BUILD := cargo lambda build --release --disable-optimizations --skip-target-check --target $(TARGET) --lambda-dir target/lambda \
 	$(if $(CI),--locked) $(addprefix -p ,$(CRATES)) --bins
+
+# What stands behind `bench` names figures, and is nothing to make.
+ifeq (bench,$(firstword $(MAKECMDGOALS)))
+FIGURES := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+.PHONY: $(FIGURES)
+$(FIGURES): ; @:
+endif
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -44,8 +55,13 @@ soak: build ## the tests that take minutes
 	@STORY_SEEDS=$${STORY_SEEDS:-500} STORY_SECONDS=$${STORY_SECONDS:-3600} cargo test -p cloud-sim --test stories -- \
 		--nocapture --test-threads=1 --include-ignored
 
+<<<<<<< HEAD
 bench: build cost ## measure speed, each figure beside its floor
 	@target/lambda/bench/bootstrap
+=======
+bench: build $(if $(filter instructions,$(or $(FIGURES),instructions)),symbols) ## measure speed, each figure beside its floor; `make bench sizes agent` measures some
+	@target/lambda/bench/bootstrap $(FIGURES)
+>>>>>>> 26d06cd
 
 cost: ## count what a call asks of AWS, and compute the bill
 	@cargo test --quiet -p cloud-sim --test stories -- cost:: --nocapture
@@ -59,6 +75,10 @@ key: ## make an API key and its hash
 build: .venv/tools.stamp ## build everything that `make up` runs
 	@echo "== build (the first one takes some minutes)"
 	@$(BUILD)
+
+# The functions as they are deployed, with the names that callgrind shows.
+symbols:
+	@cargo build --quiet --profile symbols -p fanout -p deliver
 
 clean: down ## remove everything that was built; ends the stack first
 	@rm -rf target dist .venv .aws-sam tests/node/node_modules

@@ -7,6 +7,7 @@ mod agent;
 mod call_core;
 mod cold_start;
 mod delivery_cost;
+mod instructions;
 mod isolation;
 mod latency;
 mod outbox;
@@ -15,6 +16,7 @@ mod polling;
 mod report;
 mod round_trip;
 mod sizes;
+mod workload;
 
 use report::Report;
 
@@ -30,6 +32,7 @@ async fn main() {
         "cold_start",
         "round_trip",
         "delivery_cost",
+        "instructions",
         "isolation",
         "polling",
         "latency",
@@ -44,6 +47,7 @@ async fn main() {
             "cold_start" => cold_start::measure(&mut report).await,
             "round_trip" => round_trip::measure(&mut report).await,
             "delivery_cost" => delivery_cost::measure(&mut report).await,
+            "instructions" => instructions::measure(&report).await,
             "isolation" => isolation::measure(&mut report).await,
             "polling" => polling::measure(&mut report).await,
             _ => latency::measure(&report).await,

@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, HeaderValue};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -22,7 +23,28 @@ pub(crate) struct Parrot {
 struct Cloud {
     endpoint: String,
     client: reqwest::Client,
-    heard: Arc<Mutex<HashMap<HeaderValue, Answer>>>,
+    heard: Arc<Mutex<HashMap<Kind, Answer>>>,
+}
+
+/// What requests have in common that get the same answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    operation: HeaderValue,
+    /// The partition that is asked for, without what tells it from others of its kind.
+    partition: String,
+}
+
+impl Kind {
+    fn of(operation: HeaderValue, body: &[u8]) -> Self {
+        let body: Value = serde_json::from_slice(body).expect("a request is JSON");
+        let condition = body["KeyConditionExpression"].as_str().and_then(|condition| condition.strip_prefix("pk = "));
+        let partition = match condition.and_then(|condition| condition.split(' ').next()) {
+            Some(name) => &body["ExpressionAttributeValues"][name],
+            None => &body["Key"]["pk"],
+        };
+        let partition = partition["S"].as_str().and_then(|partition| partition.split('#').next());
+        Self { operation, partition: partition.unwrap_or_default().to_owned() }
+    }
 }
 
 type Answer = ([(axum::http::HeaderName, HeaderValue); 1], Bytes);
@@ -49,7 +71,7 @@ impl Drop for Parrot {
 }
 
 async fn answer(State(cloud): State<Cloud>, mut headers: HeaderMap, body: Bytes) -> Answer {
-    let kind = headers["x-amz-target"].clone();
+    let kind = Kind::of(headers["x-amz-target"].clone(), &body);
     let heard = cloud.heard.lock().expect("no panic").get(&kind).cloned();
     if let Some(answer) = heard {
         return answer;

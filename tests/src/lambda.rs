@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::{Stack, paths};
+use crate::{Process, Stack, paths};
 
 /// More than any function has, so that a busy machine changes nothing.
 const TIME_LEFT: Duration = Duration::from_secs(60);
@@ -45,8 +45,11 @@ struct Runtime {
 
 /// A function with nothing but what Lambda tells every one: what it is, and whom to ask for work.
 pub fn environment(name: &str, runtime: SocketAddr) -> Command {
-    let mut command = Command::new(paths::binary(name));
-    command
+    environment_of(Command::new(paths::binary(name)), name, runtime)
+}
+
+fn environment_of(mut program: Command, name: &str, runtime: SocketAddr) -> Command {
+    program
         .env_clear()
         .envs([
             ("AWS_LAMBDA_RUNTIME_API", runtime.to_string().as_str()),
@@ -58,12 +61,17 @@ pub fn environment(name: &str, runtime: SocketAddr) -> Command {
         ])
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    command
+    program
 }
 
 impl Lambda {
     /// Starts `fanout` or `deliver` as it is deployed, but with this way to the cloud.
     pub async fn start(stack: &Stack, name: &'static str, endpoint: &str) -> Self {
+        Self::start_program(Command::new(paths::binary(name)), stack, name, endpoint).await
+    }
+
+    /// The same by a command of one's own, which runs the function in some other way.
+    pub async fn start_program(program: Command, stack: &Stack, name: &'static str, endpoint: &str) -> Self {
         let deployed = stack.configuration(&format!("{}_FUNCTION", name.to_uppercase())).await;
         let variables = deployed["Environment"]["Variables"].as_object().expect("a function has variables").clone();
         let variables = variables.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
@@ -73,7 +81,7 @@ impl Lambda {
         let (address, runtime) = serve(Runtime { work: Arc::new(Mutex::new(waiting)), answers: answering }).await;
         let log = stack.folder().join(format!("{name}-{}.log", Uuid::new_v4()));
         let output = File::create(&log).expect("a log file");
-        let child = environment(name, address)
+        let child = environment_of(program, name, address)
             .envs(variables)
             .envs([
                 ("AWS_REGION", stack.var("AWS_REGION")),
@@ -89,9 +97,8 @@ impl Lambda {
         Self { name, child, work, answers, runtime, log }
     }
 
-    pub fn pid(&self) -> Pid {
-        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        id.expect("the function runs")
+    pub fn process(&self) -> Process {
+        Process(self.child.id().expect("the function runs"))
     }
 
     /// Has an event waiting for the function.
@@ -106,6 +113,13 @@ impl Lambda {
             ended = self.child.wait() => panic!("{} ended: {ended:?}", self.name),
             () = tokio::time::sleep(TIME_LEFT) => panic!("{} does not answer", self.name),
         }
+    }
+
+    /// Has the process end, as Lambda does with one that it needs no more.
+    pub async fn end(mut self) {
+        let pid = Pid::from_raw(self.process().0.cast_signed()).expect("a process");
+        kill_process(pid, Signal::TERM).expect("the function is there");
+        self.child.wait().await.expect("the function ends");
     }
 
     /// Ends the process where it stands.

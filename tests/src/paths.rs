@@ -13,6 +13,11 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// The same program with the names of its functions; none if it was not built.
+pub fn binary_with_symbols(name: &str) -> Option<PathBuf> {
+    Some(repository().join("target/symbols").join(name)).filter(|path| path.is_file())
+}
+
 /// The Python with the tools of the local stack.
 pub fn python() -> PathBuf {
     let path = repository().join(".venv/bin/python");
