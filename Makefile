@@ -2,11 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help up call status down test openapi soak bench cost package key build clean
-=======
 .PHONY: help up call status down test openapi soak bench package key build symbols clean
->>>>>>> 26d06cd
 # The steps of a target depend on each other; cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -55,16 +51,9 @@ soak: build ## the tests that take minutes
 	@STORY_SEEDS=$${STORY_SEEDS:-500} STORY_SECONDS=$${STORY_SECONDS:-3600} cargo test -p cloud-sim --test stories -- \
 		--nocapture --test-threads=1 --include-ignored
 
-<<<<<<< HEAD
-bench: build cost ## measure speed, each figure beside its floor
-	@target/lambda/bench/bootstrap
-=======
-bench: build $(if $(filter instructions,$(or $(FIGURES),instructions)),symbols) ## measure speed, each figure beside its floor; `make bench sizes agent` measures some
-	@target/lambda/bench/bootstrap $(FIGURES)
->>>>>>> 26d06cd
-
-cost: ## count what a call asks of AWS, and compute the bill
-	@cargo test --quiet -p cloud-sim --test stories -- cost:: --nocapture
+bench: $(if $(filter-out cost,$(or $(FIGURES),all)),build) $(if $(filter instructions,$(or $(FIGURES),instructions)),symbols) ## measure speed, each figure beside its floor; `make bench sizes agent` measures some
+	@$(if $(filter-out cost,$(or $(FIGURES),all)),target/lambda/bench/bootstrap $(filter-out cost,$(FIGURES)))
+	@$(if $(filter cost,$(or $(FIGURES),cost)),cargo test --quiet -p cloud-sim --test stories -- cost:: --nocapture)
 
 package: build .venv/package-tools.stamp ## Lambda zips, the agent's .deb and its tarball, in dist/
 	@.venv/bin/python infra/package.py --arch $(shell uname -m)

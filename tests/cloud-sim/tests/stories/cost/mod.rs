@@ -1,4 +1,4 @@
-//! What a call of three events and two webhooks asks of AWS, and what that costs in a month: `make cost`.
+//! What a call of three events and two webhooks asks of AWS, and what that costs in a month: `make bench cost`.
 //!
 //! One agent, nothing goes wrong, and the events come so far apart that each is a batch of its own: the dearest way. What the same time
 //! costs without a call is taken off, and is the price of doing nothing.
