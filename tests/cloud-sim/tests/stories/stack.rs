@@ -27,7 +27,7 @@ use crate::template::{FunctionPlan, Template};
 /// So long the faults go on after the last event, if it is not quiet earlier.
 const STORM: Duration = Duration::from_secs(300);
 /// So long everything may take once nothing goes wrong any more. A parked delivery waits for the next probe.
-const CALM: Duration = Duration::from_secs(2 * 3600);
+const CALM: Duration = Duration::from_secs(30 * 60);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Stack {
