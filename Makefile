@@ -51,9 +51,13 @@ soak: build ## the tests that take minutes
 	@STORY_SEEDS=$${STORY_SEEDS:-500} STORY_SECONDS=$${STORY_SECONDS:-3600} cargo test -p cloud-sim --test stories -- \
 		--nocapture --test-threads=1 --include-ignored
 
-bench: $(if $(filter-out cost,$(or $(FIGURES),all)),build) $(if $(filter instructions,$(or $(FIGURES),instructions)),symbols) ## measure speed, each figure beside its floor; `make bench sizes agent` measures some
-	@$(if $(filter-out cost,$(or $(FIGURES),all)),target/lambda/bench/bootstrap $(filter-out cost,$(FIGURES)))
-	@$(if $(filter cost,$(or $(FIGURES),cost)),cargo test --quiet -p cloud-sim --test stories -- cost:: --nocapture)
+STORIES := cargo test --quiet -p cloud-sim --test stories --
+TOLD := cost rate
+
+bench: $(if $(filter-out $(TOLD),$(or $(FIGURES),all)),build) $(if $(filter instructions,$(or $(FIGURES),instructions)),symbols) ## measure speed, each figure beside its floor; `make bench sizes agent` measures some
+	@$(if $(filter-out $(TOLD),$(or $(FIGURES),all)),target/lambda/bench/bootstrap $(filter-out $(TOLD),$(FIGURES)))
+	@$(if $(filter cost,$(or $(FIGURES),cost)),$(STORIES) cost:: --nocapture)
+	@$(if $(filter rate,$(or $(FIGURES),rate)),$(STORIES) rate:: --nocapture --ignored)
 
 package: build .venv/package-tools.stamp ## Lambda zips, the agent's .deb and its tarball, in dist/
 	@.venv/bin/python infra/package.py --arch $(shell uname -m)

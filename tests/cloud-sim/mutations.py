@@ -44,13 +44,13 @@ MUTATIONS = {
         "functions/deliver/src/handler.rs",
         "Ending::Acknowledged => Ending::Back(wait),",
         "Ending::Acknowledged => { let _ = wait; Ending::Acknowledged }",
-        "once_only",
+        "outages",
     ),
     "an event that could not be fanned out does not go back (a retry)": (
         "functions/fanout/src/plan.rs",
         "self.entries[at].fate = Fate::Failed;",
         "self.entries[at].fate = Fate::Done;",
-        "recording",
+        "outages",
     ),
 }
 

@@ -16,6 +16,7 @@ mod output;
 mod poller;
 mod polling;
 mod presence;
+mod rate;
 mod receivers;
 mod recording;
 mod seeds;

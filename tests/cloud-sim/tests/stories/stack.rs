@@ -1,11 +1,11 @@
 //! A whole cloud side in one process: what `template.yaml` deploys, agents before it, receivers and pollers behind it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use axum::http::Method;
 use cloud_sim::story::Ledger;
 use cloud_sim::{Cloud, Faults, Mapping, RunningMapping};
@@ -49,18 +49,38 @@ pub(crate) struct Stack {
     /// Agents, and what the clock calls. They end with the stack.
     others: JoinSet<()>,
     last_round: Arc<AtomicBool>,
+    /// How long each event took until its delivery was in the queue, in milliseconds.
+    ways: Arc<Mutex<Vec<u64>>>,
+}
+
+/// How many environments there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Concurrency {
+    pub(crate) fanout: usize,
+    pub(crate) deliver: usize,
 }
 
 impl Stack {
     /// Deploys; the cloud's faults begin when everything is there.
     pub(crate) async fn start(cloud: Cloud, ledger: Ledger, seed: u64) -> Self {
+        Self::start_with(cloud, ledger, seed, None).await
+    }
+
+    /// The same with at most so many environments.
+    pub(crate) async fn start_with(cloud: Cloud, ledger: Ledger, seed: u64, most: Option<Concurrency>) -> Self {
         output::ignore();
         let faults = cloud.faults();
         cloud.set_faults(Faults::none());
         let chance = Chance::new(seed);
         let template = Template::read().with_parameter("AdminKeyHashes", api::key().1);
         make(&cloud, &template);
-        let plans = template.functions();
+        let mut plans = template.functions();
+        if let Some(Concurrency { fanout, deliver }) = most {
+            for plan in &mut plans {
+                let most = if plan.binary == "fanout" { fanout } else { deliver };
+                plan.mappings.iter_mut().for_each(|mapping| mapping.maximum_concurrency = most);
+            }
+        }
         let plan = |binary: &str| plans.iter().find(|plan| plan.binary == binary).expect("a function of this name");
         let receivers = Receivers::new(&cloud, &ledger, &chance);
         let fanout = fanout_function(&cloud, plan("fanout"), &chance);
@@ -75,6 +95,7 @@ impl Stack {
             polling: JoinSet::new(),
             others: JoinSet::new(),
             last_round: Arc::default(),
+            ways: Arc::default(),
             fanout,
             deliver,
             cloud,
@@ -93,7 +114,7 @@ impl Stack {
         for mapping in plan.mappings.clone() {
             let running = match plan.binary.as_str() {
                 "fanout" => map_fanout(&self.cloud, mapping, &self.fanout),
-                _ => map_deliver(&self.cloud, mapping, &self.deliver),
+                _ => map_deliver(&self.cloud, mapping, &self.deliver, &self.ways),
             };
             self.mappings.push(running);
         }
@@ -142,6 +163,11 @@ impl Stack {
         let poller = Poller::new(name, &self.api, &self.ledger, &self.chance, &self.last_round);
         self.pollers.push(poller.name.clone());
         self.polling.spawn(poller.run());
+    }
+
+    /// How long each event took until its delivery was in the queue, as far as it was received, in milliseconds.
+    pub(crate) fn ways(&self) -> Vec<u64> {
+        self.ways.lock().expect("no panic").clone()
     }
 
     /// Everybody who has to have an event of this status.
@@ -286,15 +312,30 @@ fn map_fanout(cloud: &Cloud, mapping: Mapping, function: &Arc<Function<fanout::C
     })
 }
 
-fn map_deliver(cloud: &Cloud, mapping: Mapping, function: &Arc<Function<deliver::Context>>) -> RunningMapping {
-    let function = function.clone();
+fn map_deliver(
+    cloud: &Cloud,
+    mapping: Mapping,
+    function: &Arc<Function<deliver::Context>>,
+    ways: &Arc<Mutex<Vec<u64>>>,
+) -> RunningMapping {
+    let (function, ways) = (function.clone(), ways.clone());
     cloud.map(mapping, move |event: SqsEvent, deadline| {
+        ways.lock().expect("no panic").extend(event.records.iter().filter_map(way));
         let (function, call) = (function.clone(), serde_json::to_value(&event));
         async move {
             let call = call?;
             Ok(function.invoke(deadline, |context| deliver_call(context, call, deadline)).await?)
         }
     })
+}
+
+/// How long the event of a delivery that is received for the first time took until it was in this queue.
+fn way(message: &SqsMessage) -> Option<u64> {
+    let attribute = |name: &str| message.attributes.get(name)?.parse::<i64>().ok();
+    let body: Json = serde_json::from_str(message.body.as_deref()?).ok()?;
+    let occurred_at: Timestamp = body["event"]["occurredAt"].as_str()?.parse().ok()?;
+    let first = attribute("ApproximateReceiveCount")? == 1;
+    first.then(|| attribute("SentTimestamp").map(|sent| (sent - occurred_at.as_millisecond()).max(0) as u64))?
 }
 
 async fn deliver_call(context: Arc<deliver::Context>, call: Json, deadline: Timestamp) -> SqsBatchResponse {
