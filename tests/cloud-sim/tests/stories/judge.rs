@@ -49,7 +49,8 @@ impl Stack {
         self.read_records(calls).await;
         for (name, _) in self.template.queues() {
             if name.contains("-dlq") {
-                for body in self.cloud.bodies(&name) {
+                // What a later version has written waits there for it.
+                for body in self.cloud.bodies(&name).into_iter().filter(|body| !body.starts_with(r#"{"v":2,"#)) {
                     self.ledger.wrong(format!("in {name}: {body}"));
                 }
             }

@@ -2,8 +2,8 @@
 
 use crate::cost::Measured;
 
-/// When the prices were looked up. Those of us-east-1 are quoted by several public price guides of that time; those of eu-central-1
-/// are from memory and were not checked.
+/// When the prices were looked up. Those of us-east-1 are quoted by several public price guides of that time, but for that of recovery
+/// and for how far stored logs are compressed; these and those of eu-central-1 are from memory and were not checked.
 pub(crate) const AS_OF: &str = "June 2026";
 const SECONDS_A_MONTH: f64 = 30.0 * 24.0 * 3600.0;
 const GIGABYTE: f64 = 1024.0 * 1024.0 * 1024.0;
