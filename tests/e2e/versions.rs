@@ -54,9 +54,11 @@ async fn webhook_has_every_event_after_its_201_and_a_change_holds_from_its_answe
     // What is off wants nothing, and everything again from the answer on.
     second.behave(Manner::Status(410));
     missed_call(&pbx, "50").await;
-    eventually("the webhook is off", async || {
+    eventually("the webhook is off, and both deliveries are over", async || {
         let shown = stack.api.get(&format!("/webhooks/{id}")).await.ok();
-        if shown.text("state") == "off" { Ok(()) } else { Err(shown.body.to_string()) }
+        let log = stack.api.log_of(&id).await;
+        let cancelled = log.iter().filter(|delivery| delivery["state"] == "cancelled").count();
+        if shown.text("state") == "off" && cancelled == 2 { Ok(()) } else { Err(format!("{} {log:?}", shown.body)) }
     })
     .await;
     second.behave(Manner::Status(204));
