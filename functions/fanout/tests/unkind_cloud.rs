@@ -13,8 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::aws::{self, Platform};
 use shared::clock::{BootTime, Machine};
-use shared::envelope;
-use shared::event::{CallEvent, Status};
+use shared::event::{CallEvent, Status, message};
 use shared::ids::CallId;
 use shared::subscription::{Secret, Settings, Subscription};
 use shared::tables::StateTable;
@@ -81,7 +80,7 @@ impl World {
         let event = CallEvent::example(call, status, self.cloud.now());
         let message = json!({
             "QueueUrl": self.events_url,
-            "MessageBody": envelope::seal(&event).expect("JSON"),
+            "MessageBody": message::seal(&event).expect("JSON"),
             "MessageGroupId": call.to_string(),
             "MessageDeduplicationId": event.event_id.to_string(),
         });
