@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::SqsBatchResponse;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use shared::ids::CallId;
@@ -15,6 +15,7 @@ use shared::tables::{StateTable, TableError};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::Call;
 use crate::context::Context;
 use crate::plan::{Batch, deliveries};
 use crate::record::record;
@@ -27,17 +28,9 @@ const READS_AT_ONCE: usize = 16;
 const VISIBILITY: Duration = Duration::from_secs(20);
 
 /// Never fails as a whole: what could not be done goes back record by record.
-pub async fn handle(context: &Context, event: SqsEvent) -> SqsBatchResponse {
+pub async fn handle(context: &Context, call: Call) -> SqsBatchResponse {
     let (started, now) = (Instant::now(), context.now());
-    let mut batch = Batch::read(event.records.iter().map(|message| {
-        let record = FifoRecord::new(
-            message.message_id.clone(),
-            message.receipt_handle.clone(),
-            message.event_source_arn.as_deref(),
-            &message.attributes,
-        );
-        (record, message.body.as_deref().unwrap_or_default())
-    }));
+    let mut batch = Batch::read(&call.records);
     leave_others(context, &mut batch, now).await;
     let mut tally = Tally::default();
     if let Err(error) = fan_out(context, &mut batch, now, &mut tally).await {
@@ -157,7 +150,7 @@ async fn take_step(
             Err(reason) => {
                 let message_id = &entry.record.id;
                 error!(cause = %reason, message.id = message_id, "A message that cannot be read is set aside");
-                if set_aside(&context.events_dlq, &entry.record, entry.body).await {
+                if set_aside(&context.events_dlq, entry.record, entry.body).await {
                     tally.set_aside += 1;
                 } else {
                     failed.push(at);

@@ -13,7 +13,7 @@ use shared::event::message::EventMessage;
 use shared::event::summary::EventSummary;
 use shared::feed::{Standing, standing};
 use shared::ids::CallId;
-use shared::queue::{FifoRecord, GoingBack, Outgoing};
+use shared::queue::{FifoMessage, FifoRecord, GoingBack, Outgoing};
 use shared::subscription::Subscription;
 
 /// A ringing phone is stale after 30 s; a longer wait here would only add to what the receiver waits for.
@@ -21,7 +21,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Entry<'a> {
-    pub(crate) record: FifoRecord,
+    pub(crate) record: &'a FifoRecord,
     /// As it came; what cannot be read is set aside in this form.
     pub(crate) body: &'a str,
     pub(crate) message: Result<Box<EventMessage<'a>>, EnvelopeError>,
@@ -60,15 +60,15 @@ pub(crate) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Reads the messages, each by itself.
-    pub(crate) fn read(messages: impl IntoIterator<Item = (FifoRecord, &'a str)>) -> Self {
-        let entry = |(record, body): (FifoRecord, &'a str)| Entry {
+    pub(crate) fn read(messages: &'a [FifoMessage]) -> Self {
+        let entry = |FifoMessage { record, body }: &'a FifoMessage| Entry {
             message: EventMessage::open(body).map(Box::new),
             record,
             body,
             number: None,
             fate: Fate::Open,
         };
-        Self { entries: messages.into_iter().map(entry).collect() }
+        Self { entries: messages.iter().map(entry).collect() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,7 +80,7 @@ impl<'a> Batch<'a> {
     }
 
     pub(crate) fn records(&self) -> Vec<&FifoRecord> {
-        self.entries.iter().map(|entry| &entry.record).collect()
+        self.entries.iter().map(|entry| entry.record).collect()
     }
 
     /// Leaves records to the receiver that has them meanwhile. What comes behind them waits for it.

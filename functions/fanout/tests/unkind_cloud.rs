@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::SqsBatchResponse;
 use cloud_sim::{Cloud, Faults};
-use fanout::Context;
+use fanout::{Call, Context};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::aws::{self, Platform};
@@ -105,8 +105,8 @@ impl World {
     }
 
     async fn handle(&self, records: &[Value]) -> SqsBatchResponse {
-        let batch: SqsEvent = serde_json::from_value(json!({"Records": records})).expect("a batch");
-        fanout::handle(&self.context, batch).await
+        let call: Call = serde_json::from_value(json!({"Records": records})).expect("a batch");
+        fanout::handle(&self.context, call).await
     }
 
     fn deliveries(&self) -> usize {
