@@ -32,7 +32,7 @@ use crate::config::Vars;
 use crate::random::Random;
 
 pub use interceptors::DateOfAnswer;
-use interceptors::{ClockTeacher, Destination};
+use interceptors::{ClockTeacher, Destination, FewHeaders};
 
 const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
 
@@ -118,6 +118,8 @@ pub fn function_config(vars: &impl Vars, platform: &Platform) -> SdkConfig {
         .retry_config(retry::function_attempts())
         // What goes to and fro is small and has a time limit; to watch its pace would only cost.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // Lambda's clock is right.
+        .disable_clock_skew_correction(true)
         .sleep_impl(platform.sleep.clone())
         .time_source(WallClock(Arc::clone(&platform.machine)))
         .credentials_provider(platform.credentials.clone());
@@ -189,13 +191,17 @@ fn http_client_through(proxy: Proxy) -> SharedHttpClient {
 }
 
 pub fn sqs(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_sqs::Client {
-    let config = aws_sdk_sqs::config::Builder::from(config).interceptor(ClockTeacher::new(clock)).build();
+    let config = aws_sdk_sqs::config::Builder::from(config)
+        .interceptor(ClockTeacher::new(clock))
+        .interceptor(FewHeaders)
+        .build();
     aws_sdk_sqs::Client::from_conf(config)
 }
 
 pub fn dynamodb(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config)
         .interceptor(ClockTeacher::new(clock))
+        .interceptor(FewHeaders)
         .retry_classifier(retry::TransactionConflicts)
         .retry_partition(retry::quota())
         .build();
