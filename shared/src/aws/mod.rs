@@ -3,6 +3,7 @@
 
 mod interceptors;
 pub(crate) mod retry;
+mod signing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::random::Random;
 
 pub use interceptors::DateOfAnswer;
 use interceptors::{ClockTeacher, Destination, FewHeaders};
+use signing::{BY_DAY, BothWays, DaySigner};
 
 const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
 
@@ -120,6 +122,7 @@ pub fn function_config(vars: &impl Vars, platform: &Platform) -> SdkConfig {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         // Lambda's clock is right.
         .disable_clock_skew_correction(true)
+        .auth_scheme_preference([BY_DAY])
         .sleep_impl(platform.sleep.clone())
         .time_source(WallClock(Arc::clone(&platform.machine)))
         .credentials_provider(platform.credentials.clone());
@@ -194,6 +197,8 @@ pub fn sqs(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_sqs::Client {
     let config = aws_sdk_sqs::config::Builder::from(config)
         .interceptor(ClockTeacher::new(clock))
         .interceptor(FewHeaders)
+        .auth_scheme_resolver(BothWays)
+        .push_auth_scheme(DaySigner::default())
         .build();
     aws_sdk_sqs::Client::from_conf(config)
 }
@@ -202,6 +207,8 @@ pub fn dynamodb(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_dynamodb::Cli
     let config = aws_sdk_dynamodb::config::Builder::from(config)
         .interceptor(ClockTeacher::new(clock))
         .interceptor(FewHeaders)
+        .auth_scheme_resolver(BothWays)
+        .push_auth_scheme(DaySigner::default())
         .retry_classifier(retry::TransactionConflicts)
         .retry_partition(retry::quota())
         .build();
