@@ -8,7 +8,7 @@ use shared::telemetry;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let context = Context::from_vars(&Env)?;
-    let handle = async |event: LambdaEvent<Call>| Ok::<_, Error>(fanout::handle(&context, event.payload).await);
-    lambda_runtime::run(service_fn(handle)).await
+    let context: &'static Context = Box::leak(Box::new(Context::from_vars(&Env)?));
+    let handle = async |event: LambdaEvent<Call>| Ok::<_, Error>(fanout::handle(context, event.payload).await);
+    tokio::spawn(lambda_runtime::run(service_fn(handle))).await?
 }
