@@ -8,6 +8,7 @@ use std::fmt::{Debug, Display};
 use std::time::Duration;
 
 use rand::RngExt;
+use shared::event::message::EventTag;
 use shared::ids::CallId;
 use shared::queue::{Outgoing, Queue, QueueError, Room, Taken};
 use tokio::sync::mpsc;
@@ -110,15 +111,15 @@ impl<Q: EventQueue> Uplink<Q> {
         let mut at = 0;
         let mut skipped = HashSet::new();
         while at < self.backlog.len() {
-            let Waiting { call_id: call, body, .. } = &self.backlog[at];
-            if self.on_the_way.contains(call) || !skipped.insert(*call) {
+            let Waiting { tag: EventTag { group, .. }, body, .. } = &self.backlog[at];
+            if self.on_the_way.contains(group) || !skipped.insert(*group) {
                 at += 1;
                 continue;
             }
             if !room.takes(body) {
                 break;
             }
-            self.on_the_way.insert(*call);
+            self.on_the_way.insert(*group);
             batch.extend(self.backlog.remove(at));
         }
         batch
@@ -134,20 +135,21 @@ impl<Q: EventQueue> Uplink<Q> {
         });
         let (mut settled, mut again) = (Vec::new(), Vec::new());
         for (event, taken) in batch.into_iter().zip(taken) {
-            self.on_the_way.remove(&event.call_id);
+            let EventTag { group, dedup, .. } = event.tag;
+            self.on_the_way.remove(&group);
             match taken {
                 Taken::Yes => {
-                    debug!(event.id = %event.event_id, "Event accepted");
+                    debug!(event.id = %dedup, "Event accepted");
                     self.vitals.event_accepted();
                     settled.push((event.number, Settled::Accepted));
                 }
                 Taken::No { code, hopeless: true } => {
                     self.vitals.event_hopeless();
-                    error!(event.id = %event.event_id, call.id = %event.call_id, code, "The queue will never take this event");
+                    error!(event.id = %dedup, call.id = %group, code, "The queue will never take this event");
                     settled.push((event.number, Settled::Refused));
                 }
                 Taken::No { code, hopeless: false } => {
-                    debug!(event.id = %event.event_id, code, "Event refused for now");
+                    debug!(event.id = %dedup, code, "Event refused for now");
                     again.push(event);
                 }
             }
@@ -170,7 +172,7 @@ impl<Q: EventQueue> Uplink<Q> {
 }
 
 fn message(event: &Waiting) -> Outgoing {
-    Outgoing { group: event.call_id.to_string(), dedup: event.event_id.to_string(), body: event.body.clone() }
+    event.tag.message(event.body.clone())
 }
 
 #[cfg(test)]

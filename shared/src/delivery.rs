@@ -144,13 +144,12 @@ impl Delivery {
         DeliveryId::new(event, self.subscription_id)
     }
 
-    /// Order is kept inside this group only, so that one call of one receiver never waits for another.
     pub fn group(&self) -> String {
-        format!("{}.{}", self.subscription_id, self.payload.subject())
+        group(self.subscription_id, self.payload.subject())
     }
 
     pub fn dedup(&self) -> String {
-        format!("{}#{}", self.id(), self.round)
+        dedup(self.id(), self.round)
     }
 
     pub fn log_key(&self) -> LogKey {
@@ -197,6 +196,15 @@ impl Delivery {
         }
         log
     }
+}
+
+/// Order is kept inside this group only, so that one call of one receiver never waits for another.
+pub(crate) fn group(to: SubscriptionId, subject: CallId) -> String {
+    format!("{to}.{subject}")
+}
+
+pub(crate) fn dedup(id: DeliveryId, round: u32) -> String {
+    format!("{id}#{round}")
 }
 
 /// The place of a delivery in the log, sorted by the time of its event, and by sequence where times are equal.

@@ -7,11 +7,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub const VERSION: u64 = 1;
+/// How a text begins that [`seal`] has made of something with fields.
+pub(crate) const PREFIX: &str = r#"{"v":1,"#;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     #[error("the message is of version {0}, this program reads version {VERSION}")]
     UnknownVersion(u64),
+    #[error("the message is about an event of the kind `{0}`, which this program does not take")]
+    UnknownKind(String),
     #[error("the message is not a version {VERSION} envelope")]
     Malformed(#[from] serde_json::Error),
 }

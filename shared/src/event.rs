@@ -1,5 +1,6 @@
 //! Call events: what a webhook receives, and what travels with it between the agent and the functions.
 
+pub mod message;
 pub mod summary;
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,40 +27,40 @@ pub enum ConferenceEventKind {
 /// the original caller stays visible; for a diversion `from` is who diverted, for the rest it is who acted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ConferenceEvent {
+pub struct ConferenceEvent<T = String> {
     #[serde(rename = "type")]
     pub kind: ConferenceEventKind,
     pub time: PublishedTime,
-    pub from: Option<String>,
-    pub from_name: Option<String>,
-    pub to: Option<String>,
-    pub to_name: Option<String>,
+    pub from: Option<T>,
+    pub from_name: Option<T>,
+    pub to: Option<T>,
+    pub to_name: Option<T>,
     pub cause: Option<u16>,
 }
 
 /// The published object: names, order and the misspelt `monitioredUser` are a contract with existing receivers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct WebHookEvent {
+pub struct WebHookEvent<T = String> {
     #[serde(rename = "CallId")]
     pub call_id: CallId,
-    pub conference_events: Vec<ConferenceEvent>,
-    pub conference_id: String,
+    pub conference_events: Vec<ConferenceEvent<T>>,
+    pub conference_id: T,
     pub connected: bool,
     /// Whole seconds; −1 without a conversation.
     pub conversation_time: i64,
     pub end_time: Option<PublishedTime>,
-    pub from: String,
-    pub from_name: String,
-    pub monitored_extension: String,
-    pub monitiored_user: String,
-    pub monitored_user: String,
+    pub from: T,
+    pub from_name: T,
+    pub monitored_extension: T,
+    pub monitiored_user: T,
+    pub monitored_user: T,
     pub outgoing: bool,
     pub pickup_time: Option<PublishedTime>,
     pub start_time: PublishedTime,
     pub status: Status,
-    pub to: String,
-    pub to_name: String,
+    pub to: T,
+    pub to_name: T,
     /// Whole seconds; −1 until the call has ended.
     pub total_time: i64,
 }
@@ -93,24 +94,25 @@ impl WebHookEvent {
     }
 }
 
-/// One event on its way: the published object and what the functions need beside it.
+/// One event on its way: the published object and what the functions need beside it. Its texts are its own, or belong to the message
+/// that it was read from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CallEvent {
+pub struct CallEvent<T = String> {
     pub event_id: EventId,
     /// When it happened at the PBX, on the cloud's clock.
     pub occurred_at: Timestamp,
-    pub pbx_id: String,
+    pub pbx_id: T,
     /// The agent that saw it; another agent's copy of the event differs in this field only.
-    pub agent_id: String,
-    pub user_guid: String,
+    pub agent_id: T,
+    pub user_guid: T,
     /// The PBX never said so: the end was concluded after a lost connection.
     pub inferred: bool,
     /// Q.850 cause of the end, when the PBX named one.
     pub cause: Option<u16>,
-    pub from_e164: Option<String>,
-    pub to_e164: Option<String>,
-    pub web_hook_event: WebHookEvent,
+    pub from_e164: Option<T>,
+    pub to_e164: Option<T>,
+    pub web_hook_event: WebHookEvent<T>,
 }
 
 /// A number of the range 555-0100 to 555-0199, which is nobody's: for examples and tests that a receiver may act on.
@@ -185,7 +187,9 @@ impl CallEvent {
         event.cause = ended.then_some(16);
         event
     }
+}
 
+impl<T> CallEvent<T> {
     pub fn call_id(&self) -> CallId {
         self.web_hook_event.call_id
     }

@@ -17,6 +17,7 @@ pub mod envelope;
 pub mod event;
 pub mod feed;
 pub mod ids;
+pub mod kind;
 pub mod metrics;
 pub mod notice;
 pub mod number;

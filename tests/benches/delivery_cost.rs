@@ -34,8 +34,8 @@ pub(crate) async fn measure(report: &mut Report) {
 async fn spend(workload: &Workload, function: Function, at_a_time: usize) -> Duration {
     let program = Command::new(paths::binary(function.name()));
     let mut busy = workload.begin(program, function, at_a_time).await;
-    workload.handle(&mut busy, WARMING / at_a_time).await;
+    assert!(workload.handle(&mut busy, WARMING / at_a_time).await, "in time");
     let before = busy.lambda.process().cpu_time();
-    workload.handle(&mut busy, EVENTS / at_a_time).await;
+    assert!(workload.handle(&mut busy, EVENTS / at_a_time).await, "in time");
     busy.lambda.process().cpu_time() - before
 }

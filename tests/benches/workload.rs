@@ -18,6 +18,9 @@ use uuid::Uuid;
 
 use crate::parrot::Parrot;
 
+/// Requests have a time limit, which a function may exceed on a machine that does other things as well.
+pub(crate) const TRIES: usize = 5;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Function {
     Fanout,
@@ -65,28 +68,35 @@ impl Workload {
         let parrot = Parrot::start(self.stack.var("AWS_ENDPOINT_URL")).await;
         let lambda = Lambda::start_program(program, &self.stack, function.name(), &parrot.url()).await;
         let mut busy = Busy { lambda, function, at_a_time, _parrot: parrot };
-        self.handle(&mut busy, 1).await;
+        let mut tries = 0..TRIES;
+        while !self.handle(&mut busy, 1).await {
+            assert!(tries.next().is_some(), "this machine is too busy");
+        }
         if function == Function::Fanout {
             // The real queue has taken these.
             eventually("the first batch is delivered", async || match self.inbox.count() {
-                count if count == at_a_time => Ok(()),
+                count if count >= at_a_time => Ok(()),
                 count => Err(format!("{count} came")),
             })
             .await;
+            self.stack.until_empty("DELIVERIES_QUEUE_URL").await;
         }
         busy
     }
 
-    /// Has a function handle so many batches.
-    pub(crate) async fn handle(&self, busy: &mut Busy, batches: usize) {
+    /// Has a function handle so many batches. Returns whether it could do so in time.
+    pub(crate) async fn handle(&self, busy: &mut Busy, batches: usize) -> bool {
         for _ in 0..batches {
             self.inbox.forget();
             busy.lambda.hand_over(&self.invocation(busy));
-            assert_eq!(busy.lambda.answer().await, json!({"batchItemFailures": []}));
+            if busy.lambda.answer().await != json!({"batchItemFailures": []}) {
+                return false;
+            }
             if busy.function == Function::Deliver {
                 assert_eq!(self.inbox.count(), busy.at_a_time, "each event came once");
             }
         }
+        true
     }
 
     fn invocation(&self, busy: &Busy) -> Value {

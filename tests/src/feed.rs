@@ -6,6 +6,7 @@ use std::slice;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
+use shared::event::message::{self, EventMessage};
 use shared::event::{CallEvent, Status};
 use shared::feed::Writer;
 use shared::ids::CallId;
@@ -76,10 +77,10 @@ impl Feed<'_> {
         writers[1].give(first + 3..first + 4);
         let [of_one, of_two] = &mut writers;
         // The later numbers first: a reader waits for those before.
-        self.state.settle(of_two, &[&two[0]]).await.expect("it is recorded");
+        self.settle_by(of_two, &[&two[0]]).await;
         let before = self.part(first - 1).await;
         assert_eq!((before.entries.len(), before.cursor, before.waits), (0, first - 1, true));
-        self.state.settle(of_one, &one.iter().collect::<Vec<_>>()).await.expect("they are recorded");
+        self.settle_by(of_one, &one.iter().collect::<Vec<_>>()).await;
         assert_eq!(self.recorded(&one[0]).await, [3, 2, 1].map(|n: u8| (n, Some(first + u64::from(n) - 1))));
         assert_eq!(self.state.call_events(one[0].call_id()).await.expect("events"), one);
         one.into_iter().chain([two[0].clone()]).collect()
@@ -102,7 +103,7 @@ impl Feed<'_> {
         assert_eq!(self.read_behind(first - 1).await, [], "a reader settles both");
         let mut writer = Writer::new(vec![None; 2]);
         writer.give(first..first + 2);
-        self.state.settle(&mut writer, &[&events[0], &events[1]]).await.expect("they are recorded");
+        self.settle_by(&mut writer, &[&events[0], &events[1]]).await;
         assert_eq!(self.recorded(&events[0]).await, [(2, Some(first + 3)), (1, Some(first + 2))]);
         events[..2].to_vec()
     }
@@ -157,8 +158,15 @@ impl Feed<'_> {
     }
 
     async fn settle(&self, known: Vec<Option<u64>>, events: &[&CallEvent]) {
-        let mut writer = Writer::new(known);
-        self.state.settle(&mut writer, events).await.expect("they are settled");
+        self.settle_by(&mut Writer::new(known), events).await;
+    }
+
+    async fn settle_by(&self, writer: &mut Writer, events: &[&CallEvent]) {
+        let sealed: Vec<String> = events.iter().map(|event| message::seal(event).expect("JSON")).collect();
+        let messages: Vec<EventMessage<'_>> =
+            sealed.iter().map(|text| EventMessage::open(text).expect("a message")).collect();
+        let messages: Vec<&EventMessage<'_>> = messages.iter().collect();
+        self.state.settle(writer, &messages).await.expect("they are settled");
     }
 
     async fn recorded(&self, event: &CallEvent) -> Vec<(u8, Option<u64>)> {

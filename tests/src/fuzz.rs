@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
-use shared::event::{CallEvent, Direction, Status};
+use shared::event::{CallEvent, Direction, Status, message};
 use shared::ids::CallId;
 use shared::tables::LegItem;
 use uuid::Uuid;
@@ -210,7 +210,7 @@ impl Fuzzer {
 
     fn told(&mut self, event: &CallEvent) {
         self.counts.events += 1;
-        let sealed = shared::envelope::seal(event).expect("JSON");
+        let sealed = message::seal(event).expect("JSON");
         assert!(sealed.len() < MESSAGE, "an event of {} bytes", sealed.len());
         assert!(!sealed.contains('\u{ffff}'), "SQS would refuse {sealed}");
         let before = match event.status() {

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use shared::aws::{self, Location};
 use shared::clock::CloudClock;
 use shared::delivery::Delivery;
-use shared::event::CallEvent;
+use shared::event::{CallEvent, message};
 use shared::ids::{CallId, SubscriptionId};
 use shared::queue::Queue;
 use shared::subscription::{Method, Secret, Settings, Subscription};
@@ -313,7 +313,7 @@ impl Stack {
 
 /// A batch of the events queue as Lambda hands it over.
 pub fn sqs_event(events: &[CallEvent]) -> serde_json::Value {
-    let sealed = |event: &CallEvent| (event.call_id().to_string(), shared::envelope::seal(event).expect("JSON"));
+    let sealed = |event: &CallEvent| (event.call_id().to_string(), message::seal(event).expect("JSON"));
     batch(events.iter().map(sealed))
 }
 

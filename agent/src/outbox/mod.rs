@@ -6,8 +6,8 @@
 //! - The call core's records of a moment are in the same transaction as the events of that moment.
 //! - Events leave in the order in which they came. Memory does not grow with the backlog: at most [`WINDOW`] events are in
 //!   the uplink's hands, and the rest is read from disk when there is room.
-//! - When the cap is reached, the oldest `ringing` goes first, then the oldest `connected`, then the oldest
-//!   `disconnected`: the order in which events lose their worth. Each is counted.
+//! - When the cap is reached, the oldest event of the lowest rank goes first: the oldest `ringing`, then the oldest `connected`, then the
+//!   oldest `disconnected`. That is the order in which events lose their worth. Each is counted.
 //! - While the disk refuses (full, read-only, broken), what is on it still goes out if it can be read, and leaves it as soon as
 //!   that can be written down. New events wait in memory up to [`MEMORY_CAP`], go out behind it, and are written as soon as the
 //!   disk takes them. Only in that time can a crash lose an event; the status says so. It holds from the start on: only a folder
@@ -34,9 +34,8 @@ use std::thread;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use shared::envelope;
-use shared::event::{CallEvent, Status};
-use shared::ids::{CallId, EventId};
+use shared::event::CallEvent;
+use shared::event::message::{self, EventTag};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
@@ -58,11 +57,9 @@ const LOCK: &str = "lock";
 pub struct Waiting {
     /// Its place in the outbox. Later events have greater numbers, also after a restart with a backlog.
     pub number: u64,
-    pub status: Status,
-    pub call_id: CallId,
-    pub event_id: EventId,
+    pub tag: EventTag,
     pub occurred_at: Timestamp,
-    /// The sealed envelope.
+    /// The text of the message.
     pub body: String,
 }
 
@@ -70,11 +67,9 @@ impl Waiting {
     fn new(event: &CallEvent) -> Self {
         Self {
             number: 0,
-            status: event.status(),
-            call_id: event.call_id(),
-            event_id: event.event_id,
+            tag: event.into(),
             occurred_at: event.occurred_at,
-            body: envelope::seal(event).expect("an event is always JSON"),
+            body: message::seal(event).expect("an event is always JSON"),
         }
     }
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use shared::event::Status;
-
 use super::store::Batch;
 use super::{MEMORY_CAP, Waiting};
 use crate::calls::{Changes, Subject};
@@ -18,8 +16,8 @@ const PORTION: usize = 1_000;
 pub(super) struct Pending {
     pub events: Vec<Waiting>,
     pub changes: Changes,
-    /// Events on disk that the queue has accepted or will never take. No more than the disk had when it began to refuse.
-    pub done: BTreeMap<u64, Status>,
+    /// Events on disk that the queue has accepted or will never take, each with its rank. No more than the disk had when it began to refuse.
+    pub done: BTreeMap<u64, u8>,
     pub dropped: i64,
     pub refused: u64,
     pub seen: i64,
@@ -33,24 +31,24 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn batch(&self) -> Batch<'_> {
-        let done = self.done.iter().map(|(number, status)| (*number, *status)).collect();
+        let done = self.done.iter().map(|(number, rank)| (*number, *rank)).collect();
         let Self { events, changes, dropped, refused, seen, .. } = self;
         Batch { events, changes, done, dropped: *dropped, refused: *refused, seen: *seen }
     }
 
     /// Some of the events that may leave the disk.
-    pub(super) fn portion_done(&self) -> Vec<(u64, Status)> {
-        self.done.iter().take(PORTION).map(|(number, status)| (*number, *status)).collect()
+    pub(super) fn portion_done(&self) -> Vec<(u64, u8)> {
+        self.done.iter().take(PORTION).map(|(number, rank)| (*number, *rank)).collect()
     }
 
     /// The queue has accepted this event or will never take it.
-    pub(super) fn settle(&mut self, number: u64, status: Status) {
+    pub(super) fn settle(&mut self, number: u64, rank: u8) {
         let waits = self.events.binary_search_by_key(&number, |event| event.number);
         if let Ok(at) = waits {
             self.events.remove(at);
         }
         if waits.is_err() || number <= self.tried {
-            self.done.insert(number, status);
+            self.done.insert(number, rank);
         }
     }
 
@@ -78,7 +76,7 @@ impl Pending {
 
     /// The event that is given up first.
     fn least_worthy(&self) -> Option<usize> {
-        (0..self.events.len()).min_by_key(|at| (self.events[*at].status, *at))
+        (0..self.events.len()).min_by_key(|at| (self.events[*at].tag.rank, *at))
     }
 
     pub(super) fn has_many_changes(&self) -> bool {

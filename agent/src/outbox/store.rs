@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend};
-use shared::event::Status;
 use shared::ids::CallId;
 use shared::time::from_millis;
 use tracing::warn;
@@ -85,8 +84,8 @@ impl From<redb::Error> for Trouble {
 pub(super) struct Batch<'a> {
     pub events: &'a [Waiting],
     pub changes: &'a Changes,
-    /// Events that the queue has accepted or will never take.
-    pub done: Vec<(u64, Status)>,
+    /// Events that the queue has accepted or will never take, each with its rank.
+    pub done: Vec<(u64, u8)>,
     /// Events that were given up, or turned out not to be after all.
     pub dropped: i64,
     pub refused: u64,
@@ -222,11 +221,11 @@ impl Store {
         guarded(|| {
             let read = self.database().begin_read()?;
             let mut page = Vec::new();
-            for (status, table) in EVENTS {
+            for (rank, table) in EVENTS {
                 let table = read.open_table(table)?;
                 for row in table.range(behind.saturating_add(1)..)?.take(most) {
                     let (number, row) = row?;
-                    let event = waiting(number.value(), status, row.value());
+                    let event = waiting(number.value(), rank, row.value());
                     page.push(event.ok_or_else(|| redb::Error::Corrupted("an event is not what it was".to_owned()))?);
                 }
             }
@@ -301,12 +300,12 @@ impl Store {
         self.commit(&Batch { events: &[], changes: &changes, done: Vec::new(), dropped, refused, seen })?;
         let nothing = Changes::new();
         let mut rescued = 0;
-        for (status, table) in EVENTS {
+        for (rank, table) in EVENTS {
             // What lies between two unreadable places is out of reach; what is before and behind them is not.
             let (mut from, mut to) = (0, u64::MAX);
             for backwards in [false, true] {
                 loop {
-                    let mut events = damaged.readable_events(status, table, from..to, backwards);
+                    let mut events = damaged.readable_events(rank, table, from..to, backwards);
                     match events.last() {
                         Some(last) if backwards => to = last.number,
                         Some(last) => from = last.number + 1,
@@ -329,7 +328,7 @@ impl Store {
     }
 
     /// Some events of a range from one of its ends on, as far as they can be read.
-    fn readable_events(&self, status: Status, table: Events, range: Range<u64>, backwards: bool) -> Vec<Waiting> {
+    fn readable_events(&self, rank: u8, table: Events, range: Range<u64>, backwards: bool) -> Vec<Waiting> {
         let mut events: Vec<Waiting> = Vec::new();
         let _ = guarded(|| {
             let read = self.database().begin_read()?;
@@ -339,7 +338,7 @@ impl Store {
                 && let Some(row) = if backwards { rows.next_back() } else { rows.next() }
             {
                 let (number, row) = row?;
-                let Some(event) = waiting(number.value(), status, row.value()) else { continue };
+                let Some(event) = waiting(number.value(), rank, row.value()) else { continue };
                 let follows = events
                     .last()
                     .is_none_or(|last| if backwards { event.number < last.number } else { event.number > last.number });

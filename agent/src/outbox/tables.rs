@@ -1,8 +1,9 @@
-//! The outbox's tables: one of events for each status, the call core's records, and a few figures.
+//! The outbox's tables: one of events for each rank, the call core's records, and a few figures.
 
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
-use shared::event::Status;
+use shared::event::message::EventTag;
 use shared::ids::{CallId, EventId};
+use shared::kind::Kind;
 use shared::time::from_millis;
 use uuid::Uuid;
 
@@ -11,15 +12,15 @@ use crate::calls::{Changes, Subject};
 
 /// What the tables mean. A file with another version is set aside.
 const SCHEMA: u64 = 1;
-/// Call, event, when it occurred, checksum, sealed envelope.
+/// The tag's group and dedup, when the event occurred, checksum, the message.
 type Row<'a> = (u128, u128, i64, u32, &'a str);
 pub(super) type Events = TableDefinition<'static, u64, Row<'static>>;
 
-/// In the order in which events lose their worth.
-pub(super) const EVENTS: [(Status, Events); 3] = [
-    (Status::Ringing, TableDefinition::new("ringing")),
-    (Status::Connected, TableDefinition::new("connected")),
-    (Status::Disconnected, TableDefinition::new("disconnected")),
+/// By rank, which is the order in which events lose their worth.
+pub(super) const EVENTS: [(u8, Events); 3] = [
+    (1, TableDefinition::new("ringing")),
+    (2, TableDefinition::new("connected")),
+    (3, TableDefinition::new("disconnected")),
 ];
 pub(super) const CALLS: TableDefinition<u128, &str> = TableDefinition::new("calls");
 pub(super) const SPOTS: TableDefinition<&str, &str> = TableDefinition::new("spots");
@@ -40,35 +41,35 @@ pub(super) struct Figures {
 }
 
 fn row(event: &Waiting) -> Row<'_> {
-    let (call, id) = (event.call_id.as_uuid().as_u128(), event.event_id.as_uuid().as_u128());
+    let EventTag { rank, group, dedup, .. } = event.tag;
+    let (group, dedup) = (group.as_uuid().as_u128(), dedup.as_uuid().as_u128());
     let occurred_at = event.occurred_at.as_millisecond();
-    let checksum = checksum(event.number, event.status, call, id, occurred_at, &event.body);
-    (call, id, occurred_at, checksum, &event.body)
+    let checksum = checksum(event.number, rank, group, dedup, occurred_at, &event.body);
+    (group, dedup, occurred_at, checksum, &event.body)
 }
 
 /// The event in a row; `None` if it is not what was written there.
-pub(super) fn waiting(number: u64, status: Status, row: Row<'_>) -> Option<Waiting> {
-    let (call, id, occurred_at, checked, body) = row;
-    if checksum(number, status, call, id, occurred_at, body) != checked {
+pub(super) fn waiting(number: u64, rank: u8, row: Row<'_>) -> Option<Waiting> {
+    let (group, dedup, occurred_at, checked, body) = row;
+    if checksum(number, rank, group, dedup, occurred_at, body) != checked {
         return None;
     }
+    let (group, dedup) = (CallId::from_uuid(Uuid::from_u128(group)), EventId::from_uuid(Uuid::from_u128(dedup)));
     Some(Waiting {
         number,
-        status,
-        call_id: CallId::from_uuid(Uuid::from_u128(call)),
-        event_id: EventId::from_uuid(Uuid::from_u128(id)),
+        tag: EventTag { kind: Kind::Call, rank, group, dedup },
         occurred_at: from_millis(occurred_at),
         body: body.to_owned(),
     })
 }
 
 /// The database checks its pages only when it is opened, and a disk may return anything at any time.
-fn checksum(number: u64, status: Status, call: u128, id: u128, occurred_at: i64, body: &str) -> u32 {
+fn checksum(number: u64, rank: u8, group: u128, dedup: u128, occurred_at: i64, body: &str) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&number.to_le_bytes());
-    hasher.update(&[status.sequence()]);
-    hasher.update(&call.to_le_bytes());
-    hasher.update(&id.to_le_bytes());
+    hasher.update(&[rank]);
+    hasher.update(&group.to_le_bytes());
+    hasher.update(&dedup.to_le_bytes());
     hasher.update(&occurred_at.to_le_bytes());
     hasher.update(body.as_bytes());
     hasher.finalize()
@@ -78,17 +79,13 @@ fn size(body: &str) -> u64 {
     body.len() as u64 + ROW_OVERHEAD
 }
 
-fn table_of(status: Status) -> Events {
-    EVENTS[usize::from(status.sequence() - 1)].1
-}
-
 pub(super) fn put_events(
     write: &WriteTransaction,
     events: &[Waiting],
     figures: &mut Figures,
 ) -> Result<(), redb::Error> {
-    for (status, table) in EVENTS {
-        let mut rows = events.iter().filter(|event| event.status == status).peekable();
+    for (rank, table) in EVENTS {
+        let mut rows = events.iter().filter(|event| event.tag.rank == rank).peekable();
         if rows.peek().is_none() {
             continue;
         }
@@ -104,11 +101,11 @@ pub(super) fn put_events(
 
 pub(super) fn remove_events(
     write: &WriteTransaction,
-    done: &[(u64, Status)],
+    done: &[(u64, u8)],
     figures: &mut Figures,
 ) -> Result<(), redb::Error> {
-    for (number, status) in done {
-        let mut table = write.open_table(table_of(*status))?;
+    for (number, rank) in done {
+        let mut table = write.open_table(EVENTS[usize::from(rank - 1)].1)?;
         if let Some(row) = table.remove(number)? {
             figures.bytes = figures.bytes.saturating_sub(size(row.value().4));
         }

@@ -5,7 +5,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use shared::event::Status;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
@@ -39,7 +38,7 @@ pub(super) struct Put {
 /// An event in the uplink's hands.
 #[derive(Debug)]
 struct Handed {
-    status: Status,
+    rank: u8,
     occurred_at: Timestamp,
     /// It was given up for lack of space meanwhile, and counted.
     dropped: bool,
@@ -221,7 +220,7 @@ impl<M: Medium> Writer<M> {
         if handed.dropped {
             self.pending.dropped -= 1; // It has not been given up after all.
         } else {
-            self.pending.settle(number, handed.status);
+            self.pending.settle(number, handed.rank);
         }
     }
 
@@ -455,7 +454,7 @@ impl<M: Medium> Writer<M> {
     }
 
     fn hand(&mut self, event: Waiting) {
-        let handed = Handed { status: event.status, occurred_at: event.occurred_at, dropped: false };
+        let handed = Handed { rank: event.tag.rank, occurred_at: event.occurred_at, dropped: false };
         self.handed.insert(event.number, handed);
         let _ = self.to_uplink.send(event);
     }

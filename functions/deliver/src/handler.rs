@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use aws_lambda_events::sqs::SqsBatchResponse;
 use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Message};
 use shared::envelope;
-use shared::queue::{FifoRecord, Taken};
+use shared::queue::{FifoMessage, FifoRecord, Taken};
 use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::{Change, Parking, TableError};
 use tracing::{error, info, warn};
@@ -33,22 +33,12 @@ const COPIES_ARE_RECOGNISED: i64 = 4 * 60 * 1000;
 /// Never fails as a whole. `clock` tells the time whenever it is asked.
 pub(crate) async fn handle(
     context: &Context,
-    messages: Vec<SqsMessage>,
+    messages: Vec<FifoMessage>,
     deadline: Timestamp,
     clock: impl Fn() -> Timestamp,
 ) -> SqsBatchResponse {
-    let (records, bodies): (Vec<FifoRecord>, Vec<String>) = messages
-        .into_iter()
-        .map(|message| {
-            let record = FifoRecord::new(
-                message.message_id,
-                message.receipt_handle,
-                message.event_source_arn.as_deref(),
-                &message.attributes,
-            );
-            (record, message.body.unwrap_or_default())
-        })
-        .unzip();
+    let (records, bodies): (Vec<FifoRecord>, Vec<String>) =
+        messages.into_iter().map(|message| (message.record, message.body)).unzip();
     let ours = ours(context, &records, clock()).await;
     let (all, bodies, ours, clock) = (&records, &bodies, &ours, &clock);
     let taken = |at: usize| async move {

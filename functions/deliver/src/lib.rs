@@ -21,9 +21,10 @@ mod verdict;
 #[cfg(test)]
 mod sample;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use aws_lambda_events::sqs::SqsBatchResponse;
 use jiff::Timestamp;
 use serde::Deserialize;
+use shared::queue::FifoMessage;
 
 pub use context::Context;
 pub use failure::Failure;
@@ -33,7 +34,7 @@ pub use receiver::{Answer, Answering, Content, Limits, Request, Transport};
 #[derive(Debug, Deserialize)]
 pub struct Call {
     #[serde(rename = "Records")]
-    records: Option<Vec<SqsMessage>>,
+    records: Option<Vec<FifoMessage>>,
 }
 
 /// Deals with a batch, or with what is done every minute. Never fails as a whole; nothing is begun that cannot end before the

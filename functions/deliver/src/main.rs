@@ -9,10 +9,10 @@ use shared::time::from_millis;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let context = Context::from_vars(&Env)?;
+    let context: &'static Context = Box::leak(Box::new(Context::from_vars(&Env)?));
     let handle = async |event: LambdaEvent<Call>| {
         let deadline = from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
-        Ok::<_, Error>(deliver::handle(&context, event.payload, deadline).await)
+        Ok::<_, Error>(deliver::handle(context, event.payload, deadline).await)
     };
-    lambda_runtime::run(service_fn(handle)).await
+    tokio::spawn(lambda_runtime::run(service_fn(handle))).await?
 }

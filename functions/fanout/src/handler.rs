@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::SqsBatchResponse;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use shared::ids::CallId;
@@ -15,6 +15,7 @@ use shared::tables::{StateTable, TableError};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::Call;
 use crate::context::Context;
 use crate::plan::{Batch, deliveries};
 use crate::record::record;
@@ -27,17 +28,9 @@ const READS_AT_ONCE: usize = 16;
 const VISIBILITY: Duration = Duration::from_secs(20);
 
 /// Never fails as a whole: what could not be done goes back record by record.
-pub async fn handle(context: &Context, event: SqsEvent) -> SqsBatchResponse {
+pub async fn handle(context: &Context, call: Call) -> SqsBatchResponse {
     let (started, now) = (Instant::now(), context.now());
-    let mut batch = Batch::read(event.records.into_iter().map(|message| {
-        let record = FifoRecord::new(
-            message.message_id,
-            message.receipt_handle,
-            message.event_source_arn.as_deref(),
-            &message.attributes,
-        );
-        (record, message.body.unwrap_or_default())
-    }));
+    let mut batch = Batch::read(&call.records);
     leave_others(context, &mut batch, now).await;
     let mut tally = Tally::default();
     if let Err(error) = fan_out(context, &mut batch, now, &mut tally).await {
@@ -66,7 +59,7 @@ pub async fn handle(context: &Context, event: SqsEvent) -> SqsBatchResponse {
 }
 
 /// Leaves to others what they have received while the batch waited for this function.
-async fn leave_others(context: &Context, batch: &mut Batch, now: Timestamp) {
+async fn leave_others(context: &Context, batch: &mut Batch<'_>, now: Timestamp) {
     let ours = context.events.renew(&batch.records(), VISIBILITY, now).await.unwrap_or_else(|error| {
         warn!(cause = %error, "Nobody knows whose the records are; they come again");
         vec![false; batch.len()]
@@ -101,7 +94,12 @@ impl Tally {
     }
 }
 
-async fn fan_out(context: &Context, batch: &mut Batch, now: Timestamp, tally: &mut Tally) -> Result<(), TableError> {
+async fn fan_out(
+    context: &Context,
+    batch: &mut Batch<'_>,
+    now: Timestamp,
+    tally: &mut Tally,
+) -> Result<(), TableError> {
     let calls = batch.calls();
     let subscriptions = if calls.is_empty() {
         Default::default()
@@ -133,7 +131,7 @@ async fn recorded(state: &StateTable, calls: &[CallId]) -> Result<HashMap<CallId
 /// Sends the deliveries of events that do not depend on each other, and sets aside what cannot be read.
 async fn take_step(
     context: &Context,
-    batch: &mut Batch,
+    batch: &mut Batch<'_>,
     step: &[usize],
     subscriptions: &[Subscription],
     now: Timestamp,
@@ -144,21 +142,15 @@ async fn take_step(
     let mut failed: Vec<usize> = Vec::new();
     for &at in step {
         let entry = batch.entry(at);
-        match &entry.event {
-            Ok(event) => match deliveries(event, entry.record.sent_at, subscriptions, now) {
-                Ok(more) => {
-                    owners.resize(owners.len() + more.len(), at);
-                    messages.extend(more);
-                }
-                Err(error) => {
-                    error!(cause = %error, event.id = %event.event_id, "Deliveries cannot be written");
-                    failed.push(at);
-                }
-            },
+        match &entry.message {
+            Ok(message) => {
+                messages.extend(deliveries(message, entry.record.sent_at, subscriptions, now));
+                owners.resize(messages.len(), at);
+            }
             Err(reason) => {
                 let message_id = &entry.record.id;
                 error!(cause = %reason, message.id = message_id, "A message that cannot be read is set aside");
-                if set_aside(&context.events_dlq, &entry.record, &entry.body).await {
+                if set_aside(&context.events_dlq, entry.record, entry.body).await {
                     tally.set_aside += 1;
                 } else {
                     failed.push(at);
@@ -170,7 +162,7 @@ async fn take_step(
     tally.deliveries += accepted.iter().filter(|accepted| **accepted).count();
     failed.extend(owners.iter().zip(&accepted).filter(|(_, accepted)| !**accepted).map(|(at, _)| *at));
     for &at in step.iter().filter(|at| !failed.contains(at)) {
-        if batch.entry(at).event.is_ok() { batch.fanned_out(at) } else { batch.done(at) }
+        if batch.entry(at).message.is_ok() { batch.fanned_out(at) } else { batch.done(at) }
     }
     for at in failed {
         batch.fail(at);

@@ -1,7 +1,6 @@
 //! The Lambda function: a context for the life of the environment, and a batch at a time.
 
-use aws_lambda_events::sqs::SqsEvent;
-use fanout::Context;
+use fanout::{Call, Context};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use shared::config::Env;
 use shared::telemetry;
@@ -9,7 +8,7 @@ use shared::telemetry;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let context = Context::from_vars(&Env)?;
-    let handle = async |event: LambdaEvent<SqsEvent>| Ok::<_, Error>(fanout::handle(&context, event.payload).await);
-    lambda_runtime::run(service_fn(handle)).await
+    let context: &'static Context = Box::leak(Box::new(Context::from_vars(&Env)?));
+    let handle = async |event: LambdaEvent<Call>| Ok::<_, Error>(fanout::handle(context, event.payload).await);
+    tokio::spawn(lambda_runtime::run(service_fn(handle))).await?
 }

@@ -8,23 +8,23 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shared::delivery::Delivery;
-use shared::envelope::{self, EnvelopeError};
-use shared::event::CallEvent;
+use shared::envelope::EnvelopeError;
+use shared::event::message::EventMessage;
+use shared::event::summary::EventSummary;
 use shared::feed::{Standing, standing};
 use shared::ids::CallId;
-use shared::queue::{FifoRecord, GoingBack, Outgoing};
+use shared::queue::{FifoMessage, FifoRecord, GoingBack, Outgoing};
 use shared::subscription::Subscription;
 
 /// A ringing phone is stale after 30 s; a longer wait here would only add to what the receiver waits for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) record: FifoRecord,
+pub(crate) struct Entry<'a> {
+    pub(crate) record: &'a FifoRecord,
     /// As it came; what cannot be read is set aside in this form.
-    pub(crate) body: String,
-    pub(crate) event: Result<Box<CallEvent>, EnvelopeError>,
+    pub(crate) body: &'a str,
+    pub(crate) message: Result<Box<EventMessage<'a>>, EnvelopeError>,
     /// Its number in the feed, if it was recorded before.
     pub(crate) number: Option<u64>,
     fate: Fate,
@@ -54,33 +54,33 @@ pub(crate) struct Repeats {
 }
 
 #[derive(Debug)]
-pub(crate) struct Batch {
-    entries: Vec<Entry>,
+pub(crate) struct Batch<'a> {
+    entries: Vec<Entry<'a>>,
 }
 
-impl Batch {
+impl<'a> Batch<'a> {
     /// Reads the messages, each by itself.
-    pub(crate) fn read(messages: impl IntoIterator<Item = (FifoRecord, String)>) -> Self {
-        let entry = |(record, body): (FifoRecord, String)| Entry {
-            event: envelope::open(&body).map(Box::new),
+    pub(crate) fn read(messages: &'a [FifoMessage]) -> Self {
+        let entry = |FifoMessage { record, body }: &'a FifoMessage| Entry {
+            message: EventMessage::open(body).map(Box::new),
             record,
             body,
             number: None,
             fate: Fate::Open,
         };
-        Self { entries: messages.into_iter().map(entry).collect() }
+        Self { entries: messages.iter().map(entry).collect() }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(crate) fn entry(&self, at: usize) -> &Entry {
+    pub(crate) fn entry(&self, at: usize) -> &Entry<'a> {
         &self.entries[at]
     }
 
     pub(crate) fn records(&self) -> Vec<&FifoRecord> {
-        self.entries.iter().map(|entry| &entry.record).collect()
+        self.entries.iter().map(|entry| entry.record).collect()
     }
 
     /// Leaves records to the receiver that has them meanwhile. What comes behind them waits for it.
@@ -109,9 +109,9 @@ impl Batch {
         let mut highest: HashMap<CallId, u8> = HashMap::new();
         let mut seen = HashSet::new();
         for entry in self.entries.iter_mut().filter(|entry| entry.fate == Fate::Open) {
-            let Ok(event) = &entry.event else { continue };
-            let (call, sequence) = (event.call_id(), event.sequence());
-            if !seen.insert(event.event_id) {
+            let Ok(EventMessage { tag, .. }) = entry.message.as_deref() else { continue };
+            let (call, sequence) = (tag.group, tag.rank);
+            if !seen.insert(tag.dedup) {
                 repeats.copies += 1;
                 entry.fate = Fate::Done;
                 continue;
@@ -206,28 +206,22 @@ impl Batch {
     }
 }
 
-impl Entry {
+impl Entry<'_> {
     fn call(&self) -> Option<CallId> {
-        self.event.as_ref().ok().map(|event| event.call_id())
+        self.message.as_ref().ok().map(|message| message.tag.group)
     }
 }
 
 /// The message of each delivery of an event, for the webhooks that want it.
 pub(crate) fn deliveries(
-    event: &CallEvent,
+    message: &EventMessage<'_>,
     queued_at: Option<Timestamp>,
     subscriptions: &[Subscription],
     now: Timestamp,
-) -> Result<Vec<Outgoing>, serde_json::Error> {
-    let message = |subscription: &Subscription| {
-        let delivery = Delivery {
-            queued_at: queued_at.map(Timestamp::as_millisecond),
-            fanned_out_at: Some(now.as_millisecond()),
-            ..Delivery::of_call(event.clone(), subscription.id)
-        };
-        Ok(Outgoing { group: delivery.group(), dedup: delivery.dedup(), body: envelope::seal(&delivery)? })
-    };
-    subscriptions.iter().filter(|subscription| subscription.wants(event, now)).map(message).collect()
+) -> Vec<Outgoing> {
+    let (summary, queued_at) = (EventSummary::of(&message.event), queued_at.map(Timestamp::as_millisecond));
+    let wanting = subscriptions.iter().filter(|subscription| subscription.wants(&summary, now));
+    wanting.map(|subscription| message.delivery(subscription.id, queued_at, now.as_millisecond())).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! What is recorded and in which order is said in [`shared::feed`].
 
 use futures_util::{StreamExt, stream};
-use shared::event::CallEvent;
+use shared::event::message::EventMessage;
 use shared::feed::Writer;
 use shared::tables::{StateTable, TableError};
 use tracing::error;
@@ -14,7 +14,7 @@ use crate::plan::Batch;
 const CALLS_AT_ONCE: usize = 16;
 
 /// Records the batch's events and settles their records. Returns how many of them are recorded now that were not before.
-pub(crate) async fn record(state: &StateTable, batch: &mut Batch) -> usize {
+pub(crate) async fn record(state: &StateTable, batch: &mut Batch<'_>) -> usize {
     let calls: Vec<(Vec<usize>, Writer)> = batch
         .to_record_by_call()
         .into_iter()
@@ -35,7 +35,8 @@ pub(crate) async fn record(state: &StateTable, batch: &mut Batch) -> usize {
 
     let results: Vec<(Vec<usize>, usize, Result<(), TableError>)> = stream::iter(calls)
         .map(async |(call, mut writer)| {
-            let events: Vec<&CallEvent> = call.iter().filter_map(|at| batch.entry(*at).event.as_deref().ok()).collect();
+            let events: Vec<&EventMessage<'_>> =
+                call.iter().filter_map(|at| batch.entry(*at).message.as_deref().ok()).collect();
             let settled = state.settle(&mut writer, &events).await;
             (call, writer.settled(), settled)
         })

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::SqsBatchResponse;
 use cloud_sim::{Cloud, Faults};
-use fanout::Context;
+use fanout::{Call, Context};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::aws::{self, Platform};
 use shared::clock::{BootTime, Machine};
-use shared::envelope;
-use shared::event::{CallEvent, Status};
+use shared::event::{CallEvent, Status, message};
 use shared::ids::CallId;
 use shared::subscription::{Secret, Settings, Subscription};
 use shared::tables::StateTable;
@@ -81,7 +80,7 @@ impl World {
         let event = CallEvent::example(call, status, self.cloud.now());
         let message = json!({
             "QueueUrl": self.events_url,
-            "MessageBody": envelope::seal(&event).expect("JSON"),
+            "MessageBody": message::seal(&event).expect("JSON"),
             "MessageGroupId": call.to_string(),
             "MessageDeduplicationId": event.event_id.to_string(),
         });
@@ -106,8 +105,8 @@ impl World {
     }
 
     async fn handle(&self, records: &[Value]) -> SqsBatchResponse {
-        let batch: SqsEvent = serde_json::from_value(json!({"Records": records})).expect("a batch");
-        fanout::handle(&self.context, batch).await
+        let call: Call = serde_json::from_value(json!({"Records": records})).expect("a batch");
+        fanout::handle(&self.context, call).await
     }
 
     fn deliveries(&self) -> usize {

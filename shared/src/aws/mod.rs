@@ -3,6 +3,7 @@
 
 mod interceptors;
 pub(crate) mod retry;
+mod signing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ use crate::config::Vars;
 use crate::random::Random;
 
 pub use interceptors::DateOfAnswer;
-use interceptors::{ClockTeacher, Destination};
+use interceptors::{ClockTeacher, Destination, FewHeaders};
+use signing::{BY_DAY, BothWays, DaySigner};
 
 const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
 
@@ -118,6 +120,9 @@ pub fn function_config(vars: &impl Vars, platform: &Platform) -> SdkConfig {
         .retry_config(retry::function_attempts())
         // What goes to and fro is small and has a time limit; to watch its pace would only cost.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // Lambda's clock is right.
+        .disable_clock_skew_correction(true)
+        .auth_scheme_preference([BY_DAY])
         .sleep_impl(platform.sleep.clone())
         .time_source(WallClock(Arc::clone(&platform.machine)))
         .credentials_provider(platform.credentials.clone());
@@ -189,13 +194,21 @@ fn http_client_through(proxy: Proxy) -> SharedHttpClient {
 }
 
 pub fn sqs(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_sqs::Client {
-    let config = aws_sdk_sqs::config::Builder::from(config).interceptor(ClockTeacher::new(clock)).build();
+    let config = aws_sdk_sqs::config::Builder::from(config)
+        .interceptor(ClockTeacher::new(clock))
+        .interceptor(FewHeaders)
+        .auth_scheme_resolver(BothWays)
+        .push_auth_scheme(DaySigner::default())
+        .build();
     aws_sdk_sqs::Client::from_conf(config)
 }
 
 pub fn dynamodb(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config)
         .interceptor(ClockTeacher::new(clock))
+        .interceptor(FewHeaders)
+        .auth_scheme_resolver(BothWays)
+        .push_auth_scheme(DaySigner::default())
         .retry_classifier(retry::TransactionConflicts)
         .retry_partition(retry::quota())
         .build();

@@ -27,7 +27,7 @@ pub struct EventSummary<'a> {
 }
 
 impl<'a> EventSummary<'a> {
-    pub fn of(event: &'a CallEvent) -> Self {
+    pub fn of<T: AsRef<str>>(event: &'a CallEvent<T>) -> Self {
         let told = &event.web_hook_event;
         let direction = if told.outgoing { Direction::Outgoing } else { Direction::Incoming };
         let (number, e164) = match direction {
@@ -35,12 +35,12 @@ impl<'a> EventSummary<'a> {
             Direction::Outgoing => (&told.to, &event.to_e164),
         };
         Self {
-            extension: told.monitored_extension.as_str().into(),
+            extension: told.monitored_extension.as_ref().into(),
             status: told.status,
             direction,
             missed: told.status == Status::Disconnected && !told.connected && !told.outgoing,
-            number: number.as_str().into(),
-            e164: e164.as_deref().map(Cow::from),
+            number: number.as_ref().into(),
+            e164: e164.as_ref().map(|e164| e164.as_ref().into()),
             duration: told.conversation_time,
         }
     }

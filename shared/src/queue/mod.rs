@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::aws::{self, retry};
 
 pub use outgoing::{BATCH, Outgoing, Room, Taken, chunks};
-pub use record::{FifoRecord, GoingBack};
+pub use record::{FifoMessage, FifoRecord, GoingBack};
 use waits::whole_seconds;
 
 #[derive(Debug, thiserror::Error)]

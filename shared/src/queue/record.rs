@@ -1,9 +1,10 @@
 //! A message of a FIFO batch, and what of the batch goes back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::Outgoing;
 use super::waits::{backoff, longest_after};
@@ -24,27 +25,54 @@ pub struct FifoRecord {
     pub receives: u32,
 }
 
-impl FifoRecord {
-    /// Reads the ARN of the queue and the system attributes as the queue names them. What has no group stands alone.
-    pub fn new(
-        id: Option<String>,
-        receipt: Option<String>,
-        queue_arn: Option<&str>,
-        attributes: &HashMap<String, String>,
-    ) -> Self {
-        // Without an id the function's answer cannot name the record; an empty one there returns the whole batch.
-        let id = id.unwrap_or_default();
-        let number = |name: &str| attributes.get(name).and_then(|number| number.parse::<i64>().ok());
-        Self {
-            group: attributes.get("MessageGroupId").unwrap_or(&id).clone(),
-            id,
-            receipt: receipt.unwrap_or_default(),
-            queue: queue_arn.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned),
-            sent_at: number("SentTimestamp").and_then(|millis| Timestamp::from_millisecond(millis).ok()),
-            receives: number("ApproximateReceiveCount").and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
-        }
-    }
+/// A message of a batch, as a function is handed it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Handed")]
+pub struct FifoMessage {
+    pub record: FifoRecord,
+    pub body: String,
+}
 
+/// What is read of it. The rest is as long again, and nobody asks for it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Handed {
+    message_id: Option<String>,
+    receipt_handle: Option<String>,
+    body: Option<String>,
+    attributes: Option<Attributes>,
+    #[serde(rename = "eventSourceARN")]
+    event_source_arn: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attributes {
+    message_group_id: Option<String>,
+    sent_timestamp: Option<String>,
+    approximate_receive_count: Option<String>,
+}
+
+impl From<Handed> for FifoMessage {
+    fn from(handed: Handed) -> Self {
+        // Without an id the function's answer cannot name the record; an empty one there returns the whole batch.
+        let id = handed.message_id.unwrap_or_default();
+        let attributes = handed.attributes.unwrap_or_default();
+        let sent_at = attributes.sent_timestamp.and_then(|millis| millis.parse().ok());
+        let record = FifoRecord {
+            // What has no group stands alone.
+            group: attributes.message_group_id.unwrap_or_else(|| id.clone()),
+            id,
+            receipt: handed.receipt_handle.unwrap_or_default(),
+            queue: handed.event_source_arn.and_then(|arn| arn.rsplit(':').next().map(str::to_owned)),
+            sent_at: sent_at.and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+            receives: attributes.approximate_receive_count.and_then(|count| count.parse().ok()).unwrap_or_default(),
+        };
+        Self { record, body: handed.body.unwrap_or_default() }
+    }
+}
+
+impl FifoRecord {
     /// How long the message has been in the queue; none if the queue did not say when it came.
     pub fn waited(&self, now: Timestamp) -> Duration {
         let waited = self.sent_at.map(|sent_at| now.duration_since(sent_at));
@@ -121,6 +149,8 @@ impl GoingBack {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn record(id: &str, group: &str) -> FifoRecord {
@@ -134,18 +164,28 @@ mod tests {
 
     #[test]
     fn a_record_knows_its_age_and_its_group() {
-        let attributes = HashMap::from([
-            ("MessageGroupId".to_owned(), "call".to_owned()),
-            ("SentTimestamp".to_owned(), "5000".to_owned()),
-            ("ApproximateReceiveCount".to_owned(), "7".to_owned()),
-        ]);
-        let arn = Some("arn:aws:sqs:eu-central-1:000000000000:events.fifo");
-        let record = FifoRecord::new(Some("id".to_owned()), Some("receipt".to_owned()), arn, &attributes);
+        let read = |handed: Value| serde_json::from_value::<FifoMessage>(handed).expect("a message");
+        let FifoMessage { record, body } = read(json!({
+            "messageId": "id",
+            "receiptHandle": "receipt",
+            "body": "text",
+            "md5OfBody": "1cb251ec0d568de6a929b520c4aed8d1",
+            "attributes": {
+                "ApproximateReceiveCount": "7",
+                "SentTimestamp": "5000",
+                "SequenceNumber": "18849496460467696128",
+                "MessageGroupId": "call",
+                "MessageDeduplicationId": "event",
+            },
+            "messageAttributes": {"name": {"stringValue": "value", "dataType": "String"}},
+            "eventSourceARN": "arn:aws:sqs:eu-central-1:000000000000:events.fifo",
+        }));
+        assert_eq!((record.id.as_str(), record.receipt.as_str(), body.as_str()), ("id", "receipt", "text"));
         assert_eq!((record.group.as_str(), record.receives), ("call", 7));
         assert_eq!(record.queue.as_deref(), Some("events.fifo"));
         assert_eq!(record.waited(at(7_500)), Duration::from_millis(2_500));
         assert_eq!(record.waited(at(1_000)), Duration::ZERO);
-        let bare = FifoRecord::new(Some("id".to_owned()), None, None, &HashMap::new());
+        let bare = read(json!({"messageId": "id", "attributes": null})).record;
         assert_eq!((bare.group.as_str(), bare.waited(at(9))), ("id", Duration::ZERO));
         assert!(!bare.set_aside("").body.is_empty());
     }

@@ -7,6 +7,7 @@ use super::packed::{insert_text, read_text};
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
 use super::{Item, TableError, is_over, key, now, number, text};
 use crate::event::CallEvent;
+use crate::event::message::EventMessage;
 use crate::ids::CallId;
 
 const CALL: &str = "CALL#";
@@ -27,18 +28,18 @@ pub(super) fn recorded_number(item: &Item) -> Option<u64> {
     item.get("n")?.as_n().ok()?.parse().ok()
 }
 
-pub(super) fn call_item(event: &CallEvent, n: u64) -> Result<Item, TableError> {
-    let body = serde_json::to_string(event).map_err(|error| TableError::Item(serde::ser::Error::custom(error)))?;
-    let mut item = call_key(event.call_id(), event.sequence());
+pub(super) fn call_item(message: &EventMessage<'_>, n: u64) -> Item {
+    let (tag, event, body) = (&message.tag, &message.event, message.body());
+    let mut item = call_key(tag.group, tag.rank);
     item.extend([
         ("v".to_owned(), number(VERSION.into())),
         ("n".to_owned(), number(n as i64)),
-        ("pbx".to_owned(), text(event.pbx_id.as_str())),
-        ("eventId".to_owned(), text(event.event_id.to_string())),
+        ("pbx".to_owned(), text(event.pbx_id.as_ref())),
+        ("eventId".to_owned(), text(tag.dedup.to_string())),
         ("expiresAt".to_owned(), number(event.occurred_at.as_second() + KEEP_EVENTS_DAYS * DAY)),
     ]);
     insert_text(&mut item, "body", body);
-    Ok(item)
+    item
 }
 
 /// The event of an item of any version; `None` if it cannot be read.
@@ -84,8 +85,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::event::Status;
     use crate::event::tests::sample;
+    use crate::event::{Status, message};
     use crate::tables::packed::{WRITE_UNIT, size};
 
     #[test]
@@ -99,10 +100,15 @@ mod tests {
         CallEvent::full_example(sample().call_id(), status, now)
     }
 
+    fn item_of(event: &CallEvent, n: u64) -> Item {
+        let sealed = message::seal(event).expect("json");
+        call_item(&EventMessage::open(&sealed).expect("a message"), n)
+    }
+
     #[test]
     fn an_event_is_read_back_and_pays_one_unit() {
         for event in [Status::Ringing, Status::Connected, Status::Disconnected].map(event) {
-            let item = call_item(&event, 12_345).expect("an item");
+            let item = item_of(&event, 12_345);
             assert_eq!((event_of(&item).as_ref(), recorded_number(&item)), (Some(&event), Some(12_345)));
             assert_eq!(sequence_of(&item), Some(event.sequence()));
             assert!(size(&item) <= WRITE_UNIT, "{}", size(&item));
@@ -113,11 +119,11 @@ mod tests {
     fn a_long_body_is_compressed_and_a_short_one_is_not() {
         let mut long = event(Status::Disconnected);
         long.web_hook_event.conference_events = vec![long.web_hook_event.conference_events[0].clone(); 20];
-        let item = call_item(&long, 1).expect("an item");
+        let item = item_of(&long, 1);
         assert!(item["body"].is_b() && event_of(&item) == Some(long));
         let mut short = event(Status::Ringing);
         short.web_hook_event.conference_events.clear();
-        assert!(call_item(&short, 1).expect("an item")["body"].is_s());
+        assert!(item_of(&short, 1)["body"].is_s());
     }
 
     #[test]

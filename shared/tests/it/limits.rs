@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep, TokioSleep};
 use cloud_sim::Faults;
 use shared::aws::Platform;
+use shared::event::message::{self, EventMessage};
 use shared::event::{CallEvent, Status};
 use shared::feed::Writer;
 use tokio::time::timeout;
@@ -58,8 +59,10 @@ async fn what_was_left_out_is_asked_for_after_a_pause_of_the_platform() {
     let world = World::on(4, |platform| Platform { sleep: SharedAsyncSleep::new(sleeps.clone()), ..platform });
     let events = [Status::Ringing, Status::Connected, Status::Disconnected]
         .map(|status| CallEvent::example(call_id(1), status, world.now()));
+    let sealed = events.map(|event| message::seal(&event).expect("JSON"));
+    let messages = sealed.each_ref().map(|text| EventMessage::open(text).expect("a message"));
     let mut writer = Writer::new(vec![None; 3]);
-    world.state.settle(&mut writer, &events.each_ref()).await.expect("recorded");
+    world.state.settle(&mut writer, &messages.each_ref()).await.expect("recorded");
     sleeps.0.lock().expect("no panic").clear();
     world.suffer(Faults { partial_batches: 1.0, ..Faults::none() }, Duration::from_millis(30));
     assert_eq!(world.state.call_events(call_id(1)).await.expect("read").len(), 3);

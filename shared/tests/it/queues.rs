@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cloud_sim::Faults;
 use serde_json::json;
-use shared::queue::{FifoRecord, Outgoing, Taken, chunks};
+use shared::queue::{FifoMessage, FifoRecord, Outgoing, Taken, chunks};
 use tokio::time::sleep;
 
 use crate::world::World;
@@ -28,11 +28,14 @@ impl World {
     fn receive(&self) -> Vec<FifoRecord> {
         let wanted = json!({"QueueUrl": self.queue_url, "MaxNumberOfMessages": 10, "AttributeNames": ["All"]});
         let received = self.cloud.ask("AmazonSQS.ReceiveMessage", &wanted);
-        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         let record = |message: &serde_json::Value| {
-            let attributes = serde_json::from_value(message["Attributes"].clone()).expect("attributes");
-            let arn = Some("arn:aws:sqs:eu-central-1:000000000000:deliveries.fifo");
-            FifoRecord::new(text(&message["MessageId"]), text(&message["ReceiptHandle"]), arn, &attributes)
+            let handed = json!({
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "attributes": message["Attributes"],
+                "eventSourceARN": "arn:aws:sqs:eu-central-1:000000000000:deliveries.fifo",
+            });
+            serde_json::from_value::<FifoMessage>(handed).expect("a message").record
         };
         received["Messages"].as_array().map(|messages| messages.iter().map(record).collect()).unwrap_or_default()
     }

@@ -19,7 +19,14 @@ fn named<T, const N: usize>(values: [(&str, T); N]) -> Named<T> {
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// What says no more of an event than the event itself, and what says its kind, rank, group and dedup.
 pub(super) fn events() -> Named<CallEvent> {
+    let (mut all, tagged) = (events_without_tag(), events_without_tag());
+    all.extend(tagged.into_iter().map(|(name, event)| (format!("tagged-{name}"), event)));
+    all
+}
+
+pub(super) fn events_without_tag() -> Named<CallEvent> {
     let copy = CallEvent { agent_id: OTHER_AGENT.to_owned(), ..full(1, Status::Ringing) };
     named([
         ("ringing", full(1, Status::Ringing)),

@@ -7,9 +7,11 @@ use std::slice;
 use jiff::civil::date;
 use serde::de::DeserializeOwned;
 use shared::command::{Command, Doorbell};
-use shared::delivery::Message;
+use shared::delivery::{Delivery, Message, Payload};
 use shared::envelope;
 use shared::event::CallEvent;
+use shared::event::message::{EventMessage, EventTag};
+use shared::queue::Outgoing;
 use shared::subscription::Secret;
 use shared::tables::{Order, Placed, Window};
 
@@ -62,20 +64,33 @@ fn messages<T: Clone + DeserializeOwned + PartialEq + Debug>(
     expected: Named<T>,
 ) -> Vec<(T, String, String)> {
     let read = |(name, expected): (String, T)| {
-        let file = read(of, &name);
-        let body = file["body"].as_str().expect("a body");
-        let message: T = envelope::open(body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let Outgoing { group, dedup, body } = message_of(of, &name);
+        let message: T = envelope::open(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(message, expected, "{name}");
-        let text = |field: &str| file[field].as_str().unwrap_or_default().to_owned();
-        (message, text("group"), text("dedup"))
+        (message, group, dedup)
     };
     Files::of(of).take("", expected).into_iter().map(read).collect()
 }
 
+fn message_of(of: &str, name: &str) -> Outgoing {
+    let file = read(of, name);
+    let text = |field: &str| file[field].as_str().unwrap_or_default().to_owned();
+    Outgoing { group: text("group"), dedup: text("dedup"), body: text("body") }
+}
+
 #[test]
 fn events_in_the_queue() {
-    for (event, group, dedup) in messages::<CallEvent>("events", expected::events()) {
-        assert_eq!((group, dedup), (event.call_id().to_string(), event.event_id.to_string()));
+    for (name, expected) in Files::of("events").take("", expected::events()) {
+        let file = message_of("events", &name);
+        let message = EventMessage::open(&file.body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(message.tag, EventTag::from(&expected), "{name}");
+        assert_eq!((file.group, file.dedup), (message.tag.group.to_string(), message.tag.dedup.to_string()), "{name}");
+        // What is recorded of it, and what its receivers get.
+        let body: CallEvent = serde_json::from_str(&message.body()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(body, expected, "{name}");
+        let sent = message.delivery(webhook_id(1), None, NOW);
+        let delivery: Delivery = envelope::open(&sent.body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(delivery.payload, Payload::Call(Box::new(expected)), "{name}");
     }
 }
 

@@ -3,6 +3,7 @@
 use shared::command::Stage;
 use shared::delivery::{DeliveryState, Message};
 use shared::envelope;
+use shared::event::message::{self, EventMessage, EventTag};
 use shared::feed::Writer;
 use shared::queue::Outgoing;
 use shared::subscription::Kind;
@@ -26,11 +27,10 @@ pub(super) async fn tell(recorder: &mut Recorder) {
 }
 
 fn messages(recorder: &mut Recorder) {
-    for (name, event) in expected::events() {
+    for (name, event) in expected::events_without_tag() {
         // As the agent's outbox and uplink do it.
-        let (group, dedup) = (event.call_id().to_string(), event.event_id.to_string());
-        let body = envelope::seal(&event).expect("JSON");
-        recorder.keep_message("events", &name, &Outgoing { group, dedup, body });
+        let message = EventTag::from(&event).message(message::seal(&event).expect("JSON"));
+        recorder.keep_message("events", &format!("tagged-{name}"), &message);
     }
     for (name, message) in expected::deliveries() {
         let outgoing = match &message {
@@ -237,7 +237,9 @@ async fn events(recorder: &mut Recorder) {
         let mut writer = Writer::new(vec![None]);
         writer.give(n..n + 1);
         assert_eq!(recorder.state.reserve(1).await.expect("a number"), n);
-        recorder.state.settle(&mut writer, &[&event]).await.expect("it is recorded");
+        let sealed = message::seal(&event).expect("JSON");
+        let message = EventMessage::open(&sealed).expect("a message");
+        recorder.state.settle(&mut writer, &[&message]).await.expect("it is recorded");
         recorder.keep(&format!("numbered-{name}")).await;
     }
 }

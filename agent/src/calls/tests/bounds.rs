@@ -84,7 +84,7 @@ fn event_fits_into_a_message_whatever_the_pbx_says_and_however_often() {
             out.extend(report(&mut calls, leg(7, bits(n)), at(f64::from(n))));
         }
         out.extend(report(&mut calls, leg(7, 134).del(), at(10_000.0)));
-        let end = events(&out).last().map(|event| shared::envelope::seal(*event).expect("JSON")).expect("an end");
+        let end = events(&out).last().map(|event| shared::event::message::seal(event).expect("JSON")).expect("an end");
         assert!(end.len() < MESSAGE, "{} bytes", end.len());
     }
 }

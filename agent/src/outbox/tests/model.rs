@@ -80,8 +80,9 @@ fn open(disk: &Disk, limits: Limits) -> Run {
 fn check_order(handed: &[Waiting]) -> Result<(), TestCaseError> {
     let mut last: HashMap<CallId, Status> = HashMap::new();
     for event in handed {
-        let before = last.insert(event.call_id, event.status);
-        prop_assert!(before.is_none_or(|before| before < event.status), "{:?}", shown(handed));
+        let (call, status) = status_of(event);
+        let before = last.insert(call, status);
+        prop_assert!(before.is_none_or(|before| before < status), "{:?}", shown(handed));
     }
     Ok(())
 }
@@ -100,7 +101,7 @@ fn play(steps: &[Step], lies: bool, ends_full: bool, limits: Limits) -> Result<(
             Step::Accept(most) => {
                 for event in in_hand.drain(..in_hand.len().min(*most)) {
                     let event: Waiting = event;
-                    model.accepted.insert((event.call_id, event.status));
+                    model.accepted.insert(status_of(&event));
                     run.settle(event.number, Settled::Accepted);
                 }
                 run.writer.turn();

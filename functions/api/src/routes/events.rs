@@ -98,7 +98,7 @@ impl Query {
     fn wants(&self, entry: &FeedEntry) -> bool {
         self.since.is_none_or(|since| entry.is_since(since))
             && self.reach.covers(&entry.summary.extension)
-            && self.filter.wants_summary(&entry.summary)
+            && self.filter.wants(&entry.summary)
     }
 
     /// The last wanted events, the newest first, and where what comes later begins.

@@ -1,11 +1,14 @@
 //! What a slot holds, as an item.
 
+use std::borrow::Cow;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::slot_key;
 use crate::event::CallEvent;
+use crate::event::message::{EventMessage, EventTag};
 use crate::event::summary::EventSummary;
 use crate::feed::Slot;
 use crate::ids::CallId;
@@ -35,7 +38,7 @@ struct EntryItem<'a> {
     v: u8,
     call: CallId,
     seq: u8,
-    pbx: String,
+    pbx: Cow<'a, str>,
     /// Milliseconds.
     occurred_at: i64,
     /// Milliseconds. An event may occur long before it is recorded, when an agent could not reach the queue.
@@ -56,12 +59,13 @@ pub(super) struct StoredSlot {
     pub(super) slot: Slot<FeedEntry>,
 }
 
-pub(super) fn entry_item(event: &CallEvent, n: u64, now: Timestamp) -> Result<Item, TableError> {
+pub(super) fn entry_item(message: &EventMessage<'_>, n: u64, now: Timestamp) -> Result<Item, TableError> {
+    let event = &message.event;
     let entry = EntryItem {
         v: VERSION,
         call: event.call_id(),
         seq: event.sequence(),
-        pbx: event.pbx_id.clone(),
+        pbx: event.pbx_id.as_ref().into(),
         occurred_at: event.occurred_at.as_millisecond(),
         recorded_at: now.as_millisecond(),
         summary: EventSummary::of(event),
@@ -109,21 +113,21 @@ impl StoredSlot {
 }
 
 /// Whether a slot holds this event's entry, of whatever age and version.
-pub(super) fn is_entry_of(item: &Item, event: &CallEvent) -> bool {
+pub(super) fn is_entry_of(item: &Item, tag: &EventTag) -> bool {
     if let Some(stored) = item.get("event") {
         let stored: Option<CallEvent> = stored.as_s().ok().and_then(|text| serde_json::from_str(text).ok());
-        return stored.is_some_and(|stored| stored.event_id == event.event_id);
+        return stored.is_some_and(|stored| stored.event_id == tag.dedup);
     }
     let call = item.get("call").and_then(|call| call.as_s().ok());
     let sequence = item.get("seq").and_then(|sequence| sequence.as_n().ok());
-    call == Some(&event.call_id().to_string()) && sequence == Some(&event.sequence().to_string())
+    call == Some(&tag.group.to_string()) && sequence == Some(&tag.rank.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Status;
     use crate::event::tests::sample;
+    use crate::event::{Status, message};
     use crate::tables::packed::size;
     use crate::tables::text;
 
@@ -136,13 +140,18 @@ mod tests {
         CallEvent::full_example(sample().call_id(), Status::Ringing, now())
     }
 
+    fn item_of(event: &CallEvent, n: u64) -> Item {
+        let sealed = message::seal(event).expect("json");
+        entry_item(&EventMessage::open(&sealed).expect("a message"), n, now()).expect("an item")
+    }
+
     #[test]
     fn an_entry_is_read_back_and_small() {
         let event = event();
-        let item = entry_item(&event, 12_345, now()).expect("an item");
+        let item = item_of(&event, 12_345);
         assert_eq!((&item["pk"], &item["sk"]), (&text("FEED#1"), &text("00000000000000012345")));
         assert!(size(&item) < 500, "{}", size(&item));
-        assert!(is_entry_of(&item, &event));
+        assert!(is_entry_of(&item, &EventTag::from(&event)));
         let read = StoredSlot::read(&item, now()).expect("a slot");
         let Slot::Entry(entry) = read.slot else { panic!("a tombstone") };
         assert_eq!((entry.n, entry.call, entry.sequence, entry.event), (12_345, event.call_id(), 1, None));
@@ -154,7 +163,7 @@ mod tests {
         let event = event();
         let mut item = slot_key(7);
         item.insert("event".to_owned(), text(serde_json::to_string(&event).expect("json")));
-        assert!(is_entry_of(&item, &event));
+        assert!(is_entry_of(&item, &EventTag::from(&event)));
         let read = StoredSlot::read(&item, now()).expect("a slot");
         assert_eq!(read.recorded_at, event.occurred_at.as_millisecond());
         let Slot::Entry(entry) = read.slot else { panic!("a tombstone") };
@@ -164,10 +173,10 @@ mod tests {
     #[test]
     fn what_is_no_longer_shown_still_settles_its_slot() {
         let old = sample(); // Of 2022.
-        let item = entry_item(&old, 7, now()).expect("an item");
+        let item = item_of(&old, 7);
         assert_eq!(StoredSlot::read(&item, now()).expect("a slot").slot, Slot::Tombstone);
         let read = StoredSlot::read(&tombstone_item(8, now()), now()).expect("a slot");
         assert_eq!((read.n, read.slot), (8, Slot::Tombstone));
-        assert!(!is_entry_of(&tombstone_item(8, now()), &old));
+        assert!(!is_entry_of(&tombstone_item(8, now()), &EventTag::from(&old)));
     }
 }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::items::{StoredSlot, entry_item, is_entry_of, tombstone_item};
 use super::{FeedEntry, FeedHead, head_key};
-use crate::event::CallEvent;
+use crate::event::message::{EventMessage, EventTag};
 use crate::feed::{Answer, Request, Slot, Writer};
 use crate::tables::calls::{call_item, call_key, recorded_number};
 use crate::tables::{Item, StateTable, TableError, now, number};
@@ -59,18 +59,18 @@ impl StateTable {
     }
 
     /// Settles the events that a writer was made for. Those that are settled when it fails stay so; see [`Writer::settled`].
-    pub async fn settle(&self, writer: &mut Writer, events: &[&CallEvent]) -> Result<(), TableError> {
+    pub async fn settle(&self, writer: &mut Writer, events: &[&EventMessage<'_>]) -> Result<(), TableError> {
         while let Some(request) = writer.next() {
             writer.take(self.perform(request, events).await?);
         }
         Ok(())
     }
 
-    async fn perform(&self, request: Request, events: &[&CallEvent]) -> Result<Answer, TableError> {
+    async fn perform(&self, request: Request, events: &[&EventMessage<'_>]) -> Result<Answer, TableError> {
         let now = now(&self.client);
         Ok(match request {
             Request::Reserve { count } => Answer::Reserved { first: self.reserve(count).await? },
-            Request::Record { event, n } => match self.put_new(call_item(events[event], n)?).await? {
+            Request::Record { event, n } => match self.put_new(call_item(events[event], n)).await? {
                 Put::Done => Answer::Numbered { n },
                 Put::Refused(found) => match recorded_number(&found) {
                     Some(n) => Answer::Numbered { n },
@@ -79,10 +79,10 @@ impl StateTable {
             },
             Request::Fill { event, n } => match self.put_new(entry_item(events[event], n, now)?).await? {
                 Put::Done => Answer::Filled,
-                Put::Refused(found) if is_entry_of(&found, events[event]) => Answer::Filled,
+                Put::Refused(found) if is_entry_of(&found, &events[event].tag) => Answer::Filled,
                 Put::Refused(_) => Answer::Taken,
             },
-            Request::Move { event, from, to } => self.change_number(events[event], from, to).await?,
+            Request::Move { event, from, to } => self.change_number(&events[event].tag, from, to).await?,
         })
     }
 
@@ -117,8 +117,8 @@ impl StateTable {
         }
     }
 
-    async fn change_number(&self, event: &CallEvent, from: u64, to: u64) -> Result<Answer, TableError> {
-        let at = call_key(event.call_id(), event.sequence());
+    async fn change_number(&self, event: &EventTag, from: u64, to: u64) -> Result<Answer, TableError> {
+        let at = call_key(event.group, event.rank);
         let written = self
             .client
             .update_item()

@@ -10,8 +10,8 @@ use std::time::Duration;
 use cloud_sim::{Cloud, KillPoint, Process};
 use shared::aws;
 use shared::config::Vars;
-use shared::envelope;
 use shared::event::CallEvent;
+use shared::event::message::{self, EventTag};
 use shared::queue::{BATCH, Outgoing, Queue, Taken};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -66,9 +66,8 @@ impl Agent {
     /// The event is in its outbox.
     pub(crate) fn report(&self, event: &CallEvent) {
         let event = CallEvent { agent_id: format!("{}/1", self.0.name), ..event.clone() };
-        let body = envelope::seal(&event).expect("an event is always JSON");
-        let (group, dedup) = (event.call_id().to_string(), event.event_id.to_string());
-        self.outbox().waiting.push_back(Outgoing { group, dedup, body });
+        let body = message::seal(&event).expect("an event is always JSON");
+        self.outbox().waiting.push_back(EventTag::from(&event).message(body));
         self.0.more.notify_one();
     }
 

@@ -304,9 +304,10 @@ fn deliver_function(
 fn map_fanout(cloud: &Cloud, mapping: Mapping, function: &Arc<Function<fanout::Context>>) -> RunningMapping {
     let function = function.clone();
     cloud.map(mapping, move |event: SqsEvent, deadline| {
-        let function = function.clone();
+        let (function, call) = (function.clone(), serde_json::to_value(&event));
         async move {
-            let handled = function.invoke(deadline, |context| async move { fanout::handle(&context, event).await });
+            let call: fanout::Call = serde_json::from_value(call?)?;
+            let handled = function.invoke(deadline, |context| async move { fanout::handle(&context, call).await });
             Ok(handled.await?)
         }
     })

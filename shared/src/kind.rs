@@ -1,0 +1,76 @@
+//! Kinds of what is told: by the agents to the events queue, and by the cloud to webhooks.
+
+use serde::{Deserialize, Serialize};
+
+/// What an event is. Outbox, uplink, queue, `fanout` and feed know no more of one than its kind and three things that follow from it:
+///
+/// - `rank`: its place in the life of what it is about. What has a rank at or below the highest that is recorded of its group is a
+///   repeat or too late, and superseded. A full outbox gives up the lowest rank first.
+/// - `group`: what it is about. The events of a group are sent, fanned out and recorded one after the other; groups do not wait for
+///   each other.
+/// - `dedup`: the same for every copy of it, whichever agent sends it and however often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// A status of a call. Its rank is the place of the status, 1 to 3; its group the call; its dedup the event's id, which follows
+    /// from call and status.
+    #[serde(rename = "call")]
+    Call,
+    /// No agent can act any more. This and what follows are notices: the cloud itself makes them, so that they are in no outbox, not in
+    /// the events queue and not in the feed. On its way to a webhook each is a group of its own.
+    #[serde(rename = "agent.offline")]
+    AgentOffline,
+    #[serde(rename = "agent.online")]
+    AgentOnline,
+    /// Another webhook does not accept anything.
+    #[serde(rename = "subscription.failing")]
+    SubscriptionFailing,
+    /// Another webhook that was failing, or off, accepts again.
+    #[serde(rename = "subscription.recovered")]
+    SubscriptionRecovered,
+    /// Another webhook wants no more, by its answer 410.
+    #[serde(rename = "subscription.off")]
+    SubscriptionOff,
+    /// Another webhook has less than a day to live.
+    #[serde(rename = "subscription.expiring")]
+    SubscriptionExpiring,
+    #[serde(rename = "subscription.expired")]
+    SubscriptionExpired,
+}
+
+impl Kind {
+    pub const ALL: [Self; 8] = [
+        Self::Call,
+        Self::AgentOffline,
+        Self::AgentOnline,
+        Self::SubscriptionFailing,
+        Self::SubscriptionRecovered,
+        Self::SubscriptionOff,
+        Self::SubscriptionExpiring,
+        Self::SubscriptionExpired,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::AgentOffline => "agent.offline",
+            Self::AgentOnline => "agent.online",
+            Self::SubscriptionFailing => "subscription.failing",
+            Self::SubscriptionRecovered => "subscription.recovered",
+            Self::SubscriptionOff => "subscription.off",
+            Self::SubscriptionExpiring => "subscription.expiring",
+            Self::SubscriptionExpired => "subscription.expired",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_one_name() {
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_value(kind).expect("json"), kind.as_str());
+        }
+    }
+}
