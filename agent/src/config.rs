@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use shared::aws::{Location, Proxy};
-use shared::subscription::Secret;
+use shared::webhook::Secret;
 use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
 use url::Url;

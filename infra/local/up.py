@@ -251,7 +251,7 @@ class _Up:
         """The first webhook, unless it is there: the program looks, because a cloud that was started anew has forgotten it."""
         hook = f"{inbox}/hook"
         log = self._workspace.log_file("seed")
-        command = [str(binary), "subscription", "--url", hook]
+        command = [str(binary), "webhook", "--url", hook]
         if processes.run(self._workspace, command, {**ROOT, **variables}, log) != 0:
             raise StepFailed("The first webhook could not be written.", log=log)
         return f"POST {hook}"

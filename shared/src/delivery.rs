@@ -1,4 +1,4 @@
-//! A delivery: one event for one subscription, on its way and in the log.
+//! A delivery: one event for one webhook, on its way and in the log.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::CallEvent;
-use crate::ids::{CallId, DeliveryId, SubscriptionId};
+use crate::ids::{CallId, DeliveryId, WebhookId};
 use crate::notice::Notice;
 use crate::time::iso_millis;
 
@@ -70,7 +70,8 @@ pub enum Trial {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    pub subscription_id: SubscriptionId,
+    #[serde(rename = "subscriptionId")]
+    pub webhook_id: WebhookId,
     /// 0 at first, one more for each re-queue or replay; it keeps queue de-duplication from swallowing a wanted repeat.
     pub round: u32,
     /// Somebody wanted it again; its freshness counts from here. Milliseconds.
@@ -91,7 +92,7 @@ pub struct Delivery {
 /// is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
-    pub drain: SubscriptionId,
+    pub drain: WebhookId,
     /// When the draining began, in milliseconds; each draining has one message.
     pub since: i64,
 }
@@ -115,20 +116,12 @@ pub enum Message {
 }
 
 impl Delivery {
-    pub fn new(payload: Payload, subscription_id: SubscriptionId) -> Self {
-        Self {
-            subscription_id,
-            round: 0,
-            replayed_at: None,
-            queued_at: None,
-            fanned_out_at: None,
-            trial: None,
-            payload,
-        }
+    pub fn new(payload: Payload, webhook_id: WebhookId) -> Self {
+        Self { webhook_id, round: 0, replayed_at: None, queued_at: None, fanned_out_at: None, trial: None, payload }
     }
 
-    pub fn of_call(event: CallEvent, subscription_id: SubscriptionId) -> Self {
-        Self::new(Payload::Call(Box::new(event)), subscription_id)
+    pub fn of_call(event: CallEvent, webhook_id: WebhookId) -> Self {
+        Self::new(Payload::Call(Box::new(event)), webhook_id)
     }
 
     /// The same for another round, which follows from this one alone: whoever tries it twice sends the same message.
@@ -141,11 +134,11 @@ impl Delivery {
             Payload::Call(event) => event.event_id,
             Payload::Notice(notice) => notice.id,
         };
-        DeliveryId::new(event, self.subscription_id)
+        DeliveryId::new(event, self.webhook_id)
     }
 
     pub fn group(&self) -> String {
-        group(self.subscription_id, self.payload.subject())
+        group(self.webhook_id, self.payload.subject())
     }
 
     pub fn dedup(&self) -> String {
@@ -154,7 +147,7 @@ impl Delivery {
 
     pub fn log_key(&self) -> LogKey {
         LogKey {
-            subscription_id: self.subscription_id,
+            webhook_id: self.webhook_id,
             sort: format!("{}#{}#{}", iso_millis(self.payload.occurred_at()), self.payload.sequence(), self.id()),
         }
     }
@@ -199,7 +192,7 @@ impl Delivery {
 }
 
 /// Order is kept inside this group only, so that one call of one receiver never waits for another.
-pub(crate) fn group(to: SubscriptionId, subject: CallId) -> String {
+pub(crate) fn group(to: WebhookId, subject: CallId) -> String {
     format!("{to}.{subject}")
 }
 
@@ -210,7 +203,7 @@ pub(crate) fn dedup(id: DeliveryId, round: u32) -> String {
 /// The place of a delivery in the log, sorted by the time of its event, and by sequence where times are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogKey {
-    pub subscription_id: SubscriptionId,
+    pub webhook_id: WebhookId,
     pub sort: String,
 }
 
@@ -220,14 +213,14 @@ const LONGEST_SORT_KEY: usize = 1_024;
 impl LogKey {
     /// The delivery's id in URLs and answers.
     pub fn public_id(&self) -> String {
-        URL_SAFE_NO_PAD.encode(format!("{}/{}", self.subscription_id, self.sort))
+        URL_SAFE_NO_PAD.encode(format!("{}/{}", self.webhook_id, self.sort))
     }
 
     pub fn from_public_id(id: &str) -> Option<Self> {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?;
-        let (subscription_id, sort) =
+        let (webhook_id, sort) =
             text.split_once('/').filter(|(_, sort)| (1..=LONGEST_SORT_KEY).contains(&sort.len()))?;
-        Some(Self { subscription_id: subscription_id.parse().ok()?, sort: sort.to_owned() })
+        Some(Self { webhook_id: webhook_id.parse().ok()?, sort: sort.to_owned() })
     }
 }
 
@@ -324,7 +317,7 @@ mod tests {
     use super::*;
 
     fn delivery() -> Delivery {
-        Delivery::of_call(crate::event::tests::sample(), SubscriptionId::from_uuid(uuid::Uuid::nil()))
+        Delivery::of_call(crate::event::tests::sample(), WebhookId::from_uuid(uuid::Uuid::nil()))
     }
 
     #[test]
@@ -358,7 +351,7 @@ mod tests {
         let back: Delivery = crate::envelope::open(&text).expect("a delivery");
         assert_eq!((back.id(), back.group()), (delivery().id(), delivery().group()));
         assert!(matches!(crate::envelope::open(&text), Ok(Message::Delivery(_))));
-        let drain = Drain { drain: back.subscription_id, since: 7 };
+        let drain = Drain { drain: back.webhook_id, since: 7 };
         let text = crate::envelope::seal(&drain).expect("json");
         assert_eq!(crate::envelope::open::<Message>(&text).ok(), Some(Message::Drain(drain)));
     }

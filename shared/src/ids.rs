@@ -70,7 +70,7 @@ id! {
     EventId
 }
 id! {
-    /// One event for one subscription; it stays the same over attempts and replays and is sent as `webhook-id`.
+    /// One event for one webhook; it stays the same over attempts and replays and is sent as `webhook-id`.
     DeliveryId
 }
 id! {
@@ -79,7 +79,7 @@ id! {
 }
 id! {
     /// One registered webhook.
-    SubscriptionId
+    WebhookId
 }
 
 impl CallId {
@@ -108,8 +108,8 @@ impl EventId {
 }
 
 impl DeliveryId {
-    pub fn new(event: EventId, subscription: SubscriptionId) -> Self {
-        Self(derive("delivery", &[&event.to_string(), &subscription.to_string()]))
+    pub fn new(event: EventId, webhook: WebhookId) -> Self {
+        Self(derive("delivery", &[&event.to_string(), &webhook.to_string()]))
     }
 }
 
@@ -124,7 +124,7 @@ impl CommandId {
     }
 }
 
-impl SubscriptionId {
+impl WebhookId {
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
@@ -150,10 +150,10 @@ mod tests {
             0,
         );
         let event = EventId::new(call, Status::Ringing);
-        let subscription = SubscriptionId::from_uuid(Uuid::nil());
+        let webhook = WebhookId::from_uuid(Uuid::nil());
         insta::assert_snapshot!(format!(
             "{call}\n{event}\n{}\n{}\n{}",
-            DeliveryId::new(event, subscription),
+            DeliveryId::new(event, webhook),
             CommandId::of_idempotency_key("key", "order-17"),
             CallId::of_handle(Uuid::nil(), 1, 2, 3),
         ));

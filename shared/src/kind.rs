@@ -23,18 +23,18 @@ pub enum Kind {
     AgentOnline,
     /// Another webhook does not accept anything.
     #[serde(rename = "subscription.failing")]
-    SubscriptionFailing,
+    WebhookFailing,
     /// Another webhook that was failing, or off, accepts again.
     #[serde(rename = "subscription.recovered")]
-    SubscriptionRecovered,
+    WebhookRecovered,
     /// Another webhook wants no more, by its answer 410.
     #[serde(rename = "subscription.off")]
-    SubscriptionOff,
+    WebhookOff,
     /// Another webhook has less than a day to live.
     #[serde(rename = "subscription.expiring")]
-    SubscriptionExpiring,
+    WebhookExpiring,
     #[serde(rename = "subscription.expired")]
-    SubscriptionExpired,
+    WebhookExpired,
 }
 
 impl Kind {
@@ -42,11 +42,11 @@ impl Kind {
         Self::Call,
         Self::AgentOffline,
         Self::AgentOnline,
-        Self::SubscriptionFailing,
-        Self::SubscriptionRecovered,
-        Self::SubscriptionOff,
-        Self::SubscriptionExpiring,
-        Self::SubscriptionExpired,
+        Self::WebhookFailing,
+        Self::WebhookRecovered,
+        Self::WebhookOff,
+        Self::WebhookExpiring,
+        Self::WebhookExpired,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -54,11 +54,11 @@ impl Kind {
             Self::Call => "call",
             Self::AgentOffline => "agent.offline",
             Self::AgentOnline => "agent.online",
-            Self::SubscriptionFailing => "subscription.failing",
-            Self::SubscriptionRecovered => "subscription.recovered",
-            Self::SubscriptionOff => "subscription.off",
-            Self::SubscriptionExpiring => "subscription.expiring",
-            Self::SubscriptionExpired => "subscription.expired",
+            Self::WebhookFailing => "subscription.failing",
+            Self::WebhookRecovered => "subscription.recovered",
+            Self::WebhookOff => "subscription.off",
+            Self::WebhookExpiring => "subscription.expiring",
+            Self::WebhookExpired => "subscription.expired",
         }
     }
 }

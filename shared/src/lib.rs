@@ -27,7 +27,7 @@ pub mod probe;
 pub mod queue;
 pub mod random;
 pub mod rendering;
-pub mod subscription;
 pub mod tables;
 pub mod telemetry;
 pub mod time;
+pub mod webhook;

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EventId, SubscriptionId};
-use crate::subscription::Kind;
+use crate::ids::{EventId, WebhookId};
 use crate::time::iso_millis;
+use crate::webhook::Kind;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,8 +16,8 @@ pub struct Notice {
     /// What happened, for a person.
     pub message: String,
     /// The webhook that it is about, if it is about one.
-    #[serde(default)]
-    pub subscription_id: Option<SubscriptionId>,
+    #[serde(default, rename = "subscriptionId")]
+    pub webhook_id: Option<WebhookId>,
 }
 
 /// A notice as a receiver gets it: flat, every property always present.
@@ -29,15 +29,16 @@ pub struct NoticeBody<'a> {
     pub notice_id: EventId,
     pub occurred_at: String,
     pub message: &'a str,
-    pub subscription_id: Option<SubscriptionId>,
+    #[serde(rename = "subscriptionId")]
+    pub webhook_id: Option<WebhookId>,
 }
 
 impl Notice {
     /// The same thing that happened at the same moment is the same notice, whoever saw it.
-    pub fn new(kind: Kind, at: Timestamp, message: String, subscription_id: Option<SubscriptionId>) -> Self {
-        let subject = subscription_id.map(|id| id.to_string()).unwrap_or_default();
+    pub fn new(kind: Kind, at: Timestamp, message: String, webhook_id: Option<WebhookId>) -> Self {
+        let subject = webhook_id.map(|id| id.to_string()).unwrap_or_default();
         let id = EventId::of_notice(kind.as_str(), &subject, &iso_millis(at));
-        Self { id, kind, occurred_at: at, message, subscription_id }
+        Self { id, kind, occurred_at: at, message, webhook_id }
     }
 
     pub fn body(&self) -> NoticeBody<'_> {
@@ -46,7 +47,7 @@ impl Notice {
             notice_id: self.id,
             occurred_at: iso_millis(self.occurred_at),
             message: &self.message,
-            subscription_id: self.subscription_id,
+            webhook_id: self.webhook_id,
         }
     }
 }
@@ -59,7 +60,7 @@ impl NoticeBody<'_> {
             ("noticeId", self.notice_id.to_string()),
             ("occurredAt", self.occurred_at.clone()),
             ("message", self.message.to_owned()),
-            ("subscriptionId", self.subscription_id.map(|id| id.to_string()).unwrap_or_default()),
+            ("subscriptionId", self.webhook_id.map(|id| id.to_string()).unwrap_or_default()),
         ]
     }
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::delivery::Delivery;
 use shared::event::{CallEvent, Status};
-use shared::ids::{CallId, SubscriptionId};
+use shared::ids::{CallId, WebhookId};
 use uuid::Uuid;
 
 use crate::report::{Report, median, millis};
@@ -55,7 +55,7 @@ pub(crate) async fn measure(report: &mut Report) {
 }
 
 /// Delivers events for so long, a few at a time, and returns how long each took.
-async fn round(stack: &Stack, to: SubscriptionId, time: Duration) -> Vec<Duration> {
+async fn round(stack: &Stack, to: WebhookId, time: Duration) -> Vec<Duration> {
     let end = Instant::now() + time;
     let worker = async || {
         let mut durations = Vec::new();
@@ -70,7 +70,7 @@ async fn round(stack: &Stack, to: SubscriptionId, time: Duration) -> Vec<Duratio
     join_all((0..AT_A_TIME).map(|_| worker())).await.concat()
 }
 
-async fn invoke(stack: &Stack, to: SubscriptionId) -> Value {
+async fn invoke(stack: &Stack, to: WebhookId) -> Value {
     let call = CallId::from_uuid(Uuid::new_v4());
     let event = CallEvent::example(call, Status::Disconnected, Timestamp::now());
     stack.deliver(&Delivery::of_call(event, to)).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use easyconnect_tests::inbox::Request;
 use easyconnect_tests::{Agent, Inbox, Pbx, Stack, eventually_within};
 use jiff::Timestamp;
-use shared::subscription::{Format, Settings};
+use shared::webhook::{Format, Settings};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::report::{Report, percentile};

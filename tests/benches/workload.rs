@@ -12,7 +12,7 @@ use shared::delivery::Delivery;
 use shared::envelope;
 use shared::event::{CallEvent, Status};
 use shared::ids::CallId;
-use shared::subscription::Subscription;
+use shared::webhook::Webhook;
 use tokio::process::Command;
 use uuid::Uuid;
 
@@ -40,7 +40,7 @@ impl Function {
 pub(crate) struct Workload {
     stack: Stack,
     inbox: Inbox,
-    subscription: Subscription,
+    webhook: Webhook,
 }
 
 /// A function that is handed so many events at a time, and the cloud that it believes in.
@@ -54,12 +54,12 @@ pub(crate) struct Busy {
 impl Workload {
     pub(crate) async fn start() -> Self {
         let (stack, inbox) = tokio::join!(Stack::start(), Inbox::start());
-        let mut subscription = stack.subscribe(&inbox).await;
+        let mut webhook = stack.subscribe(&inbox).await;
         // Successes are noted every few seconds only, so nearly every delivery finds a recent one.
         let an_hour = SignedDuration::from_hours(1);
-        subscription.health.last_success_at = Some((Timestamp::now() + an_hour).as_millisecond());
-        stack.state.put_subscription(&subscription).await.expect("the subscription is stored");
-        Self { stack, inbox, subscription }
+        webhook.health.last_success_at = Some((Timestamp::now() + an_hour).as_millisecond());
+        stack.state.put_webhook(&webhook).await.expect("the webhook is stored");
+        Self { stack, inbox, webhook }
     }
 
     /// Starts a function, as this program, and hands it the events that the cloud answers for.
@@ -104,7 +104,7 @@ impl Workload {
         match busy.function {
             Function::Fanout => sqs_event(&events.collect::<Vec<CallEvent>>()),
             Function::Deliver => batch(events.map(|event| {
-                let delivery = Delivery::of_call(event, self.subscription.id);
+                let delivery = Delivery::of_call(event, self.webhook.id);
                 (delivery.group(), envelope::seal(&delivery).expect("JSON"))
             })),
         }

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Drain, Trial};
 use shared::envelope;
 use shared::event::{CallEvent, Status};
-use shared::ids::{CallId, DeliveryId, EventId, SubscriptionId};
+use shared::ids::{CallId, DeliveryId, EventId, WebhookId};
 use shared::queue::Outgoing;
-use shared::subscription::{Kind, Method, Settings, Subscription, SubscriptionState};
 use shared::tables::Change;
+use shared::webhook::{Kind, Method, Settings, Webhook, WebhookState};
 use uuid::Uuid;
 
 /// Nothing goes stale while a test is at it.
@@ -100,7 +100,7 @@ fn calls() -> Vec<CallEvent> {
     (0..).zip(story).map(event).collect()
 }
 
-fn deliveries(events: &[CallEvent], to: SubscriptionId) -> Vec<Delivery> {
+fn deliveries(events: &[CallEvent], to: WebhookId) -> Vec<Delivery> {
     events.iter().map(|event| Delivery::of_call(event.clone(), to)).collect()
 }
 
@@ -128,12 +128,12 @@ fn by_call(ids: &[DeliveryId], deliveries: &[Delivery]) -> BTreeMap<CallId, Vec<
     calls
 }
 
-async fn subscription(stack: &Stack, id: SubscriptionId) -> Subscription {
-    stack.state.subscription(id).await.expect("the table answers").expect("the webhook exists")
+async fn stored(stack: &Stack, id: WebhookId) -> Webhook {
+    stack.state.webhook(id).await.expect("the table answers").expect("the webhook exists")
 }
 
-async fn until_webhook(stack: &Stack, id: SubscriptionId, what: &str, holds: impl Fn(&Subscription) -> bool) {
-    eventually(&format!("the webhook {what}"), async || match subscription(stack, id).await {
+async fn until_webhook(stack: &Stack, id: WebhookId, what: &str, holds: impl Fn(&Webhook) -> bool) {
+    eventually(&format!("the webhook {what}"), async || match stored(stack, id).await {
         found if holds(&found) => Ok(()),
         found => Err(format!("{:?}", found.health)),
     })
@@ -263,8 +263,8 @@ async fn deliver_that_is_killed_while_it_parks_loses_nothing_and_parks_nothing_t
         comes_again(&stack, "deliver", &event).await;
         comes_again(&stack, "deliver", &copies(event)).await;
 
-        let health = subscription(&stack, to).await.health;
-        assert_eq!((health.state, health.parked), (SubscriptionState::Failing, 6), "{moment:?}");
+        let health = stored(&stack, to).await.health;
+        assert_eq!((health.state, health.parked), (WebhookState::Failing, 6), "{moment:?}");
         let parked = stack.state.parked(to, None, 100).await.expect("the table answers");
         let parked: Vec<Delivery> = parked.parked.into_iter().map(|parked| parked.delivery).collect();
         assert_eq!(ids(&parked), ids(&deliveries), "{moment:?}");
@@ -281,10 +281,10 @@ async fn deliver_that_is_killed_while_it_parks_loses_nothing_and_parks_nothing_t
 }
 
 /// Waits until the webhooks are active, and looks at what has come to their paths.
-async fn each_came_once(stack: &Stack, inbox: &Inbox, webhooks: &[(String, SubscriptionId, Vec<Delivery>)]) {
+async fn each_came_once(stack: &Stack, inbox: &Inbox, webhooks: &[(String, WebhookId, Vec<Delivery>)]) {
     for (path, id, deliveries) in webhooks {
-        until_webhook(stack, *id, "is active", |found| found.health.state == SubscriptionState::Active).await;
-        assert_eq!(subscription(stack, *id).await.health.parked, 0, "{path}");
+        until_webhook(stack, *id, "is active", |found| found.health.state == WebhookState::Active).await;
+        assert_eq!(stored(stack, *id).await.health.parked, 0, "{path}");
         stack.until_empty("DELIVERIES_QUEUE_URL").await;
         let came = came(inbox, path);
         assert_eq!(by_call(&came, deliveries), by_call(&ids(deliveries), deliveries), "{path}");
@@ -293,18 +293,18 @@ async fn each_came_once(stack: &Stack, inbox: &Inbox, webhooks: &[(String, Subsc
 }
 
 /// A webhook that has accepted nothing and has six deliveries parked.
-async fn failing(stack: &Stack, inbox: &Inbox, path: &str) -> (String, SubscriptionId, Vec<Delivery>) {
+async fn failing(stack: &Stack, inbox: &Inbox, path: &str) -> (String, WebhookId, Vec<Delivery>) {
     let id = stack.subscribe_with(&inbox.url(path), Method::Post).await.id;
     let deliveries = deliveries(&calls(), id);
     let answer = stack.invoke("DELIVER_FUNCTION", &long_ago(deliveries_event(&deliveries))).await;
     assert_eq!(answer.to_string(), ALL_DONE);
-    let health = subscription(stack, id).await.health;
-    assert_eq!((health.state, health.parked), (SubscriptionState::Failing, 6));
+    let health = stored(stack, id).await.health;
+    assert_eq!((health.state, health.parked), (WebhookState::Failing, 6));
     (path.to_owned(), id, deliveries)
 }
 
 /// Begins to drain a webhook, and returns the message that does it.
-async fn draining(stack: &Stack, id: SubscriptionId) -> Outgoing {
+async fn draining(stack: &Stack, id: WebhookId) -> Outgoing {
     let change = Change::Drain { by_hand: true };
     let changed = stack.state.change_state(id, &change, stack.clock.now()).await.expect("the table answers");
     let since = changed.expect("the state changes").health.state_since.expect("a time");
@@ -380,7 +380,7 @@ async fn deliver_that_is_killed_while_it_tries_a_failing_receiver_loses_nothing_
         round => Err(format!("round {round}")),
     })
     .await;
-    assert_eq!(subscription(&stack, webhook.1).await.health.parked, 6);
+    assert_eq!(stored(&stack, webhook.1).await.health.parked, 6);
     inbox.behave(Manner::Status(204));
     inbox.forget();
     stack.tick().await;
@@ -395,8 +395,8 @@ async fn deliver_that_is_killed_while_it_tries_a_failing_receiver_loses_nothing_
     each_came_once(&stack, &inbox, &[webhook]).await;
 
     // It was accepted and logged, but what follows from that was not written down, or written down and not begun.
-    let unnoticed = (Moment::before(UPDATE, 1), SubscriptionState::Failing);
-    let unbegun = (Moment::after(UPDATE, 1), SubscriptionState::Draining);
+    let unnoticed = (Moment::before(UPDATE, 1), WebhookState::Failing);
+    let unbegun = (Moment::after(UPDATE, 1), WebhookState::Draining);
     for (path, (moment, state)) in [("/unnoticed", unnoticed), ("/unbegun", unbegun)] {
         inbox.behave(Manner::Status(503));
         let webhook = failing(&stack, &inbox, path).await;
@@ -405,7 +405,7 @@ async fn deliver_that_is_killed_while_it_tries_a_failing_receiver_loses_nothing_
         let trial = deliveries_event(&[first(webhook.1).await.again(Some(Trial::Probe))]);
         killed(&stack, "deliver", &trial, moment).await;
         comes_again(&stack, "deliver", &trial).await;
-        assert_eq!(subscription(&stack, webhook.1).await.health.state, state);
+        assert_eq!(stored(&stack, webhook.1).await.health.state, state);
         // A failing webhook's first minute meets the delivery that was accepted, the second one another.
         for _ in 0..2 {
             stack.tick().await;
@@ -420,7 +420,7 @@ async fn deliver_that_is_killed_when_a_webhook_begins_to_fail_tells_of_it_once()
     let (stack, inbox, broken) = tokio::join!(Stack::start_with(&FRESH), Inbox::start(), Inbox::start());
     stack.stop_clock().await;
     broken.behave(Manner::Status(503));
-    let kinds = [Kind::SubscriptionFailing].into();
+    let kinds = [Kind::WebhookFailing].into();
     stack.register(Settings { kinds, ..Settings::new(inbox.url("/")) }).await;
     // Written down and not told, told and not known to be told.
     for (told, moment) in [Moment::before(SEND, 1), Moment::after(SEND, 1)].into_iter().enumerate() {
@@ -441,7 +441,7 @@ async fn deliver_that_is_killed_when_a_webhook_begins_to_fail_tells_of_it_once()
 async fn copy_does_nothing(stack: &Stack, inbox: &Inbox, delivery: &Delivery, state: DeliveryState) {
     let log = log_of(stack, delivery).await;
     assert_eq!(log.state, state, "{log:?}");
-    let health = subscription(stack, delivery.subscription_id).await.health;
+    let health = stored(stack, delivery.webhook_id).await.health;
     inbox.behave(Manner::Status(204));
     inbox.forget();
     for _ in 0..2 {
@@ -450,7 +450,7 @@ async fn copy_does_nothing(stack: &Stack, inbox: &Inbox, delivery: &Delivery, st
     }
     assert_eq!(inbox.received().len(), 0, "a copy of {state:?}");
     assert_eq!(log_of(stack, delivery).await, log);
-    assert_eq!(subscription(stack, delivery.subscription_id).await.health, health);
+    assert_eq!(stored(stack, delivery.webhook_id).await.health, health);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -487,16 +487,16 @@ async fn copies_of_deliveries_past_the_queue_reach_nobody() {
     let cancelled = end_of_a_call(to);
     deliver(deliveries_event([&cancelled])).await;
     stack.api.post(&format!("/webhooks/{to}/resume"), json!({})).await.ok();
-    until_webhook(&stack, to, "is active", |found| found.health.state == SubscriptionState::Active).await;
+    until_webhook(&stack, to, "is active", |found| found.health.state == WebhookState::Active).await;
     copy_does_nothing(&stack, &inbox, &cancelled, DeliveryState::Cancelled).await;
 
     inbox.behave(Manner::Status(503));
     let (_, failing, six) = failing(&stack, &inbox, "/failing").await;
     let parked = six.last().expect("six");
     copy_does_nothing(&stack, &inbox, parked, DeliveryState::Parked).await;
-    assert_eq!(subscription(&stack, failing).await.health.parked, 6);
+    assert_eq!(stored(&stack, failing).await.health.parked, 6);
     stack.api.post(&format!("/webhooks/{failing}/resume"), json!({})).await.ok();
-    until_webhook(&stack, failing, "is active", |found| found.health.state == SubscriptionState::Active).await;
+    until_webhook(&stack, failing, "is active", |found| found.health.state == WebhookState::Active).await;
     for round in [parked.clone(), parked.again(None)] {
         copy_does_nothing(&stack, &inbox, &round, DeliveryState::Delivered).await;
     }

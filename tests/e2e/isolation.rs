@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use shared::delivery::Delivery;
 use shared::event::{CallEvent, Status};
-use shared::ids::{CallId, SubscriptionId};
+use shared::ids::{CallId, WebhookId};
 use uuid::Uuid;
 
 /// `deliver` is invoked directly, as often at a time as on AWS: a FIFO mapping of the local cloud runs one batch after the other.
@@ -39,7 +39,7 @@ async fn receiver_that_hangs_holds_up_no_other() {
 }
 
 /// The end of a call, which is fresh for days.
-fn delivery(to: SubscriptionId) -> Delivery {
+fn delivery(to: WebhookId) -> Delivery {
     let call = CallId::from_uuid(Uuid::new_v4());
     Delivery::of_call(CallEvent::example(call, Status::Disconnected, Timestamp::now()), to)
 }

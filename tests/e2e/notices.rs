@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use shared::aws;
 use shared::delivery::Delivery;
 use shared::event::{CallEvent, Status};
-use shared::ids::{CallId, SubscriptionId};
-use shared::subscription::{Kind, Secret, Settings, Subscription};
+use shared::ids::{CallId, WebhookId};
 use shared::tables::{Change, KEEP_EXPIRED};
+use shared::webhook::{Kind, Secret, Settings, Webhook};
 use uuid::Uuid;
 
 use crate::crashes::{Moment, SEND, UPDATE, killed};
@@ -17,22 +17,17 @@ use crate::crashes::{Moment, SEND, UPDATE, killed};
 const DAY: i64 = 24 * 60 * 60;
 
 /// All notices about webhooks.
-const KINDS: [Kind; 5] = [
-    Kind::SubscriptionFailing,
-    Kind::SubscriptionRecovered,
-    Kind::SubscriptionOff,
-    Kind::SubscriptionExpiring,
-    Kind::SubscriptionExpired,
-];
+const KINDS: [Kind; 5] =
+    [Kind::WebhookFailing, Kind::WebhookRecovered, Kind::WebhookOff, Kind::WebhookExpiring, Kind::WebhookExpired];
 
 fn asks_for_notices(inbox: &Inbox) -> Settings {
     Settings { kinds: KINDS.into(), ..Settings::new(inbox.url("/notices")) }
 }
 
 /// A webhook that was made a month ago and has this many seconds left. It wants notices, too, and gets none about itself.
-async fn with_seconds_left(stack: &Stack, inbox: &Inbox, seconds: i64) -> SubscriptionId {
+async fn with_seconds_left(stack: &Stack, inbox: &Inbox, seconds: i64) -> WebhookId {
     let now = stack.clock.now();
-    let id = SubscriptionId::random();
+    let id = WebhookId::random();
     let settings = Settings {
         url: inbox.url(&itself(id)),
         description: "CRM".to_owned(),
@@ -41,12 +36,12 @@ async fn with_seconds_left(stack: &Stack, inbox: &Inbox, seconds: i64) -> Subscr
     };
     let a_month_ago = now - SignedDuration::from_hours(30 * 24);
     let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-    let subscription = Subscription::new(id, settings, secret, a_month_ago);
-    stack.state.put_subscription(&subscription).await.expect("the subscription is stored");
+    let webhook = Webhook::new(id, settings, secret, a_month_ago);
+    stack.state.put_webhook(&webhook).await.expect("the webhook is stored");
     id
 }
 
-fn itself(id: SubscriptionId) -> String {
+fn itself(id: WebhookId) -> String {
     format!("/itself/{id}")
 }
 
@@ -55,19 +50,19 @@ fn came(inbox: &Inbox, path: &str) -> Vec<Value> {
     inbox.received().iter().filter(|request| request.path == path).map(Request::event).collect()
 }
 
-fn end_of_a_call(to: SubscriptionId) -> Delivery {
+fn end_of_a_call(to: WebhookId) -> Delivery {
     let call = CallId::from_uuid(Uuid::new_v4());
     Delivery::of_call(CallEvent::example(call, Status::Disconnected, Timestamp::now()), to)
 }
 
 /// "type" of every notice about a webhook that came to the one that asks for nothing else.
-fn notices_about(inbox: &Inbox, id: SubscriptionId) -> Vec<String> {
+fn notices_about(inbox: &Inbox, id: WebhookId) -> Vec<String> {
     let about = |event: &Value| event["subscriptionId"] == json!(id);
     let notices = came(inbox, "/notices").into_iter().filter(about);
     notices.map(|event| event["type"].as_str().unwrap_or("?").to_owned()).collect()
 }
 
-async fn until_told(inbox: &Inbox, id: SubscriptionId, expected: &[&str]) {
+async fn until_told(inbox: &Inbox, id: WebhookId, expected: &[&str]) {
     eventually(&format!("notices {expected:?}"), async || match notices_about(inbox, id) {
         kinds if kinds == expected => Ok(()),
         kinds => Err(format!("{kinds:?}")),
@@ -93,7 +88,7 @@ async fn webhook_that_ends_or_recovers_is_told_of_once_to_others() {
     until_told(&inbox, expiring, &["subscription.expiring"]).await;
     until_told(&inbox, expired, &["subscription.expired"]).await;
     let told = came(&inbox, "/notices");
-    let message = |id: SubscriptionId| -> String {
+    let message = |id: WebhookId| -> String {
         let notice = told.iter().find(|event| event["subscriptionId"] == json!(id)).expect("a notice");
         notice["message"].as_str().expect("a text").to_owned()
     };
@@ -154,7 +149,7 @@ async fn webhook_of_an_older_version_is_told_of_and_kept_until_then() {
     stack.stop_clock().await;
     stack.register(asks_for_notices(&inbox)).await;
     let id = with_seconds_left(&stack, &inbox, 3_600).await;
-    let expiry = stack.state.subscription(id).await.expect("the table answers").expect("it is there");
+    let expiry = stack.state.webhook(id).await.expect("the table answers").expect("it is there");
     let expiry = expiry.settings.expires_at.expect("an expiry");
 
     // As it was written: the expiry is the table's TTL.

@@ -86,7 +86,7 @@ async fn items_of_a_later_version_stop_nobody_else() {
 
     // The later version is back.
     written_by_version(&stack, 1, "WEBHOOK", &later).await;
-    stack.state.subscriptions_changed().await.expect("the table answers");
+    stack.state.webhooks_changed().await.expect("the table answers");
     missed_call(&pbx, "42").await;
     first.expect(&["42 ringing", "42 disconnected"]).await;
 }

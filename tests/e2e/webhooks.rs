@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::delivery::Delivery;
 use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, Status};
 use shared::ids::CallId;
-use shared::subscription::Method;
+use shared::webhook::Method;
 use uuid::Uuid;
 
 const CALLER: &str = "+32472591687";

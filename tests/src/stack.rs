@@ -10,10 +10,10 @@ use shared::aws::{self, Location};
 use shared::clock::CloudClock;
 use shared::delivery::Delivery;
 use shared::event::{CallEvent, message};
-use shared::ids::{CallId, SubscriptionId};
+use shared::ids::{CallId, WebhookId};
 use shared::queue::Queue;
-use shared::subscription::{Method, Secret, Settings, Subscription};
 use shared::tables::{Exchange, StateTable};
+use shared::webhook::{Method, Secret, Settings, Webhook};
 use tokio::process::Command;
 
 use crate::api::http_client;
@@ -101,20 +101,20 @@ impl Stack {
     }
 
     /// Registers a webhook that posts to this inbox.
-    pub async fn subscribe(&self, inbox: &Inbox) -> Subscription {
+    pub async fn subscribe(&self, inbox: &Inbox) -> Webhook {
         self.subscribe_with(&inbox.url("/hook"), Method::Post).await
     }
 
-    pub async fn subscribe_with(&self, url: &str, method: Method) -> Subscription {
+    pub async fn subscribe_with(&self, url: &str, method: Method) -> Webhook {
         self.register(Settings { method, ..Settings::new(url.to_owned()) }).await
     }
 
     /// Registers a webhook with everything its owner may decide.
-    pub async fn register(&self, settings: Settings) -> Subscription {
+    pub async fn register(&self, settings: Settings) -> Webhook {
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        let subscription = Subscription::new(SubscriptionId::random(), settings, secret, self.clock.now());
-        self.state.put_subscription(&subscription).await.expect("the subscription is stored");
-        subscription
+        let webhook = Webhook::new(WebhookId::random(), settings, secret, self.clock.now());
+        self.state.put_webhook(&webhook).await.expect("the webhook is stored");
+        webhook
     }
 
     pub async fn until_agent_up(&self, name: &str) {

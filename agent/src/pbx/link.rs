@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
-use shared::subscription::Secret;
+use shared::webhook::Secret;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_rustls::TlsConnector;

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, LogKey};
-use shared::ids::{CallId, DeliveryId, SubscriptionId};
+use shared::ids::{CallId, DeliveryId, WebhookId};
 use shared::rendering::Rendered;
-use shared::subscription::{Method, Settings};
 use shared::time::iso_millis;
+use shared::webhook::{Method, Settings};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,7 +36,7 @@ pub(crate) struct DeliveryView<'a> {
     id: String,
     /// What was sent as `webhook-id`.
     delivery_id: DeliveryId,
-    webhook_id: SubscriptionId,
+    webhook_id: WebhookId,
     about: &'a str,
     #[serde(rename = "CallId")]
     call_id: Option<CallId>,
@@ -55,7 +55,7 @@ impl<'a> DeliveryView<'a> {
         Self {
             id: at.public_id(),
             delivery_id: log.delivery_id,
-            webhook_id: at.subscription_id,
+            webhook_id: at.webhook_id,
             about: &log.about,
             call_id: log.call_id,
             sequence: log.sequence,

@@ -4,8 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 use shared::event::{CallEvent, Direction, EXAMPLE_NUMBER, Status};
 use shared::ids::CallId;
-use shared::subscription::{Filter, PartyKind};
 use shared::time::PublishedTime;
+use shared::webhook::{Filter, PartyKind};
 
 /// Digits of a made-up number behind the beginning that a filter wants.
 const MADE_UP_DIGITS: usize = 12;

@@ -4,8 +4,8 @@
 
 use jiff::Timestamp;
 use shared::apikey::ApiKey;
-use shared::subscription::Settings;
 use shared::tables::{AuditEntry, AuditKind};
+use shared::webhook::Settings;
 use url::Url;
 
 use crate::context::Context;

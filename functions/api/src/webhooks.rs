@@ -10,10 +10,8 @@ use serde_json::Value;
 use shared::apikey::ApiKey;
 use shared::codes::Code;
 use shared::event::{Direction, Status};
-use shared::subscription::{
-    BasicAuth, Filter, Format, Kind, Method, PartyKind, Secret, Settings, Subscription, SubscriptionState,
-};
 use shared::time::{from_millis, iso_millis};
+use shared::webhook::{BasicAuth, Filter, Format, Kind, Method, PartyKind, Secret, Settings, Webhook, WebhookState};
 use url::{Origin, Url};
 
 use crate::errors::ApiError;
@@ -95,7 +93,7 @@ pub(crate) struct WebhookView<'a> {
     description: &'a str,
     created_at: String,
     expires_at: Option<String>,
-    state: SubscriptionState,
+    state: WebhookState,
     state_since: Option<String>,
     reason: Option<&'a str>,
     parked: i64,
@@ -103,12 +101,12 @@ pub(crate) struct WebhookView<'a> {
 }
 
 impl<'a> WebhookView<'a> {
-    pub(crate) fn of(subscription: &'a Subscription, now: Timestamp) -> Self {
-        let (settings, health) = (&subscription.settings, &subscription.health);
+    pub(crate) fn of(webhook: &'a Webhook, now: Timestamp) -> Self {
+        let (settings, health) = (&webhook.settings, &webhook.health);
         let expired = settings.expires_at.filter(|at| *at <= now.as_second());
         let iso = |millis: i64| iso_millis(from_millis(millis));
         Self {
-            id: subscription.id.to_string(),
+            id: webhook.id.to_string(),
             secret: None,
             url: &settings.url,
             method: settings.method,
@@ -124,9 +122,9 @@ impl<'a> WebhookView<'a> {
             header_names: settings.headers.keys().map(String::as_str).collect(),
             basic_auth_user: settings.basic_auth.as_ref().map(|auth| auth.username.as_str()),
             description: &settings.description,
-            created_at: iso(subscription.created_at),
+            created_at: iso(webhook.created_at),
             expires_at: settings.expires_at.map(|seconds| iso(seconds * 1000)),
-            state: if expired.is_some() { SubscriptionState::Off } else { health.state },
+            state: if expired.is_some() { WebhookState::Off } else { health.state },
             state_since: expired.map(|at| at * 1000).or(health.state_since).map(iso),
             reason: if expired.is_some() { Some("has expired") } else { health.reason.as_deref() },
             parked: health.parked.max(0),

@@ -1,6 +1,6 @@
 //! Where webhooks may go: to the public internet, and to the address ranges that the operator has opened.
 //!
-//! A subscription is somebody's wish, and this function stands inside somebody's network. Literal addresses are checked
+//! A webhook is somebody's wish, and this function stands inside somebody's network. Literal addresses are checked
 //! when the URL has been parsed (which turns `0x7f.1` into what it is), names in the resolver, so that no second look-up can
 //! answer differently.
 

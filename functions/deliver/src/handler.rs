@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Message};
 use shared::envelope;
 use shared::queue::{FifoMessage, FifoRecord, Taken};
-use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::{Change, Parking, TableError};
+use shared::webhook::{Webhook, WebhookState};
 use tracing::{error, info, warn};
 
 use crate::batch::{self, Ending};
@@ -104,7 +104,7 @@ async fn take(
             Ok(None) => Ending::Acknowledged,
             Ok(Some(wait)) => Ending::Back(wait),
             Err(error) => {
-                error!(cause = %error, subscription.id = %drain.drain, "Parked deliveries cannot be sent now");
+                error!(cause = %error, webhook.id = %drain.drain, "Parked deliveries cannot be sent now");
                 Ending::Back(pause(context, record, Timestamp::MAX, clock()))
             }
         },
@@ -150,7 +150,7 @@ async fn deliver(
         }
         // To read has taken long. What may not end before the function does is not begun.
         Start::Send(_) if !fits(context, deadline, clock()) => Ending::Back(Duration::ZERO),
-        Start::Send(subscription) => send(context, &job, subscription, view.log.clone(), clock).await,
+        Start::Send(webhook) => send(context, &job, webhook, view.log.clone(), clock).await,
     }
 }
 
@@ -180,14 +180,14 @@ fn fits(context: &Context, deadline: Timestamp, now: Timestamp) -> bool {
 async fn send(
     context: &Context,
     job: &Job<'_>,
-    subscription: &Subscription,
+    webhook: &Webhook,
     before: Option<DeliveryLog>,
     clock: impl Fn() -> Timestamp,
 ) -> Ending {
     let Job { record, delivery, expires_at, .. } = *job;
-    let outcome = attempt(context, delivery, subscription, clock()).await;
+    let outcome = attempt(context, delivery, webhook, clock()).await;
     let now = clock();
-    let health = &subscription.health;
+    let health = &webhook.health;
     let since_success =
         health.last_success_at.map(|at| Duration::from_millis((now.as_millisecond() - at).max(0) as u64));
     let moment = Moment {
@@ -201,23 +201,23 @@ async fn send(
     };
     let verdict = verdict(&outcome, &moment);
     let log = log::attempted(delivery, before, &outcome, verdict, now);
-    report(delivery, &log, &outcome, verdict, &host(subscription));
+    report(delivery, &log, &outcome, verdict, &host(webhook));
     context.measure(delivery, &outcome, verdict, now);
     // What concerns the receiver as a whole is written first: a delivery may only be parked when the webhook is failing.
     let about_receiver = match verdict {
-        Verdict::Fail => fail(context, subscription, &outcome.in_words(), now).await,
-        Verdict::Cancelled => switch_off(context, subscription, &outcome.in_words(), now).await,
+        Verdict::Fail => fail(context, webhook, &outcome.in_words(), now).await,
+        Verdict::Cancelled => switch_off(context, webhook, &outcome.in_words(), now).await,
         _ => Ok(()),
     };
     if let Err(error) = about_receiver {
-        error!(cause = %error, subscription.id = %subscription.id, "The state of a webhook was not written");
+        error!(cause = %error, webhook.id = %webhook.id, "The state of a webhook was not written");
         return Ending::Back(pause(context, record, expires_at, now));
     }
     match verdict {
         Verdict::Park | Verdict::Fail => park(context, job, &log).await,
         Verdict::Delivered => {
             keep_log(context, job, &log, &clock).await;
-            succeeded(context, subscription, since_success, now).await;
+            succeeded(context, webhook, since_success, now).await;
             Ending::Acknowledged
         }
         Verdict::Again(wait) => match finish(context, job, &log).await {
@@ -229,48 +229,43 @@ async fn send(
 }
 
 /// The receiver has accepted nothing for as long as a delivery may be tried: from here on its deliveries are parked.
-async fn fail(context: &Context, subscription: &Subscription, why: &str, now: Timestamp) -> Result<(), TableError> {
-    let id = subscription.id;
+async fn fail(context: &Context, webhook: &Webhook, why: &str, now: Timestamp) -> Result<(), TableError> {
+    let id = webhook.id;
     let reason = format!("nothing was accepted for {} s; the last attempt {why}", context.fast_lane.as_secs());
     if let Some(failing) = context.state.change_state(id, &Change::Fail { reason: &reason }, now).await? {
-        warn!(subscription.id = %id, "A webhook is failing: {reason}");
+        warn!(webhook.id = %id, "A webhook is failing: {reason}");
         notices::try_to_tell(context, &failing).await;
     }
     Ok(())
 }
 
 /// The receiver wants no more.
-async fn switch_off(
-    context: &Context,
-    subscription: &Subscription,
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), TableError> {
+async fn switch_off(context: &Context, webhook: &Webhook, reason: &str, now: Timestamp) -> Result<(), TableError> {
     let change = Change::SwitchOff { reason };
-    if let Some(off) = context.state.change_state(subscription.id, &change, now).await? {
-        warn!(subscription.id = %subscription.id, "A webhook is switched off: {reason}");
+    if let Some(off) = context.state.change_state(webhook.id, &change, now).await? {
+        warn!(webhook.id = %webhook.id, "A webhook is switched off: {reason}");
         notices::try_to_tell(context, &off).await;
     }
     Ok(())
 }
 
 /// What a success changes beyond its delivery. That it is written matters little: the next success writes it again.
-async fn succeeded(context: &Context, subscription: &Subscription, since_success: Option<Duration>, now: Timestamp) {
-    let (id, health) = (subscription.id, &subscription.health);
+async fn succeeded(context: &Context, webhook: &Webhook, since_success: Option<Duration>, now: Timestamp) {
+    let (id, health) = (webhook.id, &webhook.health);
     let recovered = match health.refusing_since {
-        _ if health.state == SubscriptionState::Failing => recovery::begin_drain(context, id, now).await,
+        _ if health.state == WebhookState::Failing => recovery::begin_drain(context, id, now).await,
         Some(since) => recovery::accepts_again(context, id, since, now).await,
         None => Ok(()),
     };
     if let Err(error) = recovered {
-        warn!(cause = %error, subscription.id = %id, "What follows from a webhook's recovery is not done yet");
+        warn!(cause = %error, webhook.id = %id, "What follows from a webhook's recovery is not done yet");
     }
     // Whether the receiver accepts is judged by this span. To note each success would cost as much as the log.
     let often_enough = context.fast_lane / 4;
     if since_success.is_none_or(|since| since >= often_enough)
         && let Err(error) = context.state.note_success(id, now).await
     {
-        warn!(cause = %error, subscription.id = %id, "A success was not noted");
+        warn!(cause = %error, webhook.id = %id, "A success was not noted");
     }
 }
 
@@ -292,7 +287,7 @@ async fn park(context: &Context, job: &Job<'_>, log: &DeliveryLog) -> Ending {
 fn unsent(delivery: &Delivery, log: &DeliveryLog) {
     info!(
         delivery.id = %log.delivery_id,
-        subscription.id = %delivery.subscription_id,
+        webhook.id = %delivery.webhook_id,
         attempts = log.attempt_count,
         state = log.state.as_str(),
         "Delivery of `{}` is not sent",
@@ -300,8 +295,8 @@ fn unsent(delivery: &Delivery, log: &DeliveryLog) {
     );
 }
 
-async fn attempt(context: &Context, delivery: &Delivery, subscription: &Subscription, now: Timestamp) -> Outcome {
-    match Prepared::new(delivery, subscription, &context.boundary, now) {
+async fn attempt(context: &Context, delivery: &Delivery, webhook: &Webhook, now: Timestamp) -> Outcome {
+    match Prepared::new(delivery, webhook, &context.boundary, now) {
         Ok(prepared) => prepared.send(context.transport.as_ref(), now).await,
         Err(failure) => Outcome { at: now, took: Duration::ZERO, result: Err(failure) },
     }
@@ -359,7 +354,7 @@ fn left(expires_at: Timestamp, now: Timestamp) -> Duration {
 fn report(delivery: &Delivery, log: &DeliveryLog, outcome: &Outcome, verdict: Verdict, host: &str) {
     info!(
         delivery.id = %log.delivery_id,
-        subscription.id = %delivery.subscription_id,
+        webhook.id = %delivery.webhook_id,
         call.id = log.call_id.map(tracing::field::display),
         attempt = log.attempt_count,
         http.status = outcome.status(),
@@ -372,7 +367,7 @@ fn report(delivery: &Delivery, log: &DeliveryLog, outcome: &Outcome, verdict: Ve
     );
 }
 
-fn host(subscription: &Subscription) -> String {
-    let url = url::Url::parse(&subscription.settings.url).ok();
+fn host(webhook: &Webhook) -> String {
+    let url = url::Url::parse(&webhook.settings.url).ok();
     url.as_ref().and_then(|url| url.host_str()).unwrap_or("?").to_owned()
 }

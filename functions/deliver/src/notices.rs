@@ -7,11 +7,11 @@
 use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, Payload};
 use shared::envelope;
-use shared::ids::SubscriptionId;
+use shared::ids::WebhookId;
 use shared::notice::Notice;
 use shared::queue::{Outgoing, Taken, chunks};
-use shared::subscription::{Kind, Subscription};
 use shared::time::from_millis;
+use shared::webhook::{Kind, Webhook};
 use tracing::{info, warn};
 
 use crate::cloud_error::CloudError;
@@ -23,37 +23,37 @@ use crate::expiry;
 const TELL_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// Tells others what is to be told about a webhook.
-pub(crate) async fn tell_pending(context: &Context, subscription: &Subscription) -> Result<(), CloudError> {
-    let pending = &subscription.health.pending_notices;
+pub(crate) async fn tell_pending(context: &Context, webhook: &Webhook) -> Result<(), CloudError> {
+    let pending = &webhook.health.pending_notices;
     for notice in pending {
-        let message = match subscription.settings.description.as_str() {
+        let message = match webhook.settings.description.as_str() {
             "" => format!("The webhook {}", notice.message),
             description => format!("The webhook \"{description}\" {}", notice.message),
         };
-        tell(context, notice.kind, from_millis(notice.at), &message, Some(subscription.id)).await?;
-        info!(subscription.id = %subscription.id, kind = notice.kind.as_str(), "Others are told of a webhook");
+        tell(context, notice.kind, from_millis(notice.at), &message, Some(webhook.id)).await?;
+        info!(webhook.id = %webhook.id, kind = notice.kind.as_str(), "Others are told of a webhook");
     }
     if !pending.is_empty() {
-        context.state.told(subscription.id, pending).await?;
+        context.state.told(webhook.id, pending).await?;
     }
     Ok(())
 }
 
 /// The same right after the change. What is not told now is told by the next minute's look.
-pub(crate) async fn try_to_tell(context: &Context, subscription: &Subscription) {
-    if let Err(error) = tell_pending(context, subscription).await {
-        warn!(cause = %error, subscription.id = %subscription.id, "Others are not told of a webhook yet");
+pub(crate) async fn try_to_tell(context: &Context, webhook: &Webhook) {
+    if let Err(error) = tell_pending(context, webhook).await {
+        warn!(cause = %error, webhook.id = %webhook.id, "Others are not told of a webhook yet");
     }
 }
 
 /// The minute's look at a webhook: notes an expiry that is near or has come, and tells what is to be told.
-pub(crate) async fn look_at(context: &Context, subscription: &Subscription, now: Timestamp) -> Result<(), CloudError> {
-    if let Some((expires_at, notice)) = expiry::due(subscription, now)
-        && let Some(noted) = context.state.note_expiry(subscription.id, expires_at, &notice).await?
+pub(crate) async fn look_at(context: &Context, webhook: &Webhook, now: Timestamp) -> Result<(), CloudError> {
+    if let Some((expires_at, notice)) = expiry::due(webhook, now)
+        && let Some(noted) = context.state.note_expiry(webhook.id, expires_at, &notice).await?
     {
         return tell_pending(context, &noted).await;
     }
-    tell_pending(context, subscription).await
+    tell_pending(context, webhook).await
 }
 
 /// Queues a notice for every webhook that wants its kind, except the one that it is about.
@@ -62,16 +62,16 @@ async fn tell(
     kind: Kind,
     at: Timestamp,
     message: &str,
-    about: Option<SubscriptionId>,
+    about: Option<WebhookId>,
 ) -> Result<(), CloudError> {
-    let subscriptions = context.state.subscriptions().await?;
-    let wants = subscriptions.iter().filter(|subscription| {
-        subscription.is_alive(at) && subscription.settings.kinds.contains(&kind) && Some(subscription.id) != about
-    });
+    let webhooks = context.state.webhooks().await?;
+    let wants = webhooks
+        .iter()
+        .filter(|webhook| webhook.is_alive(at) && webhook.settings.kinds.contains(&kind) && Some(webhook.id) != about);
     let notice = Notice::new(kind, at, message.to_owned(), about);
     let messages: Vec<Outgoing> = wants
-        .map(|subscription| {
-            let delivery = Delivery::new(Payload::Notice(notice.clone()), subscription.id);
+        .map(|webhook| {
+            let delivery = Delivery::new(Payload::Notice(notice.clone()), webhook.id);
             let body = envelope::seal(&delivery).expect("a delivery is always JSON");
             Outgoing { group: delivery.group(), dedup: delivery.dedup(), body }
         })

@@ -7,8 +7,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use shared::delivery::{Delivery, Trial};
 use shared::ids::DeliveryId;
 use shared::rendering::Rendered;
-use shared::subscription::{BasicAuth, Secret, Subscription};
-use standardwebhooks::Webhook;
+use shared::webhook::{BasicAuth, Secret, Webhook};
+use standardwebhooks::Webhook as Signer;
 use tokio::time::Instant;
 use url::Url;
 
@@ -32,22 +32,22 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn new(
         delivery: &Delivery,
-        subscription: &Subscription,
+        webhook: &Webhook,
         boundary: &Boundary,
         now: Timestamp,
     ) -> Result<Self, Failure> {
-        let settings = &subscription.settings;
+        let settings = &webhook.settings;
         let url: Url = settings.url.parse().map_err(|_| Failure::Url)?;
         boundary.check(&url)?;
         let rendered = Rendered::new(delivery, settings, now)?;
         let (id, timestamp) = (delivery.id(), now.as_second());
         let sign = |secret: &Secret| {
-            let webhook = Webhook::new(secret.expose()).ok()?;
-            webhook.sign(&id.to_string(), timestamp, rendered.signed().as_bytes()).ok()
+            let signer = Signer::new(secret.expose()).ok()?;
+            signer.sign(&id.to_string(), timestamp, rendered.signed().as_bytes()).ok()
         };
-        let signatures: Option<Vec<String>> = subscription.secrets(now).map(sign).collect();
+        let signatures: Option<Vec<String>> = webhook.secrets(now).map(sign).collect();
         let signatures = signatures.ok_or(Failure::Secret)?.join(" ");
-        let mut headers = headers(subscription)?;
+        let mut headers = headers(webhook)?;
         if delivery.trial == Some(Trial::Test) {
             headers.insert("webhook-test", HeaderValue::from_static("true"));
         }
@@ -73,15 +73,15 @@ impl Prepared {
 
 /// The receiver's own headers. They were checked when they were stored; what cannot be sent all the same is a failure, because
 /// without its secret the receiver would refuse.
-fn headers(subscription: &Subscription) -> Result<HeaderMap, Failure> {
+fn headers(webhook: &Webhook) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &subscription.settings.headers {
+    for (name, value) in &webhook.settings.headers {
         let name: HeaderName = name.parse().map_err(|_| Failure::Header)?;
         let mut value = HeaderValue::from_str(value.expose()).map_err(|_| Failure::Header)?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
-    if let Some(BasicAuth { username, password }) = &subscription.settings.basic_auth {
+    if let Some(BasicAuth { username, password }) = &webhook.settings.basic_auth {
         let credentials = STANDARD.encode(format!("{username}:{}", password.expose()));
         let mut value = HeaderValue::from_str(&format!("Basic {credentials}")).map_err(|_| Failure::Header)?;
         value.set_sensitive(true);
@@ -94,19 +94,18 @@ fn headers(subscription: &Subscription) -> Result<HeaderMap, Failure> {
 mod request_line;
 #[cfg(test)]
 mod tests {
-    use shared::subscription::{Format, Method, PreviousSecret};
+    use shared::webhook::{Format, Method, PreviousSecret};
 
     use super::*;
     use crate::sample;
 
-    fn prepare(subscription: &Subscription) -> Result<Prepared, Failure> {
-        Prepared::new(&sample::delivery(), subscription, &Boundary::default(), sample::now())
+    fn prepare(webhook: &Webhook) -> Result<Prepared, Failure> {
+        Prepared::new(&sample::delivery(), webhook, &Boundary::default(), sample::now())
     }
 
     #[test]
     fn a_post_carries_the_published_object() {
-        let prepared =
-            prepare(&sample::subscription("https://example.com/hook?tenant=7", Method::Post)).expect("ready");
+        let prepared = prepare(&sample::webhook("https://example.com/hook?tenant=7", Method::Post)).expect("ready");
         assert_eq!(prepared.url.as_str(), "https://example.com/hook?tenant=7");
         let expected = concat!(
             r#"{"CallId":"1ea84350-ef40-49c4-a3cd-b1d59c821b47","conferenceEvents":[],"#,
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_get_appends_the_same_names_to_the_url_s_own_query() {
-        let url = |own: &str| prepare(&sample::subscription(own, Method::Get)).expect("ready").url.to_string();
+        let url = |own: &str| prepare(&sample::webhook(own, Method::Get)).expect("ready").url.to_string();
         assert_eq!(url("https://example.com/hook"), format!("https://example.com/hook?{APPENDED}"));
         assert_eq!(url("https://example.com/hook?"), format!("https://example.com/hook?{APPENDED}"));
         assert_eq!(
@@ -141,31 +140,31 @@ mod tests {
     #[test]
     fn the_signature_is_that_of_standard_webhooks() {
         // The vector that the reference libraries test themselves with.
-        let webhook = Webhook::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").expect("a secret");
+        let signer = Signer::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").expect("a secret");
         let body = br#"{"email":"test@example.com","username":"test_user"}"#;
         assert_eq!(
-            webhook.sign("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", 1_649_367_553, body).expect("a signature"),
+            signer.sign("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", 1_649_367_553, body).expect("a signature"),
             "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw="
         );
 
-        let post = prepare(&sample::subscription("https://example.com/?a=b", Method::Post)).expect("ready");
+        let post = prepare(&sample::webhook("https://example.com/?a=b", Method::Post)).expect("ready");
         let Content::Json(body) = &post.content else { panic!("a POST has a body") };
         let id = sample::delivery().id().to_string();
         assert_eq!((post.id.to_string(), post.timestamp), (id.clone(), sample::now().as_second()));
-        assert_eq!(post.signatures, webhook.sign(&id, post.timestamp, body.as_bytes()).expect("a signature"));
+        assert_eq!(post.signatures, signer.sign(&id, post.timestamp, body.as_bytes()).expect("a signature"));
 
-        let get = prepare(&sample::subscription("https://example.com/?a=b", Method::Get)).expect("ready");
-        assert_eq!(get.signatures, webhook.sign(&id, get.timestamp, APPENDED.as_bytes()).expect("a signature"));
+        let get = prepare(&sample::webhook("https://example.com/?a=b", Method::Get)).expect("ready");
+        assert_eq!(get.signatures, signer.sign(&id, get.timestamp, APPENDED.as_bytes()).expect("a signature"));
     }
 
     #[test]
     fn while_a_secret_is_replaced_both_sign() {
-        let mut subscription = sample::subscription("https://example.com", Method::Post);
-        let alone = prepare(&subscription).expect("ready").signatures;
+        let mut webhook = sample::webhook("https://example.com", Method::Post);
+        let alone = prepare(&webhook).expect("ready").signatures;
         let until = sample::now().as_second() + 1;
         let previous = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        subscription.previous_secrets = vec![PreviousSecret { secret: previous, until }];
-        let both = prepare(&subscription).expect("ready").signatures;
+        webhook.previous_secrets = vec![PreviousSecret { secret: previous, until }];
+        let both = prepare(&webhook).expect("ready").signatures;
         let (first, second) = both.split_once(' ').expect("two signatures");
         assert_eq!(first, alone);
         assert!(second.starts_with("v1,") && second != first);
@@ -173,34 +172,34 @@ mod tests {
 
     #[test]
     fn the_receiver_s_own_headers_go_along() {
-        let mut subscription = sample::subscription("https://example.com", Method::Post);
-        subscription.settings.headers.insert("x-make-apikey".to_owned(), Secret::new("k1"));
+        let mut webhook = sample::webhook("https://example.com", Method::Post);
+        webhook.settings.headers.insert("x-make-apikey".to_owned(), Secret::new("k1"));
         let password = Secret::new("open sesame");
-        subscription.settings.basic_auth = Some(BasicAuth { username: "Aladdin".to_owned(), password });
-        let headers = prepare(&subscription).expect("ready").headers;
+        webhook.settings.basic_auth = Some(BasicAuth { username: "Aladdin".to_owned(), password });
+        let headers = prepare(&webhook).expect("ready").headers;
         assert_eq!(headers["x-make-apikey"], "k1");
         assert_eq!(headers["authorization"], "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        subscription.settings.headers.insert("x-bad".to_owned(), Secret::new("a\r\nb: c"));
-        assert_eq!(prepare(&subscription).expect_err("refused"), Failure::Header);
+        webhook.settings.headers.insert("x-bad".to_owned(), Secret::new("a\r\nb: c"));
+        assert_eq!(prepare(&webhook).expect_err("refused"), Failure::Header);
     }
 
     #[test]
     fn the_extended_format_has_more() {
-        let mut subscription = sample::subscription("https://example.com", Method::Post);
-        subscription.settings.format = Format::Extended;
-        let Content::Json(body) = prepare(&subscription).expect("ready").content else { panic!("a POST has a body") };
+        let mut webhook = sample::webhook("https://example.com", Method::Post);
+        webhook.settings.format = Format::Extended;
+        let Content::Json(body) = prepare(&webhook).expect("ready").content else { panic!("a POST has a body") };
         assert!(body.starts_with(r#"{"CallId":"#) && body.contains(r#""eventId":""#), "{body}");
         assert!(body.ends_with(r#""sentAt":"2022-09-16T11:57:44.000Z"}"#), "{body}");
     }
 
     #[test]
     fn what_cannot_be_sent_says_why() {
-        let refused = |subscription: &Subscription| prepare(subscription).expect_err("refused");
-        assert_eq!(refused(&sample::subscription("example.com", Method::Post)), Failure::Url);
-        assert_eq!(refused(&sample::subscription("http://example.com", Method::Post)), Failure::Scheme);
-        assert_eq!(refused(&sample::subscription("https://10.0.0.1", Method::Post)), Failure::Forbidden);
-        let mut subscription = sample::subscription("https://example.com", Method::Post);
-        subscription.secret = Secret::new("whsec_%");
-        assert_eq!(refused(&subscription), Failure::Secret);
+        let refused = |webhook: &Webhook| prepare(webhook).expect_err("refused");
+        assert_eq!(refused(&sample::webhook("example.com", Method::Post)), Failure::Url);
+        assert_eq!(refused(&sample::webhook("http://example.com", Method::Post)), Failure::Scheme);
+        assert_eq!(refused(&sample::webhook("https://10.0.0.1", Method::Post)), Failure::Forbidden);
+        let mut webhook = sample::webhook("https://example.com", Method::Post);
+        webhook.secret = Secret::new("whsec_%");
+        assert_eq!(refused(&webhook), Failure::Secret);
     }
 }

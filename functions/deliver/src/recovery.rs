@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, DeliveryState, Drain, Trial};
 use shared::envelope;
-use shared::ids::SubscriptionId;
+use shared::ids::WebhookId;
 use shared::queue::{Outgoing, Taken, chunks};
-use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::{Change, Parked, Unreadable};
+use shared::webhook::{Webhook, WebhookState};
 use tracing::{error, info, warn};
 
 use crate::cloud_error::CloudError;
@@ -31,34 +31,34 @@ const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(5);
 const NEXT_LOOK: Duration = Duration::from_secs(2);
 
 /// A webhook that was failing accepts again: its parked deliveries go first.
-pub(crate) async fn begin_drain(context: &Context, id: SubscriptionId, now: Timestamp) -> Result<(), CloudError> {
+pub(crate) async fn begin_drain(context: &Context, id: WebhookId, now: Timestamp) -> Result<(), CloudError> {
     let change = Change::Drain { by_hand: false };
-    let Some(subscription) = context.state.change_state(id, &change, now).await? else {
+    let Some(webhook) = context.state.change_state(id, &change, now).await? else {
         return Ok(());
     };
-    info!(subscription.id = %id, parked = subscription.health.parked, "The webhook accepts again");
-    ring(context, &subscription).await?;
-    notices::try_to_tell(context, &subscription).await;
+    info!(webhook.id = %id, parked = webhook.health.parked, "The webhook accepts again");
+    ring(context, &webhook).await?;
+    notices::try_to_tell(context, &webhook).await;
     Ok(())
 }
 
 /// A webhook that was resumed by hand accepts for the first time since it failed or was switched off.
 pub(crate) async fn accepts_again(
     context: &Context,
-    id: SubscriptionId,
+    id: WebhookId,
     refusing_since: i64,
     now: Timestamp,
 ) -> Result<(), CloudError> {
     if let Some(recovered) = context.state.note_recovery(id, refusing_since, now).await? {
-        info!(subscription.id = %id, "The webhook accepts again");
+        info!(webhook.id = %id, "The webhook accepts again");
         notices::try_to_tell(context, &recovered).await;
     }
     Ok(())
 }
 
 /// Sends the message that drains. However often it is sent, each draining has one.
-async fn ring(context: &Context, subscription: &Subscription) -> Result<(), CloudError> {
-    let drain = Drain { drain: subscription.id, since: subscription.health.state_since.unwrap_or_default() };
+async fn ring(context: &Context, webhook: &Webhook) -> Result<(), CloudError> {
+    let drain = Drain { drain: webhook.id, since: webhook.health.state_since.unwrap_or_default() };
     let body = envelope::seal(&drain).expect("two numbers are always JSON");
     let sent = context.deliveries.send_fifo(&[Outgoing { group: drain.group(), dedup: drain.dedup(), body }]).await?;
     if sent.iter().all(Taken::is_yes) { Ok(()) } else { Err(CloudError::NotTaken) }
@@ -73,9 +73,9 @@ pub(crate) async fn drain(
     let id = drain.drain;
     let mut moved = 0;
     loop {
-        let Some(subscription) = context.state.subscription(id).await? else { return Ok(None) };
-        let health = &subscription.health;
-        if health.state != SubscriptionState::Draining || health.state_since != Some(drain.since) {
+        let Some(webhook) = context.state.webhook(id).await? else { return Ok(None) };
+        let health = &webhook.health;
+        if health.state != WebhookState::Draining || health.state_since != Some(drain.since) {
             return Ok(None); // It fails again, or a later draining has its own message.
         }
         let page = context.state.parked(id, None, PAGE).await?;
@@ -87,7 +87,7 @@ pub(crate) async fn drain(
             }
             let active = context.state.change_state(id, &Change::Activate, now).await?;
             if active.is_some() {
-                info!(subscription.id = %id, "The webhook is active again");
+                info!(webhook.id = %id, "The webhook is active again");
             }
             // A delivery that was parked in this moment is seen by the next look.
             return Ok(active.is_none().then_some(NEXT_LOOK));
@@ -107,23 +107,23 @@ pub(crate) async fn drain(
 
 /// The minute's look at every webhook: what is to be told about it, and what is to be done if it is not simply active.
 pub(crate) async fn look_after(context: &Context, now: Timestamp) -> Result<(), CloudError> {
-    for subscription in context.state.subscriptions().await? {
-        let id = subscription.id;
-        if let Err(error) = notices::look_at(context, &subscription, now).await {
-            warn!(cause = %error, subscription.id = %id, "Others are not told of a webhook yet");
+    for webhook in context.state.webhooks().await? {
+        let id = webhook.id;
+        if let Err(error) = notices::look_at(context, &webhook, now).await {
+            warn!(cause = %error, webhook.id = %id, "Others are not told of a webhook yet");
         }
-        let looked = match subscription.health.state {
-            _ if !subscription.is_alive(now) && subscription.health.parked > 0 => {
+        let looked = match webhook.health.state {
+            _ if !webhook.is_alive(now) && webhook.health.parked > 0 => {
                 context.state.cancel_parked(id, PAGE, now).await.map_err(CloudError::from)
             }
-            _ if !subscription.is_alive(now) => Ok(()),
-            SubscriptionState::Failing => probe(context, &subscription, now).await,
+            _ if !webhook.is_alive(now) => Ok(()),
+            WebhookState::Failing => probe(context, &webhook, now).await,
             // The message may have been lost with a crash.
-            SubscriptionState::Draining => ring(context, &subscription).await,
-            SubscriptionState::Active | SubscriptionState::Off => Ok(()),
+            WebhookState::Draining => ring(context, &webhook).await,
+            WebhookState::Active | WebhookState::Off => Ok(()),
         };
         if let Err(error) = looked {
-            warn!(cause = %error, subscription.id = %id, "A webhook cannot be looked after now");
+            warn!(cause = %error, webhook.id = %id, "A webhook cannot be looked after now");
         }
     }
     Ok(())
@@ -131,30 +131,30 @@ pub(crate) async fn look_after(context: &Context, now: Timestamp) -> Result<(), 
 
 /// Tries whether a failing webhook accepts again, with the oldest delivery that is still worth it and that is of another call
 /// than the last trial's, so that one delivery that is refused for its own sake does not stand for all.
-async fn probe(context: &Context, subscription: &Subscription, now: Timestamp) -> Result<(), CloudError> {
+async fn probe(context: &Context, webhook: &Webhook, now: Timestamp) -> Result<(), CloudError> {
     let (mut after, mut chosen, mut fallback, mut pages) = (None, None, None, 0);
     while chosen.is_none() || pages < PAGES_CLEARED {
-        let page = context.state.parked(subscription.id, after.as_deref(), PAGE).await?;
+        let page = context.state.parked(webhook.id, after.as_deref(), PAGE).await?;
         let Some(last) = page.last else { break };
         after = Some(last);
-        set_aside(context, subscription.id, page.unreadable).await?;
+        set_aside(context, webhook.id, page.unreadable).await?;
         let (fresh, stale): (Vec<Parked>, Vec<Parked>) =
             page.parked.into_iter().partition(|parked| context.freshness.expires_at(&parked.delivery) > now);
         context.state.close_parked(&stale, DeliveryState::Expired, now).await?;
-        let other = |parked: &&Parked| Some(parked.delivery.payload.subject()) != subscription.health.last_probed;
+        let other = |parked: &&Parked| Some(parked.delivery.payload.subject()) != webhook.health.last_probed;
         chosen = chosen.or_else(|| fresh.iter().find(other).cloned());
         fallback = fallback.or_else(|| fresh.into_iter().next());
         pages += 1;
     }
     let Some(parked) = chosen.or(fallback) else { return Ok(()) };
-    context.state.note_probe(subscription.id, parked.delivery.payload.subject()).await?;
+    context.state.note_probe(webhook.id, parked.delivery.payload.subject()).await?;
     requeue(context, &[parked], Some(Trial::Probe), now).await
 }
 
 /// Moves what is parked and cannot be read to the dead-letter queue, where the version that has written it finds it.
-async fn set_aside(context: &Context, id: SubscriptionId, unreadable: Vec<Unreadable>) -> Result<(), CloudError> {
+async fn set_aside(context: &Context, id: WebhookId, unreadable: Vec<Unreadable>) -> Result<(), CloudError> {
     for Unreadable { place, message, error } in unreadable {
-        error!(cause = %error, subscription.id = %id, "A parked delivery that cannot be read is set aside");
+        error!(cause = %error, webhook.id = %id, "A parked delivery that cannot be read is set aside");
         let dedup = format!("parked#{id}#{place}");
         let taken =
             context.deliveries_dlq.send_fifo(&[Outgoing { group: id.to_string(), dedup, body: message }]).await?;

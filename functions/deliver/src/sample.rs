@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shared::delivery::Delivery;
 use shared::event::{CallEvent, Status};
-use shared::ids::SubscriptionId;
-use shared::subscription::{Method, Secret, Settings, Subscription};
+use shared::ids::WebhookId;
+use shared::webhook::{Method, Secret, Settings, Webhook};
 
 use crate::receiver::{Answer, Outcome};
 
@@ -20,13 +20,13 @@ pub(crate) fn delivery() -> Delivery {
     let call_id = "1ea84350-ef40-49c4-a3cd-b1d59c821b47".parse().expect("an id");
     let occurred_at: Timestamp = "2022-09-16T11:57:43.250Z".parse().expect("a time");
     let event = CallEvent::example(call_id, Status::Ringing, occurred_at);
-    Delivery::of_call(event, SUBSCRIPTION.parse::<SubscriptionId>().expect("an id"))
+    Delivery::of_call(event, SUBSCRIPTION.parse::<WebhookId>().expect("an id"))
 }
 
-pub(crate) fn subscription(url: &str, method: Method) -> Subscription {
+pub(crate) fn webhook(url: &str, method: Method) -> Webhook {
     let settings = Settings { method, ..Settings::new(url.to_owned()) };
     let secret = Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
-    Subscription::new(SUBSCRIPTION.parse().expect("an id"), settings, secret, now())
+    Webhook::new(SUBSCRIPTION.parse().expect("an id"), settings, secret, now())
 }
 
 pub(crate) fn answered(status: u16, retry_after: Option<Duration>) -> Outcome {

@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use shared::config::{ConfigError, Vars};
 use shared::delivery::{Delivery, DeliveryState, Payload, Trial};
 use shared::event::Status;
-use shared::subscription::{Subscription, SubscriptionState};
 use shared::tables::ReceiverView;
 use shared::time::from_millis;
+use shared::webhook::{Webhook, WebhookState};
 
 use crate::receiver::Outcome;
 
@@ -59,7 +59,7 @@ pub(crate) enum Start<'a> {
     Close(DeliveryState),
     /// The receiver does not accept anything, or has older deliveries to get first.
     Park,
-    Send(&'a Subscription),
+    Send(&'a Webhook),
 }
 
 pub(crate) fn start<'a>(
@@ -72,17 +72,17 @@ pub(crate) fn start<'a>(
         .log
         .as_ref()
         .is_some_and(|log| log.round > delivery.round || (log.round == delivery.round && log.state.is_settled()));
-    match &view.subscription {
+    match &view.webhook {
         _ if over => Start::Skip,
         None => Start::Close(DeliveryState::Cancelled),
-        Some(subscription) if !subscription.is_alive(now) => Start::Close(DeliveryState::Cancelled),
+        Some(webhook) if !webhook.is_alive(now) => Start::Close(DeliveryState::Cancelled),
         Some(_) if now >= expires_at => Start::Close(DeliveryState::Expired),
-        Some(subscription) => match subscription.health.state {
-            _ if delivery.trial.is_some() => Start::Send(subscription),
+        Some(webhook) => match webhook.health.state {
+            _ if delivery.trial.is_some() => Start::Send(webhook),
             // What was put back before the webhook failed again must not overtake what was parked in front of it.
-            SubscriptionState::Failing => Start::Park,
-            SubscriptionState::Draining if delivery.round == 0 => Start::Park,
-            _ => Start::Send(subscription),
+            WebhookState::Failing => Start::Park,
+            WebhookState::Draining if delivery.round == 0 => Start::Park,
+            _ => Start::Send(webhook),
         },
     }
 }
@@ -133,7 +133,7 @@ pub(crate) struct Moment {
     pub(crate) left: Duration,
     /// Since the receiver accepted something; `None`: never.
     pub(crate) since_success: Option<Duration>,
-    pub(crate) state: SubscriptionState,
+    pub(crate) state: WebhookState,
     pub(crate) trial: Option<Trial>,
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn verdict(outcome: &Outcome, moment: &Moment) -> Verdict {
         Some(410) => Verdict::Cancelled,
         _ if moment.trial == Some(Trial::Test) => Verdict::Failed,
         _ if moment.left.is_zero() => Verdict::Expired,
-        _ if moment.state == SubscriptionState::Failing => Verdict::Park,
+        _ if moment.state == WebhookState::Failing => Verdict::Park,
         _ => {
             let in_lane = moment.fast_lane.saturating_sub(moment.waited);
             if !in_lane.is_zero() {

@@ -18,7 +18,7 @@ use shared::clock::{BootTime, Machine};
 use shared::delivery::Delivery;
 use shared::envelope;
 use shared::event::{CallEvent, Status};
-use shared::ids::SubscriptionId;
+use shared::ids::WebhookId;
 use shared::random::Random;
 use tokio::time::{Instant, sleep};
 
@@ -109,7 +109,7 @@ async fn a_batch_on_paused_time() {
 
     let call = "1ea84350-ef40-49c4-a3cd-b1d59c821b47".parse().expect("an id");
     let event = CallEvent::example(call, Status::Ringing, start);
-    let delivery = Delivery::of_call(event, WEBHOOK.parse::<SubscriptionId>().expect("an id"));
+    let delivery = Delivery::of_call(event, WEBHOOK.parse::<WebhookId>().expect("an id"));
     let record = json!({
         "messageId": "m",
         "receiptHandle": "r",

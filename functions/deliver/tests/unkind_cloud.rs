@@ -16,9 +16,9 @@ use shared::clock::{BootTime, Machine};
 use shared::delivery::{Delivery, DeliveryState, Drain};
 use shared::envelope;
 use shared::event::{CallEvent, Status};
-use shared::ids::{CallId, SubscriptionId};
-use shared::subscription::{Secret, Settings, Subscription};
+use shared::ids::{CallId, WebhookId};
 use shared::tables::{Change, StateTable};
+use shared::webhook::{Secret, Settings, Webhook};
 use tokio::time::{Instant, sleep};
 
 const QUEUE: &str = "deliveries.fifo";
@@ -87,7 +87,7 @@ impl World {
         let state = StateTable::new(aws::dynamodb(&config, &platform.clock()), "state".to_owned());
         let settings = Settings::new("https://example.com/hook".to_owned());
         let secret = Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
-        state.put_subscription(&Subscription::new(webhook(), settings, secret, cloud.now())).await.expect("a webhook");
+        state.put_webhook(&Webhook::new(webhook(), settings, secret, cloud.now())).await.expect("a webhook");
         Self { cloud, queue_url, receiver, context, state }
     }
 
@@ -132,7 +132,7 @@ impl World {
     }
 }
 
-fn webhook() -> SubscriptionId {
+fn webhook() -> WebhookId {
     "9f0c1a52-6f0b-4a53-8a3e-0d5b0f5a7001".parse().expect("an id")
 }
 
@@ -239,6 +239,6 @@ async fn long_deliveries_are_taken_out_of_the_park() {
     });
     world.handle(&[record]).await;
     assert_eq!(world.cloud.depth(QUEUE), (10, 0, 0));
-    let webhook = world.state.subscription(webhook()).await.expect("read").expect("there");
+    let webhook = world.state.webhook(webhook()).await.expect("read").expect("there");
     assert_eq!(webhook.health.parked, 0);
 }

@@ -1,4 +1,4 @@
-//! What an environment builds once: the clients, and a memory of the subscriptions.
+//! What an environment builds once: the clients, and a memory of the webhooks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use shared::clock::{BootTime, CloudClock};
 use shared::config::{ConfigError, Vars};
 use shared::queue::Queue;
 use shared::random::Random;
-use shared::subscription::Subscription;
-use shared::tables::{StateTable, SubscriptionsVersion, TableError};
+use shared::tables::{StateTable, TableError, WebhooksVersion};
+use shared::webhook::Webhook;
 use tokio::sync::Mutex;
 
 /// A change is known at once by the version of the set. This bounds what is not: a webhook that goes off or comes to its end, and
@@ -26,21 +26,21 @@ pub struct Context {
     pub(crate) stack: String,
     pub(crate) random: Random,
     clock: CloudClock,
-    subscriptions: Mutex<Option<Remembered>>,
+    webhooks: Mutex<Option<Remembered>>,
 }
 
-/// The subscriptions as read at one moment. The boot-time clock runs on while the environment is frozen between events.
+/// The webhooks as read at one moment. The boot-time clock runs on while the environment is frozen between events.
 #[derive(Debug)]
 struct Remembered {
-    version: SubscriptionsVersion,
+    version: WebhooksVersion,
     read_at: BootTime,
-    subscriptions: Arc<Subscriptions>,
+    webhooks: Arc<KnownWebhooks>,
 }
 
 /// The set as it was read.
 #[derive(Debug, Default)]
-pub(crate) struct Subscriptions {
-    pub(crate) readable: Vec<Subscription>,
+pub(crate) struct KnownWebhooks {
+    pub(crate) readable: Vec<Webhook>,
     /// Those of a later version, which get nothing until a program that can read them runs again.
     pub(crate) unreadable: usize,
 }
@@ -67,7 +67,7 @@ impl Context {
             stack: vars.get("STACK_NAME").unwrap_or_default(),
             random: platform.random.clone(),
             clock,
-            subscriptions: Mutex::new(None),
+            webhooks: Mutex::new(None),
         })
     }
 
@@ -75,21 +75,21 @@ impl Context {
         self.clock.wall()
     }
 
-    /// All subscriptions, as whoever was answered before now has left them.
-    pub(crate) async fn subscriptions(&self) -> Result<Arc<Subscriptions>, TableError> {
-        let mut remembered = self.subscriptions.lock().await;
+    /// All webhooks, as whoever was answered before now has left them.
+    pub(crate) async fn webhooks(&self) -> Result<Arc<KnownWebhooks>, TableError> {
+        let mut remembered = self.webhooks.lock().await;
         // Both before the set is read: what changes during that may be missed by it.
-        let (version, now) = (self.state.subscriptions_version().await?, self.clock.boot());
+        let (version, now) = (self.state.webhooks_version().await?, self.clock.boot());
         let is_fresh =
             |known: &&Remembered| known.version == version && now.since(known.read_at) < REMEMBER_SUBSCRIPTIONS;
         if let Some(fresh) = remembered.as_ref().filter(is_fresh) {
-            return Ok(Arc::clone(&fresh.subscriptions));
+            return Ok(Arc::clone(&fresh.webhooks));
         }
-        let found = self.state.readable_subscriptions().await?;
+        let found = self.state.readable_webhooks().await?;
         let unreadable = found.unreadable.len();
-        let subscriptions = Arc::new(Subscriptions { readable: found.logged("webhook"), unreadable });
-        *remembered = Some(Remembered { version, read_at: now, subscriptions: Arc::clone(&subscriptions) });
-        Ok(subscriptions)
+        let webhooks = Arc::new(KnownWebhooks { readable: found.logged("webhook"), unreadable });
+        *remembered = Some(Remembered { version, read_at: now, webhooks: Arc::clone(&webhooks) });
+        Ok(webhooks)
     }
 }
 

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use shared::ids::CallId;
 use shared::metrics::Metrics;
 use shared::queue::{FifoRecord, Outgoing, Queue, Taken, chunks};
-use shared::subscription::Subscription;
 use shared::tables::{StateTable, TableError};
+use shared::webhook::Webhook;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -101,22 +101,21 @@ async fn fan_out(
     tally: &mut Tally,
 ) -> Result<(), TableError> {
     let calls = batch.calls();
-    let subscriptions = if calls.is_empty() {
+    let webhooks = if calls.is_empty() {
         Default::default()
     } else {
-        let (recorded, subscriptions) =
-            futures_util::try_join!(recorded(&context.state, &calls), context.subscriptions())?;
+        let (recorded, webhooks) = futures_util::try_join!(recorded(&context.state, &calls), context.webhooks())?;
         let repeats = batch.find_repeats(&recorded);
         (tally.copies, tally.superseded) = (repeats.copies, repeats.superseded);
-        tally.unreadable_webhooks = subscriptions.unreadable;
-        subscriptions
+        tally.unreadable_webhooks = webhooks.unreadable;
+        webhooks
     };
     loop {
         let step = batch.next_step();
         if step.is_empty() {
             break;
         }
-        take_step(context, batch, &step, &subscriptions.readable, now, tally).await;
+        take_step(context, batch, &step, &webhooks.readable, now, tally).await;
     }
     tally.recorded = record(&context.state, batch).await;
     Ok(())
@@ -133,7 +132,7 @@ async fn take_step(
     context: &Context,
     batch: &mut Batch<'_>,
     step: &[usize],
-    subscriptions: &[Subscription],
+    webhooks: &[Webhook],
     now: Timestamp,
     tally: &mut Tally,
 ) {
@@ -144,7 +143,7 @@ async fn take_step(
         let entry = batch.entry(at);
         match &entry.message {
             Ok(message) => {
-                messages.extend(deliveries(message, entry.record.sent_at, subscriptions, now));
+                messages.extend(deliveries(message, entry.record.sent_at, webhooks, now));
                 owners.resize(messages.len(), at);
             }
             Err(reason) => {

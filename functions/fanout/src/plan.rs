@@ -14,7 +14,7 @@ use shared::event::summary::EventSummary;
 use shared::feed::{Standing, standing};
 use shared::ids::CallId;
 use shared::queue::{FifoMessage, FifoRecord, GoingBack, Outgoing};
-use shared::subscription::Subscription;
+use shared::webhook::Webhook;
 
 /// A ringing phone is stale after 30 s; a longer wait here would only add to what the receiver waits for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -216,12 +216,12 @@ impl Entry<'_> {
 pub(crate) fn deliveries(
     message: &EventMessage<'_>,
     queued_at: Option<Timestamp>,
-    subscriptions: &[Subscription],
+    webhooks: &[Webhook],
     now: Timestamp,
 ) -> Vec<Outgoing> {
     let (summary, queued_at) = (EventSummary::of(&message.event), queued_at.map(Timestamp::as_millisecond));
-    let wanting = subscriptions.iter().filter(|subscription| subscription.wants(&summary, now));
-    wanting.map(|subscription| message.delivery(subscription.id, queued_at, now.as_millisecond())).collect()
+    let wanting = webhooks.iter().filter(|webhook| webhook.wants(&summary, now));
+    wanting.map(|webhook| message.delivery(webhook.id, queued_at, now.as_millisecond())).collect()
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use shared::aws::{self, Platform};
 use shared::clock::{BootTime, Machine};
 use shared::event::{CallEvent, Status, message};
 use shared::ids::CallId;
-use shared::subscription::{Secret, Settings, Subscription};
 use shared::tables::StateTable;
+use shared::webhook::{Secret, Settings, Webhook};
 use tokio::time::{Instant, sleep};
 
 const EVENTS: &str = "events.fifo";
@@ -71,7 +71,7 @@ impl World {
         let id = "9f0c1a52-6f0b-4a53-8a3e-0d5b0f5a7001".parse().expect("an id");
         let settings = Settings::new("https://example.com/hook".to_owned());
         let secret = Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
-        state.put_subscription(&Subscription::new(id, settings, secret, cloud.now())).await.expect("a webhook");
+        state.put_webhook(&Webhook::new(id, settings, secret, cloud.now())).await.expect("a webhook");
         Self { cloud, events_url, context }
     }
 

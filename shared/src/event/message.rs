@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::CallEvent;
 use crate::delivery;
 use crate::envelope::{self, EnvelopeError};
-use crate::ids::{CallId, DeliveryId, EventId, SubscriptionId};
+use crate::ids::{CallId, DeliveryId, EventId, WebhookId};
 use crate::kind::Kind;
 use crate::queue::Outgoing;
 
@@ -100,7 +100,7 @@ impl<'a> EventMessage<'a> {
 
     /// The message of its delivery to a webhook; times are in milliseconds. It is the text that [`envelope::seal`] would make of a
     /// [`delivery::Delivery`].
-    pub fn delivery(&self, to: SubscriptionId, queued_at: Option<i64>, fanned_out_at: i64) -> Outgoing {
+    pub fn delivery(&self, to: WebhookId, queued_at: Option<i64>, fanned_out_at: i64) -> Outgoing {
         let (v, round, fields) = (envelope::VERSION, 0, self.fields);
         let queued_at = queued_at.map(|at| format!(r#""queuedAt":{at},"#)).unwrap_or_default();
         Outgoing {
@@ -144,7 +144,7 @@ mod tests {
     use crate::event::{ConferenceEvent, ConferenceEventKind, Status, WebHookEvent};
     use crate::time::PublishedTime;
 
-    const TO: SubscriptionId = SubscriptionId::from_uuid(uuid::Uuid::from_u128(7));
+    const TO: WebhookId = WebhookId::from_uuid(uuid::Uuid::from_u128(7));
 
     fn any_text() -> impl Strategy<Value = String> {
         prop_oneof![any::<String>(), "[\u{0}-\u{1F}\u{FFFD}-\u{10000}\"\\\\/{}a]*"]

@@ -10,8 +10,8 @@ use self::query::Pair;
 use crate::delivery::{Delivery, Payload, Trial};
 use crate::event::{ConferenceEvent, ExtendedEvent, WebHookEvent};
 use crate::notice::NoticeBody;
-use crate::subscription::{Format, Method, Settings};
 use crate::time::{from_millis, iso_millis};
+use crate::webhook::{Format, Method, Settings};
 
 /// Why no request can be made of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

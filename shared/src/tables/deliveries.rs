@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use super::packed::{WRITE_UNIT, compressed, insert_text, read_text, size};
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
-use super::webhooks::{webhook, webhook_key};
+use super::webhooks::{webhook_key, webhook_of};
 use super::{Item, Readable, TableError, is_over, item, key, now, number, sort_key_of, text, value};
 use crate::delivery::{Delivery, DeliveryLog, DeliveryState, LogKey};
-use crate::ids::SubscriptionId;
-use crate::subscription::Subscription;
+use crate::ids::WebhookId;
 use crate::time::iso_millis;
+use crate::webhook::Webhook;
 
 /// What `deliver` has to know before it sends, as of one moment.
 #[derive(Debug)]
 pub struct ReceiverView {
-    pub subscription: Option<Subscription>,
+    pub webhook: Option<Webhook>,
     pub log: Option<DeliveryLog>,
 }
 
@@ -101,19 +101,19 @@ fn as_message(item: &Item) -> String {
 }
 
 fn delivery_key(at: &LogKey) -> Item {
-    key(format!("DELIVERY#{}", at.subscription_id), at.sort.as_str())
+    key(format!("DELIVERY#{}", at.webhook_id), at.sort.as_str())
 }
 
-fn parked_partition(id: SubscriptionId) -> String {
+fn parked_partition(id: WebhookId) -> String {
     format!("PARKED#{id}")
 }
 
 impl StateTable {
-    /// The subscription and, if something may have happened to the delivery before, its log item, in one consistent read.
+    /// The webhook and, if something may have happened to the delivery before, its log item, in one consistent read.
     pub async fn receiver_view(&self, log: &LogKey, may_be_repeat: bool) -> Result<ReceiverView, TableError> {
-        let subscription_key = webhook_key(log.subscription_id);
+        let webhook_key = webhook_key(log.webhook_id);
         let log_key = delivery_key(log);
-        let wanted = [Some(subscription_key.clone()), may_be_repeat.then(|| log_key.clone())];
+        let wanted = [Some(webhook_key.clone()), may_be_repeat.then(|| log_key.clone())];
         let wanted = wanted.into_iter().flatten().collect();
         let mut found = self.get_all(wanted, None, "read the delivery").await?;
         let mut take = |wanted: &Item| -> Option<Item> {
@@ -121,7 +121,7 @@ impl StateTable {
             Some(found.swap_remove(at))
         };
         Ok(ReceiverView {
-            subscription: take(&subscription_key).map(webhook).transpose()?,
+            webhook: take(&webhook_key).map(webhook_of).transpose()?,
             log: take(&log_key).map(log_of).transpose()?,
         })
     }
@@ -139,7 +139,7 @@ impl StateTable {
     /// A page of a webhook's deliveries since a time, and behind which place the next one begins.
     pub async fn delivery_logs(
         &self,
-        id: SubscriptionId,
+        id: WebhookId,
         since: Option<Timestamp>,
         order: Order,
         behind: Option<&str>,
@@ -167,7 +167,7 @@ impl StateTable {
         let next = answer.last_evaluated_key.as_ref().map(sort_key_of);
         let (now, mut items) = (now(&self.client), answer.items.unwrap_or_default());
         items.retain(|item| !is_over(item, now));
-        let read = |item: Item| Ok((LogKey { subscription_id: id, sort: sort_key_of(&item) }, log_of(item)?));
+        let read = |item: Item| Ok((LogKey { webhook_id: id, sort: sort_key_of(&item) }, log_of(item)?));
         Ok((Readable::of(items, read).logged("delivery's log"), next))
     }
 
@@ -176,7 +176,7 @@ impl StateTable {
     /// An earlier round of the delivery may still lie there: whoever queued this round takes it out only afterwards. Then this
     /// round takes its place, and the count stays.
     pub async fn park(&self, delivery: &Delivery, log: &DeliveryLog) -> Result<Parking, TableError> {
-        let id = delivery.subscription_id;
+        let id = delivery.webhook_id;
         let parked =
             ParkedItem { round: delivery.round, expires_at: log.updated_at.as_second() + KEEP_EVENTS_DAYS * DAY };
         let mut place = item(key(parked_partition(id), delivery.parking_place()), &parked)?;
@@ -210,7 +210,7 @@ impl StateTable {
         Ok(Parking::Done)
     }
 
-    fn while_not_active(&self, update: UpdateBuilder, id: SubscriptionId) -> UpdateBuilder {
+    fn while_not_active(&self, update: UpdateBuilder, id: WebhookId) -> UpdateBuilder {
         update
             .table_name(&self.table)
             .set_key(Some(webhook_key(id)))
@@ -221,12 +221,7 @@ impl StateTable {
     }
 
     /// What is parked for a webhook, oldest first.
-    pub async fn parked(
-        &self,
-        id: SubscriptionId,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<ParkedPage, TableError> {
+    pub async fn parked(&self, id: WebhookId, after: Option<&str>, limit: usize) -> Result<ParkedPage, TableError> {
         let partition = parked_partition(id);
         let answer = self
             .client
@@ -253,7 +248,7 @@ impl StateTable {
     }
 
     /// Takes something out of the park that cannot be read. Whoever comes second changes nothing.
-    pub async fn discard_parked(&self, id: SubscriptionId, place: &str) -> Result<(), TableError> {
+    pub async fn discard_parked(&self, id: WebhookId, place: &str) -> Result<(), TableError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(key(parked_partition(id), place)))
@@ -280,7 +275,7 @@ impl StateTable {
     /// second changes nothing: a later round that was parked meanwhile stays, and so does what a later round has logged. A webhook
     /// that was deleted meanwhile is not counted any more.
     pub async fn unpark(&self, parked: &Parked, log: &DeliveryLog) -> Result<bool, TableError> {
-        let id = parked.delivery.subscription_id;
+        let id = parked.delivery.webhook_id;
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(key(parked_partition(id), parked.place.as_str())))
@@ -338,7 +333,7 @@ impl StateTable {
     }
 
     /// Nothing will be sent to this webhook any more. Cancels at most `limit` of what is parked.
-    pub async fn cancel_parked(&self, id: SubscriptionId, limit: usize, now: Timestamp) -> Result<(), TableError> {
+    pub async fn cancel_parked(&self, id: WebhookId, limit: usize, now: Timestamp) -> Result<(), TableError> {
         let page = self.parked(id, None, limit).await?;
         for unreadable in &page.unreadable {
             self.discard_parked(id, &unreadable.place).await?;
@@ -414,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_log_pays_one_unit_at_first_and_reads_back_however_long_it_grows() {
-        let delivery = Delivery::of_call(sample(), SubscriptionId::from_uuid(uuid::Uuid::nil()));
+        let delivery = Delivery::of_call(sample(), WebhookId::from_uuid(uuid::Uuid::nil()));
         let (at, mut log) = (delivery.log_key(), delivery.log(Timestamp::UNIX_EPOCH));
         log.add(attempt(&"a".repeat(256)));
         let item = log_item(&at, &log).expect("an item");

@@ -29,7 +29,7 @@ pub use deliveries::{Order, Parked, ParkedPage, Parking, ReceiverView, Unreadabl
 pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
 pub use feed::{FeedEntry, FeedHead, FeedPart};
 pub use state::StateTable;
-pub use webhooks::{Change, KEEP_EXPIRED, SubscriptionsVersion};
+pub use webhooks::{Change, KEEP_EXPIRED, WebhooksVersion};
 
 type Item = HashMap<String, AttributeValue>;
 

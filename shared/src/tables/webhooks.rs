@@ -20,8 +20,8 @@ use jiff::Timestamp;
 
 use super::state::{DAY, StateTable};
 use super::{Item, Readable, TableError, item, key, number, text, value};
-use crate::ids::{CallId, SubscriptionId};
-use crate::subscription::{Kind, PendingNotice, PreviousSecret, Secret, Settings, Subscription, SubscriptionState};
+use crate::ids::{CallId, WebhookId};
+use crate::webhook::{Kind, PendingNotice, PreviousSecret, Secret, Settings, Webhook, WebhookState};
 
 const WEBHOOK: &str = "WEBHOOK";
 const WEBHOOKS: &str = "WEBHOOKS";
@@ -30,7 +30,7 @@ const WEBHOOKS_VERSION: &str = "version";
 /// Seconds for which an expired webhook is kept: as long as a notice of it is worth delivering.
 pub const KEEP_EXPIRED: i64 = 3 * DAY;
 
-pub(super) fn webhook_key(id: SubscriptionId) -> Item {
+pub(super) fn webhook_key(id: WebhookId) -> Item {
     key(WEBHOOK, id.to_string())
 }
 
@@ -38,21 +38,21 @@ fn version_key() -> Item {
     key(WEBHOOKS, WEBHOOKS_VERSION)
 }
 
-/// See [`StateTable::subscriptions_version`].
+/// See [`StateTable::webhooks_version`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubscriptionsVersion(u64);
+pub struct WebhooksVersion(u64);
 
 /// A webhook as it lies in the table.
-pub(super) fn webhook(mut item: Item) -> Result<Subscription, TableError> {
+pub(super) fn webhook_of(mut item: Item) -> Result<Webhook, TableError> {
     if let (None, Some(expires_at)) = (item.get("endsAt"), item.get("expiresAt")) {
         item.insert("endsAt".to_owned(), expires_at.clone());
     }
     value(item)
 }
 
-fn webhook_item(subscription: &Subscription) -> Result<Item, TableError> {
-    let mut item = item(webhook_key(subscription.id), subscription)?;
-    if let Some(at) = subscription.settings.expires_at {
+fn webhook_item(webhook: &Webhook) -> Result<Item, TableError> {
+    let mut item = item(webhook_key(webhook.id), webhook)?;
+    if let Some(at) = webhook.settings.expires_at {
         item.insert("expiresAt".to_owned(), deleted_at(at));
     }
     Ok(item)
@@ -93,9 +93,9 @@ impl Change<'_> {
     /// What others are told of it. Whoever resumes a webhook by hand only hopes that it accepts again.
     fn notice(&self, now: Timestamp) -> Option<PendingNotice> {
         let (kind, message) = match self {
-            Self::Fail { reason } => (Kind::SubscriptionFailing, format!("is failing: {reason}")),
-            Self::SwitchOff { reason } => (Kind::SubscriptionOff, format!("is switched off: it {reason}")),
-            Self::Drain { by_hand: false } => (Kind::SubscriptionRecovered, RECOVERED.to_owned()),
+            Self::Fail { reason } => (Kind::WebhookFailing, format!("is failing: {reason}")),
+            Self::SwitchOff { reason } => (Kind::WebhookOff, format!("is switched off: it {reason}")),
+            Self::Drain { by_hand: false } => (Kind::WebhookRecovered, RECOVERED.to_owned()),
             Self::Drain { by_hand: true } | Self::Activate => return None,
         };
         Some(PendingNotice { kind, at: now.as_millisecond(), message })
@@ -103,45 +103,45 @@ impl Change<'_> {
 }
 
 impl StateTable {
-    pub async fn put_subscription(&self, subscription: &Subscription) -> Result<(), TableError> {
-        self.put(webhook_item(subscription)?, "store the webhook").await?;
-        self.subscriptions_changed().await
+    pub async fn put_webhook(&self, webhook: &Webhook) -> Result<(), TableError> {
+        self.put(webhook_item(webhook)?, "store the webhook").await?;
+        self.webhooks_changed().await
     }
 
     /// Stores a webhook unless there is one of this id, which is returned then.
-    pub async fn put_new_subscription(&self, subscription: &Subscription) -> Result<Option<Subscription>, TableError> {
+    pub async fn put_new_webhook(&self, webhook: &Webhook) -> Result<Option<Webhook>, TableError> {
         let put = self
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(webhook_item(subscription)?))
+            .set_item(Some(webhook_item(webhook)?))
             .condition_expression("attribute_not_exists(pk)");
         match put.send().await.map_err(SdkError::into_service_error) {
             Ok(_) => {
-                self.subscriptions_changed().await?;
+                self.webhooks_changed().await?;
                 Ok(None)
             }
             Err(PutItemError::ConditionalCheckFailedException(_)) => {
                 // Whoever stored it may have died before it was made known.
-                self.subscriptions_changed().await?;
-                self.subscription(subscription.id).await
+                self.webhooks_changed().await?;
+                self.webhook(webhook.id).await
             }
             Err(error) => Err(TableError::request("store the webhook", &error)),
         }
     }
 
     /// All webhooks that this version can read.
-    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, TableError> {
-        Ok(self.readable_subscriptions().await?.logged("webhook"))
+    pub async fn webhooks(&self) -> Result<Vec<Webhook>, TableError> {
+        Ok(self.readable_webhooks().await?.logged("webhook"))
     }
 
-    pub async fn readable_subscriptions(&self) -> Result<Readable<Subscription>, TableError> {
+    pub async fn readable_webhooks(&self) -> Result<Readable<Webhook>, TableError> {
         let items = self.query(WEBHOOK.to_owned(), "", "list the webhooks").await?;
-        Ok(Readable::of(items, webhook))
+        Ok(Readable::of(items, webhook_of))
     }
 
     /// The version of the set of webhooks: what `fanout` looks at in any of them has not changed while it is the same.
-    pub async fn subscriptions_version(&self) -> Result<SubscriptionsVersion, TableError> {
+    pub async fn webhooks_version(&self) -> Result<WebhooksVersion, TableError> {
         let answer = self
             .client
             .get_item()
@@ -152,12 +152,12 @@ impl StateTable {
             .await
             .map_err(|error| TableError::request("read the webhooks' version", &error.into_service_error()))?;
         let n = answer.item.and_then(|item| item.get("n")?.as_n().ok()?.parse().ok());
-        Ok(SubscriptionsVersion(n.unwrap_or_default()))
+        Ok(WebhooksVersion(n.unwrap_or_default()))
     }
 
     /// Has every `fanout` read the webhooks anew. Comes after the write that it is about and before the answer to whoever asked for it,
     /// so that what was answered holds for every event from then on.
-    pub async fn subscriptions_changed(&self) -> Result<(), TableError> {
+    pub async fn webhooks_changed(&self) -> Result<(), TableError> {
         let bumped = self
             .client
             .update_item()
@@ -170,7 +170,7 @@ impl StateTable {
         bumped.map(drop).map_err(|error| TableError::request("make the change known", &error.into_service_error()))
     }
 
-    pub async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, TableError> {
+    pub async fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>, TableError> {
         let answer = self
             .client
             .get_item()
@@ -180,16 +180,16 @@ impl StateTable {
             .send()
             .await
             .map_err(|error| TableError::request("read the webhook", &error.into_service_error()))?;
-        answer.item.map(webhook).transpose()
+        answer.item.map(webhook_of).transpose()
     }
 
     /// Replaces what the owner decided. `None`: there is no such webhook any more.
     pub async fn change_settings(
         &self,
-        id: SubscriptionId,
+        id: WebhookId,
         settings: &Settings,
         now: Timestamp,
-    ) -> Result<Option<Subscription>, TableError> {
+    ) -> Result<Option<Webhook>, TableError> {
         let attributes = settings_attributes(settings, now)?;
         let mut sets = Vec::new();
         let mut update = self.update_webhook(id);
@@ -205,18 +205,18 @@ impl StateTable {
             expression.push_str(" REMOVE endsAt, expiresAt");
         }
         let changed = changed(update.update_expression(expression), "change the webhook").await?;
-        self.subscriptions_changed().await?;
+        self.webhooks_changed().await?;
         Ok(changed)
     }
 
     /// Gives a webhook another secret, beside which earlier ones stay valid for a while. `None`: it has another one already.
     pub async fn rotate_secret(
         &self,
-        id: SubscriptionId,
+        id: WebhookId,
         present: &Secret,
         secret: &Secret,
         previous: &[PreviousSecret],
-    ) -> Result<Option<Subscription>, TableError> {
+    ) -> Result<Option<Webhook>, TableError> {
         let update = self
             .update_webhook(id)
             .update_expression("SET previousSecrets = :previous, secret = :secret REMOVE previousSecret")
@@ -228,7 +228,7 @@ impl StateTable {
     }
 
     /// Deletes a webhook. Returns whether there was one.
-    pub async fn delete_subscription(&self, id: SubscriptionId) -> Result<bool, TableError> {
+    pub async fn delete_webhook(&self, id: WebhookId) -> Result<bool, TableError> {
         let deleted = self
             .client
             .delete_item()
@@ -238,7 +238,7 @@ impl StateTable {
             .send()
             .await
             .map_err(|error| TableError::request("delete the webhook", &error.into_service_error()))?;
-        self.subscriptions_changed().await?;
+        self.webhooks_changed().await?;
         Ok(deleted.attributes.is_some_and(|item| !item.is_empty()))
     }
 
@@ -246,12 +246,12 @@ impl StateTable {
     /// was changed.
     pub async fn change_state(
         &self,
-        id: SubscriptionId,
+        id: WebhookId,
         change: &Change<'_>,
         now: Timestamp,
-    ) -> Result<Option<Subscription>, TableError> {
-        use SubscriptionState::{Active, Draining, Failing, Off};
-        let (to, from, reason): (_, &[SubscriptionState], Option<&str>) = match change {
+    ) -> Result<Option<Webhook>, TableError> {
+        use WebhookState::{Active, Draining, Failing, Off};
+        let (to, from, reason): (_, &[WebhookState], Option<&str>) = match change {
             Change::Fail { reason } => (Failing, &[Active, Draining], Some(reason)),
             Change::Drain { by_hand: false } => (Draining, &[Failing], None),
             Change::Drain { by_hand: true } => (Draining, &[Failing, Draining, Off], None),
@@ -298,11 +298,11 @@ impl StateTable {
         }
         let update = update.update_expression(expression);
         let is_done =
-            |found: &Subscription| found.health.state == to && found.health.state_since == Some(now.as_millisecond());
+            |found: &Webhook| found.health.state == to && found.health.state_since == Some(now.as_millisecond());
         let changed = changed_once(update, "change the webhook's state", is_done).await?;
         // One that was off wants events again. That others want none any more need not be known at once.
         if matches!(change, Change::Drain { by_hand: true }) {
-            self.subscriptions_changed().await?;
+            self.webhooks_changed().await?;
         }
         Ok(changed)
     }
@@ -311,17 +311,17 @@ impl StateTable {
     /// by hand. `None`: that was noted already.
     pub async fn note_recovery(
         &self,
-        id: SubscriptionId,
+        id: WebhookId,
         refusing_since: i64,
         now: Timestamp,
-    ) -> Result<Option<Subscription>, TableError> {
-        let kind = Kind::SubscriptionRecovered;
+    ) -> Result<Option<Webhook>, TableError> {
+        let kind = Kind::WebhookRecovered;
         let notice = PendingNotice { kind, at: now.as_millisecond(), message: RECOVERED.to_owned() };
         let update = with_notice(self.update_webhook(id), &notice)?
             .update_expression(format!("SET {ADD_NOTICE} REMOVE refusingSince"))
             .condition_expression("refusingSince = :since")
             .expression_attribute_values(":since", number(refusing_since));
-        let is_done = |found: &Subscription| found.health.pending_notices.contains(&notice);
+        let is_done = |found: &Webhook| found.health.pending_notices.contains(&notice);
         changed_once(update, "note the webhook's recovery", is_done).await
     }
 
@@ -329,11 +329,11 @@ impl StateTable {
     /// expiry is another one meanwhile.
     pub async fn note_expiry(
         &self,
-        id: SubscriptionId,
+        id: WebhookId,
         expires_at: i64,
         notice: &PendingNotice,
-    ) -> Result<Option<Subscription>, TableError> {
-        let noted = if notice.kind == Kind::SubscriptionExpired { "expiryTold" } else { "expiryWarned" };
+    ) -> Result<Option<Webhook>, TableError> {
+        let noted = if notice.kind == Kind::WebhookExpired { "expiryTold" } else { "expiryWarned" };
         // An older item has the expiry as its TTL. From here on it is kept for longer.
         let update = with_notice(self.update_webhook(id), notice)?
             .update_expression(format!("SET #noted = :expiry, endsAt = :expiry, expiresAt = :deleted, {ADD_NOTICE}"))
@@ -344,12 +344,12 @@ impl StateTable {
             .expression_attribute_names("#noted", noted)
             .expression_attribute_values(":expiry", number(expires_at))
             .expression_attribute_values(":deleted", deleted_at(expires_at));
-        let is_done = |found: &Subscription| found.health.pending_notices.contains(notice);
+        let is_done = |found: &Webhook| found.health.pending_notices.contains(notice);
         changed_once(update, "note the webhook's expiry", is_done).await
     }
 
     /// Notes that others were told what was to be told. If there is more by now, all of it is told again, which changes nothing.
-    pub async fn told(&self, id: SubscriptionId, notices: &[PendingNotice]) -> Result<(), TableError> {
+    pub async fn told(&self, id: WebhookId, notices: &[PendingNotice]) -> Result<(), TableError> {
         let update = self
             .update_webhook(id)
             .update_expression("REMOVE pendingNotices")
@@ -359,7 +359,7 @@ impl StateTable {
     }
 
     /// Notes that something was accepted; a webhook that was deleted meanwhile stays deleted.
-    pub async fn note_success(&self, id: SubscriptionId, now: Timestamp) -> Result<(), TableError> {
+    pub async fn note_success(&self, id: WebhookId, now: Timestamp) -> Result<(), TableError> {
         let update = self
             .update_webhook(id)
             .update_expression("SET lastSuccessAt = :now")
@@ -368,7 +368,7 @@ impl StateTable {
     }
 
     /// Notes whose delivery was tried while the webhook fails.
-    pub async fn note_probe(&self, id: SubscriptionId, subject: CallId) -> Result<(), TableError> {
+    pub async fn note_probe(&self, id: WebhookId, subject: CallId) -> Result<(), TableError> {
         let update = self
             .update_webhook(id)
             .update_expression("SET lastProbed = :call")
@@ -376,7 +376,7 @@ impl StateTable {
         changed(update, "note the webhook's trial").await.map(drop)
     }
 
-    fn update_webhook(&self, id: SubscriptionId) -> UpdateItemFluentBuilder {
+    fn update_webhook(&self, id: WebhookId) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
@@ -395,7 +395,7 @@ fn with_notice(update: UpdateItemFluentBuilder, notice: &PendingNotice) -> Resul
 }
 
 /// The webhook after an update that may be made twice, or `None` when its condition did not hold.
-async fn changed(update: UpdateItemFluentBuilder, verb: &'static str) -> Result<Option<Subscription>, TableError> {
+async fn changed(update: UpdateItemFluentBuilder, verb: &'static str) -> Result<Option<Webhook>, TableError> {
     changed_once(update, verb, |_| false).await
 }
 
@@ -403,15 +403,15 @@ async fn changed(update: UpdateItemFluentBuilder, verb: &'static str) -> Result<
 async fn changed_once(
     update: UpdateItemFluentBuilder,
     verb: &'static str,
-    is_done: impl FnOnce(&Subscription) -> bool,
-) -> Result<Option<Subscription>, TableError> {
+    is_done: impl FnOnce(&Webhook) -> bool,
+) -> Result<Option<Webhook>, TableError> {
     let update = update
         .return_values(ReturnValue::AllNew)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     match update.send().await.map_err(SdkError::into_service_error) {
-        Ok(answer) => answer.attributes.map(webhook).transpose(),
+        Ok(answer) => answer.attributes.map(webhook_of).transpose(),
         Err(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-            Ok(refused.item.and_then(|found| webhook(found).ok()).filter(is_done))
+            Ok(refused.item.and_then(|found| webhook_of(found).ok()).filter(is_done))
         }
         Err(error) => Err(TableError::request(verb, &error)),
     }
@@ -421,30 +421,30 @@ async fn changed_once(
 mod tests {
     use super::*;
 
-    fn subscription(expires_at: Option<i64>) -> Subscription {
+    fn webhook(expires_at: Option<i64>) -> Webhook {
         let settings = Settings { expires_at, ..Settings::new("https://example.com/hook".to_owned()) };
         let now = crate::time::from_millis(1_700_000_000_000);
-        Subscription::new(SubscriptionId::from_uuid(uuid::Uuid::nil()), settings, Secret::new("whsec_AAAA"), now)
+        Webhook::new(WebhookId::from_uuid(uuid::Uuid::nil()), settings, Secret::new("whsec_AAAA"), now)
     }
 
     #[test]
     fn an_item_of_an_older_version_expires_when_it_said() {
-        let mut old: Item = serde_dynamo::to_item(subscription(None)).expect("an item");
-        assert_eq!(webhook(old.clone()).expect("a webhook").settings.expires_at, None);
+        let mut old: Item = serde_dynamo::to_item(webhook(None)).expect("an item");
+        assert_eq!(webhook_of(old.clone()).expect("a webhook").settings.expires_at, None);
         old.insert("expiresAt".to_owned(), number(1_800_000_000));
-        let read = webhook(old).expect("a webhook");
-        assert_eq!(read, subscription(Some(1_800_000_000)));
+        let read = webhook_of(old).expect("a webhook");
+        assert_eq!(read, webhook(Some(1_800_000_000)));
         assert!(read.is_alive(crate::time::from_millis(1_799_999_999_000)));
         assert!(!read.is_alive(crate::time::from_millis(1_800_000_000_000)));
     }
 
     #[test]
     fn an_item_outlives_its_expiry_and_is_deleted_in_the_end() {
-        let webhook_until = subscription(Some(1_800_000_000));
+        let webhook_until = webhook(Some(1_800_000_000));
         let item = webhook_item(&webhook_until).expect("an item");
         assert_eq!(item["expiresAt"], number(1_800_000_000 + 3 * 86_400));
-        assert_eq!(webhook(item).expect("a webhook"), webhook_until);
-        assert!(!webhook_item(&subscription(None)).expect("an item").contains_key("expiresAt"));
+        assert_eq!(webhook_of(item).expect("a webhook"), webhook_until);
+        assert!(!webhook_item(&webhook(None)).expect("an item").contains_key("expiresAt"));
 
         let changed = |seconds: i64| {
             let now = crate::time::from_millis(seconds * 1000);
@@ -460,9 +460,9 @@ mod tests {
     fn a_hope_is_not_told() {
         let now = crate::time::from_millis(7);
         let kind = |change: Change<'_>| change.notice(now).map(|notice| notice.kind);
-        assert_eq!(kind(Change::Fail { reason: "r" }), Some(Kind::SubscriptionFailing));
-        assert_eq!(kind(Change::SwitchOff { reason: "r" }), Some(Kind::SubscriptionOff));
-        assert_eq!(kind(Change::Drain { by_hand: false }), Some(Kind::SubscriptionRecovered));
+        assert_eq!(kind(Change::Fail { reason: "r" }), Some(Kind::WebhookFailing));
+        assert_eq!(kind(Change::SwitchOff { reason: "r" }), Some(Kind::WebhookOff));
+        assert_eq!(kind(Change::Drain { by_hand: false }), Some(Kind::WebhookRecovered));
         assert_eq!((kind(Change::Drain { by_hand: true }), kind(Change::Activate)), (None, None));
     }
 }

@@ -9,9 +9,9 @@ use shared::apikey::{ApiKey, KeyHash, Scope, key_of};
 use shared::command::{Command, CommandState};
 use shared::ids::CommandId;
 use shared::operation::{Operation, Reach};
-use shared::subscription::{Kind, PendingNotice, Secret, SubscriptionState};
 use shared::tables::{Change, Claim, Finish, Placed};
 use shared::time::from_millis;
+use shared::webhook::{Kind, PendingNotice, Secret, WebhookState};
 
 use crate::world::{World, webhook, webhook_id};
 
@@ -31,19 +31,19 @@ fn command(now: Timestamp) -> Command {
 async fn a_change_of_state_is_told() {
     let world = World::new(1);
     let (state, id) = (&world.state, webhook_id(1));
-    state.put_subscription(&webhook(1, world.now())).await.expect("a webhook");
+    state.put_webhook(&webhook(1, world.now())).await.expect("a webhook");
 
     lose_answers(&world);
     let failing = state.change_state(id, &Change::Fail { reason: "r" }, world.now()).await.expect("an answer");
     let health = failing.expect("it is changed").health;
-    assert_eq!((health.state, health.pending_notices.len()), (SubscriptionState::Failing, 1));
+    assert_eq!((health.state, health.pending_notices.len()), (WebhookState::Failing, 1));
     // Who comes second has changed nothing.
     let again = state.change_state(id, &Change::Fail { reason: "r" }, world.now()).await.expect("an answer");
     assert!(again.is_none());
 
     lose_answers(&world);
     let draining = state.change_state(id, &Change::Drain { by_hand: false }, world.now()).await.expect("an answer");
-    assert_eq!(draining.expect("it is changed").health.state, SubscriptionState::Draining);
+    assert_eq!(draining.expect("it is changed").health.state, WebhookState::Draining);
     lose_answers(&world);
     assert!(state.change_state(id, &Change::Activate, world.now()).await.expect("an answer").is_some());
 }
@@ -55,7 +55,7 @@ async fn what_is_noted_is_told() {
     let mut expiring = webhook(1, world.now());
     let expires_at = world.now().as_second() + 1_000_000;
     expiring.settings.expires_at = Some(expires_at);
-    state.put_subscription(&expiring).await.expect("a webhook");
+    state.put_webhook(&expiring).await.expect("a webhook");
     let at = world.now();
     state.change_state(id, &Change::Fail { reason: "r" }, at).await.expect("changed");
     state.change_state(id, &Change::Drain { by_hand: true }, world.now()).await.expect("changed");
@@ -65,7 +65,7 @@ async fn what_is_noted_is_told() {
     assert_eq!(noted.expect("it is noted").health.pending_notices.len(), 2);
     assert!(state.note_recovery(id, at.as_millisecond(), world.now()).await.expect("an answer").is_none());
 
-    let (kind, at) = (Kind::SubscriptionExpiring, world.now().as_millisecond());
+    let (kind, at) = (Kind::WebhookExpiring, world.now().as_millisecond());
     let notice = PendingNotice { kind, at, message: "expires".to_owned() };
     lose_answers(&world);
     let noted = state.note_expiry(id, expires_at, &notice).await.expect("an answer");
@@ -78,7 +78,7 @@ async fn a_new_secret_is_shown() {
     let (state, known) = (&world.state, webhook(1, world.now()));
     lose_answers(&world);
     // The webhook that is there then is the one that was to be made.
-    let there = state.put_new_subscription(&known).await.expect("an answer");
+    let there = state.put_new_webhook(&known).await.expect("an answer");
     assert!(there.is_none_or(|there| there == known));
 
     let secret = Secret::new("whsec_AAAA");

@@ -41,7 +41,7 @@ async fn many_writes_that_meet_transactions_do_not_use_up_the_repeats() {
 async fn a_busy_webhook_is_written_by_all() {
     let world = World::new(3);
     let (state, id) = (&world.state, webhook_id(1));
-    state.put_subscription(&webhook(1, world.now())).await.expect("a webhook");
+    state.put_webhook(&webhook(1, world.now())).await.expect("a webhook");
     state.change_state(id, &Change::Fail { reason: "r" }, world.now()).await.expect("changed").expect("it fails");
     world.cloud.set_faults(Faults::latency_only());
     let parks = join_all((0..20).map(async |n| {
@@ -58,7 +58,7 @@ async fn a_busy_webhook_is_written_by_all() {
         }
     };
     tokio::join!(parks, notes);
-    let known = state.subscription(id).await.expect("read").expect("there");
+    let known = state.webhook(id).await.expect("read").expect("there");
     assert_eq!(known.health.parked, 0);
     assert!(world.cloud.counts().of(FaultKind::Overlap) > 0, "{}", world.cloud.counts());
 }
@@ -68,14 +68,14 @@ async fn a_transaction_that_is_cancelled_for_no_condition_is_tried_again() {
     for seed in 0..10 {
         let world = World::new(seed);
         let (state, id) = (&world.state, webhook_id(1));
-        state.put_subscription(&webhook(1, world.now())).await.expect("a webhook");
+        state.put_webhook(&webhook(1, world.now())).await.expect("a webhook");
         state.change_state(id, &Change::Fail { reason: "r" }, world.now()).await.expect("changed");
         let delivery = delivery(1, id, world.now());
         // Conflicts, throttled items, or both.
         world.suffer(Faults { cancellations: 1.0, ..Faults::none() }, A_WHILE);
         let parked = state.park(&delivery, &parked_log(&delivery, world.now())).await.expect("parked");
         assert_eq!(parked, Parking::Done);
-        let health = state.subscription(id).await.expect("read").expect("there").health;
+        let health = state.webhook(id).await.expect("read").expect("there").health;
         assert_eq!(health.parked, 1);
     }
 }
@@ -83,7 +83,7 @@ async fn a_transaction_that_is_cancelled_for_no_condition_is_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn a_condition_that_does_not_hold_is_an_answer() {
     let world = World::new(5);
-    world.state.put_subscription(&webhook(1, world.now())).await.expect("a webhook");
+    world.state.put_webhook(&webhook(1, world.now())).await.expect("a webhook");
     let delivery = delivery(1, webhook_id(1), world.now());
     let parked = world.state.park(&delivery, &parked_log(&delivery, world.now())).await.expect("an answer");
     assert_eq!((parked, world.asked("DynamoDB.TransactWriteItems")), (Parking::NotNow, 1));
@@ -93,11 +93,11 @@ async fn a_condition_that_does_not_hold_is_an_answer() {
 async fn a_transaction_whose_answer_is_lost_is_carried_out_once() {
     let world = World::new(6);
     let (state, id) = (&world.state, webhook_id(1));
-    state.put_subscription(&webhook(1, world.now())).await.expect("a webhook");
+    state.put_webhook(&webhook(1, world.now())).await.expect("a webhook");
     state.change_state(id, &Change::Fail { reason: "r" }, world.now()).await.expect("changed");
     let delivery = delivery(1, id, world.now());
     world.suffer(Faults { lost_answers: 1.0, ..Faults::none() }, Duration::from_millis(1));
     state.park(&delivery, &parked_log(&delivery, world.now())).await.expect("parked");
     assert!(world.asked("DynamoDB.TransactWriteItems") > 1);
-    assert_eq!(state.subscription(id).await.expect("read").expect("there").health.parked, 1);
+    assert_eq!(state.webhook(id).await.expect("read").expect("there").health.parked, 1);
 }

@@ -12,10 +12,10 @@ use shared::aws::{self, Platform};
 use shared::clock::{BootTime, Machine};
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState};
 use shared::event::{CallEvent, Status};
-use shared::ids::{CallId, SubscriptionId};
+use shared::ids::{CallId, WebhookId};
 use shared::queue::Queue;
-use shared::subscription::{Secret, Settings, Subscription};
 use shared::tables::{Exchange, StateTable};
+use shared::webhook::{Secret, Settings, Webhook};
 use tokio::time::{Instant, sleep};
 
 /// Begins with the cloud, and goes on with the runtime.
@@ -99,20 +99,20 @@ fn platform(cloud: &Cloud) -> Platform {
     }
 }
 
-pub(crate) fn webhook_id(n: u128) -> SubscriptionId {
-    SubscriptionId::from_uuid(uuid::Uuid::from_u128(n))
+pub(crate) fn webhook_id(n: u128) -> WebhookId {
+    WebhookId::from_uuid(uuid::Uuid::from_u128(n))
 }
 
-pub(crate) fn webhook(n: u128, now: Timestamp) -> Subscription {
+pub(crate) fn webhook(n: u128, now: Timestamp) -> Webhook {
     let settings = Settings::new("https://example.com/hook".to_owned());
-    Subscription::new(webhook_id(n), settings, Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), now)
+    Webhook::new(webhook_id(n), settings, Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), now)
 }
 
 pub(crate) fn call_id(n: u128) -> CallId {
     CallId::from_uuid(uuid::Uuid::from_u128(n))
 }
 
-pub(crate) fn delivery(call: u128, to: SubscriptionId, now: Timestamp) -> Delivery {
+pub(crate) fn delivery(call: u128, to: WebhookId, now: Timestamp) -> Delivery {
     Delivery::of_call(CallEvent::example(call_id(call), Status::Ringing, now), to)
 }
 

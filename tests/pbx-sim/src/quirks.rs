@@ -61,7 +61,7 @@ pub struct Quirks {
     pub close_after_failed_login: bool,
     /// `UserDTMF{recv:true}` sends to the far end.
     pub dtmf_recv_to_peer: bool,
-    /// Results lack `src`; subscriptions keep theirs.
+    /// Results lack `src`; webhooks keep theirs.
     pub omit_result_src: bool,
     /// Only visible users can be monitored.
     pub restrict_monitoring: bool,

@@ -1,4 +1,4 @@
-//! One connection's view of the PBX: its login, subscriptions and handles.
+//! One connection's view of the PBX: its login, webhooks and handles.
 //!
 //! Pure: frames leave through a channel, nothing here waits. Handles are counted per connection, and every
 //! `UserInitialize` has a stream of its own.
@@ -54,7 +54,7 @@ pub(crate) struct Session {
     next_call: u32,
 }
 
-/// The subscription made by `Initialize`.
+/// The webhook made by `Initialize`.
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) src: Option<Value>,
@@ -67,7 +67,7 @@ pub(crate) struct Directory {
     pub(crate) shown: BTreeMap<ObjectId, Map<String, Value>>,
 }
 
-/// The subscription made by one `UserInitialize`.
+/// The webhook made by one `UserInitialize`.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) object: ObjectId,

@@ -7,9 +7,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use shared::aws::{self, Platform};
 use shared::clock::CloudClock;
 use shared::config::{Env, Vars};
-use shared::ids::SubscriptionId;
-use shared::subscription::{Method, Secret, Settings, Subscription};
+use shared::ids::WebhookId;
 use shared::tables::StateTable;
+use shared::webhook::{Method, Secret, Settings, Webhook};
 use uuid::Uuid;
 
 /// Seeds the stack named by STATE_TABLE and the AWS_* variables.
@@ -22,7 +22,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     /// A webhook, unless one for this URL was seeded before. Prints its id.
-    Subscription {
+    Webhook {
         #[arg(long)]
         url: String,
         #[arg(long, value_enum, ignore_case = true, default_value = "POST")]
@@ -48,23 +48,23 @@ impl From<MethodName> for Method {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { what: What::Subscription { url, method } } = Arguments::parse();
+    let Arguments { what: What::Webhook { url, method } } = Arguments::parse();
     let table = Env.required("STATE_TABLE")?;
     let config = aws::function_config(&Env, &Platform::default());
     let state = StateTable::new(aws::dynamodb(&config, &CloudClock::new()), table);
-    println!("{}", subscription(&state, url, method.into()).await?);
+    println!("{}", webhook(&state, url, method.into()).await?);
     Ok(())
 }
 
-async fn subscription(state: &StateTable, url: String, method: Method) -> anyhow::Result<SubscriptionId> {
-    let id = SubscriptionId::from_uuid(Uuid::new_v5(&Uuid::NAMESPACE_URL, url.as_bytes()));
-    let known = state.subscriptions().await.context("cannot read the subscriptions")?;
-    if known.iter().all(|subscription| subscription.id != id) {
+async fn webhook(state: &StateTable, url: String, method: Method) -> anyhow::Result<WebhookId> {
+    let id = WebhookId::from_uuid(Uuid::new_v5(&Uuid::NAMESPACE_URL, url.as_bytes()));
+    let known = state.webhooks().await.context("cannot read the webhooks")?;
+    if known.iter().all(|webhook| webhook.id != id) {
         let key: [u8; 32] = rand::random();
         let secret = Secret::new(format!("whsec_{}", STANDARD.encode(key)));
         let settings = Settings { method, description: "Seeded".to_owned(), ..Settings::new(url) };
-        let subscription = Subscription::new(id, settings, secret, jiff::Timestamp::now());
-        state.put_subscription(&subscription).await.context("cannot store the subscription")?;
+        let webhook = Webhook::new(id, settings, secret, jiff::Timestamp::now());
+        state.put_webhook(&webhook).await.context("cannot store the webhook")?;
     }
     Ok(id)
 }

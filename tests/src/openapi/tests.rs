@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::codes::Code;
 use shared::event::{CallEvent, ExtendedEvent, Status};
 use shared::notice::Notice;
-use shared::subscription::Kind;
+use shared::webhook::Kind;
 
 use super::contract::{Schemas, problems};
 use super::*;

@@ -7,8 +7,8 @@ use shared::command::{Command, CommandState, Dial, Doorbell, Refusal, Stage};
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Drain, Message, Trial};
 use shared::event::{CallEvent, Status};
 use shared::operation::{Operation, Reach};
-use shared::subscription::{Kind, PendingNotice, Settings, Subscription, SubscriptionState};
 use shared::tables::{AuditEntry, AuditKind, LegItem};
+use shared::webhook::{Kind, PendingNotice, Settings, Webhook, WebhookState};
 
 use super::values::*;
 
@@ -184,7 +184,7 @@ pub(super) fn keys() -> Named<(u8, ApiKey)> {
 }
 
 /// A webhook changed by this.
-fn but(mut webhook: Subscription, change: impl FnOnce(&mut Subscription)) -> Subscription {
+fn but(mut webhook: Webhook, change: impl FnOnce(&mut Webhook)) -> Webhook {
     change(&mut webhook);
     webhook
 }
@@ -203,60 +203,60 @@ pub(super) fn expiring_settings() -> Settings {
 
 pub(super) fn expiry_notice(kind: Kind) -> PendingNotice {
     match kind {
-        Kind::SubscriptionExpired => pending(kind, 25 * 3_600, "has expired"),
+        Kind::WebhookExpired => pending(kind, 25 * 3_600, "has expired"),
         kind => pending(kind, 2 * 3_600, "expires at some time"),
     }
 }
 
-pub(super) fn webhooks() -> Named<Subscription> {
+pub(super) fn webhooks() -> Named<Webhook> {
     let ms = |seconds: i64| Some(later(seconds).as_millisecond());
     let rotated = but(plain_webhook(4), |w| (w.secret, w.previous_secrets) = (secret(1), vec![previous(0, 24)]));
     let rotated_twice =
         but(rotated.clone(), |w| (w.secret, w.previous_secrets) = (secret(2), vec![previous(1, 48), previous(0, 24)]));
     let succeeded = but(plain_webhook(5), |w| w.health.last_success_at = ms(1));
     let failing = but(succeeded.clone(), |w| {
-        w.health.state = SubscriptionState::Failing;
+        w.health.state = WebhookState::Failing;
         (w.health.state_since, w.health.refusing_since) = (ms(100), ms(100));
         w.health.reason = Some(REASON.to_owned());
-        w.health.pending_notices = vec![pending(Kind::SubscriptionFailing, 100, &format!("is failing: {REASON}"))];
+        w.health.pending_notices = vec![pending(Kind::WebhookFailing, 100, &format!("is failing: {REASON}"))];
     });
     let told = but(failing.clone(), |w| w.health.pending_notices.clear());
     let waiting = but(told.clone(), |w| w.health.parked = 1);
     let probed = but(waiting.clone(), |w| w.health.last_probed = Some(call(5)));
-    let recovered = pending(Kind::SubscriptionRecovered, 200, "accepts deliveries again");
+    let recovered = pending(Kind::WebhookRecovered, 200, "accepts deliveries again");
     let draining = but(probed.clone(), |w| {
-        w.health.state = SubscriptionState::Draining;
+        w.health.state = WebhookState::Draining;
         w.health.state_since = ms(200);
         (w.health.reason, w.health.refusing_since) = (None, None);
         w.health.pending_notices = vec![recovered];
     });
     let unparked = but(draining.clone(), |w| (w.health.parked, w.health.unparked_at) = (0, ms(210)));
     let active_again =
-        but(unparked.clone(), |w| (w.health.state, w.health.state_since) = (SubscriptionState::Active, ms(220)));
-    let expiring = Subscription::new(webhook_id(6), expiring_settings(), secret(0), now());
+        but(unparked.clone(), |w| (w.health.state, w.health.state_since) = (WebhookState::Active, ms(220)));
+    let expiring = Webhook::new(webhook_id(6), expiring_settings(), secret(0), now());
     let expiry = expiring.settings.expires_at;
     let warned = but(expiring.clone(), |w| {
         w.health.expiry_warned = expiry;
-        w.health.pending_notices = vec![expiry_notice(Kind::SubscriptionExpiring)];
+        w.health.pending_notices = vec![expiry_notice(Kind::WebhookExpiring)];
     });
     let expired = but(warned.clone(), |w| {
         w.health.expiry_told = expiry;
-        w.health.pending_notices.push(expiry_notice(Kind::SubscriptionExpired));
+        w.health.pending_notices.push(expiry_notice(Kind::WebhookExpired));
     });
     let off = but(plain_webhook(7), |w| {
-        w.health.state = SubscriptionState::Off;
+        w.health.state = WebhookState::Off;
         (w.health.state_since, w.health.refusing_since) = (ms(100), ms(100));
         w.health.reason = Some(WANTS_NO_MORE.to_owned());
         let message = format!("is switched off: it {WANTS_NO_MORE}");
-        w.health.pending_notices = vec![pending(Kind::SubscriptionOff, 100, &message)];
+        w.health.pending_notices = vec![pending(Kind::WebhookOff, 100, &message)];
     });
     let resumed = but(off.clone(), |w| {
-        w.health.state = SubscriptionState::Draining;
+        w.health.state = WebhookState::Draining;
         (w.health.state_since, w.health.reason) = (ms(150), None);
     });
     let accepted = but(resumed.clone(), |w| {
         w.health.refusing_since = None;
-        w.health.pending_notices.push(pending(Kind::SubscriptionRecovered, 160, "accepts deliveries again"));
+        w.health.pending_notices.push(pending(Kind::WebhookRecovered, 160, "accepts deliveries again"));
     });
     let mut all = named([
         ("webhook-plain", plain_webhook(1)),
@@ -289,36 +289,36 @@ pub(super) fn webhooks() -> Named<Subscription> {
     all
 }
 
-fn waiting_notice() -> Subscription {
+fn waiting_notice() -> Webhook {
     but(plain_webhook(9), |w| {
-        w.health.state = SubscriptionState::Failing;
+        w.health.state = WebhookState::Failing;
         (w.health.state_since, w.health.refusing_since) =
             (Some(later(100).as_millisecond()), Some(later(100).as_millisecond()));
         w.health.reason = Some(REASON.to_owned());
-        w.health.pending_notices = vec![pending(Kind::SubscriptionFailing, 100, &format!("is failing: {REASON}"))];
+        w.health.pending_notices = vec![pending(Kind::WebhookFailing, 100, &format!("is failing: {REASON}"))];
         w.health.parked = 1;
     })
 }
 
 /// There were no notices, one previous secret, and the expiry was the table's TTL attribute.
-fn earlier_webhooks() -> Named<Subscription> {
+fn earlier_webhooks() -> Named<Webhook> {
     let full = but(full_webhook(12), |w| {
         w.request_hash = None;
-        w.settings.kinds = [Kind::Call, Kind::AgentOffline, Kind::AgentOnline, Kind::SubscriptionFailing].into();
+        w.settings.kinds = [Kind::Call, Kind::AgentOffline, Kind::AgentOnline, Kind::WebhookFailing].into();
     });
     let failing = but(plain_webhook(13), |w| {
-        w.health.state = SubscriptionState::Failing;
+        w.health.state = WebhookState::Failing;
         w.health.state_since = Some(later(100).as_millisecond());
         w.health.reason = Some(REASON.to_owned());
         w.health.last_success_at = Some(later(1).as_millisecond());
     });
     let waiting = but(failing.clone(), |w| (w.health.parked, w.health.last_probed) = (1, Some(call(5))));
     let draining = but(waiting.clone(), |w| {
-        w.health.state = SubscriptionState::Draining;
+        w.health.state = WebhookState::Draining;
         (w.health.state_since, w.health.reason) = (Some(later(200).as_millisecond()), None);
     });
     let off = but(plain_webhook(14), |w| {
-        w.health.state = SubscriptionState::Off;
+        w.health.state = WebhookState::Off;
         w.health.state_since = Some(later(100).as_millisecond());
         w.health.reason = Some(WANTS_NO_MORE.to_owned());
     });
@@ -382,7 +382,7 @@ pub(super) fn logs() -> Named<(Delivery, DeliveryLog)> {
         ("delivery-cancelled", (of(34), tried(&of(34), Cancelled, Some(410)))),
         ("delivery-expired", closed(35, Expired)),
         ("delivery-notice", {
-            let delivery = notice_delivery(Kind::SubscriptionFailing);
+            let delivery = notice_delivery(Kind::WebhookFailing);
             let log = tried(&delivery, Delivered, Some(204));
             (delivery, log)
         }),

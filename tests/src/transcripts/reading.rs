@@ -12,8 +12,8 @@ use shared::envelope;
 use shared::event::CallEvent;
 use shared::event::message::{EventMessage, EventTag};
 use shared::queue::Outgoing;
-use shared::subscription::Secret;
 use shared::tables::{Order, Placed, Window};
+use shared::webhook::Secret;
 
 use super::expected::{self, Named};
 use super::values::*;
@@ -192,9 +192,9 @@ async fn webhooks() {
     let mut files = Files::of("state");
     for (name, webhook) in files.take("webhook-", expected::webhooks()) {
         let state = shelf::state(&[&name]);
-        let found = state.subscription(webhook.id).await.expect("a webhook");
+        let found = state.webhook(webhook.id).await.expect("a webhook");
         assert_eq!(found.as_ref(), Some(&webhook), "{name}");
-        assert_eq!(state.subscriptions().await.expect("webhooks"), slice::from_ref(&webhook), "{name}");
+        assert_eq!(state.webhooks().await.expect("webhooks"), slice::from_ref(&webhook), "{name}");
         // A receiver that knows an earlier secret only still recognises what is sent.
         let known = |hours: i64| -> Vec<Secret> { webhook.secrets(later(hours * 3_600)).cloned().collect() };
         let secrets = match without_version(&name).as_str() {
@@ -253,12 +253,12 @@ async fn deliveries_and_what_is_parked() {
         let (state, at) = (shelf::state(&[&name]), delivery.log_key());
         assert_eq!(state.delivery_log(&at).await.expect("a log"), Some(log.clone()), "{name}");
         let view = state.receiver_view(&at, true).await.expect("a view");
-        assert_eq!((view.subscription, view.log), (None, Some(log.clone())), "{name}");
-        let read = state.delivery_logs(at.subscription_id, Some(later(-1)), Order::OldestFirst, None, 9).await;
+        assert_eq!((view.webhook, view.log), (None, Some(log.clone())), "{name}");
+        let read = state.delivery_logs(at.webhook_id, Some(later(-1)), Order::OldestFirst, None, 9).await;
         assert_eq!(read.expect("logs"), (vec![(at, log)], None), "{name}");
     }
     for (name, delivery) in files.take("parked-", expected::parked()) {
-        let found = shelf::state(&[&name]).parked(delivery.subscription_id, None, 9).await.expect("parked");
+        let found = shelf::state(&[&name]).parked(delivery.webhook_id, None, 9).await.expect("parked");
         let found: Vec<_> = found.parked.into_iter().map(|parked| (parked.place, parked.delivery)).collect();
         assert_eq!(found, [(delivery.parking_place(), delivery)], "{name}");
     }
@@ -270,9 +270,9 @@ const VERSIONS: &str = "webhooks-";
 
 #[tokio::test]
 async fn versions_of_all_webhooks() {
-    let mut seen = vec![shelf::state(&[]).subscriptions_version().await.expect("none")];
+    let mut seen = vec![shelf::state(&[]).webhooks_version().await.expect("none")];
     for name in names("state").into_iter().filter(|name| name.starts_with(VERSIONS)) {
-        let version = shelf::state(&[&name]).subscriptions_version().await.expect("a version");
+        let version = shelf::state(&[&name]).webhooks_version().await.expect("a version");
         assert!(!seen.contains(&version), "{name}");
         seen.push(version);
     }

@@ -6,8 +6,8 @@ use shared::envelope;
 use shared::event::message::{self, EventMessage, EventTag};
 use shared::feed::Writer;
 use shared::queue::Outgoing;
-use shared::subscription::Kind;
 use shared::tables::{Change, Claim, Finish, Window};
+use shared::webhook::Kind;
 
 use super::expected::{self, REASON, RESULT, WANTS_NO_MORE, dials, expiry_notice};
 use super::recorder::Recorder;
@@ -150,19 +150,19 @@ async fn access(recorder: &mut Recorder) {
 
 async fn webhooks(recorder: &mut Recorder) {
     let state = recorder.state.clone();
-    state.put_subscription(&plain_webhook(1)).await.expect("a webhook");
+    state.put_webhook(&plain_webhook(1)).await.expect("a webhook");
     recorder.keep("plain").await;
-    assert!(state.put_new_subscription(&full_webhook(2)).await.expect("a webhook").is_none());
+    assert!(state.put_new_webhook(&full_webhook(2)).await.expect("a webhook").is_none());
     recorder.keep("full").await;
 
-    state.put_subscription(&plain_webhook(3)).await.expect("a webhook");
+    state.put_webhook(&plain_webhook(3)).await.expect("a webhook");
     recorder.keep("to-change").await;
     for (name, settings) in [("changed", full_settings()), ("changed-back", plain_settings(3))] {
         assert!(state.change_settings(webhook_id(3), &settings, now()).await.expect("changed").is_some());
         recorder.keep(name).await;
     }
 
-    state.put_subscription(&plain_webhook(4)).await.expect("a webhook");
+    state.put_webhook(&plain_webhook(4)).await.expect("a webhook");
     recorder.keep("to-rotate").await;
     for (name, present, earlier) in
         [("rotated", 0, vec![previous(0, 24)]), ("rotated-twice", 1, vec![previous(1, 48), previous(0, 24)])]
@@ -175,7 +175,7 @@ async fn webhooks(recorder: &mut Recorder) {
 
 async fn failing_webhook(recorder: &mut Recorder) {
     let (state, id) = (recorder.state.clone(), webhook_id(5));
-    state.put_subscription(&plain_webhook(5)).await.expect("a webhook");
+    state.put_webhook(&plain_webhook(5)).await.expect("a webhook");
     recorder.keep("to-fail").await;
     state.note_success(id, later(1)).await.expect("noted");
     recorder.keep("succeeded").await;
@@ -201,7 +201,7 @@ async fn failing_webhook(recorder: &mut Recorder) {
     assert!(state.change_state(id, &Change::Activate, later(220)).await.expect("changed").is_some());
     recorder.keep("active-again").await;
 
-    state.put_subscription(&plain_webhook(9)).await.expect("a webhook");
+    state.put_webhook(&plain_webhook(9)).await.expect("a webhook");
     state.change_state(webhook_id(9), &Change::Fail { reason: REASON }, later(100)).await.expect("changed");
     let notice = notice_delivery(Kind::AgentOnline);
     state.park(&notice, &notice.closed(None, DeliveryState::Parked, later(110))).await.expect("parked");
@@ -211,17 +211,17 @@ async fn failing_webhook(recorder: &mut Recorder) {
 async fn ending_webhooks(recorder: &mut Recorder) {
     let state = recorder.state.clone();
     let expiring = expected::webhooks().into_iter().find(|(name, _)| name == "webhook-to-expire").expect("a webhook").1;
-    state.put_subscription(&expiring).await.expect("a webhook");
+    state.put_webhook(&expiring).await.expect("a webhook");
     recorder.keep("to-expire").await;
     let expiry = expiring.settings.expires_at.expect("an expiry");
-    for (name, kind) in [("warned", Kind::SubscriptionExpiring), ("expired", Kind::SubscriptionExpired)] {
+    for (name, kind) in [("warned", Kind::WebhookExpiring), ("expired", Kind::WebhookExpired)] {
         let noted = state.note_expiry(expiring.id, expiry, &expiry_notice(kind)).await.expect("an answer");
         assert!(noted.is_some());
         recorder.keep(name).await;
     }
 
     let id = webhook_id(7);
-    state.put_subscription(&plain_webhook(7)).await.expect("a webhook");
+    state.put_webhook(&plain_webhook(7)).await.expect("a webhook");
     recorder.keep("to-switch-off").await;
     state.change_state(id, &Change::SwitchOff { reason: WANTS_NO_MORE }, later(100)).await.expect("changed");
     recorder.keep("off").await;

@@ -6,15 +6,13 @@ use shared::apikey::{ApiKey, KeyHash, Scope};
 use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, Payload};
 use shared::destination::Rules;
 use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, Direction, Status, WebHookEvent};
-use shared::ids::{CallId, CommandId, EventId, SubscriptionId};
+use shared::ids::{CallId, CommandId, EventId, WebhookId};
 use shared::notice::Notice;
 use shared::numbering::DialPrefixes;
 use shared::operation::{DialOptions, Operation, Page, Reach};
-use shared::subscription::{
-    BasicAuth, Filter, Format, Kind, Method, PartyKind, PreviousSecret, Secret, Settings, Subscription,
-};
 use shared::tables::LegItem;
 use shared::time::{PublishedTime, from_millis};
+use shared::webhook::{BasicAuth, Filter, Format, Kind, Method, PartyKind, PreviousSecret, Secret, Settings, Webhook};
 use uuid::Uuid;
 
 /// 2026-11-27 09:30:00.250 UTC: when everything happens.
@@ -45,8 +43,8 @@ pub(super) fn command_id(n: u128) -> CommandId {
     format!("7c0d9a4e-6b1f-4a2d-8e3c-{n:012x}").parse().expect("an id")
 }
 
-pub(super) fn webhook_id(n: u128) -> SubscriptionId {
-    SubscriptionId::from_uuid(Uuid::from_u128(0x9f0c_1a52_6f0b_4a53_8a3e_0d5b_0f5a_7000 + n))
+pub(super) fn webhook_id(n: u128) -> WebhookId {
+    WebhookId::from_uuid(Uuid::from_u128(0x9f0c_1a52_6f0b_4a53_8a3e_0d5b_0f5a_7000 + n))
 }
 
 /// An incoming call of nobody in particular.
@@ -399,11 +397,11 @@ pub(super) fn full_settings() -> Settings {
     }
 }
 
-pub(super) fn plain_webhook(n: u128) -> Subscription {
-    Subscription::new(webhook_id(n), plain_settings(n), secret(0), now())
+pub(super) fn plain_webhook(n: u128) -> Webhook {
+    Webhook::new(webhook_id(n), plain_settings(n), secret(0), now())
 }
 
-pub(super) fn full_webhook(n: u128) -> Subscription {
-    let webhook = Subscription::new(webhook_id(n), full_settings(), secret(0), now());
-    Subscription { request_hash: Some("ab".repeat(32)), ..webhook }
+pub(super) fn full_webhook(n: u128) -> Webhook {
+    let webhook = Webhook::new(webhook_id(n), full_settings(), secret(0), now());
+    Webhook { request_hash: Some("ab".repeat(32)), ..webhook }
 }

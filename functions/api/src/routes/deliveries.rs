@@ -13,9 +13,9 @@ use shared::delivery::{Delivery, DeliveryLog, DeliveryState, LogKey};
 use shared::envelope;
 use shared::event::{CallEvent, Status};
 use shared::ids::DeliveryId;
-use shared::subscription::Subscription;
 use shared::tables::Order;
 use shared::time::iso_millis;
+use shared::webhook::Webhook;
 use tokio::time::Instant;
 
 use super::Ctx;
@@ -62,28 +62,28 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
 
 pub(crate) async fn show(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let shown = async {
-        let (at, subscription, log) = named(&context, &request).await?;
+        let (at, webhook, log) = named(&context, &request).await?;
         let sent = recorded(&context, &at, &log).await?.map(|event| Delivery {
             queued_at: log.queued_at,
             fanned_out_at: log.fanned_out_at,
-            ..Delivery::of_call(event, at.subscription_id)
+            ..Delivery::of_call(event, at.webhook_id)
         });
-        Ok(json(StatusCode::OK, &WholeDeliveryView::of(&at, &log, sent.as_ref(), &subscription.settings)))
+        Ok(json(StatusCode::OK, &WholeDeliveryView::of(&at, &log, sent.as_ref(), &webhook.settings)))
     };
     shown.await.map_err(ApiError::for_read)
 }
 
 /// The delivery in the path with its webhook, if both exist for the key of the request.
-async fn named(context: &Context, request: &Incoming) -> Result<(LogKey, Subscription, DeliveryLog), ApiError> {
+async fn named(context: &Context, request: &Incoming) -> Result<(LogKey, Webhook, DeliveryLog), ApiError> {
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
     request.only_params(&[])?;
     let unknown = || ApiError::new(Code::DeliveryNotFound);
     let at = request.path("deliveryId").and_then(LogKey::from_public_id).ok_or_else(unknown)?;
-    let subscription = in_time(context.state.subscription(at.subscription_id)).await?;
-    let subscription = subscription.filter(|subscription| is_own(&key, &subscription.settings)).ok_or_else(unknown)?;
+    let webhook = in_time(context.state.webhook(at.webhook_id)).await?;
+    let webhook = webhook.filter(|webhook| is_own(&key, &webhook.settings)).ok_or_else(unknown)?;
     let log = in_time(context.state.delivery_log(&at)).await?.ok_or_else(unknown)?;
-    Ok((at, subscription, log))
+    Ok((at, webhook, log))
 }
 
 /// Sends one delivery again, whatever became of it, unless it is still on its way.
@@ -207,7 +207,7 @@ async fn again(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Opti
     Ok(recorded(context, at, log).await?.map(|event| Delivery {
         round: log.round + 1,
         replayed_at: Some(context.now().as_millisecond()),
-        ..Delivery::of_call(event, at.subscription_id)
+        ..Delivery::of_call(event, at.webhook_id)
     }))
 }
 
@@ -215,7 +215,7 @@ async fn again(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Opti
 async fn recorded(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Option<CallEvent>, ApiError> {
     let Some(call) = log.call_id else { return Ok(None) };
     let events = in_time(context.state.call_events(call)).await?;
-    Ok(events.into_iter().find(|event| DeliveryId::new(event.event_id, at.subscription_id) == log.delivery_id))
+    Ok(events.into_iter().find(|event| DeliveryId::new(event.event_id, at.webhook_id) == log.delivery_id))
 }
 
 fn states() -> [(&'static str, DeliveryState); 6] {

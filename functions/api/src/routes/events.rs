@@ -11,8 +11,8 @@ use shared::apikey::{ApiKey, Scope};
 use shared::event::{CallEvent, ExtendedEvent, Status};
 use shared::ids::CallId;
 use shared::operation::Reach;
-use shared::subscription::Filter;
 use shared::tables::{FeedEntry, FeedHead};
+use shared::webhook::Filter;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 

@@ -13,12 +13,12 @@ use shared::apikey::{ApiKey, Scope};
 use shared::codes::Code;
 use shared::delivery::{Delivery, Drain, Payload, Trial};
 use shared::envelope;
-use shared::ids::{CallId, SubscriptionId};
+use shared::ids::{CallId, WebhookId};
 use shared::notice::Notice;
 use shared::queue::{Outgoing, Taken};
 use shared::random::Random;
-use shared::subscription::{Kind, PreviousSecret, Secret, Settings, Subscription, SubscriptionState};
 use shared::tables::Change;
+use shared::webhook::{Kind, PreviousSecret, Secret, Settings, Webhook, WebhookState};
 use tokio::time::{Instant, sleep_until};
 
 use super::Ctx;
@@ -53,37 +53,36 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
     not_over(&settings, now)?;
     webhooks::require_own(&key, &settings)?;
     let id = match &name {
-        Some(name) => SubscriptionId::of_idempotency_key(&key.id, name),
-        None => SubscriptionId::from_uuid(context.random.uuid()),
+        Some(name) => WebhookId::of_idempotency_key(&key.id, name),
+        None => WebhookId::from_uuid(context.random.uuid()),
     };
-    let wanted = Subscription {
+    let wanted = Webhook {
         request_hash: name.map(|_| fingerprint(&settings)),
-        ..Subscription::new(id, settings, new_secret(&context.random), now)
+        ..Webhook::new(id, settings, new_secret(&context.random), now)
     };
-    let living = in_time(context.state.subscriptions()).await?;
+    let living = in_time(context.state.webhooks()).await?;
     let known = living.iter().find(|known| known.id == id).cloned();
-    let subscription = match known {
+    let webhook = match known {
         Some(known) => {
             // Whoever stored it may have died before it was made known.
-            in_time(context.state.subscriptions_changed()).await?;
+            in_time(context.state.webhooks_changed()).await?;
             repeated(known, &wanted)?
         }
         None => {
-            if living.iter().filter(|subscription| subscription.is_alive(now)).count() >= context.max_webhooks {
+            if living.iter().filter(|webhook| webhook.is_alive(now)).count() >= context.max_webhooks {
                 return Err(ApiError::new(Code::TooManyWebhooks));
             }
             record(&context, &key, "CreateWebhook", &wanted, fields).await?;
-            match in_time(context.state.put_new_subscription(&wanted)).await? {
+            match in_time(context.state.put_new_webhook(&wanted)).await? {
                 Some(known) => repeated(known, &wanted)?,
                 None => wanted,
             }
         }
     };
-    let mut response =
-        json(StatusCode::CREATED, &WebhookView::of(&subscription, now).with_secret(&subscription.secret));
+    let mut response = json(StatusCode::CREATED, &WebhookView::of(&webhook, now).with_secret(&webhook.secret));
     // Power Automate deletes what this address names, so it has to be whole.
     let location =
-        format!("{}/webhooks/{}", request.base_url(context.public_url.as_deref()).unwrap_or_default(), subscription.id);
+        format!("{}/webhooks/{}", request.base_url(context.public_url.as_deref()).unwrap_or_default(), webhook.id);
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -91,7 +90,7 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
 }
 
 /// The webhook that an earlier request of the same name has made, if it was the same request.
-fn repeated(known: Subscription, wanted: &Subscription) -> Result<Subscription, ApiError> {
+fn repeated(known: Webhook, wanted: &Webhook) -> Result<Webhook, ApiError> {
     if known.request_hash == wanted.request_hash { Ok(known) } else { Err(ApiError::new(Code::IdempotencyConflict)) }
 }
 
@@ -103,7 +102,7 @@ async fn record(
     context: &Context,
     by: &ApiKey,
     operation: &str,
-    about: &Subscription,
+    about: &Webhook,
     fields: Vec<String>,
 ) -> Result<(), ApiError> {
     let subject = Subject::Webhook { id: &about.id.to_string(), settings: &about.settings };
@@ -116,12 +115,11 @@ pub(crate) async fn list(State(context): Ctx, request: Incoming) -> Result<Respo
 
 async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
     let key = own(context, request).await?;
-    let mut subscriptions = in_time(context.state.subscriptions()).await?;
-    subscriptions.retain(|subscription| webhooks::is_own(&key, &subscription.settings));
-    subscriptions.sort_by_key(|subscription| (subscription.created_at, subscription.id));
+    let mut webhooks = in_time(context.state.webhooks()).await?;
+    webhooks.retain(|webhook| webhooks::is_own(&key, &webhook.settings));
+    webhooks.sort_by_key(|webhook| (webhook.created_at, webhook.id));
     let now = context.now();
-    let shown: Vec<WebhookView<'_>> =
-        subscriptions.iter().map(|subscription| WebhookView::of(subscription, now)).collect();
+    let shown: Vec<WebhookView<'_>> = webhooks.iter().map(|webhook| WebhookView::of(webhook, now)).collect();
     Ok(json(StatusCode::OK, &json!({"webhooks": shown})))
 }
 
@@ -130,8 +128,8 @@ pub(crate) async fn show(State(context): Ctx, request: Incoming) -> Result<Respo
         let key = own(&context, &request).await?;
         find(&context, &request, &key).await
     };
-    let subscription = found.await.map_err(ApiError::for_read)?;
-    Ok(json(StatusCode::OK, &WebhookView::of(&subscription, context.now())))
+    let webhook = found.await.map_err(ApiError::for_read)?;
+    Ok(json(StatusCode::OK, &WebhookView::of(&webhook, context.now())))
 }
 
 pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
@@ -143,7 +141,7 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     webhooks::require_own(&key, &settings)?;
     let now = context.now();
     not_over(&settings, now)?;
-    let about = Subscription { settings: settings.clone(), ..known.clone() };
+    let about = Webhook { settings: settings.clone(), ..known.clone() };
     record(&context, &key, "ChangeWebhook", &about, fields.names()).await?;
     let changed = in_time(context.state.change_settings(known.id, &settings, now)).await?;
     let changed = changed.ok_or_else(|| ApiError::new(Code::WebhookNotFound))?;
@@ -153,11 +151,11 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
 /// A platform that edits a flow deletes and creates, and may delete twice: what is gone already is fine.
 pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let key = own(&context, &request).await?;
-    let id: SubscriptionId = request.path_id("webhookId")?;
-    let known = in_time(context.state.subscription(id)).await?;
+    let id: WebhookId = request.path_id("webhookId")?;
+    let known = in_time(context.state.webhook(id)).await?;
     if let Some(known) = known.filter(|known| webhooks::is_own(&key, &known.settings)) {
         record(&context, &key, "DeleteWebhook", &known, Vec::new()).await?;
-        in_time(context.state.delete_subscription(id)).await?;
+        in_time(context.state.delete_webhook(id)).await?;
         // Whatever is not cancelled in time is never sent either.
         let _ = in_time(context.state.cancel_parked(id, CANCELLED_AT_ONCE, context.now())).await;
     }
@@ -189,7 +187,7 @@ pub(crate) async fn resume(State(context): Ctx, request: Incoming) -> Result<Res
     let changed = in_time(context.state.change_state(known.id, &change, context.now())).await?;
     // One that is active has nothing to resume.
     let Some(draining) = changed else { return Ok(json(StatusCode::OK, &WebhookView::of(&known, context.now()))) };
-    debug_assert_eq!(draining.health.state, SubscriptionState::Draining);
+    debug_assert_eq!(draining.health.state, WebhookState::Draining);
     let drain = Drain { drain: draining.id, since: draining.health.state_since.unwrap_or_default() };
     queue(&context, drain.group(), drain.dedup(), envelope::seal(&drain)).await?;
     Ok(json(StatusCode::OK, &WebhookView::of(&draining, context.now())))
@@ -220,8 +218,8 @@ pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Respo
 }
 
 /// Something that this webhook would be told.
-fn example(context: &Context, subscription: &Subscription) -> Payload {
-    let (settings, now) = (&subscription.settings, context.now());
+fn example(context: &Context, webhook: &Webhook) -> Payload {
+    let (settings, now) = (&webhook.settings, context.now());
     match settings.kinds.first() {
         Some(kind) if !settings.kinds.contains(&Kind::Call) => {
             let message = "This is a test: nothing has happened.".to_owned();
@@ -242,9 +240,9 @@ async fn own(context: &Context, request: &Incoming) -> Result<ApiKey, ApiError> 
 }
 
 /// The webhook in the path, if it exists for this key.
-pub(super) async fn find(context: &Context, request: &Incoming, key: &ApiKey) -> Result<Subscription, ApiError> {
-    let id: SubscriptionId = request.path_id("webhookId")?;
-    let known = in_time(context.state.subscription(id)).await?;
+pub(super) async fn find(context: &Context, request: &Incoming, key: &ApiKey) -> Result<Webhook, ApiError> {
+    let id: WebhookId = request.path_id("webhookId")?;
+    let known = in_time(context.state.webhook(id)).await?;
     let known = known.filter(|known| webhooks::is_own(key, &known.settings));
     known.ok_or_else(|| ApiError::new(Code::WebhookNotFound))
 }

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::http::{Method as HttpMethod, StatusCode, Uri};
 use axum::routing::any;
 use futures_util::stream;
-use shared::subscription::{Method, Subscription};
-use standardwebhooks::Webhook;
+use shared::webhook::{Method, Webhook};
+use standardwebhooks::Webhook as Signer;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -75,14 +75,14 @@ fn webhooks(boundary: &Arc<Boundary>, total: Duration) -> Webhooks {
     Webhooks::new(boundary, Limits { connect: total, total })
 }
 
-async fn send(subscription: &Subscription, total: Duration) -> Result<Answer, Failure> {
+async fn send(webhook: &Webhook, total: Duration) -> Result<Answer, Failure> {
     let boundary = boundary();
-    let prepared = Prepared::new(&sample::delivery(), subscription, &boundary, sample::now())?;
+    let prepared = Prepared::new(&sample::delivery(), webhook, &boundary, sample::now())?;
     prepared.send(&webhooks(&boundary, total), sample::now()).await.result
 }
 
 async fn post(url: &str) -> Result<Answer, Failure> {
-    send(&sample::subscription(url, Method::Post), Duration::from_secs(10)).await
+    send(&sample::webhook(url, Method::Post), Duration::from_secs(10)).await
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_post_arrives_signed_and_whole() {
     assert_eq!(header("user-agent"), USER_AGENT);
     assert_eq!(header("webhook-id"), sample::delivery().id().to_string());
     let timestamp = header("webhook-timestamp").parse().expect("seconds");
-    let expected = Webhook::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+    let expected = Signer::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
         .and_then(|webhook| webhook.sign(header("webhook-id"), timestamp, &body))
         .expect("a signature");
     assert_eq!(header("webhook-signature"), expected);
@@ -109,15 +109,15 @@ async fn a_post_arrives_signed_and_whole() {
 #[tokio::test]
 async fn a_get_arrives_as_it_was_signed() {
     let receiver = Receiver::start().await;
-    let subscription = sample::subscription(&receiver.url("/hook?key=1"), Method::Get);
-    send(&subscription, Duration::from_secs(10)).await.expect("an answer");
+    let webhook = sample::webhook(&receiver.url("/hook?key=1"), Method::Get);
+    send(&webhook, Duration::from_secs(10)).await.expect("an answer");
     let (method, uri, headers, body) = receiver.seen.lock().expect("not poisoned").remove(0);
     assert_eq!((method, body.len()), (HttpMethod::GET, 0));
     assert!(!headers.contains_key("content-type"));
     let appended = uri.query().and_then(|query| query.strip_prefix("key=1&")).expect("the URL's own query comes first");
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let timestamp = header("webhook-timestamp").parse().expect("seconds");
-    let expected = Webhook::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+    let expected = Signer::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
         .and_then(|webhook| webhook.sign(header("webhook-id"), timestamp, appended.as_bytes()))
         .expect("a signature");
     assert_eq!(header("webhook-signature"), expected);
@@ -142,10 +142,10 @@ async fn an_endless_answer_is_cut() {
 async fn a_receiver_that_hangs_is_cut_off() {
     let receiver = Receiver::start().await;
     let limit = Duration::from_millis(200);
-    let silent = sample::subscription(&receiver.url("/silent"), Method::Post);
+    let silent = sample::webhook(&receiver.url("/silent"), Method::Post);
     assert_eq!(send(&silent, limit).await, Err(Failure::Timeout));
     // It has said what it had to say; the rest of its answer is not worth a repeat.
-    let stuck = sample::subscription(&receiver.url("/stuck"), Method::Post);
+    let stuck = sample::webhook(&receiver.url("/stuck"), Method::Post);
     let answer = send(&stuck, limit).await.expect("an answer");
     assert_eq!((answer.status, answer.text.as_str()), (200, "so far"));
 }
@@ -163,8 +163,8 @@ async fn forbidden_addresses_are_not_reached() {
     // A name passes the first check, and the resolver answers with what is inside the boundary only.
     assert_eq!(post(&hook("localhost")).await.map(|answer| answer.status), Ok(202));
     let closed = Arc::new(Boundary { allowed: Vec::new(), http: true });
-    let subscription = sample::subscription(&hook("localhost"), Method::Post);
-    let prepared = Prepared::new(&sample::delivery(), &subscription, &closed, sample::now()).expect("a name");
+    let webhook = sample::webhook(&hook("localhost"), Method::Post);
+    let prepared = Prepared::new(&sample::delivery(), &webhook, &closed, sample::now()).expect("a name");
     let outcome = prepared.send(&webhooks(&closed, Duration::from_secs(10)), sample::now()).await;
     assert_eq!(outcome.result, Err(Failure::Forbidden));
     assert_eq!(receiver.seen(), 2);
@@ -186,8 +186,8 @@ async fn a_name_that_changes_its_mind_leads_nowhere() {
         Limits { connect: limit, total: limit },
     );
     let post = async |port: u16| {
-        let subscription = sample::subscription(&format!("http://rebound.example:{port}/hook"), Method::Post);
-        let prepared = Prepared::new(&sample::delivery(), &subscription, &boundary, sample::now()).expect("a name");
+        let webhook = sample::webhook(&format!("http://rebound.example:{port}/hook"), Method::Post);
+        let prepared = Prepared::new(&sample::delivery(), &webhook, &boundary, sample::now()).expect("a name");
         prepared.send(&webhooks, sample::now()).await.result.map(|answer| answer.status)
     };
     assert_eq!(post(receiver.port).await, Ok(202));
@@ -236,9 +236,9 @@ async fn connections_stay_warm() {
     });
     let boundary = boundary();
     let webhooks = webhooks(&boundary, Duration::from_secs(10));
-    let subscription = sample::subscription(&url, Method::Post);
+    let webhook = sample::webhook(&url, Method::Post);
     for _ in 0..3 {
-        let prepared = Prepared::new(&sample::delivery(), &subscription, &boundary, sample::now()).expect("ready");
+        let prepared = Prepared::new(&sample::delivery(), &webhook, &boundary, sample::now()).expect("ready");
         prepared.send(&webhooks, sample::now()).await.result.expect("an answer");
     }
     assert_eq!(*connections.lock().expect("not poisoned"), 1);

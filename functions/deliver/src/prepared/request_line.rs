@@ -5,9 +5,9 @@ use shared::delivery::{Delivery, Payload};
 use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, WebHookEvent};
 use shared::notice::Notice;
 use shared::rendering::query::{NAMES, REQUEST_LINE, query};
-use shared::subscription::{Format, Kind, Method};
 use shared::time::PublishedTime;
-use standardwebhooks::Webhook;
+use shared::webhook::{Format, Kind, Method};
+use standardwebhooks::Webhook as Signer;
 
 use url::{Position, Url, form_urlencoded};
 
@@ -39,9 +39,9 @@ fn event() -> WebHookEvent {
 /// What a webhook by GET is asked, as bytes of the request line, and what was appended to its own query.
 fn asked(own: &str, format: Format, payload: Payload) -> Result<(usize, Vec<(String, String)>), Failure> {
     let delivery = Delivery { payload, ..sample::delivery() };
-    let mut subscription = sample::subscription(own, Method::Get);
-    subscription.settings.format = format;
-    let prepared = Prepared::new(&delivery, &subscription, &Boundary::default(), sample::now())?;
+    let mut webhook = sample::webhook(own, Method::Get);
+    webhook.settings.format = format;
+    let prepared = Prepared::new(&delivery, &webhook, &Boundary::default(), sample::now())?;
     let line = format!("GET {} HTTP/1.1\r\n", &prepared.url[Position::BeforePath..Position::AfterQuery]);
     let whole = prepared.url.query().expect("a query");
     let own: Url = own.parse().expect("a URL");
@@ -50,8 +50,8 @@ fn asked(own: &str, format: Format, payload: Payload) -> Result<(usize, Vec<(Str
         Some(own) => &whole[own.len() + 1..],
     };
     // What is signed is what was appended, as it is sent.
-    let webhook = Webhook::new(subscription.secret.expose()).expect("a secret");
-    let signature = webhook.sign(&prepared.id.to_string(), prepared.timestamp, appended.as_bytes());
+    let signer = Signer::new(webhook.secret.expose()).expect("a secret");
+    let signature = signer.sign(&prepared.id.to_string(), prepared.timestamp, appended.as_bytes());
     assert_eq!(prepared.signatures, signature.expect("a signature"));
     Ok((line.len(), form_urlencoded::parse(appended.as_bytes()).into_owned().collect()))
 }
@@ -201,7 +201,7 @@ proptest! {
 
     #[test]
     fn a_notice_fits_too(own in any_url(), message in any_name()) {
-        let notice = Notice::new(Kind::SubscriptionFailing, sample::now(), message.clone(), None);
+        let notice = Notice::new(Kind::WebhookFailing, sample::now(), message.clone(), None);
         let (line, pairs) = asked(&own, Format::Easyconnect, Payload::Notice(notice)).expect("there is always a way");
         prop_assert!(line < REQUEST_LINE, "{line}");
         let sent = value(&pairs, "message").expect("a message");

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use shared::delivery::DeliveryLog;
-use shared::subscription::Method;
+use shared::webhook::Method;
 
 use super::*;
 use crate::failure::Failure;
@@ -16,12 +16,12 @@ const MOMENT: Moment = Moment {
     fast_lane: Duration::from_secs(900),
     left: Duration::from_secs(100),
     since_success: None,
-    state: SubscriptionState::Active,
+    state: WebhookState::Active,
     trial: None,
 };
 
 fn view(log: Option<DeliveryLog>) -> ReceiverView {
-    ReceiverView { subscription: Some(sample::subscription("https://example.com/", Method::Post)), log }
+    ReceiverView { webhook: Some(sample::webhook("https://example.com/", Method::Post)), log }
 }
 
 fn logged(round: u32, state: DeliveryState) -> Option<DeliveryLog> {
@@ -68,13 +68,13 @@ fn a_settled_round_is_over_and_a_new_one_begins() {
 
 #[test]
 fn nothing_is_sent_to_nobody_or_too_late() {
-    let gone = ReceiverView { subscription: None, log: logged(0, DeliveryState::Retrying) };
+    let gone = ReceiverView { webhook: None, log: logged(0, DeliveryState::Retrying) };
     assert_eq!(starts(&gone, 0), Start::Close(DeliveryState::Cancelled));
     let fresh_view = view(None);
     let late = start(&sample::delivery(), &fresh_view, sample::now(), sample::now());
     assert_eq!(late, Start::Close(DeliveryState::Expired));
     // What is over stays as it ended.
-    let delivered = ReceiverView { subscription: None, log: logged(0, DeliveryState::Delivered) };
+    let delivered = ReceiverView { webhook: None, log: logged(0, DeliveryState::Delivered) };
     assert_eq!(starts(&delivered, 0), Start::Skip);
 }
 
@@ -105,7 +105,7 @@ fn the_fast_lane_ends_and_what_follows_depends_on_the_receiver() {
         let (waited, planned) = (SECOND * waited as u32, LONGEST_WAIT);
         verdict(&refused, &Moment { waited, planned, since_success, state, left, ..MOMENT })
     };
-    use SubscriptionState::{Active, Draining, Failing};
+    use WebhookState::{Active, Draining, Failing};
     assert_eq!(at(899, None, Active), Verdict::Again(SECOND), "the last attempt is at the end of the lane");
     assert_eq!(at(900, Some(10), Active), Verdict::Failed, "others were accepted meanwhile");
     assert_eq!(at(900, Some(900), Draining), Verdict::Failed);
@@ -125,14 +125,14 @@ fn the_fast_lane_ends_and_what_follows_depends_on_the_receiver() {
 
 #[test]
 fn new_deliveries_of_a_failing_webhook_are_parked_and_trials_are_sent() {
-    for state in [SubscriptionState::Failing, SubscriptionState::Draining] {
+    for state in [WebhookState::Failing, WebhookState::Draining] {
         let mut view = view(None);
-        if let Some(subscription) = &mut view.subscription {
-            subscription.health.state = state;
+        if let Some(webhook) = &mut view.webhook {
+            webhook.health.state = state;
         }
         assert_eq!(starts(&view, 0), Start::Park);
         // What was put back is sent; if the webhook fails again meanwhile, it waits behind what was parked.
-        assert_eq!(starts(&view, 1) == Start::Park, state == SubscriptionState::Failing);
+        assert_eq!(starts(&view, 1) == Start::Park, state == WebhookState::Failing);
         for trial in [Trial::Probe, Trial::Test] {
             let delivery = Delivery { trial: Some(trial), ..sample::delivery() };
             let expires_at = sample::now() + SignedDuration::from_secs(1);
@@ -140,13 +140,13 @@ fn new_deliveries_of_a_failing_webhook_are_parked_and_trials_are_sent() {
         }
     }
     let mut off = view(None);
-    if let Some(subscription) = &mut off.subscription {
-        subscription.health.state = SubscriptionState::Off;
+    if let Some(webhook) = &mut off.webhook {
+        webhook.health.state = WebhookState::Off;
     }
     assert_eq!(starts(&off, 1), Start::Close(DeliveryState::Cancelled));
     let mut expired = view(None);
-    if let Some(subscription) = &mut expired.subscription {
-        subscription.settings.expires_at = Some(sample::now().as_second());
+    if let Some(webhook) = &mut expired.webhook {
+        webhook.settings.expires_at = Some(sample::now().as_second());
     }
     assert_eq!(starts(&expired, 0), Start::Close(DeliveryState::Cancelled));
 }
@@ -206,7 +206,7 @@ proptest! {
             outcome.result = Err(Failure::Broken);
         }
         let accepted = status.is_some_and(|status| (200..300).contains(&status));
-        let state = if failing { SubscriptionState::Failing } else { SubscriptionState::Active };
+        let state = if failing { WebhookState::Failing } else { WebhookState::Active };
         let moment = Moment { waited, planned: waited, left, since_success, state, ..MOMENT };
         let verdict = verdict(&outcome, &moment);
         prop_assert_eq!(verdict == Verdict::Delivered, accepted);

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use shared::delivery::Delivery;
 use shared::envelope;
 use shared::event::{CallEvent, Status, message};
-use shared::ids::{DeliveryId, SubscriptionId};
-use shared::subscription::{Secret, Settings};
+use shared::ids::{DeliveryId, WebhookId};
+use shared::webhook::{Secret, Settings};
 
 use super::*;
 
@@ -40,10 +40,10 @@ fn nothing_recorded() -> HashMap<CallId, Vec<(u8, Option<u64>)>> {
     HashMap::new()
 }
 
-fn subscription(n: u128) -> Subscription {
-    let id = format!("{n:032x}").parse::<SubscriptionId>().expect("an id");
+fn webhook(n: u128) -> Webhook {
+    let id = format!("{n:032x}").parse::<WebhookId>().expect("an id");
     let settings = Settings::new("https://example.com/hook".to_owned());
-    Subscription::new(id, settings, Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), now())
+    Webhook::new(id, settings, Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), now())
 }
 
 /// Takes steps until none is left; `refuse` names the records whose deliveries are not accepted.
@@ -250,31 +250,31 @@ fn a_call_that_somebody_spread_over_groups_keeps_its_order() {
 }
 
 #[test]
-fn each_subscription_gets_its_own_message() {
-    let subscriptions = [subscription(1), subscription(2)];
+fn each_webhook_gets_its_own_message() {
+    let webhooks = [webhook(1), webhook(2)];
     let event = event(1, Status::Ringing);
     let sealed = message::seal(&event).expect("json");
-    let messages = deliveries(&EventMessage::open(&sealed).expect("a message"), None, &subscriptions, now());
-    for (message, subscription) in messages.iter().zip(&subscriptions) {
+    let messages = deliveries(&EventMessage::open(&sealed).expect("a message"), None, &webhooks, now());
+    for (message, webhook) in messages.iter().zip(&webhooks) {
         let delivery: Delivery = envelope::open(&message.body).expect("a delivery");
         let fanned_out_at = Some(now().as_millisecond());
-        assert_eq!(delivery, Delivery { fanned_out_at, ..Delivery::of_call(event.clone(), subscription.id) });
-        assert_eq!(message.group, format!("{}.{}", subscription.id, event.call_id()));
-        assert_eq!(message.dedup, format!("{}#0", DeliveryId::new(event.event_id, subscription.id)));
+        assert_eq!(delivery, Delivery { fanned_out_at, ..Delivery::of_call(event.clone(), webhook.id) });
+        assert_eq!(message.group, format!("{}.{}", webhook.id, event.call_id()));
+        assert_eq!(message.dedup, format!("{}#0", DeliveryId::new(event.event_id, webhook.id)));
     }
     assert_eq!(messages.len(), 2);
 }
 
 #[test]
 fn who_does_not_want_an_event_gets_none() {
-    let mut picky = subscription(1);
+    let mut picky = webhook(1);
     picky.settings.filter.statuses = [Status::Disconnected].into();
-    let mut expired = subscription(2);
+    let mut expired = webhook(2);
     expired.settings.expires_at = Some(now().as_second());
-    let subscriptions = [picky, expired];
+    let webhooks = [picky, expired];
     let count = |status| {
         let sealed = message::seal(&event(1, status)).expect("json");
-        deliveries(&EventMessage::open(&sealed).expect("a message"), None, &subscriptions, now()).len()
+        deliveries(&EventMessage::open(&sealed).expect("a message"), None, &webhooks, now()).len()
     };
     assert_eq!([count(Status::Ringing), count(Status::Disconnected)], [0, 1]);
 }

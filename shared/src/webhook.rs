@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::event::summary::EventSummary;
 use crate::event::{Direction, Status};
-use crate::ids::{CallId, SubscriptionId};
+use crate::ids::{CallId, WebhookId};
 pub use crate::kind::Kind;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,7 +150,7 @@ impl Settings {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SubscriptionState {
+pub enum WebhookState {
     /// Deliveries are sent as they come.
     #[default]
     Active,
@@ -162,7 +162,7 @@ pub enum SubscriptionState {
     Off,
 }
 
-impl SubscriptionState {
+impl WebhookState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -187,7 +187,7 @@ pub struct PendingNotice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Health {
-    pub state: SubscriptionState,
+    pub state: WebhookState,
     /// Milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_since: Option<i64>,
@@ -219,8 +219,8 @@ pub struct Health {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Subscription {
-    pub id: SubscriptionId,
+pub struct Webhook {
+    pub id: WebhookId,
     /// Milliseconds.
     #[serde(default)]
     pub created_at: i64,
@@ -241,8 +241,8 @@ pub struct Subscription {
     pub health: Health,
 }
 
-impl Subscription {
-    pub fn new(id: SubscriptionId, settings: Settings, secret: Secret, now: Timestamp) -> Self {
+impl Webhook {
+    pub fn new(id: WebhookId, settings: Settings, secret: Secret, now: Timestamp) -> Self {
         let created_at = now.as_millisecond();
         let expiry_warned = settings.expires_at.filter(|_| settings.expires_soon(now));
         let health = Health { expiry_warned, ..Health::default() };
@@ -260,7 +260,7 @@ impl Subscription {
 
     /// Whether anything may still be sent to it.
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        self.health.state != SubscriptionState::Off && self.settings.expires_at.is_none_or(|at| at > now.as_second())
+        self.health.state != WebhookState::Off && self.settings.expires_at.is_none_or(|at| at > now.as_second())
     }
 
     /// Whether a call event is for this webhook.
@@ -343,20 +343,19 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_reads_back_as_it_was_written() {
+    fn a_webhook_reads_back_as_it_was_written() {
         let now = crate::time::from_millis(1_700_000_000_000);
         let mut settings = Settings::new("https://example.com/hook".to_owned());
         settings.headers.insert("x-make-apikey".to_owned(), Secret::new("k"));
         settings.expires_at = Some(1_800_000_000);
-        let mut subscription = Subscription::new(SubscriptionId::random(), settings, Secret::new("whsec_AAAA"), now);
-        subscription.health.parked = 3;
-        subscription.health.pending_notices =
-            vec![PendingNotice { kind: Kind::SubscriptionOff, at: 7, message: "m".to_owned() }];
+        let mut webhook = Webhook::new(WebhookId::random(), settings, Secret::new("whsec_AAAA"), now);
+        webhook.health.parked = 3;
+        webhook.health.pending_notices = vec![PendingNotice { kind: Kind::WebhookOff, at: 7, message: "m".to_owned() }];
         let item: std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue> =
-            serde_dynamo::to_item(&subscription).expect("an item");
+            serde_dynamo::to_item(&webhook).expect("an item");
         assert_eq!(item["url"].as_s().map(String::as_str), Ok("https://example.com/hook"));
-        let back: Subscription = serde_dynamo::from_item(item).expect("a subscription");
-        assert_eq!(back, subscription);
+        let back: Webhook = serde_dynamo::from_item(item).expect("a webhook");
+        assert_eq!(back, webhook);
         assert!(!format!("{back:?}").contains("whsec_"));
     }
 
@@ -364,10 +363,10 @@ mod tests {
     fn earlier_secrets_are_valid_for_a_while() {
         let at = |seconds: i64| crate::time::from_millis(seconds * 1000);
         let settings = Settings::new("https://example.com".to_owned());
-        let mut subscription = Subscription::new(SubscriptionId::random(), settings, Secret::new("c"), at(0));
+        let mut webhook = Webhook::new(WebhookId::random(), settings, Secret::new("c"), at(0));
         let previous = |secret: &str, until| PreviousSecret { secret: Secret::new(secret), until };
-        subscription.previous_secrets = vec![previous("b", 200), previous("a", 100)];
-        let secrets = |now| subscription.secrets(at(now)).map(Secret::expose).collect::<Vec<_>>();
+        webhook.previous_secrets = vec![previous("b", 200), previous("a", 100)];
+        let secrets = |now| webhook.secrets(at(now)).map(Secret::expose).collect::<Vec<_>>();
         assert_eq!(secrets(99), ["c", "b", "a"]);
         assert_eq!(secrets(100), ["c", "b"]);
         assert_eq!(secrets(200), ["c"]);
@@ -377,8 +376,8 @@ mod tests {
     fn an_item_with_one_earlier_secret_is_read() {
         let text = r#"{"id":"00000000-0000-0000-0000-000000000000","secret":"b","url":"https://example.com",
             "previousSecret":{"secret":"a","until":100}}"#;
-        let subscription: Subscription = serde_json::from_str(text).expect("a subscription");
+        let webhook: Webhook = serde_json::from_str(text).expect("a webhook");
         let now = crate::time::from_millis(0);
-        assert_eq!(subscription.secrets(now).map(Secret::expose).collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(webhook.secrets(now).map(Secret::expose).collect::<Vec<_>>(), ["b", "a"]);
     }
 }
