@@ -48,8 +48,8 @@ MUTATIONS = {
     ),
     "an event that could not be fanned out does not go back (a retry)": (
         "functions/fanout/src/plan.rs",
-        "self.entries[at].fate = Fate::Failed;",
-        "self.entries[at].fate = Fate::Done;",
+        "self.entries[at].state = RecordState::Failed;",
+        "self.entries[at].state = RecordState::Done;",
         "outages",
     ),
 }

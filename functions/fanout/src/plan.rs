@@ -27,11 +27,12 @@ pub(crate) struct Entry<'a> {
     pub(crate) message: Result<Box<EventMessage<'a>>, EnvelopeError>,
     /// Its number in the feed, if it was recorded before.
     pub(crate) number: Option<u64>,
-    fate: Fate,
+    state: RecordState,
 }
 
+/// How far a record of the batch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum RecordState {
     /// Nothing has happened to it yet.
     Open,
     /// All its deliveries are in their queue; it still has to be recorded, or at least to be settled in the feed.
@@ -66,7 +67,7 @@ impl<'a> Batch<'a> {
             record,
             body,
             number: None,
-            fate: Fate::Open,
+            state: RecordState::Open,
         };
         Self { entries: messages.iter().map(entry).collect() }
     }
@@ -87,7 +88,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn leave(&mut self, left: impl IntoIterator<Item = usize>) {
         for at in left {
             self.fail(at);
-            self.entries[at].fate = Fate::Left;
+            self.entries[at].state = RecordState::Left;
         }
     }
 
@@ -96,7 +97,7 @@ impl<'a> Batch<'a> {
         let mut seen = HashSet::new();
         self.entries
             .iter()
-            .filter(|entry| entry.fate == Fate::Open)
+            .filter(|entry| entry.state == RecordState::Open)
             .filter_map(Entry::call)
             .filter(|call| seen.insert(*call))
             .collect()
@@ -108,12 +109,12 @@ impl<'a> Batch<'a> {
         let mut repeats = Repeats::default();
         let mut highest: HashMap<CallId, u8> = HashMap::new();
         let mut seen = HashSet::new();
-        for entry in self.entries.iter_mut().filter(|entry| entry.fate == Fate::Open) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == RecordState::Open) {
             let Ok(EventMessage { tag, .. }) = entry.message.as_deref() else { continue };
             let (call, sequence) = (tag.group, tag.rank);
             if !seen.insert(tag.dedup) {
                 repeats.copies += 1;
-                entry.fate = Fate::Done;
+                entry.state = RecordState::Done;
                 continue;
             }
             let highest = highest.entry(call).or_default();
@@ -125,9 +126,9 @@ impl<'a> Batch<'a> {
                 }
                 Standing::Recorded(n) => {
                     entry.number = Some(n);
-                    entry.fate = Fate::FannedOut;
+                    entry.state = RecordState::FannedOut;
                 }
-                Standing::New | Standing::Settled | Standing::Superseded => entry.fate = Fate::Done,
+                Standing::New | Standing::Settled | Standing::Superseded => entry.state = RecordState::Done,
             }
             repeats.superseded += 1;
         }
@@ -137,7 +138,7 @@ impl<'a> Batch<'a> {
     /// What may be dealt with now, together: the first open record of each group and call.
     pub(crate) fn next_step(&self) -> Vec<usize> {
         let (mut groups, mut calls) = (HashSet::new(), HashSet::new());
-        let open = self.entries.iter().enumerate().filter(|(_, entry)| entry.fate == Fate::Open);
+        let open = self.entries.iter().enumerate().filter(|(_, entry)| entry.state == RecordState::Open);
         open.filter(|(_, entry)| {
             let first_of_group = groups.insert(entry.record.group.as_str());
             let first_of_call = entry.call().is_none_or(|call| calls.insert(call));
@@ -148,23 +149,23 @@ impl<'a> Batch<'a> {
     }
 
     pub(crate) fn fanned_out(&mut self, at: usize) {
-        self.entries[at].fate = Fate::FannedOut;
+        self.entries[at].state = RecordState::FannedOut;
     }
 
     pub(crate) fn done(&mut self, at: usize) {
-        self.entries[at].fate = Fate::Done;
+        self.entries[at].state = RecordState::Done;
     }
 
     /// Fails a record and everything behind it, in its group and in its call.
     pub(crate) fn fail(&mut self, at: usize) {
-        self.entries[at].fate = Fate::Failed;
+        self.entries[at].state = RecordState::Failed;
         let failed = &self.entries[at];
         let mut groups = HashSet::from([failed.record.group.clone()]);
         let mut calls: HashSet<CallId> = failed.call().into_iter().collect();
         for entry in &mut self.entries[at + 1..] {
             if groups.contains(&entry.record.group) || entry.call().is_some_and(|call| calls.contains(&call)) {
-                if entry.fate != Fate::Left {
-                    entry.fate = Fate::Failed;
+                if entry.state != RecordState::Left {
+                    entry.state = RecordState::Failed;
                 }
                 groups.insert(entry.record.group.clone());
                 calls.extend(entry.call());
@@ -174,20 +175,20 @@ impl<'a> Batch<'a> {
 
     /// The events to be recorded or settled, in the batch's order.
     pub(crate) fn to_record(&self) -> Vec<usize> {
-        (0..self.entries.len()).filter(|at| self.entries[*at].fate == Fate::FannedOut).collect()
+        (0..self.entries.len()).filter(|at| self.entries[*at].state == RecordState::FannedOut).collect()
     }
 
     /// The same by calls, each in its order.
     pub(crate) fn to_record_by_call(&self) -> Vec<Vec<usize>> {
-        let mut places: HashMap<CallId, usize> = HashMap::new();
+        let mut positions: HashMap<CallId, usize> = HashMap::new();
         let mut calls: Vec<Vec<usize>> = Vec::new();
         for at in self.to_record() {
             let Some(call) = self.entries[at].call() else { continue };
-            let place = *places.entry(call).or_insert(calls.len());
-            if place == calls.len() {
+            let position = *positions.entry(call).or_insert(calls.len());
+            if position == calls.len() {
                 calls.push(Vec::new());
             }
-            calls[place].push(at);
+            calls[position].push(at);
         }
         calls
     }
@@ -195,10 +196,10 @@ impl<'a> Batch<'a> {
     /// What goes back. What was neither finished nor failed goes back too, so that nothing is lost by an oversight.
     pub(crate) fn going_back(&self, now: Timestamp, mut jitter: impl FnMut() -> f64) -> GoingBack {
         let mut back = GoingBack::default();
-        for Entry { record, fate, .. } in &self.entries {
-            match fate {
-                Fate::Done => {}
-                Fate::Left => back.leave(record),
+        for Entry { record, state, .. } in &self.entries {
+            match state {
+                RecordState::Done => {}
+                RecordState::Left => back.leave(record),
                 _ => back.push(record, record.backoff(now, LONGEST_WAIT, jitter())),
             }
         }

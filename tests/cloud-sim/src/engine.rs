@@ -39,11 +39,12 @@ pub(crate) struct Journey {
     pub(crate) there: Duration,
     pub(crate) within: Duration,
     pub(crate) back: Duration,
-    pub(crate) fate: Fate,
+    pub(crate) outcome: RequestOutcome,
 }
 
+/// How a request ends for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum RequestOutcome {
     Answered,
     RequestLost,
     AnswerLost,
@@ -80,20 +81,20 @@ impl Engine {
         let overlaps =
             dice.faults.overlap && request.service == Service::DynamoDb && Tables::takes_time(&request.operation);
         let fates = [
-            (FaultKind::LostRequest, Fate::RequestLost),
-            (FaultKind::InternalError, Fate::InternalError),
-            (FaultKind::LostAnswer, Fate::AnswerLost),
-            (FaultKind::HungConnection, Fate::Hung),
-            (FaultKind::TableError, Fate::InternalError),
+            (FaultKind::LostRequest, RequestOutcome::RequestLost),
+            (FaultKind::InternalError, RequestOutcome::InternalError),
+            (FaultKind::LostAnswer, RequestOutcome::AnswerLost),
+            (FaultKind::HungConnection, RequestOutcome::Hung),
+            (FaultKind::TableError, RequestOutcome::InternalError),
         ];
         let is_possible = |kind| kind != FaultKind::TableError || request.service == Service::DynamoDb;
         let mut happening = fates.into_iter().filter(|(kind, _)| is_possible(*kind) && dice.injects(*kind, counts));
-        let fate = happening.next().map_or(Fate::Answered, |(_, fate)| fate);
+        let outcome = happening.next().map_or(RequestOutcome::Answered, |(_, outcome)| outcome);
         let back = total - within - there;
         if overlaps {
-            Journey { there, within, back, fate }
+            Journey { there, within, back, outcome }
         } else {
-            Journey { there, within: Duration::ZERO, back: back + within, fate }
+            Journey { there, within: Duration::ZERO, back: back + within, outcome }
         }
     }
 

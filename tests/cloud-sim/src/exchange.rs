@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::cloud::Cloud;
-use crate::engine::{Fate, Journey};
+use crate::engine::{Journey, RequestOutcome};
 use crate::error::ApiError;
 use crate::process::Process;
 use crate::protocol::{Request, Response, Service};
@@ -62,12 +62,12 @@ pub(crate) async fn exchange(process: Process, request: Request) -> Result<Respo
 async fn serve(cloud: &Cloud, process: &Process, request: &Request, journey: Journey) -> Result<Response, Broken> {
     let log = |outcome: &str| cloud.engine().log(cloud.since_start(), process.name(), request, outcome);
     pass(journey.there).await;
-    match journey.fate {
-        Fate::RequestLost => {
+    match journey.outcome {
+        RequestOutcome::RequestLost => {
             log("request lost");
             return Err(Broken::Reset);
         }
-        Fate::InternalError => {
+        RequestOutcome::InternalError => {
             log("InternalServerError");
             pass(journey.back).await;
             let error = ApiError::new("InternalServerError", "Internal server error").at_status(500);
@@ -83,13 +83,13 @@ async fn serve(cloud: &Cloud, process: &Process, request: &Request, journey: Jou
     }
     let response = Response::new(request.service, &answer);
     let outcome = response.code.unwrap_or("ok");
-    match journey.fate {
-        Fate::AnswerLost => {
+    match journey.outcome {
+        RequestOutcome::AnswerLost => {
             log(&format!("{outcome}, answer lost"));
             pass(journey.back).await;
             Err(Broken::Reset)
         }
-        Fate::Hung => {
+        RequestOutcome::Hung => {
             log(&format!("{outcome}, connection hangs"));
             std::future::pending().await
         }
