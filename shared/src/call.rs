@@ -20,7 +20,7 @@ impl Status {
         }
     }
 
-    /// The place of the status in the call's life; a later event supersedes what comes before it.
+    /// The position of the status in the call's life; a later event supersedes what comes before it.
     pub fn sequence(self) -> u8 {
         match self {
             Self::Ringing => 1,

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 /// What an event is. Outbox, uplink, queue, `fanout` and feed know no more of one than its kind and three things that follow from it:
 ///
-/// - `rank`: its place in the life of what it is about. What has a rank at or below the highest that is recorded of its group is a
+/// - `rank`: its position in the life of what it is about. What has a rank at or below the highest that is recorded of its group is a
 ///   repeat or too late, and superseded. A full outbox gives up the lowest rank first.
 /// - `group`: what it is about. The events of a group are sent, fanned out and recorded one after the other; groups do not wait for
 ///   each other.
 /// - `dedup`: the same for every copy of it, whichever agent sends it and however often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
-    /// A status of a call. Its rank is the place of the status, 1 to 3; its group the call; its dedup the event's id, which follows
+    /// A status of a call. Its rank is the position of the status, 1 to 3; its group the call; its dedup the event's id, which follows
     /// from call and status.
     #[serde(rename = "call")]
     Call,

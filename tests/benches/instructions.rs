@@ -108,8 +108,8 @@ impl Profile {
 /// Reads a line like `1,207,166 (80.22%)  file:function [program]`.
 fn cost(line: &str) -> Option<(u64, String)> {
     let (number, rest) = line.trim_start().split_once(" (")?;
-    let (_, place) = rest.split_once("%)  ")?;
-    let (_, function) = place.split_once(':')?;
+    let (_, location) = rest.split_once("%)  ")?;
+    let (_, function) = location.split_once(':')?;
     let name = function.rsplit_once(" [").map_or(function, |(name, _)| name);
     Some((number.replace(',', "").parse().ok()?, name.to_owned()))
 }

@@ -290,12 +290,12 @@ async fn calls_that_were_dialled_and_not_named_are_found_by_their_number() {
         at: now().as_millisecond(),
         call_id,
     };
-    let place = async |owner: &str, dials: Vec<Dial>| {
+    let insert = async |owner: &str, dials: Vec<Dial>| {
         let operation =
             Operation::ConnectParties { via: "77".to_owned(), a: A.to_owned(), b: "43".to_owned(), ring_seconds: 120 };
         let command = Command::queued(CommandId::random(), operation, &stack.api.key_id(), Reach::default(), now());
         let (id, token) = (command.command_id, CommandId::random().to_string());
-        stack.exchange.place(&command).await.expect("placed");
+        stack.exchange.insert(&command).await.expect("inserted");
         let claim = stack.exchange.claim(id, &token, owner, now()).await.expect("claimed");
         assert!(matches!(claim, Claim::Won { .. }));
         assert!(stack.exchange.progress(id, &token, &dials, Stage::Calling, now()).await.expect("written"));
@@ -303,9 +303,9 @@ async fn calls_that_were_dialled_and_not_named_are_found_by_their_number() {
     };
     // A call that another, living command names; one to a number that nobody dialled; and the one that is to be ended.
     let kept = stack.api.make_call("77", "44").await.ok().text("CallId").parse().expect("an id");
-    let living = place("three/0", vec![dial("44", Some(kept))]).await;
+    let living = insert("three/0", vec![dial("44", Some(kept))]).await;
     stack.api.make_call("77", "42").await.ok();
-    let orphan = place("gone/0", vec![dial(A, None), dial("44", None)]).await;
+    let orphan = insert("gone/0", vec![dial(A, None), dial("44", None)]).await;
     pbx.call("77", A);
     pbx.until_leg(A, "alerting").await;
 

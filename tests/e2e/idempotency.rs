@@ -29,7 +29,7 @@ async fn request_whose_function_crashed_before_it_rang_is_carried_out_by_its_rep
     let key = stack.api.key_id();
     let id = CommandId::of_idempotency_key(&key, "crashed");
     let command = Command::queued(id, operation, &key, Reach::default(), stack.clock.now());
-    stack.exchange.place(&command).await.expect("the command is written");
+    stack.exchange.insert(&command).await.expect("the command is written");
     let answer = stack.api.post_named("/rcc/makecall", "crashed", &json!({"from": "77", "to": "50"})).await.ok();
     assert_eq!(answer.text("commandId"), id.to_string());
     assert_eq!(pbx.heard("UserCall"), 1);

@@ -20,9 +20,9 @@ async fn requests_that_wait_are_bounded_by_key_and_by_stack() {
     let (greedy, other) = tokio::join!(key(&stack, "greedy"), key(&stack, "other"));
     let _agent = Agent::start(&stack, &pbx, "one").await;
     let poll = async |api: &Api| api.get("/events?after=latest&wait=20").await;
-    // Who is refused, because one of the requests below has the place for a moment, asks again.
+    // Who is refused, because one of the requests below has the slot for a moment, asks again.
     let waits = async |api: &Api| {
-        eventually("there is a place", async || match poll(api).await {
+        eventually("there is a free slot", async || match poll(api).await {
             answer if answer.status == 429 => Err(answer.body.to_string()),
             answer => Ok(answer),
         })

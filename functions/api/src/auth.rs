@@ -44,15 +44,15 @@ pub(crate) fn key_in(params: &[(String, String)], headers: &HeaderMap) -> Result
         scheme.eq_ignore_ascii_case("bearer").then_some(("`Authorization`", token))
     });
     let mut found: Option<(&str, &str)> = None;
-    let given = query.chain(header).chain(bearer).map(|(place, key)| (place, key.trim()));
-    for (place, key) in given.filter(|(_, key)| !key.is_empty()) {
+    let given = query.chain(header).chain(bearer).map(|(source, key)| (source, key.trim()));
+    for (source, key) in given.filter(|(_, key)| !key.is_empty()) {
         match found {
             Some((first, other)) if other != key => {
                 return Err(ApiError::invalid(format!(
-                    "{first} and {place} carry different API keys; give one key, or the same one."
+                    "{first} and {source} carry different API keys; give one key, or the same one."
                 )));
             }
-            _ => found = found.or(Some((place, key))),
+            _ => found = found.or(Some((source, key))),
         }
     }
     let (_, key) = found.ok_or_else(|| ApiError::new(Code::MissingKey))?;

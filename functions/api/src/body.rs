@@ -34,7 +34,7 @@ pub(crate) fn text(body: &[u8]) -> Result<&str, ApiError> {
                 "The body is not UTF-8: the byte 0x{byte:02X} at offset {at} is of another encoding, such as Latin-1."
             ))
         }
-        // The gateway has put it in the place of what it could not read.
+        // The gateway replaces what it cannot read by this character.
         Ok(text) if text.contains(char::REPLACEMENT_CHARACTER) => {
             let at = text.find(char::REPLACEMENT_CHARACTER).unwrap_or_default();
             refused(format!(

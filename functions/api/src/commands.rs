@@ -14,7 +14,7 @@ use shared::command::{Command, CommandState};
 use shared::envelope;
 use shared::ids::CommandId;
 use shared::numbering::DialPrefixes;
-use shared::tables::{Placed, TableError};
+use shared::tables::{Inserted, TableError};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
@@ -74,9 +74,9 @@ async fn carry_out(
     let until = request.started + wait;
     let agents = in_time(context.exchange.agents(context.now())).await;
 
-    let placed = put_command(context, requested, &key, agents).await?;
-    request.notes.command(&placed.command);
-    let command = follow_up(context, placed, &key, until).await?;
+    let in_table = put_command(context, requested, &key, agents).await?;
+    request.notes.command(&in_table.command);
+    let command = follow_up(context, in_table, &key, until).await?;
     answers::answer(&command, context.now())
 }
 
@@ -134,9 +134,9 @@ async fn put_command(
         }
     };
     let command = Command::queued(id, operation.clone(), &key.id, reach, context.now());
-    match in_time(context.exchange.place(&command)).await? {
-        Placed::New => Ok(InTable { command, prefixes, repeated: false }),
-        Placed::Existing(known) => {
+    match in_time(context.exchange.insert(&command)).await? {
+        Inserted::New => Ok(InTable { command, prefixes, repeated: false }),
+        Inserted::Existing(known) => {
             if let Some(mut calls) = calls {
                 calls.leave_to_repeat(state).await; // Another request of the same name was quicker.
             }
@@ -147,8 +147,8 @@ async fn put_command(
 
 /// Rings for the agents and waits for what comes of it. A repeat rings again only if the first one's bell seems to have been
 /// lost: after a function crashed between writing and ringing, nobody else would.
-async fn follow_up(context: &Context, placed: InTable, key: &ApiKey, until: Instant) -> Result<Command, ApiError> {
-    let InTable { mut command, prefixes, repeated } = placed;
+async fn follow_up(context: &Context, in_table: InTable, key: &ApiKey, until: Instant) -> Result<Command, ApiError> {
+    let InTable { mut command, prefixes, repeated } = in_table;
     if repeated {
         let healthy = Instant::now() + HEALTHY_CLAIM.saturating_sub(command.age(context.now()));
         command = follow(context, command, until.min(healthy), |command| command.state != CommandState::Queued).await;

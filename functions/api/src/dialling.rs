@@ -79,7 +79,7 @@ fn judge_caller_number(number: &str, key: &ApiKey, prefixes: &DialPrefixes) -> R
     Err(ApiError::with_message(Code::CallerNumberNotAllowed, message))
 }
 
-/// Takes the places of an operation's calls in the limits, if it places any.
+/// Counts an operation's calls against the limits, if it places any.
 pub(crate) async fn count(
     state: &StateTable,
     (id, operation): (CommandId, &Operation),

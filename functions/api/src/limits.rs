@@ -113,7 +113,7 @@ impl Requests {
     }
 }
 
-/// Places for new calls, taken from the shares of the key, the stack and the two numbers.
+/// New calls, counted against the limits of the key, the stack and the two numbers before they are placed.
 #[derive(Debug)]
 pub(crate) struct Calls {
     hourly: Vec<String>,
@@ -130,7 +130,7 @@ impl Calls {
         Self { hourly: Vec::new(), pair: None, command: command.to_string(), amount, at }
     }
 
-    /// Takes places in the hour, or gives all back and says why there are none.
+    /// Counts the calls in the hour; above the limit all counts are taken back, and the error says why.
     pub(crate) async fn take(
         &mut self,
         state: &StateTable,
@@ -156,7 +156,7 @@ impl Calls {
         Err(ApiError::with_message(Code::TooManyCalls, message).after(left))
     }
 
-    /// Takes a place for a call between two numbers, or gives all back and says why there is none.
+    /// Counts a call between two numbers; above the limit all counts are taken back, and the error says why.
     pub(crate) async fn take_pair(&mut self, state: &StateTable, pair: String, limit: u32) -> Result<(), ApiError> {
         let (calls, left) = match in_time(state.count_pair(&pair, PAIR_MINUTES, &self.command, self.at)).await {
             Ok(counted) => counted,
@@ -174,7 +174,7 @@ impl Calls {
         Err(ApiError::with_message(Code::TooManyCallsToPair, message).after(left))
     }
 
-    /// The calls are placed by another request of the same name, which was quicker and has the same place between the two numbers.
+    /// The calls are placed by another request of the same name, which was quicker and is counted as the same call between the two numbers.
     pub(crate) async fn leave_to_repeat(&mut self, state: &StateTable) {
         self.pair = None;
         self.give_back(state).await;
@@ -195,9 +195,9 @@ impl Calls {
     }
 }
 
-/// A place among the requests that wait for events at the same time. Each holds an execution of the function, which all share.
+/// A slot for a request that waits for events; their number is limited. Each holds an execution of the function, which all share.
 ///
-/// A place that was not given back, because the function crashed, is free again a minute or two later.
+/// A slot that was not given back, because the function crashed, is free again a minute or two later.
 #[derive(Debug)]
 pub(crate) struct Poll {
     taken: Vec<String>,

@@ -156,18 +156,18 @@ impl Incoming {
             .map(|text| Ok(("Field `requestId`", text?)));
         let mut found: Option<(&str, String)> = None;
         for given in header.chain(param).chain(field) {
-            let (place, text) = given?;
+            let (source, text) = given?;
             if text.trim().is_empty() {
                 continue; // Tools send what was left empty.
             }
             if !(1..=LONGEST_IDEMPOTENCY_KEY).contains(&text.chars().count()) {
-                return Err(ApiError::invalid(format!("{place} takes 1 to {LONGEST_IDEMPOTENCY_KEY} characters.")));
+                return Err(ApiError::invalid(format!("{source} takes 1 to {LONGEST_IDEMPOTENCY_KEY} characters.")));
             }
             match &found {
                 Some((first, other)) if *other != text => {
-                    return Err(ApiError::invalid(format!("{first} and {place} differ; give one, or the same one.")));
+                    return Err(ApiError::invalid(format!("{first} and {source} differ; give one, or the same one.")));
                 }
-                _ => found = found.or(Some((place, text))),
+                _ => found = found.or(Some((source, text))),
             }
         }
         Ok(found.map(|(_, text)| text))

@@ -120,7 +120,7 @@ impl DaySigner {
         service: &str,
         now: Timestamp,
     ) -> Result<(), BoxError> {
-        let (host, path) = place(request.uri()).ok_or("a request that cannot be signed")?;
+        let (host, path) = host_and_path(request.uri()).ok_or("a request that cannot be signed")?;
         let (host, path, method) = (host.to_owned(), path.to_owned(), request.method().to_owned());
         let body = sha256(request.body().bytes().ok_or("a body that is not in memory")?);
         let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -172,7 +172,7 @@ fn key_of_day(secret: &str, date: &str, region: &str, service: &str) -> Key {
 }
 
 /// Host and path of a URI without a query.
-fn place(uri: &str) -> Option<(&str, &str)> {
+fn host_and_path(uri: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = uri.split_once("://").filter(|(_, rest)| !rest.contains('?'))?;
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let usual_port = if scheme == "https" { ":443" } else { ":80" };
@@ -252,9 +252,12 @@ mod tests {
 
     #[test]
     fn a_query_is_not_signed() {
-        assert_eq!(place("https://sqs.eu-central-1.amazonaws.com"), Some(("sqs.eu-central-1.amazonaws.com", "/")));
-        assert_eq!(place("http://127.0.0.1:4566/base/"), Some(("127.0.0.1:4566", "/base/")));
-        assert_eq!(place("https://host:443/"), Some(("host", "/")));
-        assert_eq!(place("https://host/?Action=SendMessage"), None);
+        assert_eq!(
+            host_and_path("https://sqs.eu-central-1.amazonaws.com"),
+            Some(("sqs.eu-central-1.amazonaws.com", "/"))
+        );
+        assert_eq!(host_and_path("http://127.0.0.1:4566/base/"), Some(("127.0.0.1:4566", "/base/")));
+        assert_eq!(host_and_path("https://host:443/"), Some(("host", "/")));
+        assert_eq!(host_and_path("https://host/?Action=SendMessage"), None);
     }
 }

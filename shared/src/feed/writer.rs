@@ -34,7 +34,7 @@ pub(super) fn standing_by(rules: Rules, sequence: u8, recorded: &[(u8, Option<u6
     }
 }
 
-/// What a writer asks of the table. Events are named by their place among those that the writer was given.
+/// What a writer asks of the table. Events are named by their index among those that the writer was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     /// Add so many to the head of the feed.

@@ -48,7 +48,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Whether another message fits; it has its place then. Into an empty request everything fits: a message that is too long is
+    /// Whether another message fits; if so, it counts from now on. Into an empty request everything fits: a message that is too long is
     /// the queue's to refuse.
     pub fn takes(&mut self, body: &str) -> bool {
         let bytes = self.bytes + body.len();

@@ -220,8 +220,8 @@ impl StateTable {
     }
 
     pub async fn delete_api_key(&self, hash: &KeyHash) -> Result<(), TableError> {
-        let place = key(API_KEYS, hash.as_str());
-        let deleted = self.client.delete_item().table_name(&self.table).set_key(Some(place)).send().await;
+        let key = key(API_KEYS, hash.as_str());
+        let deleted = self.client.delete_item().table_name(&self.table).set_key(Some(key)).send().await;
         deleted.map(drop).map_err(|error| TableError::request("delete the API key", &error.into_service_error()))
     }
 
@@ -338,7 +338,7 @@ impl StateTable {
         self.put(item, "write the audit trail").await
     }
 
-    /// A page of a day's audit trail, newest first, each entry with its place, and where the next page begins.
+    /// A page of a day's audit trail, newest first, each entry with its sort key, and where the next page begins.
     pub async fn audit_of(
         &self,
         day: Date,
@@ -368,8 +368,8 @@ impl StateTable {
     /// Writes down whether any agent can act, and returns since when it is so. The first look ever finds nothing out: then it
     /// is so since ever.
     pub async fn agents_are(&self, online: bool, now: Timestamp) -> Result<Timestamp, TableError> {
-        let place = || key(AGENTS, AGENTS);
-        let known = self.get_all(vec![place()], Some("isOnline, since"), "read the agents' state").await?;
+        let agents = || key(AGENTS, AGENTS);
+        let known = self.get_all(vec![agents()], Some("isOnline, since"), "read the agents' state").await?;
         if let Some(item) = known.first().filter(|item| item.get("isOnline") == Some(&AttributeValue::Bool(online))) {
             return Ok(since_of(item)); // As a minute ago, and nearly always.
         }
@@ -377,7 +377,7 @@ impl StateTable {
             self.client
                 .update_item()
                 .table_name(&self.table)
-                .set_key(Some(place()))
+                .set_key(Some(agents()))
                 .update_expression("SET isOnline = :online, since = :since")
                 .condition_expression(condition)
                 .expression_attribute_values(":online", AttributeValue::Bool(online))
@@ -394,7 +394,7 @@ impl StateTable {
                 Err(error) => return Err(TableError::request("note the agents' state", &error)),
             }
         }
-        let found = self.get_all(vec![place()], Some("since"), "read the agents' state").await?;
+        let found = self.get_all(vec![agents()], Some("since"), "read the agents' state").await?;
         Ok(found.first().map_or(Timestamp::UNIX_EPOCH, since_of))
     }
 

@@ -25,9 +25,9 @@ fn command_key(id: CommandId) -> Item {
     key(format!("COMMAND#{id}"), COMMAND)
 }
 
-/// Whether a command was written, or which one stood there already.
+/// Whether a command was inserted, or which one was there already.
 #[derive(Debug)]
-pub enum Placed {
+pub enum Inserted {
     New,
     Existing(Box<Command>),
 }
@@ -76,7 +76,7 @@ impl Exchange {
     }
 
     /// Writes a new command, unless another one with this id exists. One whose time is over is none: the TTL deletes late.
-    pub async fn place(&self, command: &Command) -> Result<Placed, TableError> {
+    pub async fn insert(&self, command: &Command) -> Result<Inserted, TableError> {
         let written = self
             .client
             .put_item()
@@ -88,7 +88,7 @@ impl Exchange {
             .send()
             .await;
         match written.map_err(SdkError::into_service_error) {
-            Ok(_) => Ok(Placed::New),
+            Ok(_) => Ok(Inserted::New),
             Err(PutItemError::ConditionalCheckFailedException(error)) => {
                 let existing = match error.item {
                     Some(existing) => Some(value(existing)?),
@@ -97,9 +97,9 @@ impl Exchange {
                 };
                 // The same command was written by an earlier attempt whose answer was lost.
                 let another = existing.filter(|existing: &Command| existing != command);
-                Ok(another.map_or(Placed::New, |existing| Placed::Existing(Box::new(existing))))
+                Ok(another.map_or(Inserted::New, |existing| Inserted::Existing(Box::new(existing))))
             }
-            Err(error) => Err(TableError::request("place the command", &error)),
+            Err(error) => Err(TableError::request("insert the command", &error)),
         }
     }
 
@@ -351,7 +351,7 @@ impl Exchange {
         Ok(answer.items.unwrap_or_default())
     }
 
-    /// Registers the one PBX of this stack, or confirms it. Returns the other PBX that holds the place, if one does.
+    /// Registers the one PBX of this stack, or confirms it. Returns the other PBX that is registered, if one is.
     pub async fn register_pbx(&self, pbx_id: &str, now: Timestamp) -> Result<Option<String>, TableError> {
         let update = self
             .client

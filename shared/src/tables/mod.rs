@@ -26,7 +26,7 @@ use crate::aws;
 
 pub use access::{AuditEntry, AuditKind, Window};
 pub use deliveries::{Order, Parked, ParkedPage, Parking, ReceiverView, Unreadable};
-pub use exchange::{Claim, Exchange, Finish, LegItem, Placed};
+pub use exchange::{Claim, Exchange, Finish, Inserted, LegItem};
 pub use feed::{FeedEntry, FeedHead, FeedPart};
 pub use state::StateTable;
 pub use webhooks::{Change, KEEP_EXPIRED, WebhooksVersion};
@@ -116,10 +116,10 @@ impl<T> Readable<T> {
     fn of(items: Vec<Item>, read: impl Fn(Item) -> Result<T, TableError>) -> Self {
         let mut readable = Self { values: Vec::with_capacity(items.len()), unreadable: Vec::new() };
         for item in items {
-            let place = sort_key_of(&item);
+            let sort_key = sort_key_of(&item);
             match read(item) {
                 Ok(value) => readable.values.push(value),
-                Err(error) => readable.unreadable.push((place, error)),
+                Err(error) => readable.unreadable.push((sort_key, error)),
             }
         }
         readable
@@ -127,8 +127,8 @@ impl<T> Readable<T> {
 
     /// Those that can be read. The others are told of in the log, for whoever can bring the newer program back.
     pub fn logged(self, what: &str) -> Vec<T> {
-        for (place, error) in &self.unreadable {
-            error!(cause = %error, item.sk = place, "A {what} cannot be read and is left out");
+        for (sort_key, error) in &self.unreadable {
+            error!(cause = %error, item.sk = sort_key, "A {what} cannot be read and is left out");
         }
         self.values
     }

@@ -9,7 +9,7 @@ use shared::apikey::{ApiKey, KeyHash, Scope, key_of};
 use shared::command::{Command, CommandState};
 use shared::ids::CommandId;
 use shared::operation::{Operation, Reach};
-use shared::tables::{Change, Claim, Finish, Placed};
+use shared::tables::{Change, Claim, Finish, Inserted};
 use shared::time::from_millis;
 use shared::webhook::{Kind, PendingNotice, Secret, WebhookState};
 
@@ -107,9 +107,11 @@ async fn a_command_is_placed_claimed_and_finished() {
     let (exchange, command) = (&world.exchange, command(world.now()));
     let id = command.command_id;
     lose_answers(&world);
-    assert!(matches!(exchange.place(&command).await.expect("an answer"), Placed::New));
+    assert!(matches!(exchange.insert(&command).await.expect("an answer"), Inserted::New));
     let later = Command { created_at: command.created_at + 1, ..command.clone() };
-    assert!(matches!(exchange.place(&later).await.expect("an answer"), Placed::Existing(known) if *known == command));
+    assert!(
+        matches!(exchange.insert(&later).await.expect("an answer"), Inserted::Existing(known) if *known == command)
+    );
 
     lose_answers(&world);
     let claim = exchange.claim(id, TOKEN, "agent", world.now()).await.expect("an answer");
@@ -126,7 +128,7 @@ async fn a_command_is_placed_claimed_and_finished() {
 async fn an_overdue_command_has_expired() {
     let world = World::new(6);
     let (exchange, command) = (&world.exchange, command(from_millis(1)));
-    exchange.place(&command).await.expect("placed");
+    exchange.insert(&command).await.expect("inserted");
     lose_answers(&world);
     let expired = exchange.expire(command.command_id, world.now()).await.expect("an answer");
     assert_eq!(expired.state, CommandState::Expired);

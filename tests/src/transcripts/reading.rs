@@ -12,7 +12,7 @@ use shared::envelope;
 use shared::event::CallEvent;
 use shared::event::message::{EventMessage, EventTag};
 use shared::queue::Outgoing;
-use shared::tables::{Order, Placed, Window};
+use shared::tables::{Inserted, Order, Window};
 use shared::webhook::Secret;
 
 use super::expected::{self, Named};
@@ -119,9 +119,9 @@ async fn items_of_the_exchange_table() {
         assert_eq!(exchange.command(command.command_id).await.expect("a command"), Some(command.clone()), "{name}");
         // A repeat, which is made later, finds it by its refused write.
         let repeat = Command { created_at: command.created_at + 1, ..command.clone() };
-        let known = match exchange.place(&repeat).await.expect("an answer") {
-            Placed::Existing(known) => *known,
-            Placed::New => panic!("{name} was not there"),
+        let known = match exchange.insert(&repeat).await.expect("an answer") {
+            Inserted::Existing(known) => *known,
+            Inserted::New => panic!("{name} was not there"),
         };
         assert_eq!(known, command, "{name}");
         let fresh = Command::queued(command.command_id, command.operation.clone(), KEY_ID, command.reach, now());

@@ -67,7 +67,7 @@ async fn peers(recorder: &mut Recorder) {
 async fn commands(recorder: &mut Recorder) {
     let exchange = recorder.exchange.clone();
     for (name, command) in expected::commands().into_iter().filter(|(name, _)| name.starts_with("command-queued-")) {
-        exchange.place(&command).await.expect("a new command");
+        exchange.insert(&command).await.expect("a new command");
         recorder.keep(name.trim_start_matches("command-")).await;
     }
     let result = serde_json::from_str(RESULT).expect("JSON");
@@ -77,7 +77,7 @@ async fn commands(recorder: &mut Recorder) {
         (31, "running-to-fail", Finish::Done(Err(refusal)), "failed"),
         (32, "running-late", Finish::Expired, "expired-by-agent"),
     ] {
-        exchange.place(&expected::queued(n, make_call())).await.expect("a new command");
+        exchange.insert(&expected::queued(n, make_call())).await.expect("a new command");
         claim(recorder, n).await;
         recorder.keep(claimed).await;
         assert!(exchange.finish(command_id(n), TOKEN, &end, later(2)).await.expect("an end"));
@@ -98,7 +98,7 @@ async fn claim(recorder: &Recorder, n: u128) {
 
 async fn long_command(recorder: &mut Recorder) {
     let exchange = recorder.exchange.clone();
-    exchange.place(&expected::queued(40, connect())).await.expect("a new command");
+    exchange.insert(&expected::queued(40, connect())).await.expect("a new command");
     claim(recorder, 40).await;
     recorder.keep("long").await;
     for (stage, name, seconds) in [

@@ -77,7 +77,7 @@ async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let day = day(request, context.now())?;
     let kinds = AuditKind::ALL.map(|kind| (kind.as_str(), kind));
     let kind = request.query().choice("kind", &kinds)?;
-    let before = request.cursor()?.map(|cursor| position(cursor, day)).transpose()?;
+    let before = request.cursor()?.map(|cursor| sort_key(cursor, day)).transpose()?;
     let limit = request.limit(PAGE)?;
     let mut search = Search::new(limit.into(), before, kind.is_none());
     while let Some((before, amount)) = search.next() {
@@ -99,10 +99,10 @@ fn day(request: &Incoming, now: Timestamp) -> Result<Date, ApiError> {
         .ok_or_else(|| ApiError::invalid("Query parameter `day` takes a day in UTC, such as 2027-01-31."))
 }
 
-/// The place in a day's trail that a cursor names.
-fn position(cursor: &str, day: Date) -> Result<String, ApiError> {
-    let place = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    place.filter(|place| place.starts_with(&day.to_string())).ok_or_else(|| {
+/// The sort key in a day's trail that a cursor stands for.
+fn sort_key(cursor: &str, day: Date) -> Result<String, ApiError> {
+    let sort_key = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    sort_key.filter(|sort_key| sort_key.starts_with(&day.to_string())).ok_or_else(|| {
         ApiError::invalid("Query parameter `cursor` takes the `nextCursor` of the page before, of the same day.")
     })
 }

@@ -45,7 +45,7 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let state = request.query().choice("state", &states())?;
     let since = request.time("since")?;
     let limit = usize::from(request.limit(PAGE)?);
-    let behind = request.cursor()?.map(|cursor| place("Query parameter", cursor)).transpose()?;
+    let behind = request.cursor()?.map(|cursor| sort_key("Query parameter", cursor)).transpose()?;
     let id = find(context, request, &key).await?.id;
 
     let mut search = Search::new(limit, behind, state.is_none());
@@ -150,7 +150,7 @@ fn is_under_way(state: DeliveryState) -> bool {
 pub(crate) async fn replay_since(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let wanted = request.fields(&["since", "until", "states", "statuses", "cursor"]).and_then(|fields| {
         let cursor = fields.optional("cursor", |fields, name| fields.text(name, LONGEST_CURSOR))?;
-        Ok((Choice::read(&fields)?, cursor.as_deref().map(|cursor| place("Field", cursor)).transpose()?))
+        Ok((Choice::read(&fields)?, cursor.as_deref().map(|cursor| sort_key("Field", cursor)).transpose()?))
     });
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
@@ -185,7 +185,7 @@ pub(crate) async fn replay_since(State(context): Ctx, request: Incoming) -> Resu
             behind = Some(at.sort);
         }
         match next {
-            // Behind what is shown, entries may be over whose places are passed, too.
+            // Behind what is shown, entries may be over whose sort keys are passed, too.
             Some(next) => behind = Some(next),
             None => break,
         }
@@ -222,9 +222,10 @@ fn states() -> [(&'static str, DeliveryState); 6] {
     DeliveryState::ALL.map(|state| (state.as_str(), state))
 }
 
-fn place(what: &str, cursor: &str) -> Result<String, ApiError> {
-    let place = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    place
-        .filter(|place| !place.is_empty())
+/// The sort key in the log that a cursor stands for.
+fn sort_key(what: &str, cursor: &str) -> Result<String, ApiError> {
+    let sort_key = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    sort_key
+        .filter(|sort_key| !sort_key.is_empty())
         .ok_or_else(|| ApiError::invalid(format!("{what} `cursor` takes the `nextCursor` of the answer before.")))
 }

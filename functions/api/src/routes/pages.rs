@@ -16,18 +16,18 @@ pub(super) struct Search<T> {
 }
 
 impl<T> Search<T> {
-    /// Looks for so many entries behind a place. If all are wanted, no more is read than is shown.
+    /// Looks for so many entries behind a sort key. If all are wanted, no more is read than is shown.
     pub(super) fn new(limit: usize, behind: Option<String>, all_are_wanted: bool) -> Self {
         let read_at_once = if all_are_wanted { limit } else { READ_AT_ONCE.max(limit) };
         Self { limit, read_at_once, found: Vec::new(), looked_at: 0, behind, is_over: false }
     }
 
-    /// Behind which place to read how many entries; `None` when it is enough.
+    /// Behind which sort key to read how many entries; `None` when it is enough.
     pub(super) fn next(&self) -> Option<(Option<&str>, usize)> {
         (!self.is_over).then_some((self.behind.as_deref(), self.read_at_once))
     }
 
-    /// Takes what was read: entries with their places, and where what follows begins.
+    /// Takes what was read: entries with their sort keys, and where what follows begins.
     pub(super) fn add(&mut self, page: Vec<(String, T)>, next: Option<String>, wants: impl Fn(&T) -> bool) {
         self.looked_at += page.len();
         self.found.extend(page.into_iter().filter(|(_, entry)| wants(entry)));
@@ -35,7 +35,7 @@ impl<T> Search<T> {
         if self.found.len() > self.limit {
             // The next page begins behind what is shown, not behind what was looked at.
             self.found.truncate(self.limit);
-            self.behind = self.found.last().map(|(place, _)| place.clone());
+            self.behind = self.found.last().map(|(sort_key, _)| sort_key.clone());
         }
         self.is_over = self.behind.is_none() || self.found.len() == self.limit || self.looked_at >= MOST_LOOKED_AT;
     }
@@ -56,7 +56,7 @@ mod tests {
         let mut reads = 0;
         while let Some((behind, amount)) = search.next() {
             reads += 1;
-            let first = behind.map_or(0, |behind| behind.parse::<u32>().expect("a place") + 1);
+            let first = behind.map_or(0, |behind| behind.parse::<u32>().expect("a number") + 1);
             let last = end.min(first + u32::try_from(amount).expect("few"));
             let page = (first..last).map(|n| (n.to_string(), n)).collect();
             search.add(page, (last < end).then(|| (last - 1).to_string()), |n| n % every == 0);

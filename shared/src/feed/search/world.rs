@@ -32,7 +32,7 @@ impl Setting {
         usize::from(event == 2)
     }
 
-    /// The place of an event in its call.
+    /// The position of an event in its call.
     fn sequence(event: Event) -> u8 {
         if event == 1 { 2 } else { 1 }
     }

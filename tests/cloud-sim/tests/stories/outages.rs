@@ -48,10 +48,10 @@ async fn unreadable_parked_delivery(cloud: Cloud, ledger: Ledger, seed: u64) -> 
     sleep(DEAD_FOR).await;
     let parked = format!("PARKED#{}", stack.receivers.webhook("dead.example"));
     let mut spoilt = stack.cloud.items("state", &parked).pop().expect("something is parked");
-    let place = spoilt["sk"]["S"].as_str().expect("a place").to_owned();
+    let sort_key = spoilt["sk"]["S"].as_str().expect("a sort key").to_owned();
     spoilt["v"] = json!({"N": "2"});
     stack.put(&spoilt);
-    let mut parts = place.split('#').skip(1);
+    let mut parts = sort_key.split('#').skip(1);
     let (call, number) = (parts.next().expect("a call"), parts.next().and_then(|text| text.parse().ok()));
     stack.ledger.accounted(&format!("dead.example {call}"), number.expect("a number"), "it cannot be read");
     stack.receivers.behave("dead.example", Manners::good());
