@@ -23,7 +23,6 @@ pub mod notice;
 pub mod number;
 pub mod numbering;
 pub mod operation;
-pub mod probe;
 pub mod queue;
 pub mod random;
 pub mod rendering;

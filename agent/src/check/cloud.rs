@@ -6,13 +6,11 @@ use aws_config::SdkConfig;
 use jiff::{SignedDuration, Timestamp};
 use shared::aws;
 use shared::clock::CloudClock;
-use shared::probe::{Fault, ProbeError};
-use shared::queue::Queue;
-use shared::tables::Exchange;
 use tokio::time::timeout;
 use url::Url;
 
 use super::CLOCK_FIX;
+use super::probe::{self, Fault, ProbeError};
 use super::report::{Report, Trial};
 use super::route;
 use crate::account::{self, Lacking};
@@ -69,14 +67,13 @@ async fn go(config: &Config, report: &mut Report) {
     let clock = CloudClock::new();
     let sqs = aws::sqs(&sdk, &clock);
     let (events, commands) = (&config.aws.events_queue_url, &config.aws.commands_queue_url);
-    let table = Exchange::new(aws::dynamodb(&sdk, &clock), config.aws.exchange_table.clone());
+    let (dynamodb, table) = (aws::dynamodb(&sdk, &clock), &config.aws.exchange_table);
     let hops = [report.begin("sqs-events"), report.begin("sqs-commands"), report.begin("exchange-table")];
-    let (send, receive) = (Queue::new(sqs.clone(), events.clone()), Queue::new(sqs, commands.clone()));
     let is_fifo = |url: &str| url.ends_with(".fifo");
     let probes = tokio::join!(
-        async { if is_fifo(events) { Some(timed(send.probe_send()).await) } else { None } },
-        async { if is_fifo(commands) { None } else { Some(timed(receive.probe_receive()).await) } },
-        timed(table.probe()),
+        async { if is_fifo(events) { Some(timed(probe::send(&sqs, events)).await) } else { None } },
+        async { if is_fifo(commands) { None } else { Some(timed(probe::receive(&sqs, commands)).await) } },
+        timed(probe::table(&dynamodb, table)),
     );
 
     let ahead = clock.machine_is_ahead_by();

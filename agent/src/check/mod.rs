@@ -7,6 +7,7 @@
 mod cloud;
 mod disk;
 mod pbx;
+mod probe;
 mod report;
 mod rights;
 mod route;

@@ -216,13 +216,13 @@ pub fn dynamodb(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_dynamodb::Cli
 }
 
 /// Stands for the code of an error when AWS has not answered.
-pub(crate) const NO_ANSWER: &str = "no answer";
+pub const NO_ANSWER: &str = "no answer";
 
 /// The request was not even made.
-pub(crate) const NO_CREDENTIALS: &str = "no credentials";
+pub const NO_CREDENTIALS: &str = "no credentials";
 
 /// An SDK error in two short texts: AWS's code and its message, or what kept the answer away.
-pub(crate) fn explain<E: std::error::Error + ProvideErrorMetadata>(error: &E) -> (String, String) {
+pub fn explain<E: std::error::Error + ProvideErrorMetadata>(error: &E) -> (String, String) {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => (code.to_owned(), message.to_owned()),
         (code, _) => {

@@ -52,8 +52,8 @@ pub struct Received {
 
 #[derive(Clone, Debug)]
 pub struct Queue {
-    pub(crate) client: Client,
-    pub(crate) url: String,
+    client: Client,
+    url: String,
 }
 
 impl Queue {

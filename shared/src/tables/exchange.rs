@@ -3,7 +3,6 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -66,8 +65,8 @@ pub struct LegItem {
 
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    pub(crate) client: Client,
-    pub(crate) table: String,
+    client: Client,
+    table: String,
 }
 
 impl Exchange {
@@ -333,11 +332,6 @@ impl Exchange {
 
     /// All agents that were heard of in the last day and have not taken leave, or have left something undone.
     pub async fn known_agents(&self) -> Result<Vec<AgentStatus>, TableError> {
-        let items = self.query_agents().await.map_err(|error| TableError::request("list the agents", &error))?;
-        Ok(Readable::of(items, value).logged("agent's status"))
-    }
-
-    pub(crate) async fn query_agents(&self) -> Result<Vec<Item>, QueryError> {
         let answer = self
             .client
             .query()
@@ -347,8 +341,8 @@ impl Exchange {
             .consistent_read(true)
             .send()
             .await
-            .map_err(SdkError::into_service_error)?;
-        Ok(answer.items.unwrap_or_default())
+            .map_err(|error| TableError::request("list the agents", &error.into_service_error()))?;
+        Ok(Readable::of(answer.items.unwrap_or_default(), value).logged("agent's status"))
     }
 
     /// Registers the one PBX of this stack, or confirms it. Returns the other PBX that is registered, if one is.

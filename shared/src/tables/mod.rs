@@ -67,11 +67,6 @@ fn key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
     Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-/// The key of an item that never exists: only a check names it, in writes that must not succeed.
-pub(crate) fn check_key() -> Item {
-    key("CHECK", "CHECK")
-}
-
 /// The time by the clock that the client signs its requests with, so that a table has no clock of its own.
 fn now(client: &Client) -> Timestamp {
     let told = client.config().time_source().and_then(|source| Timestamp::try_from(source.now()).ok());

@@ -1,19 +1,19 @@
-//! What a check asks of the queues and the table, so that nothing is changed and nobody is disturbed.
+//! The requests that show whether the queues and the table grant what the agent needs. They change nothing and disturb nobody.
 //!
 //! Whether a right is there shows only when it is used. So each of these requests is one that cannot be carried out: a
 //! message without what its queue demands, a receipt that belongs to no message, a write under a condition that never
 //! holds. AWS asks for the right first. If it is missing, that is the answer; else the refusal of the request itself is
 //! the proof.
 
-use aws_sdk_sqs::types::QueueAttributeName;
+use std::collections::HashMap;
 
-use crate::aws;
-use crate::queue::Queue;
-use crate::tables::Exchange;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
+use shared::aws;
 
 /// What a request failed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(super) enum Fault {
     /// No answer came.
     Unreachable,
     /// AWS does not know the key, or its secret is another one, or it has expired.
@@ -29,10 +29,10 @@ pub enum Fault {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{action} failed ({code}): {cause}")]
-pub struct ProbeError {
+pub(super) struct ProbeError {
     /// The right that was tried, as a policy names it.
-    pub action: &'static str,
-    pub fault: Fault,
+    pub(super) action: &'static str,
+    pub(super) fault: Fault,
     code: String,
     cause: String,
 }
@@ -85,50 +85,45 @@ fn refused(action: &'static str, error: Option<(String, String)>) -> Result<(), 
     Err(ProbeError::new(action, (code, cause)))
 }
 
-impl Queue {
-    /// Whether this FIFO queue would take messages. Never ask a standard queue: it would take this one.
-    pub async fn probe_send(&self) -> Result<(), ProbeError> {
-        let sent = self.client.send_message().queue_url(&self.url).message_body("check").send().await;
-        refused("sqs:SendMessage", sent.err().map(|error| aws::explain(&error.into_service_error())))
-    }
-
-    /// Whether this queue would hand out messages and let them be deleted.
-    pub async fn probe_receive(&self) -> Result<(), ProbeError> {
-        let attributes = self.client.get_queue_attributes().queue_url(&self.url);
-        let attributes = attributes.attribute_names(QueueAttributeName::VisibilityTimeout).send().await;
-        if let Err(error) = attributes {
-            return Err(ProbeError::new("sqs:GetQueueAttributes", aws::explain(&error.into_service_error())));
-        }
-        // More than a queue ever gives at once.
-        let received = self.client.receive_message().queue_url(&self.url).max_number_of_messages(11).send().await;
-        refused("sqs:ReceiveMessage", received.err().map(|error| aws::explain(&error.into_service_error())))?;
-        let deleted = self.client.delete_message().queue_url(&self.url).receipt_handle("check").send().await;
-        refused("sqs:DeleteMessage", deleted.err().map(|error| aws::explain(&error.into_service_error())))?;
-        let changed = self.client.change_message_visibility().queue_url(&self.url).receipt_handle("check");
-        let changed = changed.visibility_timeout(0).send().await;
-        refused("sqs:ChangeMessageVisibility", changed.err().map(|error| aws::explain(&error.into_service_error())))
-    }
+/// Whether this FIFO queue would take messages. Never ask a standard queue: it would take this one.
+pub(super) async fn send(client: &aws_sdk_sqs::Client, url: &str) -> Result<(), ProbeError> {
+    let sent = client.send_message().queue_url(url).message_body("check").send().await;
+    refused("sqs:SendMessage", sent.err().map(|error| aws::explain(&error.into_service_error())))
 }
 
-impl Exchange {
-    /// Whether the table lets itself be read and written.
-    pub async fn probe(&self) -> Result<(), ProbeError> {
-        const NEVER: &str = "attribute_exists(pk) AND attribute_not_exists(pk)";
-        let key = || Some(crate::tables::check_key());
-        let table = &self.table;
-        let read = self.client.get_item().table_name(table).set_key(key()).send().await;
-        read.map_err(|error| ProbeError::new("dynamodb:GetItem", aws::explain(&error.into_service_error())))?;
-        let agents = self.query_agents().await;
-        agents.map_err(|error| ProbeError::new("dynamodb:Query", aws::explain(&error)))?;
-        let put = self.client.put_item().table_name(table).set_item(key()).condition_expression(NEVER).send().await;
-        refused("dynamodb:PutItem", put.err().map(|error| aws::explain(&error.into_service_error())))?;
-        let updated =
-            self.client.update_item().table_name(table).set_key(key()).condition_expression(NEVER).send().await;
-        refused("dynamodb:UpdateItem", updated.err().map(|error| aws::explain(&error.into_service_error())))?;
-        let deleted =
-            self.client.delete_item().table_name(table).set_key(key()).condition_expression(NEVER).send().await;
-        refused("dynamodb:DeleteItem", deleted.err().map(|error| aws::explain(&error.into_service_error())))
+/// Whether this queue would hand out messages and let them be deleted.
+pub(super) async fn receive(client: &aws_sdk_sqs::Client, url: &str) -> Result<(), ProbeError> {
+    let attributes = client.get_queue_attributes().queue_url(url);
+    let attributes = attributes.attribute_names(QueueAttributeName::VisibilityTimeout).send().await;
+    if let Err(error) = attributes {
+        return Err(ProbeError::new("sqs:GetQueueAttributes", aws::explain(&error.into_service_error())));
     }
+    // More than a queue ever gives at once.
+    let received = client.receive_message().queue_url(url).max_number_of_messages(11).send().await;
+    refused("sqs:ReceiveMessage", received.err().map(|error| aws::explain(&error.into_service_error())))?;
+    let deleted = client.delete_message().queue_url(url).receipt_handle("check").send().await;
+    refused("sqs:DeleteMessage", deleted.err().map(|error| aws::explain(&error.into_service_error())))?;
+    let changed = client.change_message_visibility().queue_url(url).receipt_handle("check");
+    let changed = changed.visibility_timeout(0).send().await;
+    refused("sqs:ChangeMessageVisibility", changed.err().map(|error| aws::explain(&error.into_service_error())))
+}
+
+/// Whether the table lets itself be read and written. No item has the key that is asked for.
+pub(super) async fn table(client: &aws_sdk_dynamodb::Client, name: &str) -> Result<(), ProbeError> {
+    const NEVER: &str = "attribute_exists(pk) AND attribute_not_exists(pk)";
+    let nothing = || AttributeValue::S("CHECK".to_owned());
+    let key = || Some(HashMap::from([("pk".to_owned(), nothing()), ("sk".to_owned(), nothing())]));
+    let read = client.get_item().table_name(name).set_key(key()).send().await;
+    read.map_err(|error| ProbeError::new("dynamodb:GetItem", aws::explain(&error.into_service_error())))?;
+    let query = client.query().table_name(name).key_condition_expression("pk = :pk");
+    let found = query.expression_attribute_values(":pk", nothing()).consistent_read(true).send().await;
+    found.map_err(|error| ProbeError::new("dynamodb:Query", aws::explain(&error.into_service_error())))?;
+    let put = client.put_item().table_name(name).set_item(key()).condition_expression(NEVER).send().await;
+    refused("dynamodb:PutItem", put.err().map(|error| aws::explain(&error.into_service_error())))?;
+    let updated = client.update_item().table_name(name).set_key(key()).condition_expression(NEVER).send().await;
+    refused("dynamodb:UpdateItem", updated.err().map(|error| aws::explain(&error.into_service_error())))?;
+    let deleted = client.delete_item().table_name(name).set_key(key()).condition_expression(NEVER).send().await;
+    refused("dynamodb:DeleteItem", deleted.err().map(|error| aws::explain(&error.into_service_error())))
 }
 
 #[cfg(test)]
