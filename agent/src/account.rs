@@ -2,6 +2,7 @@
 
 use aws_config::SdkConfig;
 use aws_config::imds::client::error::ImdsError;
+use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use jiff::Timestamp;
 use tracing::warn;
@@ -41,7 +42,7 @@ pub fn region(sdk: &SdkConfig) -> Result<&str, Lacking> {
 /// When the credentials end, if they do. What may be better at the next try is no lack of them.
 pub async fn credentials(sdk: &SdkConfig, aws: &Aws) -> Result<Result<Option<Timestamp>, CredentialsError>, Lacking> {
     let missing = || Lacking::Credentials { fix: credentials_fix(aws) };
-    match shared::aws::credentials_expire(sdk).await {
+    match credentials_expire(sdk).await {
         Ok(expiry) => Ok(Ok(expiry)),
         Err(CredentialsError::CredentialsNotLoaded(_)) => Err(missing()),
         Err(error @ CredentialsError::InvalidConfiguration(_)) => {
@@ -61,6 +62,13 @@ pub async fn require(sdk: &SdkConfig, aws: &Aws) -> Result<(), Lacking> {
         warn!("No AWS credentials at this moment: {cause}; if that stays so, {fix}");
     }
     Ok(())
+}
+
+/// When the credentials end; none if they do not. Asks for them as a request would.
+async fn credentials_expire(config: &SdkConfig) -> Result<Option<Timestamp>, CredentialsError> {
+    let none = || CredentialsError::not_loaded("no provider of credentials is configured");
+    let credentials = config.credentials_provider().ok_or_else(none)?.provide_credentials().await?;
+    Ok(credentials.expiry().and_then(|expiry| Timestamp::try_from(expiry).ok()))
 }
 
 fn comes_from_metadata(error: &CredentialsError) -> bool {

@@ -29,6 +29,7 @@ use crate::pbx::link::Dialer;
 use crate::pulse::{self, Portrait, Pulse};
 use crate::results::Results;
 use crate::running::Running;
+use crate::sdk;
 use crate::service::Service;
 use crate::takeover::Takeover;
 use crate::tls;
@@ -57,7 +58,7 @@ pub struct Agent {
 impl Agent {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let health = Listeners::open(&config).await?;
-        let sdk = aws::sdk_config(config.aws.location()?).await;
+        let sdk = sdk::config(config.aws.location()?).await;
         account::require(&sdk, &config.aws).await?;
         let clock = CloudClock::new();
         let (sqs, dynamodb) = (aws::sqs(&sdk, &clock), aws::dynamodb(&sdk, &clock));

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use shared::aws::{Location, Proxy};
 use shared::webhook::Secret;
 use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
+use crate::sdk::{Location, Proxy};
 use crate::tls::{self, Fingerprint};
 
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";

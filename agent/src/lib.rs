@@ -28,6 +28,7 @@ pub mod pulse;
 pub mod results;
 pub mod running;
 mod scribe;
+pub mod sdk;
 pub mod service;
 pub mod takeover;
 pub mod telemetry;

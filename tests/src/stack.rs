@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use easyconnect_agent::sdk::{self, Location};
 use rand::RngExt;
 use rustix::process::{Pid, Signal, kill_process};
-use shared::aws::{self, Location};
+use shared::aws;
 use shared::clock::CloudClock;
 use shared::delivery::Delivery;
 use shared::event::{CallEvent, message};
@@ -73,7 +74,7 @@ impl Stack {
             None,
             "test",
         );
-        let sdk = aws::sdk_config(location).await.into_builder();
+        let sdk = sdk::config(location).await.into_builder();
         let sdk = sdk.credentials_provider(aws_sdk_sqs::config::SharedCredentialsProvider::new(credentials)).build();
         let clock = CloudClock::new();
         let dynamodb = aws::dynamodb(&sdk, &clock);

@@ -15,6 +15,7 @@ use super::report::{Report, Trial};
 use super::route;
 use crate::account::{self, Lacking};
 use crate::config::Config;
+use crate::sdk;
 
 pub(super) const HOPS: [&str; 10] = [
     "aws-region",
@@ -50,7 +51,7 @@ async fn go(config: &Config, report: &mut Report) {
             return report.broken(hop, error.to_string(), "change the setting that the text names");
         }
     };
-    let sdk = aws::without_retries(&aws::sdk_config(location).await);
+    let sdk = sdk::without_retries(&sdk::config(location).await);
     if !judge_region(&sdk, config, report, hop) || !route::check(config, &sdk, report).await {
         return;
     }

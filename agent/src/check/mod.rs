@@ -5,6 +5,7 @@
 //! no event and writes nothing. Its output holds no secret and no number.
 
 mod cloud;
+mod destinations;
 mod disk;
 mod pbx;
 mod probe;

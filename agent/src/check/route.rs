@@ -10,11 +10,11 @@ use hyper::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
-use shared::aws;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
 use super::CLOCK_FIX;
+use super::destinations::destinations;
 use super::report::Report;
 use super::within;
 use crate::config::{Aws, Config};
@@ -58,7 +58,7 @@ fn place(uri: &Uri) -> Option<Place> {
 pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report) -> bool {
     let hop = report.begin("aws-dns");
     let mut targets: BTreeMap<Place, Target> = BTreeMap::new();
-    for url in aws::destinations(sdk).await {
+    for url in destinations(sdk).await {
         let Some(target) = url.and_then(|url| Target::of(&url, &config.aws)) else {
             let fix = "correct `aws.region` and, if it is set, `aws.endpoint_url`";
             report.broken(hop, "these settings name no place where AWS could be", fix);
@@ -279,14 +279,14 @@ mod tests {
     async fn requests_go_where_region_and_endpoint_say() {
         let sdk = || SdkConfig::builder().behavior_version(BehaviorVersion::latest()).region(Region::new("eu-west-1"));
         let url = |url: &str| Some(url.to_owned());
-        let found = aws::destinations(&sdk().build()).await;
+        let found = destinations(&sdk().build()).await;
         assert_eq!(
             found,
             [url("https://sqs.eu-west-1.amazonaws.com/"), url("https://dynamodb.eu-west-1.amazonaws.com/")]
         );
-        let found = aws::destinations(&sdk().endpoint_url("http://127.0.0.1:1").build()).await;
+        let found = destinations(&sdk().endpoint_url("http://127.0.0.1:1").build()).await;
         assert_eq!(found, [url("http://127.0.0.1:1/"), url("http://127.0.0.1:1/")]);
-        assert_eq!(aws::destinations(&sdk().endpoint_url("no URL").build()).await, [None, None]);
+        assert_eq!(destinations(&sdk().endpoint_url("no URL").build()).await, [None, None]);
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! What looks on while requests are made: each answer teaches the clock, a request may be asked where it would go, and none of them has
-//! headers that nobody reads.
+//! What looks on while requests are made: each answer teaches the clock, and no request has headers that nobody reads.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,53 +17,6 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
 use crate::clock::{BootTime, CloudClock};
-
-/// What an interceptor has noted of a request.
-#[derive(Clone, Debug)]
-struct Note<T>(Arc<Mutex<Option<T>>>);
-
-impl<T> Default for Note<T> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
-impl<T: Clone> Note<T> {
-    fn set(&self, seen: Option<T>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-    }
-
-    fn get(&self) -> Option<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Notes where a request would go, and stops it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Destination(Note<String>);
-
-impl Destination {
-    pub(super) fn get(&self) -> Option<String> {
-        self.0.get()
-    }
-}
-
-#[dyn_dispatch_hint]
-impl Intercept for Destination {
-    fn name(&self) -> &'static str {
-        "Destination"
-    }
-
-    fn read_before_signing(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.set(Some(context.request().uri().to_owned()));
-        Err("only the destination is wanted".into())
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct SentAt(BootTime);
@@ -139,11 +91,11 @@ impl Intercept for FewHeaders {
 
 /// Remembers the `Date` of one operation's answer, for who must know when it took effect.
 #[derive(Clone, Debug, Default)]
-pub struct DateOfAnswer(Note<Timestamp>);
+pub struct DateOfAnswer(Arc<Mutex<Option<Timestamp>>>);
 
 impl DateOfAnswer {
     pub fn get(&self) -> Option<Timestamp> {
-        self.0.get()
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,7 +111,7 @@ impl Intercept for DateOfAnswer {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.set(date_of(context));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date_of(context);
         Ok(())
     }
 }

@@ -1,31 +1,23 @@
-//! The AWS clients: one TLS stack, one region provider chain, one policy of time limits and retries, and a clock that learns from
-//! every answer.
+//! The AWS clients of both sides: one TLS stack, one way to sign and to try again, and a clock that learns from every answer; and
+//! how a function is configured. What only the agent needs of the SDK is in the agent.
 
 mod interceptors;
 pub(crate) mod retry;
 mod signing;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::TimeSource;
-use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
-use aws_smithy_http_client::{Builder, Connector, tls};
+use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use jiff::Timestamp;
 
 use crate::clock::{CloudClock, Machine, ThisMachine};
@@ -33,40 +25,11 @@ use crate::config::Vars;
 use crate::random::Random;
 
 pub use interceptors::DateOfAnswer;
-use interceptors::{ClockTeacher, Destination, FewHeaders};
+use interceptors::{ClockTeacher, FewHeaders};
 use signing::{BY_DAY, BothWays, DaySigner};
 
-const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-
-/// Where the queues and tables are and how to get there, when not as the environment says.
-#[derive(Clone, Debug, Default)]
-pub struct Location {
-    pub region: Option<String>,
-    pub endpoint_url: Option<String>,
-    /// A shared credentials file, instead of the one in the home folder.
-    pub credentials_file: Option<PathBuf>,
-    /// Whom to ask for a tunnel to AWS.
-    pub proxy: Option<Proxy>,
-}
-
-/// An HTTP proxy that makes tunnels (`CONNECT`). What is not encrypted does not go through it: that is only the instance metadata
-/// of a cloud machine, and a local stack.
-#[derive(Clone)]
-pub struct Proxy(ProxyConfig);
-
-impl Proxy {
-    /// `http://HOST:PORT`, with `USER:PASSWORD@` before the host where the proxy wants to know who asks.
-    pub fn new(url: &str) -> Result<Self, ProxyError> {
-        ProxyConfig::https(url).map(Self)
-    }
-}
-
-/// Its URL may hold a password.
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Proxy")
-    }
-}
+/// The one TLS stack of all clients.
+pub const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
 
 /// What a function stands on: everything through which it touches the world. By default it is Lambda; a simulation that runs functions
 /// in its own process puts its own things there.
@@ -131,66 +94,8 @@ pub fn function_config(vars: &impl Vars, platform: &Platform) -> SdkConfig {
     config.build()
 }
 
-/// For the agent: credentials and region from wherever an administrator keeps them (variables, profile files, a credential
-/// process), checked on first use only.
-pub async fn sdk_config(location: Location) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(location.proxy.map_or_else(http_client, http_client_through))
-        .timeout_config(retry::agent_limits())
-        .retry_config(retry::agent_attempts());
-    if let Some(file) = location.credentials_file {
-        let files = EnvConfigFiles::builder().include_default_config_file(true);
-        loader = loader.profile_files(files.with_file(EnvConfigFileKind::Credentials, file).build());
-    }
-    if let Some(region) = location.region {
-        loader = loader.region(Region::new(region));
-    }
-    if let Some(endpoint_url) = location.endpoint_url {
-        loader = loader.endpoint_url(endpoint_url);
-    }
-    loader.load().await
-}
-
-/// When the credentials of the agent end; none if they do not. Asks for them as a request would.
-pub async fn credentials_expire(config: &SdkConfig) -> Result<Option<Timestamp>, CredentialsError> {
-    let none = || CredentialsError::not_loaded("no provider of credentials is configured");
-    let credentials = config.credentials_provider().ok_or_else(none)?.provide_credentials().await?;
-    Ok(credentials.expiry().and_then(|expiry| Timestamp::try_from(expiry).ok()))
-}
-
-/// For a check: one answer counts, and nobody waits for a second try.
-pub fn without_retries(config: &SdkConfig) -> SdkConfig {
-    config.to_builder().retry_config(RetryConfig::disabled()).build()
-}
-
-/// The URLs that requests to the queues and to the table go to, as the clients themselves work them out of region, endpoint and
-/// variables; none if they cannot. Nothing is sent.
-pub async fn destinations(config: &SdkConfig) -> [Option<String>; 2] {
-    // Where the requests go does not depend on who makes them.
-    let nobody = Credentials::new("nobody", "nothing", None, None, "destinations");
-    let config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(nobody)).build();
-    let (config, clock) = (without_retries(&config), CloudClock::new());
-    let (queues, tables) = (Destination::default(), Destination::default());
-    let request = sqs(&config, &clock).receive_message().queue_url("none");
-    let _ = request.customize().interceptor(queues.clone()).send().await;
-    let request = dynamodb(&config, &clock).get_item().table_name("none");
-    let request = request.key("pk", AttributeValue::S("none".to_owned()));
-    let _ = request.customize().interceptor(tables.clone()).send().await;
-    [queues.get(), tables.get()]
-}
-
-fn http_client() -> SharedHttpClient {
+pub fn http_client() -> SharedHttpClient {
     Builder::new().tls_provider(TLS).build_https()
-}
-
-/// The same as `http_client`, whose builder knows no proxy.
-fn http_client_through(proxy: Proxy) -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = Connector::builder().proxy_config(proxy.0.clone());
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-        connector.tls_provider(TLS).build()
-    })
 }
 
 pub fn sqs(config: &SdkConfig, clock: &CloudClock) -> aws_sdk_sqs::Client {

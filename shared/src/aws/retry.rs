@@ -29,13 +29,6 @@ const ATTEMPTS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The agent may stand behind a line that a backup or a telephone call fills. There a handshake takes seconds, and one that is
-/// begun anew takes as long again.
-const AGENT_CONNECTS_WITHIN: Duration = Duration::from_secs(3);
-const AGENT_IS_ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// What the agent cannot write now it writes later by itself.
-const AGENT_ATTEMPTS: u32 = 3;
-
 pub(super) fn function_limits() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build()
 }
@@ -43,14 +36,6 @@ pub(super) fn function_limits() -> TimeoutConfig {
 pub(super) fn function_attempts() -> RetryConfig {
     let attempts = RetryConfig::standard().with_max_attempts(ATTEMPTS);
     attempts.with_initial_backoff(FIRST_PAUSE).with_max_backoff(LONGEST_PAUSE)
-}
-
-pub(super) fn agent_limits() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(AGENT_CONNECTS_WITHIN).read_timeout(AGENT_IS_ANSWERED_WITHIN).build()
-}
-
-pub(super) fn agent_attempts() -> RetryConfig {
-    RetryConfig::standard().with_max_attempts(AGENT_ATTEMPTS)
 }
 
 /// The limits of a client for a request that AWS answers only after this wait.
@@ -174,9 +159,11 @@ mod tests {
         let function = after_a_wait(Some(&function_limits()), wait);
         assert_eq!(function.operation_attempt_timeout(), Some(ATTEMPT + wait));
         assert_eq!(function.operation_timeout(), Some(OPERATION + wait));
-        let agent = after_a_wait(Some(&agent_limits()), wait);
-        assert_eq!(agent.connect_timeout(), Some(AGENT_CONNECTS_WITHIN));
-        assert_eq!(agent.read_timeout(), Some(AGENT_IS_ANSWERED_WITHIN + wait));
-        assert_eq!(agent.operation_attempt_timeout(), None);
+        let (connect, read) = (Duration::from_secs(3), Duration::from_secs(5));
+        let limits = TimeoutConfig::builder().connect_timeout(connect).read_timeout(read).build();
+        let longer = after_a_wait(Some(&limits), wait);
+        assert_eq!(longer.connect_timeout(), Some(connect));
+        assert_eq!(longer.read_timeout(), Some(read + wait));
+        assert_eq!(longer.operation_attempt_timeout(), None);
     }
 }
