@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::Outgoing;
+use super::outgoing::Outgoing;
 use super::waits::{backoff, longest_after};
 
 /// A record that is younger, and was not received before, cannot be another receiver's by now.

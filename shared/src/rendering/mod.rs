@@ -40,8 +40,8 @@ impl Rendered {
         Ok(match settings.method {
             Method::Post => Self { url, body: Some(told.json()), appended: None },
             Method::Get => {
-                let appended = query::append(&mut url, told.query_pairs(), told.conference_events())?;
-                Self { url, body: None, appended: Some(appended) }
+                let appended = query::append(&mut url, told.query_pairs(), told.conference_events());
+                Self { url, body: None, appended: Some(appended.ok_or(Unrenderable::TooLong)?) }
             }
         })
     }

@@ -5,10 +5,8 @@
 //! says how many. If it is too long without any, names are shortened. Nothing else is: half a number is a wrong number.
 
 use serde::Serialize;
-
 use url::{Position, Url, form_urlencoded};
 
-use super::Unrenderable;
 use crate::event::ConferenceEvent;
 
 /// Bytes of `GET <path>?<query> HTTP/1.1` and its line break stay below this.
@@ -24,21 +22,18 @@ const SHORTER: [usize; 6] = [200, 100, 50, 25, 12, 0];
 
 pub type Pair = (&'static str, String);
 
-/// Appends the pairs to the URL's own query and returns what was appended. `conference_events` are those of the pairs.
-pub(super) fn append(
-    url: &mut Url,
-    pairs: Vec<Pair>,
-    conference_events: &[ConferenceEvent],
-) -> Result<String, Unrenderable> {
+/// Appends the pairs to the URL's own query and returns what was appended; `None` if the URL leaves no room for them.
+/// `conference_events` are those of the pairs.
+pub(super) fn append(url: &mut Url, pairs: Vec<Pair>, conference_events: &[ConferenceEvent]) -> Option<String> {
     let own = match url.query() {
         None | Some("") => String::new(),
         Some(own) => format!("{own}&"),
     };
     let taken = AROUND + url[Position::BeforePath..Position::AfterPath].len() + own.len();
-    let room = (REQUEST_LINE - 1).checked_sub(taken).ok_or(Unrenderable::TooLong)?;
-    let appended = fitted(pairs, conference_events, room).ok_or(Unrenderable::TooLong)?;
+    let room = (REQUEST_LINE - 1).checked_sub(taken)?;
+    let appended = fitted(pairs, conference_events, room)?;
     url.set_query(Some(&format!("{own}{appended}")));
-    Ok(appended)
+    Some(appended)
 }
 
 /// The pairs in at most `room` bytes, if that is possible.

@@ -11,8 +11,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::item::{Item, Readable, TableError, item, key, number, sort_key_of, text, value};
 use super::state::StateTable;
-use super::{Item, Readable, TableError, item, key, number, sort_key_of, text, value};
 use crate::apikey::{ApiKey, KeyHash};
 use crate::codes::Code;
 use crate::ids::CommandId;

@@ -3,9 +3,9 @@
 //! `CALL#<CallId>`/`<sequence>` is the only place where an event stands; what refers to it is small. `CALL#<CallId>`/`live` is reserved
 //! for what changes during a call (`call.updated`); nothing reads a call's partition beyond its sequences.
 
+use super::item::{Item, TableError, is_over, key, now, number, text};
 use super::packed::{insert_text, read_text};
 use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
-use super::{Item, TableError, is_over, key, now, number, text};
 use crate::event::CallEvent;
 use crate::event::message::EventMessage;
 use crate::ids::CallId;

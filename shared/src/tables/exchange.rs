@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Readable, TableError, item, key, number, text, value};
+use super::item::{Item, Readable, TableError, item, key, number, text, value};
 use crate::agent_status::{AgentStatus, STALE_AFTER};
 use crate::aws::DateOfAnswer;
 use crate::command::{Command, CommandState, Dial, Outcome, Stage};

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use flate2::read::DeflateDecoder;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::{Item, text};
+use super::item::{Item, text};
 
 /// What one unit of writing pays for.
 pub(super) const WRITE_UNIT: usize = 1024;

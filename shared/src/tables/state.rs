@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
-use super::{Item, TableError};
+use super::item::{Item, TableError};
 use crate::aws::retry::Pauses;
 
 pub(super) const DAY: i64 = 24 * 60 * 60;

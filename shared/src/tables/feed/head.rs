@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::tables::Item;
+use crate::tables::item::Item;
 
 /// How long whoever has reserved a number may take to fill its slot.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(3);

@@ -6,14 +6,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::slot_key;
+use super::keys::slot_key;
 use crate::event::CallEvent;
 use crate::event::message::{EventMessage, EventTag};
 use crate::event::summary::EventSummary;
 use crate::feed::Slot;
 use crate::ids::CallId;
+use crate::tables::item::{Item, TableError, is_over, item, number};
 use crate::tables::state::{DAY, KEEP_EVENTS_DAYS};
-use crate::tables::{Item, TableError, is_over, item, number};
 
 const VERSION: u8 = 1;
 const KEEP_SECONDS: i64 = KEEP_EVENTS_DAYS * DAY;
@@ -128,8 +128,8 @@ mod tests {
     use super::*;
     use crate::event::tests::sample;
     use crate::event::{Status, message};
+    use crate::tables::item::text;
     use crate::tables::packed::size;
-    use crate::tables::text;
 
     /// Times of an event are told in whole seconds.
     fn now() -> Timestamp {

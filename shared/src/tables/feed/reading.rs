@@ -5,13 +5,15 @@ use std::collections::{HashMap, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 
 use super::head::{Ages, FeedHead};
-use super::items::StoredSlot;
-use super::{FeedEntry, PARTITION, first_of_partition, head_key, last_of_partition, partition, sort_key};
+use super::items::{FeedEntry, StoredSlot};
+use super::keys::{PARTITION, first_of_partition, head_key, last_of_partition, partition, sort_key};
 use crate::event::CallEvent;
 use crate::feed::{Next, Page, Reader, Slot};
 use crate::ids::CallId;
 use crate::tables::calls::{call_key, event_of};
-use crate::tables::{Order, StateTable, TableError, is_over, now, text};
+use crate::tables::deliveries::Order;
+use crate::tables::item::{TableError, is_over, now, text};
+use crate::tables::state::StateTable;
 
 /// A slot is filled so soon after it was reserved, unless an event had to wait for long between the two.
 const FILLED_WITHIN: SignedDuration = SignedDuration::from_mins(1);

@@ -5,12 +5,14 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 
-use super::items::{StoredSlot, entry_item, is_entry_of, tombstone_item};
-use super::{FeedEntry, FeedHead, head_key};
+use super::head::FeedHead;
+use super::items::{FeedEntry, StoredSlot, entry_item, is_entry_of, tombstone_item};
+use super::keys::head_key;
 use crate::event::message::{EventMessage, EventTag};
 use crate::feed::{Answer, Request, Slot, Writer};
 use crate::tables::calls::{call_item, call_key, recorded_number};
-use crate::tables::{Item, StateTable, TableError, now, number};
+use crate::tables::item::{Item, TableError, now, number};
+use crate::tables::state::StateTable;
 
 const RECORD: &str = "record the event";
 
