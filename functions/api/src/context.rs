@@ -1,5 +1,8 @@
 //! What lives as long as the process: the clients, built once per cold start, and the cache of keys.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use jiff::Timestamp;
 use shared::apikey::{ApiKey, KeyHash};
 use shared::aws::{self, Platform};
@@ -22,6 +25,9 @@ const MOST_WEBHOOKS: usize = 50;
 const CALLS_PER_PAIR: u32 = 10;
 /// Requests that may wait for events at once, unless the operator says otherwise.
 const MOST_POLLS: u32 = 20;
+
+/// The context, as the handlers of the routes ask for it.
+pub(crate) type Ctx = State<Arc<Context>>;
 
 #[derive(Debug)]
 pub struct Context {

@@ -14,9 +14,8 @@ use shared::codes::Code;
 use shared::destination::{Pattern, Rules};
 use shared::time::{from_millis, iso_millis};
 
-use super::Ctx;
 use crate::auth;
-use crate::context::Context;
+use crate::context::{Context, Ctx};
 use crate::errors::{ApiError, in_time, json};
 use crate::fields::Fields;
 use crate::given::{Given, extension};

@@ -16,10 +16,9 @@ use shared::ids::CommandId;
 use shared::tables::{AuditEntry, AuditKind};
 use shared::time::{from_millis, iso_millis};
 
-use super::Ctx;
 use super::pages::Search;
 use crate::auth;
-use crate::context::Context;
+use crate::context::{Context, Ctx};
 use crate::errors::{ApiError, in_time, json};
 use crate::request::Incoming;
 

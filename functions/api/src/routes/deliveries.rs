@@ -18,11 +18,10 @@ use shared::time::iso_millis;
 use shared::webhook::Webhook;
 use tokio::time::Instant;
 
-use super::Ctx;
 use super::pages::Search;
 use super::webhooks::{find, queue};
 use crate::auth;
-use crate::context::Context;
+use crate::context::{Context, Ctx};
 use crate::deliveries::{DeliveryView, WholeDeliveryView};
 use crate::errors::{ApiError, in_time, json};
 use crate::fields::Fields;

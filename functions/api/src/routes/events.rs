@@ -16,9 +16,8 @@ use shared::webhook::Filter;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::Ctx;
 use crate::auth;
-use crate::context::Context;
+use crate::context::{Context, Ctx};
 use crate::errors::{ApiError, in_time, json};
 use crate::limits::Poll;
 use crate::request::Incoming;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn;
@@ -22,15 +22,13 @@ use shared::codes::Code;
 use tower::util::MapRequest;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::context::Context;
+use crate::context::{Context, Ctx};
 use crate::errors::ApiError;
 use crate::observe::observe;
 use crate::{gateway, swagger};
 
 /// Browsers ask again after this time, and shorten it to their own limits.
 const PREFLIGHT_IS_GOOD_FOR: Duration = Duration::from_secs(3_600);
-
-type Ctx = State<Arc<Context>>;
 
 pub fn router(context: Context) -> Router {
     let cors = cors(&context.cors_origins);

@@ -10,9 +10,8 @@ use shared::event::{CallEvent, ExtendedEvent};
 use shared::ids::{CallId, CommandId};
 use shared::operation::Reach;
 
-use super::Ctx;
 use crate::answers::{self, Answer};
-use crate::context::Context;
+use crate::context::{Context, Ctx};
 use crate::errors::{ApiError, in_time, json};
 use crate::request::Incoming;
 use crate::{auth, commands, operations};

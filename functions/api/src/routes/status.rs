@@ -8,8 +8,7 @@ use serde::Serialize;
 use shared::agent_status::{AgentStatus, PbxLink};
 use shared::time::{from_millis, iso_millis};
 
-use super::Ctx;
-use crate::context::Context;
+use crate::context::{Context, Ctx};
 use crate::errors::{ApiError, in_time, json};
 use crate::request::Incoming;
 
