@@ -7,15 +7,15 @@ use std::time::Duration;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use serde::Deserialize;
 use shared::ids::CallId;
 use shared::metrics::Metrics;
-use shared::queue::{FifoRecord, Outgoing, Queue, Taken, chunks};
+use shared::queue::{FifoMessage, FifoRecord, Outgoing, Queue, Taken, chunks};
 use shared::tables::{StateTable, TableError};
 use shared::webhook::Webhook;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::Call;
 use crate::context::Context;
 use crate::plan::{Batch, deliveries};
 use crate::record::record;
@@ -27,10 +27,17 @@ const READS_AT_ONCE: usize = 16;
 /// The events queue's own: twice the function's time.
 const VISIBILITY: Duration = Duration::from_secs(20);
 
+/// What the function is invoked with: a batch of the events queue.
+#[derive(Debug, Deserialize)]
+pub struct Invocation {
+    #[serde(rename = "Records")]
+    records: Vec<FifoMessage>,
+}
+
 /// Never fails as a whole: what could not be done goes back record by record.
-pub async fn handle(context: &Context, call: Call) -> SqsBatchResponse {
+pub async fn handle(context: &Context, invocation: Invocation) -> SqsBatchResponse {
     let (started, now) = (Instant::now(), context.now());
-    let mut batch = Batch::read(&call.records);
+    let mut batch = Batch::read(&invocation.records);
     leave_others(context, &mut batch, now).await;
     let mut tally = Tally::default();
     if let Err(error) = fan_out(context, &mut batch, now, &mut tally).await {

@@ -8,15 +8,5 @@ mod handler;
 mod plan;
 mod record;
 
-use serde::Deserialize;
-use shared::queue::FifoMessage;
-
 pub use context::Context;
-pub use handler::handle;
-
-/// What the function is called with: a batch of the events queue.
-#[derive(Debug, Deserialize)]
-pub struct Call {
-    #[serde(rename = "Records")]
-    records: Vec<FifoMessage>,
-}
+pub use handler::{Invocation, handle};

@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use cloud_sim::{Cloud, Faults};
-use fanout::{Call, Context};
+use fanout::{Context, Invocation};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::aws::{self, Platform};
@@ -105,8 +105,8 @@ impl World {
     }
 
     async fn handle(&self, records: &[Value]) -> SqsBatchResponse {
-        let call: Call = serde_json::from_value(json!({"Records": records})).expect("a batch");
-        fanout::handle(&self.context, call).await
+        let invocation: Invocation = serde_json::from_value(json!({"Records": records})).expect("a batch");
+        fanout::handle(&self.context, invocation).await
     }
 
     fn deliveries(&self) -> usize {

@@ -306,7 +306,7 @@ fn map_fanout(cloud: &Cloud, mapping: Mapping, function: &Arc<Function<fanout::C
     cloud.map(mapping, move |event: SqsEvent, deadline| {
         let (function, call) = (function.clone(), serde_json::to_value(&event));
         async move {
-            let call: fanout::Call = serde_json::from_value(call?)?;
+            let call: fanout::Invocation = serde_json::from_value(call?)?;
             let handled = function.invoke(deadline, |context| async move { fanout::handle(&context, call).await });
             Ok(handled.await?)
         }
