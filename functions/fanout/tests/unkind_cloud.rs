@@ -78,30 +78,12 @@ impl World {
     fn send(&self, call: u8, status: Status) {
         let call: CallId = format!("1ea84350-ef40-49c4-a3cd-b1d59c821b{call:02x}").parse().expect("an id");
         let event = CallEvent::example(call, status, self.cloud.now());
-        let message = json!({
-            "QueueUrl": self.events_url,
-            "MessageBody": message::seal(&event).expect("JSON"),
-            "MessageGroupId": call.to_string(),
-            "MessageDeduplicationId": event.event_id.to_string(),
-        });
-        self.cloud.ask("AmazonSQS.SendMessage", &message);
+        let body = message::seal(&event).expect("JSON");
+        self.cloud.send_fifo(&self.events_url, &call.to_string(), &event.event_id.to_string(), &body);
     }
 
-    /// Records as a function is given them.
     fn receive(&self) -> Vec<Value> {
-        let wanted = json!({"QueueUrl": self.events_url, "MaxNumberOfMessages": 10, "AttributeNames": ["All"]});
-        let received = self.cloud.ask("AmazonSQS.ReceiveMessage", &wanted);
-        let record = |message: &Value| {
-            json!({
-                "messageId": message["MessageId"],
-                "receiptHandle": message["ReceiptHandle"],
-                "body": message["Body"],
-                "attributes": message["Attributes"],
-                "messageAttributes": {},
-                "eventSourceARN": format!("arn:aws:sqs:eu-central-1:000000000000:{EVENTS}"),
-            })
-        };
-        received["Messages"].as_array().map(|messages| messages.iter().map(record).collect()).unwrap_or_default()
+        self.cloud.receive_records(&self.events_url)
     }
 
     async fn handle(&self, records: &[Value]) -> SqsBatchResponse {
@@ -112,10 +94,6 @@ impl World {
     fn deliveries(&self) -> usize {
         self.cloud.bodies(DELIVERIES).len()
     }
-
-    fn asked(&self, operation: &str) -> usize {
-        self.cloud.log().iter().filter(|entry| entry.operation == operation).count()
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +103,7 @@ async fn a_batch_that_has_just_come_costs_no_request_more() {
     world.send(2, Status::Ringing);
     let response = world.handle(&world.receive()).await;
     assert_eq!((response.batch_item_failures.len(), world.deliveries()), (0, 2));
-    assert_eq!(world.asked("SQS.ChangeMessageVisibilityBatch"), 0);
+    assert_eq!(world.cloud.requests("SQS.ChangeMessageVisibilityBatch"), 0);
 }
 
 #[tokio::test(start_paused = true)]

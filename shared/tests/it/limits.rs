@@ -21,7 +21,7 @@ async fn an_attempt_that_hangs_leaves_time_for_another() {
     world.suffer(Faults { hung_connections: 1.0, ..Faults::none() }, Duration::from_millis(500));
     let written = timeout(Duration::from_secs(2), world.state.put_delivery_log(&delivery.log_key(), &log)).await;
     written.expect("in time").expect("written");
-    assert_eq!(world.asked("DynamoDB.PutItem"), 2);
+    assert_eq!(world.cloud.requests("DynamoDB.PutItem"), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,7 +39,7 @@ async fn a_long_poll_takes_as_long_as_it_should() {
     let world = World::new(3);
     let wait = Duration::from_secs(20);
     assert_eq!(world.queue.receive(1, wait).await.expect("an answer").len(), 0);
-    assert_eq!(world.asked("SQS.ReceiveMessage"), 1);
+    assert_eq!(world.cloud.requests("SQS.ReceiveMessage"), 1);
 }
 
 /// Remembers how long it was asked to sleep.
@@ -67,7 +67,7 @@ async fn what_was_left_out_is_asked_for_after_a_pause_of_the_platform() {
     world.suffer(Faults { partial_batches: 1.0, ..Faults::none() }, Duration::from_millis(30));
     assert_eq!(world.state.call_events(call_id(1)).await.expect("read").len(), 3);
 
-    let requests = world.asked("DynamoDB.BatchGetItem");
+    let requests = world.cloud.requests("DynamoDB.BatchGetItem");
     assert!(requests > 1);
     // Each request asks for two time limits.
     let slept = sleeps.0.lock().expect("no panic");

@@ -79,7 +79,7 @@ async fn a_batch_that_has_just_come_costs_no_request() {
     let world = World::new(4);
     world.send(&[message(1, 1), message(2, 1)]).await;
     assert_eq!(world.renew(&world.receive()).await, [true, true]);
-    assert_eq!(world.asked("SQS.ChangeMessageVisibilityBatch"), 0);
+    assert_eq!(world.cloud.requests("SQS.ChangeMessageVisibilityBatch"), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,6 +113,6 @@ async fn what_is_in_no_queue_is_nobody_else_s() {
     sleep(VISIBILITY).await;
     let by_hand = FifoRecord { receipt: "none".to_owned(), queue: None, ..late[0].clone() };
     assert_eq!(world.renew(std::slice::from_ref(&by_hand)).await, [true]);
-    assert_eq!(world.asked("SQS.ChangeMessageVisibilityBatch"), 0);
+    assert_eq!(world.cloud.requests("SQS.ChangeMessageVisibilityBatch"), 0);
     assert_eq!(world.renew(&[late[0].clone(), by_hand]).await, [false, true]);
 }

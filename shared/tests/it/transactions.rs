@@ -19,7 +19,7 @@ async fn a_write_that_meets_a_transaction_is_tried_again() {
     world.suffer(Faults { conflicts: 1.0, ..Faults::none() }, A_WHILE);
     world.state.put_delivery_log(&delivery.log_key(), &log).await.expect("written");
     assert_eq!(world.state.delivery_log(&delivery.log_key()).await.expect("read"), Some(log));
-    assert!(world.asked("DynamoDB.PutItem") > 1);
+    assert!(world.cloud.requests("DynamoDB.PutItem") > 1);
 }
 
 /// The SDK lends a client only so many repeats.
@@ -86,7 +86,7 @@ async fn a_condition_that_does_not_hold_is_an_answer() {
     world.state.put_webhook(&webhook(1, world.now())).await.expect("a webhook");
     let delivery = delivery(1, webhook_id(1), world.now());
     let parked = world.state.park(&delivery, &parked_log(&delivery, world.now())).await.expect("an answer");
-    assert_eq!((parked, world.asked("DynamoDB.TransactWriteItems")), (Parking::NotNow, 1));
+    assert_eq!((parked, world.cloud.requests("DynamoDB.TransactWriteItems")), (Parking::NotNow, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,6 +98,6 @@ async fn a_transaction_whose_answer_is_lost_is_carried_out_once() {
     let delivery = delivery(1, id, world.now());
     world.suffer(Faults { lost_answers: 1.0, ..Faults::none() }, Duration::from_millis(1));
     state.park(&delivery, &parked_log(&delivery, world.now())).await.expect("parked");
-    assert!(world.asked("DynamoDB.TransactWriteItems") > 1);
+    assert!(world.cloud.requests("DynamoDB.TransactWriteItems") > 1);
     assert_eq!(state.webhook(id).await.expect("read").expect("there").health.parked, 1);
 }

@@ -81,11 +81,6 @@ impl World {
             cloud.set_faults(Faults::none());
         });
     }
-
-    /// How often an operation was asked for.
-    pub(crate) fn asked(&self, operation: &str) -> usize {
-        self.cloud.log().iter().filter(|entry| entry.operation == operation).count()
-    }
 }
 
 /// What a function stands on, in this cloud.

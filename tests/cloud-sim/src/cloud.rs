@@ -132,6 +132,11 @@ impl Cloud {
         self.engine().log.clone()
     }
 
+    /// How many requests of an operation there were so far, such as `SQS.SendMessage`.
+    pub fn requests(&self, operation: &str) -> usize {
+        self.engine().log.iter().filter(|entry| entry.operation == operation).count()
+    }
+
     /// Messages of a queue, by its name: visible, in flight, delayed.
     pub fn depth(&self, queue: &str) -> (usize, usize, usize) {
         let now = self.since_1970();

@@ -1,8 +1,9 @@
-//! What a test makes before it begins, at once and beside all clients.
+//! What a test makes, sends and receives by itself, at once and beside all clients.
 
 use serde_json::{Value as Json, json};
 
 use crate::cloud::Cloud;
+use crate::queues::ARN;
 
 impl Cloud {
     /// A table with the keys `pk` and `sk`, and `expiresAt` as its time to live.
@@ -32,6 +33,35 @@ impl Cloud {
         }
         let made = self.ask("AmazonSQS.CreateQueue", &json!({"QueueName": name, "Attributes": all}));
         made["QueueUrl"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Sends a message to the FIFO queue with this URL.
+    pub fn send_fifo(&self, url: &str, group: &str, dedup: &str, body: &str) {
+        let message = json!({
+            "QueueUrl": url,
+            "MessageBody": body,
+            "MessageGroupId": group,
+            "MessageDeduplicationId": dedup,
+        });
+        self.ask("AmazonSQS.SendMessage", &message);
+    }
+
+    /// Receives from the queue with this URL, and returns the messages as the records that a function is invoked with.
+    pub fn receive_records(&self, url: &str) -> Vec<Json> {
+        let queue = url.rsplit('/').next().unwrap_or_default();
+        let wanted = json!({"QueueUrl": url, "MaxNumberOfMessages": 10, "AttributeNames": ["All"]});
+        let received = self.ask("AmazonSQS.ReceiveMessage", &wanted);
+        let record = |message: &Json| {
+            json!({
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+                "messageAttributes": {},
+                "eventSourceARN": format!("{ARN}{queue}"),
+            })
+        };
+        received["Messages"].as_array().map(|messages| messages.iter().map(record).collect()).unwrap_or_default()
     }
 
     /// Like [`Cloud::answer`], for what has to succeed.
