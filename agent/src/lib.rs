@@ -10,6 +10,7 @@ pub mod account;
 pub mod agent;
 pub mod backoff;
 pub mod calls;
+mod causes;
 pub mod check;
 pub mod config;
 pub mod connect;

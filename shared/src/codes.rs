@@ -161,21 +161,6 @@ impl<'de> Deserialize<'de> for Code {
     }
 }
 
-impl Code {
-    /// The code for a Q.850 cause with which the PBX or the network refused or ended a call attempt.
-    pub fn of_cause(cause: u16) -> Self {
-        match cause {
-            1 | 3 | 22 | 28 => Self::UnallocatedNumber,
-            17 => Self::UserBusy,
-            18 | 19 | 102 => Self::NoAnswer,
-            21 => Self::CallRejected,
-            20 | 27 => Self::DestinationOutOfOrder,
-            34 | 38 | 41 | 42 | 44 | 47 => Self::NetworkUnavailable,
-            _ => Self::Refused,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

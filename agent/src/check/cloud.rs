@@ -9,10 +9,10 @@ use shared::clock::CloudClock;
 use tokio::time::timeout;
 use url::Url;
 
-use super::CLOCK_FIX;
 use super::probe::{self, Fault, ProbeError};
 use super::report::{Report, Trial};
 use super::route;
+use super::steps::CLOCK_FIX;
 use crate::account::{self, Lacking};
 use crate::config::Config;
 use crate::sdk;

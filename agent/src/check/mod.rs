@@ -12,12 +12,9 @@ mod probe;
 mod report;
 mod rights;
 mod route;
+mod steps;
 
 use std::path::Path;
-use std::time::Duration;
-
-use anyhow::Context;
-use tokio::time::timeout;
 
 use crate::config::Config;
 use report::Report;
@@ -26,11 +23,6 @@ use rights::User;
 /// The configuration cannot be used (EX_USAGE of sysexits.h); the same code as that of `run`.
 const EXIT_BAD_CONFIG: u8 = 64;
 const EXIT_BROKEN: u8 = 1;
-
-/// What mends a clock, whatever shows that it is wrong.
-const CLOCK_FIX: &str = "let this machine keep its clock with NTP, for example: timedatectl set-ntp true";
-
-const WITHIN: Duration = Duration::from_secs(10);
 
 /// Checks everything and prints it. Returns the exit code.
 pub async fn run(file: &Path, json: bool) -> u8 {
@@ -76,8 +68,4 @@ fn usable(file: &Path) -> Result<(Config, Option<User>), (String, String)> {
         }
     }
     Ok((config, user))
-}
-
-async fn within<T>(step: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    timeout(WITHIN, step).await.with_context(|| format!("no answer within {} s", WITHIN.as_secs()))?
 }

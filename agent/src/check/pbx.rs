@@ -11,7 +11,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::report::{Report, Trial};
-use super::within;
+use super::steps::within;
 use crate::config::{Config, Monitor, MonitorName};
 use crate::pbx::frames::Frame;
 use crate::pbx::link::{Dialer, Link};

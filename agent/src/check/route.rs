@@ -13,10 +13,9 @@ use rustls::{CertificateError, ClientConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
-use super::CLOCK_FIX;
 use super::destinations::destinations;
 use super::report::Report;
-use super::within;
+use super::steps::{CLOCK_FIX, within};
 use crate::config::{Aws, Config};
 use crate::dial::{self, Stream};
 use crate::tls::{self, Untrusted};

@@ -4,7 +4,8 @@ use shared::codes::Code;
 use shared::command::{Dial, Refusal, Stage};
 use shared::ids::CallId;
 
-use crate::jobs::{News, refusal_of_cause};
+use crate::causes::{code_of_cause, refusal_of_cause};
+use crate::jobs::News;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -99,7 +100,7 @@ impl Parties {
             (News::TooLate, _) => return Step::Expired,
             (News::Failed(refusal), _) => (refusal.code, text_of(&refusal)),
             // Whoever hangs up after the answer did not want to wait; that is no fault of the PBX.
-            (News::Ended(cause), Party::Answered(_)) if Code::of_cause(cause.unwrap_or(0)) == Code::Refused => {
+            (News::Ended(cause), Party::Answered(_)) if code_of_cause(cause.unwrap_or(0)) == Code::Refused => {
                 let cause = cause.map(|cause| format!(" (cause {cause})")).unwrap_or_default();
                 (Code::CallRejected, format!("The party hung up before the other one had answered.{cause}"))
             }

@@ -16,7 +16,8 @@ use shared::event::CallEvent;
 use shared::time::{from_millis, iso_millis};
 use tokio::net::UnixStream;
 
-use super::{Report, socket};
+use super::report::StatusReport;
+use super::socket;
 use crate::vitals::Working;
 
 /// Nobody runs there (the code that service managers give to "not running").
@@ -27,7 +28,7 @@ const EXIT_NOT_READY: u8 = 1;
 pub async fn status(state_dir: &Path, json: bool) -> anyhow::Result<u8> {
     let Some(answer) = ask(state_dir, "/status").await? else { return not_running(state_dir) };
     let body = answer.into_body().collect().await?.to_bytes();
-    let report: Report = serde_json::from_slice(&body).context("the agent's answer is not understood")?;
+    let report: StatusReport = serde_json::from_slice(&body).context("the agent's answer is not understood")?;
     let text = if json { format!("{}\n", String::from_utf8_lossy(&body)) } else { describe(&report) };
     io::stdout().write_all(text.as_bytes())?;
     Ok(if report.readiness.ready { 0 } else { EXIT_NOT_READY })
@@ -85,8 +86,8 @@ fn not_running(state_dir: &Path) -> anyhow::Result<u8> {
     Ok(EXIT_NOT_RUNNING)
 }
 
-fn describe(report: &Report) -> String {
-    let Report { readiness, health, agent } = report;
+fn describe(report: &StatusReport) -> String {
+    let StatusReport { readiness, health, agent } = report;
     let vitals = &agent.vitals;
     let works = |working: Working| match working {
         Working::Yes => "works",

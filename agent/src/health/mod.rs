@@ -6,6 +6,7 @@
 
 mod ask;
 pub mod metrics;
+mod report;
 mod socket;
 
 use std::convert::Infallible;
@@ -21,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use shared::agent_status::{AgentStatus, PbxLink};
 use shared::event::CallEvent;
 use tokio::net::{TcpListener, UnixListener};
@@ -32,7 +33,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::pulse::Portrait;
-use crate::vitals::Cloud;
+use report::{Readiness, StatusReport};
 
 pub use ask::{events, status};
 
@@ -132,26 +133,6 @@ fn for_the_administrator(health: Arc<Health>) -> Router {
     router.with_state(health)
 }
 
-/// Why the agent is ready, or not.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Readiness {
-    ready: bool,
-    pbx: PbxLink,
-    #[serde(flatten)]
-    cloud: Cloud,
-}
-
-/// What a running agent says of itself.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Report {
-    #[serde(flatten)]
-    readiness: Readiness,
-    health: Option<SocketAddr>,
-    agent: AgentStatus,
-}
-
 impl Health {
     fn readiness(&self, status: &AgentStatus) -> Readiness {
         let cloud = self.portrait.vitals.cloud();
@@ -172,9 +153,9 @@ async fn figures(State(health): Ctx) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-async fn report(State(health): Ctx) -> Json<Report> {
+async fn report(State(health): Ctx) -> Json<StatusReport> {
     let agent = health.portrait.now();
-    Json(Report { readiness: health.readiness(&agent), health: health.address, agent })
+    Json(StatusReport { readiness: health.readiness(&agent), health: health.address, agent })
 }
 
 #[derive(Debug, Deserialize)]

@@ -349,14 +349,3 @@ impl Jobs {
         job.asker
     }
 }
-
-/// Why a call did not come about, or ended, by the cause that the PBX gave.
-pub fn refusal_of_cause(cause: Option<u16>) -> Refusal {
-    match cause {
-        Some(cause) => {
-            let code = Code::of_cause(cause);
-            Refusal::with_detail(code, format!("{} (cause {cause})", code.meaning().message))
-        }
-        None => Refusal::new(Code::Refused),
-    }
-}
