@@ -149,18 +149,18 @@ pub(super) struct Leg {
     pub conference: Option<Arc<str>>,
     pub state: Option<LegState>,
     pub peer: Party,
-    pub place: Place,
+    pub assignment: Assignment,
 }
 
 impl Leg {
     pub(super) fn new(user: UserGuid, since: Timestamp) -> Self {
         let waiting = Waiting { since, continues: false, reports: Vec::new(), asked: false };
-        Self { user, conference: None, state: None, peer: Party::default(), place: Place::Waiting(waiting) }
+        Self { user, conference: None, state: None, peer: Party::default(), assignment: Assignment::Waiting(waiting) }
     }
 
     /// The handle's call has ended and another one begins on it.
     pub(super) fn wait(&mut self, since: Timestamp) {
-        self.place = Place::Waiting(Waiting { since, continues: true, reports: Vec::new(), asked: false });
+        self.assignment = Assignment::Waiting(Waiting { since, continues: true, reports: Vec::new(), asked: false });
     }
 
     /// Where the leg belongs, once its conference is known.
@@ -173,7 +173,7 @@ impl Leg {
 
 /// Which call a leg belongs to, once that can be told.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Assignment {
     Waiting(Waiting),
     Live(CallId),
     /// The leg has ended. Its handle stays until the PBX deletes it, because it may come back to life.
@@ -187,7 +187,7 @@ pub(super) struct Waiting {
     /// The handle has had a call before.
     pub continues: bool,
     pub reports: Vec<(LegReport, Timestamp)>,
-    /// Other agents' memory is being asked; its answer places the leg.
+    /// Other agents' memory is being asked; its answer decides which call the leg gets.
     pub asked: bool,
 }
 

@@ -34,7 +34,7 @@ pub use records::{Changes, Records, Subject, Unreadable};
 pub use view::Sight;
 
 use call::Call;
-use leg::{Leg, Place, Spot, Waiting};
+use leg::{Assignment, Leg, Spot, Waiting};
 use names::Names;
 
 /// A leg that has no conference id for this long gets a name of its own.
@@ -122,7 +122,7 @@ impl Calls {
         let mut out = Vec::new();
         let waiting: Vec<LegId> = self.waiting_legs().map(|(id, _)| id).collect();
         for id in waiting {
-            self.place(id, now, &mut out);
+            self.assign(id, now, &mut out);
         }
         self.legs.clear();
         self.ended.clear();
@@ -149,29 +149,29 @@ impl Calls {
             return; // The last word on a leg that was never heard of, or was heard twice.
         }
         let leg = self.legs.entry(id).or_insert_with(|| Leg::new(user.clone(), now));
-        if matches!(leg.place, Place::Ended) && report.revives() {
+        if matches!(leg.assignment, Assignment::Ended) && report.revives() {
             leg.wait(now);
         }
         leg.state = report.state.or(leg.state);
         if let Some(peer) = report.peer.as_ref().filter(|peer| !peer.is_empty()) {
             leg.peer.clone_from(peer);
         }
-        match &mut leg.place {
-            Place::Waiting(waiting) => {
+        match &mut leg.assignment {
+            Assignment::Waiting(waiting) => {
                 waiting.reports.push((report, now));
-                self.place_if_known(id, now, out);
+                self.assign_if_known(id, now, out);
             }
-            Place::Live(call) => {
+            Assignment::Live(call) => {
                 let call = *call;
                 self.apply(id, call, &report, now, out);
                 if report.last {
                     self.legs.remove(&id);
                 }
             }
-            Place::Ended if report.last => {
+            Assignment::Ended if report.last => {
                 self.legs.remove(&id);
             }
-            Place::Ended => {}
+            Assignment::Ended => {}
         }
     }
 
@@ -181,7 +181,7 @@ impl Calls {
         let Some(leg) = self.legs.get(&id) else { return out };
         let user = leg.user.clone();
         self.learn_items(&user, items.unwrap_or_default(), now, &mut out);
-        self.place(id, now, &mut out);
+        self.assign(id, now, &mut out);
         out
     }
 
@@ -203,7 +203,7 @@ impl Calls {
         let overdue: Vec<LegId> =
             self.waiting_legs().filter(|(_, waiting)| overdue(waiting)).map(|(id, _)| id).collect();
         for id in overdue {
-            self.place(id, now, &mut out);
+            self.assign(id, now, &mut out);
         }
         let unparked =
             |call: &Call| Some((call.id, call.parked_at.filter(|at| now.duration_since(*at) >= PARK_GRACE)?));
@@ -220,22 +220,22 @@ impl Calls {
     }
 
     fn waiting_legs(&self) -> impl Iterator<Item = (LegId, &Waiting)> {
-        self.legs.iter().filter_map(|(id, leg)| match &leg.place {
-            Place::Waiting(waiting) => Some((*id, waiting)),
+        self.legs.iter().filter_map(|(id, leg)| match &leg.assignment {
+            Assignment::Waiting(waiting) => Some((*id, waiting)),
             _ => None,
         })
     }
 
-    /// Places a waiting leg if its call can be told, or finds out what is missing.
-    fn place_if_known(&mut self, id: LegId, now: Timestamp, out: &mut Vec<Output>) {
+    /// Gives a waiting leg its call if that can be told, or finds out what is missing.
+    fn assign_if_known(&mut self, id: LegId, now: Timestamp, out: &mut Vec<Output>) {
         let Some(leg) = self.legs.get(&id) else { return };
-        let Place::Waiting(waiting) = &leg.place else { return };
+        let Assignment::Waiting(waiting) = &leg.assignment else { return };
         if waiting.asked {
             return;
         }
         let Some(spot) = leg.spot(waiting) else {
             if waiting.has_ended() {
-                self.place(id, now, out);
+                self.assign(id, now, out);
             }
             return;
         };
@@ -246,12 +246,12 @@ impl Calls {
         if !joins && (young_session || !waiting.saw_beginning()) {
             self.ask(id, out);
         } else {
-            self.place(id, now, out);
+            self.assign(id, now, out);
         }
     }
 
     fn ask(&mut self, id: LegId, out: &mut Vec<Output>) {
-        if let Some(Leg { user, place: Place::Waiting(waiting), .. }) = self.legs.get_mut(&id) {
+        if let Some(Leg { user, assignment: Assignment::Waiting(waiting), .. }) = self.legs.get_mut(&id) {
             waiting.asked = true;
             out.push(Output::Ask(id, user.clone()));
         }
@@ -269,20 +269,20 @@ impl Calls {
     }
 
     /// Gives a waiting leg its call and lets everything that was reported meanwhile happen, at its own time.
-    fn place(&mut self, id: LegId, now: Timestamp, out: &mut Vec<Output>) {
+    fn assign(&mut self, id: LegId, now: Timestamp, out: &mut Vec<Output>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        if !matches!(leg.place, Place::Waiting(_)) {
+        if !matches!(leg.assignment, Assignment::Waiting(_)) {
             return;
         }
         let parked = leg_is_parked(leg);
-        let Place::Waiting(waiting) = std::mem::replace(&mut leg.place, Place::Ended) else { return };
+        let Assignment::Waiting(waiting) = std::mem::replace(&mut leg.assignment, Assignment::Ended) else { return };
         let user = leg.user.clone();
         let Some(direction) = waiting.direction() else {
             // Which way it goes may be said later. Without that there is nothing to tell.
             if waiting.has_last() || now.duration_since(waiting.since) >= FORGET_WITHOUT_STATE_AFTER {
                 self.legs.remove(&id);
             } else {
-                leg.place = Place::Waiting(waiting);
+                leg.assignment = Assignment::Waiting(waiting);
             }
             return;
         };
@@ -321,7 +321,7 @@ impl Calls {
             call.legs.push(id);
         }
         if let Some(leg) = self.legs.get_mut(&id) {
-            leg.place = Place::Live(name);
+            leg.assignment = Assignment::Live(name);
         }
         if let Some(spot) = spot {
             self.enter(name, &spot, is_new, now, out);
@@ -383,7 +383,7 @@ impl Calls {
 
     fn end_leg(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
         if let Some(leg) = self.legs.get_mut(&leg_id) {
-            leg.place = Place::Ended;
+            leg.assignment = Assignment::Ended;
             self.has_ended(leg_id);
         }
         let parked = self.parking.remove(&leg_id) || report.relates(Relation::ParkedTo).is_some();
@@ -409,7 +409,7 @@ impl Calls {
         self.ended.push_back(id);
         while self.ended.len() > ENDED_HANDLES {
             let Some(oldest) = self.ended.pop_front() else { break };
-            if self.legs.get(&oldest).is_some_and(|leg| matches!(leg.place, Place::Ended)) {
+            if self.legs.get(&oldest).is_some_and(|leg| matches!(leg.assignment, Assignment::Ended)) {
                 self.legs.remove(&oldest);
             }
         }
@@ -425,7 +425,7 @@ impl Calls {
             .map(|(leg, _)| leg)
             .collect();
         for leg in joining {
-            self.place(leg, at, out);
+            self.assign(leg, at, out);
         }
     }
 

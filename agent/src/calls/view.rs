@@ -10,7 +10,7 @@ use shared::time::iso_millis;
 
 use super::Calls;
 use super::call::Call;
-use super::leg::{Leg, LegId, LegState, Party, Phase, Place, UserGuid};
+use super::leg::{Assignment, Leg, LegId, LegState, Party, Phase, UserGuid};
 
 /// A call found in progress begins, by the PBX's whole seconds and this agent's idea of the cloud's time, at most so much
 /// too early.
@@ -50,14 +50,14 @@ impl Calls {
 
     /// Whether a user has calls, or legs that will be calls.
     pub fn has_calls(&self, user: &UserGuid) -> bool {
-        let waits = |leg: &Leg| leg.user == *user && matches!(leg.place, Place::Waiting(_));
+        let waits = |leg: &Leg| leg.user == *user && matches!(leg.assignment, Assignment::Waiting(_));
         self.calls.values().any(|call| call.user == *user) || self.legs.values().any(waits)
     }
 
     /// The call of a leg, once it has a name.
     pub fn call_of(&self, leg: LegId) -> Option<CallId> {
-        match self.legs.get(&leg)?.place {
-            Place::Live(call) => Some(call),
+        match self.legs.get(&leg)?.assignment {
+            Assignment::Live(call) => Some(call),
             _ => None,
         }
     }

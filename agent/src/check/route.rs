@@ -24,11 +24,11 @@ use crate::tls::{self, Untrusted};
 const LONGEST_HEAD: usize = 16 << 10;
 
 /// A host and its port.
-type Place = (String, u16);
+type HostPort = (String, u16);
 
 /// A server of AWS, and the proxy that leads to it.
 struct Target {
-    place: Place,
+    host_port: HostPort,
     is_secure: bool,
     proxy: Option<Intercept>,
 }
@@ -39,16 +39,16 @@ impl Target {
         let uri: Uri = url.parse().ok()?;
         let proxy =
             aws.proxy.as_ref().and_then(|proxy| Matcher::builder().https(proxy.expose()).build().intercept(&uri));
-        Some(Self { place: place(&uri)?, is_secure: uri.scheme_str() == Some("https"), proxy })
+        Some(Self { host_port: host_port(&uri)?, is_secure: uri.scheme_str() == Some("https"), proxy })
     }
 
     /// Whom this machine has to reach itself.
-    fn door(&self) -> Option<Place> {
-        self.proxy.as_ref().map_or_else(|| Some(self.place.clone()), |proxy| place(proxy.uri()))
+    fn door(&self) -> Option<HostPort> {
+        self.proxy.as_ref().map_or_else(|| Some(self.host_port.clone()), |proxy| host_port(proxy.uri()))
     }
 }
 
-fn place(uri: &Uri) -> Option<Place> {
+fn host_port(uri: &Uri) -> Option<HostPort> {
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     Some((uri.host()?.trim_matches(['[', ']']).to_owned(), port))
 }
@@ -56,18 +56,18 @@ fn place(uri: &Uri) -> Option<Place> {
 /// Goes as far as requests come. Returns whether they arrive.
 pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report) -> bool {
     let hop = report.begin("aws-dns");
-    let mut targets: BTreeMap<Place, Target> = BTreeMap::new();
+    let mut targets: BTreeMap<HostPort, Target> = BTreeMap::new();
     for url in destinations(sdk).await {
         let Some(target) = url.and_then(|url| Target::of(&url, &config.aws)) else {
             let fix = "correct `aws.region` and, if it is set, `aws.endpoint_url`";
             report.broken(hop, "these settings name no place where AWS could be", fix);
             return false;
         };
-        targets.insert(target.place.clone(), target);
+        targets.insert(target.host_port.clone(), target);
     }
-    let doors: BTreeSet<Place> = targets.values().filter_map(Target::door).collect();
+    let doors: BTreeSet<HostPort> = targets.values().filter_map(Target::door).collect();
     let has_proxy = targets.values().any(|target| target.proxy.is_some());
-    let mut known: BTreeMap<Place, Vec<SocketAddr>> = BTreeMap::new();
+    let mut known: BTreeMap<HostPort, Vec<SocketAddr>> = BTreeMap::new();
     let mut details = Vec::new();
     for (host, port) in doors {
         let addresses = match within(dial::resolve(&host, port)).await {
@@ -123,10 +123,10 @@ pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report)
             tunnels.push((target, stream));
             continue;
         };
-        match within(tunnel(stream, proxy, &target.place, trust.as_ref().ok())).await {
+        match within(tunnel(stream, proxy, &target.host_port, trust.as_ref().ok())).await {
             Ok(Answer::Tunnel(stream)) => tunnels.push((target, stream)),
             Ok(Answer::Refusal(code)) => {
-                let (host, port) = &target.place;
+                let (host, port) = &target.host_port;
                 let detail = format!("the proxy answers {code} when it is asked for a tunnel to {host}:{port}");
                 report.broken(hop, detail, refusal_fix(code, host, *port));
                 return false;
@@ -150,7 +150,7 @@ pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report)
     let mut is_secure = true;
     for (target, stream) in tunnels {
         is_secure &= target.is_secure;
-        let host = &target.place.0;
+        let host = &target.host_port.0;
         if !target.is_secure {
             continue;
         }
@@ -183,15 +183,15 @@ enum Answer {
 async fn tunnel(
     mut stream: Box<dyn Stream>,
     proxy: &Intercept,
-    (host, port): &Place,
+    (host, port): &HostPort,
     trust: Option<&Arc<ClientConfig>>,
 ) -> anyhow::Result<Answer> {
     if proxy.uri().scheme_str() == Some("https") {
         let trust = trust.context("this system has no certificate authorities to trust a proxy by")?;
         stream = secure(stream, proxy.uri().host().unwrap_or_default(), trust).await?;
     }
-    let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes();
+    let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
     if let Some(password) = proxy.basic_auth() {
         request.extend([b"Proxy-Authorization: ", password.as_bytes(), b"\r\n"].concat());
     }
@@ -270,7 +270,7 @@ mod tests {
         toml::from_str(&text).expect("the table `aws`")
     }
 
-    fn place(host: &str, port: u16) -> Place {
+    fn host_port(host: &str, port: u16) -> HostPort {
         (host.to_owned(), port)
     }
 
@@ -291,11 +291,11 @@ mod tests {
     #[test]
     fn a_proxy_is_in_front_of_what_is_encrypted() {
         let direct = Target::of("https://sqs.test/", &aws("")).expect("a target");
-        assert_eq!((direct.door(), direct.is_secure), (Some(place("sqs.test", 443)), true));
+        assert_eq!((direct.door(), direct.is_secure), (Some(host_port("sqs.test", 443)), true));
         let local = Target::of("http://[::1]:4566/", &aws("proxy = \"http://proxy.test:3128\"")).expect("a target");
-        assert_eq!((local.door(), local.is_secure), (Some(place("::1", 4566)), false));
+        assert_eq!((local.door(), local.is_secure), (Some(host_port("::1", 4566)), false));
         let behind = Target::of("https://sqs.test/", &aws("proxy = \"http://u:p@proxy.test\"")).expect("a target");
-        assert_eq!((behind.door(), behind.place), (Some(place("proxy.test", 80)), place("sqs.test", 443)));
+        assert_eq!((behind.door(), behind.host_port), (Some(host_port("proxy.test", 80)), host_port("sqs.test", 443)));
     }
 
     /// What a proxy is asked that answers this.
@@ -313,7 +313,7 @@ mod tests {
             head
         };
         let intercept = target.proxy.as_ref().expect("a proxy");
-        tokio::join!(proxy, tunnel(Box::new(near), intercept, &target.place, None))
+        tokio::join!(proxy, tunnel(Box::new(near), intercept, &target.host_port, None))
     }
 
     #[tokio::test]

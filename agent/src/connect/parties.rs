@@ -50,7 +50,7 @@ pub(super) enum Step {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Party {
+enum PartyState {
     /// Its number was dialled and the PBX has not named the call.
     Called,
     Placed(CallId),
@@ -61,13 +61,13 @@ enum Party {
 
 #[derive(Debug)]
 pub(super) struct Parties {
-    parties: [Party; 2],
+    parties: [PartyState; 2],
     ring_seconds: u16,
 }
 
 impl Parties {
     pub(super) fn new(ring_seconds: u16) -> Self {
-        Self { parties: [Party::Called; 2], ring_seconds }
+        Self { parties: [PartyState::Called; 2], ring_seconds }
     }
 
     pub(super) fn take(&mut self, happened: Happened) -> Step {
@@ -86,13 +86,13 @@ impl Parties {
         let party = &mut self.parties[side as usize];
         let (code, text) = match (news, *party) {
             (News::Placed(call), _) => {
-                *party = Party::Placed(call);
+                *party = PartyState::Placed(call);
                 return Step::Wait;
             }
-            (News::Answered, Party::Placed(call)) => {
-                *party = Party::Answered(call);
+            (News::Answered, PartyState::Placed(call)) => {
+                *party = PartyState::Answered(call);
                 return match self.parties {
-                    [Party::Answered(a), Party::Answered(b)] => Step::Join(a, b),
+                    [PartyState::Answered(a), PartyState::Answered(b)] => Step::Join(a, b),
                     _ => Step::Wait,
                 };
             }
@@ -100,7 +100,7 @@ impl Parties {
             (News::TooLate, _) => return Step::Expired,
             (News::Failed(refusal), _) => (refusal.code, text_of(&refusal)),
             // Whoever hangs up after the answer did not want to wait; that is no fault of the PBX.
-            (News::Ended(cause), Party::Answered(_)) if code_of_cause(cause.unwrap_or(0)) == Code::Refused => {
+            (News::Ended(cause), PartyState::Answered(_)) if code_of_cause(cause.unwrap_or(0)) == Code::Refused => {
                 let cause = cause.map(|cause| format!(" (cause {cause})")).unwrap_or_default();
                 (Code::CallRejected, format!("The party hung up before the other one had answered.{cause}"))
             }
@@ -109,13 +109,13 @@ impl Parties {
                 (refusal.code, text_of(&refusal))
             }
         };
-        *party = Party::Gone;
+        *party = PartyState::Gone;
         Step::CleanUp(Refusal::with_detail(code, format!("Party `{}`: {text}", side.field())))
     }
 
     fn nobody_answered(&self) -> Refusal {
         let within = format!("within {} s", self.ring_seconds);
-        let waits = |side: Side| !matches!(self.parties[side as usize], Party::Answered(_));
+        let waits = |side: Side| !matches!(self.parties[side as usize], PartyState::Answered(_));
         let text = match (waits(Side::A), waits(Side::B)) {
             (true, true) => format!("Parties `a` and `b`: Neither answered {within}."),
             (true, false) => format!("Party `a`: Did not answer {within}."),
@@ -125,25 +125,28 @@ impl Parties {
     }
 
     pub(super) fn stage(&self) -> Stage {
-        let answered = self.parties.iter().any(|party| matches!(party, Party::Answered(_)));
+        let answered = self.parties.iter().any(|party| matches!(party, PartyState::Answered(_)));
         if answered { Stage::FirstAnswered } else { Stage::Calling }
     }
 
     pub(super) fn is_unnamed(&self, side: Side) -> bool {
-        self.parties[side as usize] == Party::Called
+        self.parties[side as usize] == PartyState::Called
     }
 
     /// The dials that may have left something: the calls that have a name, and those that are still to get one.
     pub(super) fn begun(&self, dials: &[Dial]) -> Vec<Dial> {
-        let begun =
-            self.parties.iter().zip(dials).filter(|(party, dial)| dial.call_id.is_some() || **party != Party::Gone);
+        let begun = self
+            .parties
+            .iter()
+            .zip(dials)
+            .filter(|(party, dial)| dial.call_id.is_some() || **party != PartyState::Gone);
         begun.map(|(_, dial)| dial.clone()).collect()
     }
 
     /// Writes the names that the PBX has given beside what was dialled.
     pub(super) fn name(&self, dials: &mut [Dial]) {
         for (party, dial) in self.parties.iter().zip(dials) {
-            if let Party::Placed(call) | Party::Answered(call) = party {
+            if let PartyState::Placed(call) | PartyState::Answered(call) = party {
                 dial.call_id = Some(*call);
             }
         }

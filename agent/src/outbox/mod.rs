@@ -55,7 +55,7 @@ const LOCK: &str = "lock";
 /// An event on its way to the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Its place in the outbox. Later events have greater numbers, also after a restart with a backlog.
+    /// Its position in the outbox. Later events have greater numbers, also after a restart with a backlog.
     pub number: u64,
     pub tag: EventTag,
     pub occurred_at: Timestamp,
