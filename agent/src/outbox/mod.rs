@@ -19,9 +19,11 @@
 //! Not promised: that nothing is sent twice. An event whose acceptance was not written down before a crash is sent again
 //! under the same id, and the cloud drops the copy.
 
+mod event;
 mod file;
 mod pending;
 mod shadow;
+mod status;
 mod store;
 mod tables;
 #[cfg(test)]
@@ -35,7 +37,6 @@ use std::thread;
 use anyhow::Context;
 use jiff::Timestamp;
 use shared::event::CallEvent;
-use shared::event::message::{self, EventTag};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
@@ -45,61 +46,11 @@ use file::{DataFile, Medium};
 use store::Limits;
 use writer::{Begun, Job, Put, Writer};
 
-/// Events that the uplink may have at once.
-pub const WINDOW: usize = 256;
-/// Bytes of events that wait in memory while the disk refuses them.
-pub const MEMORY_CAP: u64 = 8 << 20;
+pub use event::{Settled, WINDOW, Waiting};
+pub use pending::MEMORY_CAP;
+pub use status::OutboxStatus;
 
 const LOCK: &str = "lock";
-
-/// An event on its way to the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// Its position in the outbox. Later events have greater numbers, also after a restart with a backlog.
-    pub number: u64,
-    pub tag: EventTag,
-    pub occurred_at: Timestamp,
-    /// The text of the message.
-    pub body: String,
-}
-
-impl Waiting {
-    fn new(event: &CallEvent) -> Self {
-        Self {
-            number: 0,
-            tag: event.into(),
-            occurred_at: event.occurred_at,
-            body: message::seal(event).expect("an event is always JSON"),
-        }
-    }
-}
-
-/// What became of an event in the uplink's hands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    Accepted,
-    /// The queue will never take it.
-    Refused,
-}
-
-/// How the outbox is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OutboxStatus {
-    /// Events that the queue has not accepted yet.
-    pub depth: u64,
-    /// When the oldest of them occurred.
-    pub oldest: Option<Timestamp>,
-    /// What they take up on disk, and how much that may be.
-    pub bytes: u64,
-    pub cap: u64,
-    /// Events that are in memory alone.
-    pub unwritten: u64,
-    /// Events given up for lack of space, since the file was begun.
-    pub dropped: u64,
-    /// Events that the queue will never take, since the file was begun.
-    pub refused: u64,
-    pub problem: Option<String>,
-}
 
 /// Hands events to the outbox and takes back what became of them.
 #[derive(Clone, Debug)]

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::event::Waiting;
 use super::store::Batch;
-use super::{MEMORY_CAP, Waiting};
 use crate::calls::{Changes, Subject};
 
+/// Bytes of events that wait in memory while the disk refuses them.
+pub const MEMORY_CAP: u64 = 8 << 20;
 /// Changes of records that wait for a disk that refuses. With more, those that are needed least are given up.
 pub(super) const RECORDS: usize = 8_192;
 /// Events that are removed in one transaction when space is short: it frees more than it needs itself.

@@ -10,7 +10,7 @@ use shared::time::from_millis;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::Waiting;
+use super::event::Waiting;
 use super::file::Medium;
 use super::shadow::Shadow;
 use super::tables::{

@@ -7,7 +7,7 @@ use shared::kind::Kind;
 use shared::time::from_millis;
 use uuid::Uuid;
 
-use super::Waiting;
+use super::event::Waiting;
 use crate::calls::{Changes, Subject};
 
 /// What the tables mean. A file with another version is set aside.

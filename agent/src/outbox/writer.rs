@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use super::event::{Settled, WINDOW, Waiting};
 use super::file::Medium;
 use super::pending::Pending;
+use super::status::OutboxStatus;
 use super::store::{Access, Batch, Limits, Store, Trouble};
 use super::tables::Figures;
-use super::{OutboxStatus, Settled, WINDOW, Waiting};
 use crate::calls::{Changes, Records, Subject};
 
 /// What belongs to no event may wait this long for one whose sync it can share.
