@@ -11,7 +11,8 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::control::{self, Refused};
+use crate::body::Refused;
+use crate::control;
 use crate::hub::Hub;
 
 #[derive(Deserialize)]

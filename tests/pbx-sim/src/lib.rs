@@ -19,6 +19,7 @@
 //! ```
 
 mod auth;
+mod body;
 mod causes;
 mod control;
 pub mod fault;
@@ -34,5 +35,5 @@ pub mod switch;
 mod users;
 pub mod world;
 
-pub use control::Refused;
+pub use body::Refused;
 pub use server::{Builder, Sim};

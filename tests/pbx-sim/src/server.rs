@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::control::{self, Refused};
+use crate::body::Refused;
+use crate::control;
 use crate::hub::Hub;
 use crate::link;
 use crate::world::World;

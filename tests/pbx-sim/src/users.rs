@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::control::{Body, Refused};
+use crate::body::{Body, Refused};
 use crate::hub::Inner;
 use crate::switch::Kind;
 use crate::world::{Behaviour, DeviceSpec, Forward, Membership, UserSpec};

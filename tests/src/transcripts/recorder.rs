@@ -9,7 +9,7 @@ use shared::clock::CloudClock;
 use shared::queue::Outgoing;
 use shared::tables::{Exchange, StateTable};
 
-use super::{folder, shelf, story};
+use super::{folder, shelf};
 use crate::api::http_client;
 
 const TABLES: [&str; 2] = ["exchange", "state"];
@@ -21,14 +21,14 @@ pub(super) struct Recorder {
     pub(super) state: StateTable,
     /// The items of the tables as they were last seen, by table and key.
     seen: BTreeMap<(String, String, String), Value>,
-    written: usize,
+    pub(super) written: usize,
     /// Files whose content would be another one today.
-    different: Vec<String>,
+    pub(super) different: Vec<String>,
 }
 
 impl Recorder {
     /// Makes the two tables at a server that has neither.
-    async fn start(endpoint: &str) -> Self {
+    pub(super) async fn start(endpoint: &str) -> Self {
         let sdk = shelf::sdk(None).to_builder().endpoint_url(endpoint).build();
         let client = aws::dynamodb(&sdk, &CloudClock::new());
         let recorder = Self {
@@ -126,19 +126,4 @@ fn in_order(mut item: Value) -> Value {
         }
     }
     item
-}
-
-#[tokio::test]
-#[ignore = "it needs a table server, named by EASYCONNECT_RECORD_AT; see tests/transcripts/README.md"]
-#[expect(clippy::print_stdout, reason = "whoever records wants to know what came of it")]
-async fn record() {
-    let endpoint = std::env::var("EASYCONNECT_RECORD_AT").expect("EASYCONNECT_RECORD_AT");
-    let mut recorder = Recorder::start(&endpoint).await;
-    story::tell(&mut recorder).await;
-    println!("{} files are new", recorder.written);
-    assert!(
-        recorder.different.is_empty(),
-        "today's code writes another content: keep these files, and give what is new another name: {:?}",
-        recorder.different
-    );
 }

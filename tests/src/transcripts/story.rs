@@ -253,3 +253,18 @@ async fn deliveries(recorder: &mut Recorder) {
         }
     }
 }
+
+#[tokio::test]
+#[ignore = "it needs a table server, named by EASYCONNECT_RECORD_AT; see tests/transcripts/README.md"]
+#[expect(clippy::print_stdout, reason = "whoever records wants to know what came of it")]
+async fn record() {
+    let endpoint = std::env::var("EASYCONNECT_RECORD_AT").expect("EASYCONNECT_RECORD_AT");
+    let mut recorder = Recorder::start(&endpoint).await;
+    tell(&mut recorder).await;
+    println!("{} files are new", recorder.written);
+    assert!(
+        recorder.different.is_empty(),
+        "today's code writes another content: keep these files, and give what is new another name: {:?}",
+        recorder.different
+    );
+}
