@@ -2,7 +2,7 @@
 //!
 //! A comms-room clock may be minutes off, and two agents must stamp the same event alike. Each answer bounds the offset
 //! between the cloud and this machine's boot-time clock: `Date` was true at some moment between sending and receiving, up
-//! to a second early because it is cut to whole seconds. The bounds of many answers meet in a narrow window; its middle is
+//! to a second early because it is cut to whole seconds. The bounds of many answers leave a narrow range; its middle is
 //! the estimate. The boot-time clock runs on through suspend and is never set, so a corrected wall clock changes nothing.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
-/// How far a quartz may drift, generously; the window widens by it between answers.
+/// How far a quartz may drift, generously; the bounds widen by it between answers.
 const DRIFT_PPM: i128 = 200;
 const SECOND: i128 = 1_000_000_000;
 
@@ -69,13 +69,13 @@ impl Machine for ThisMachine {
 
 /// Bounds on (cloud time − boot time) in nanoseconds, as true at `as_of`.
 #[derive(Clone, Copy, Debug)]
-struct Window {
+struct OffsetBounds {
     low: i128,
     high: i128,
     as_of: i128,
 }
 
-impl Window {
+impl OffsetBounds {
     fn widened(self, now: i128) -> Self {
         let drift = (now - self.as_of).max(0) * DRIFT_PPM / 1_000_000;
         Self { low: self.low - drift, high: self.high + drift, as_of: now }
@@ -92,7 +92,7 @@ pub struct CloudClock {
     machine: Arc<dyn Machine>,
     /// Until the first answer the machine's own clock has to do.
     fallback: i128,
-    window: Arc<Mutex<Option<Window>>>,
+    bounds: Arc<Mutex<Option<OffsetBounds>>>,
 }
 
 impl CloudClock {
@@ -102,7 +102,7 @@ impl CloudClock {
 
     pub fn on(machine: Arc<dyn Machine>) -> Self {
         let fallback = machine.wall().as_nanosecond() - machine.boot().nanos();
-        Self { machine, fallback, window: Arc::default() }
+        Self { machine, fallback, bounds: Arc::default() }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -121,8 +121,8 @@ impl CloudClock {
     /// The cloud's time at a moment of this machine. A machine's own clock that does not contradict the answers is finer
     /// than they are; else the middle of what they allow has to do.
     pub fn at(&self, boot: BootTime) -> Timestamp {
-        let own_clock_fits = |window: &Window| (window.low..=window.high).contains(&self.fallback);
-        let offset = self.window().filter(|window| !own_clock_fits(window)).map_or(self.fallback, Window::middle);
+        let own_clock_fits = |bounds: &OffsetBounds| (bounds.low..=bounds.high).contains(&self.fallback);
+        let offset = self.bounds().filter(|bounds| !own_clock_fits(bounds)).map_or(self.fallback, OffsetBounds::middle);
         Timestamp::from_nanosecond(boot.nanos() + offset).unwrap_or(Timestamp::MAX)
     }
 
@@ -133,9 +133,9 @@ impl CloudClock {
     }
 
     fn ahead_by(&self, wall: Timestamp, boot: BootTime) -> Option<SignedDuration> {
-        let window = self.window()?.widened(boot.nanos());
+        let bounds = self.bounds()?.widened(boot.nanos());
         let own = wall.as_nanosecond() - boot.nanos();
-        let nanos = own - own.clamp(window.low, window.high);
+        let nanos = own - own.clamp(bounds.low, bounds.high);
         Some(SignedDuration::from_nanos_i128(nanos))
     }
 
@@ -143,19 +143,19 @@ impl CloudClock {
     pub fn learn(&self, sent: BootTime, received: BootTime, date: Timestamp) {
         let date = date.as_nanosecond();
         let (low, high) = (date - received.nanos(), date + SECOND - sent.nanos());
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = window.map(|window| window.widened(received.nanos()));
-        *window = Some(match known {
+        let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = bounds.map(|bounds| bounds.widened(received.nanos()));
+        *bounds = Some(match known {
             Some(known) if known.low.max(low) < known.high.min(high) => {
-                Window { low: known.low.max(low), high: known.high.min(high), as_of: received.nanos() }
+                OffsetBounds { low: known.low.max(low), high: known.high.min(high), as_of: received.nanos() }
             }
             // The answers contradict each other, so one side's clock was set: begin anew.
-            _ => Window { low, high, as_of: received.nanos() },
+            _ => OffsetBounds { low, high, as_of: received.nanos() },
         });
     }
 
-    fn window(&self) -> Option<Window> {
-        *self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bounds(&self) -> Option<OffsetBounds> {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn many_answers_narrow_the_window() {
+    fn many_answers_narrow_the_bounds() {
         let clock = starting_at(at(1_090_000), boot(0)); // This machine's clock is 90 s ahead.
         assert_eq!(off_by(&clock, 0, 1_000_000), 90_000);
         answer(&clock, 100, 120);

@@ -197,7 +197,7 @@ pub struct Doorbell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::Page;
+    use crate::operation::PageRequest;
     use crate::time::from_millis;
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
         assert!(ACT_WITHIN + Duration::from_secs(1) <= EXPIRE_AFTER);
         let command = Command::queued(
             CommandId::random(),
-            Operation::GetUsers { page: Page::default() },
+            Operation::GetUsers { page: PageRequest::default() },
             "k",
             Reach::default(),
             from_millis(1_000),

@@ -21,7 +21,7 @@ pub enum EnvelopeError {
 }
 
 #[derive(Serialize)]
-struct Outgoing<'a, T> {
+struct Envelope<'a, T> {
     v: u64,
     #[serde(flatten)]
     body: &'a T,
@@ -37,7 +37,7 @@ struct Probe {
 const NOT_FOR_QUEUES: [(char, &str); 2] = [('\u{FFFE}', "\\ufffe"), ('\u{FFFF}', "\\uffff")];
 
 pub fn seal<T: Serialize>(body: &T) -> Result<String, serde_json::Error> {
-    let mut text = serde_json::to_string(&Outgoing { v: VERSION, body })?;
+    let mut text = serde_json::to_string(&Envelope { v: VERSION, body })?;
     for (character, escaped) in NOT_FOR_QUEUES {
         if text.contains(character) {
             text = text.replace(character, escaped);

@@ -157,7 +157,7 @@ pub enum Operation {
     },
     GetUsers {
         #[serde(flatten)]
-        page: Page,
+        page: PageRequest,
     },
     GetUser {
         extension: String,
@@ -167,7 +167,7 @@ pub enum Operation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         extension: Option<String>,
         #[serde(flatten)]
-        page: Page,
+        page: PageRequest,
     },
     GetCall {
         #[serde(rename = "CallId")]
@@ -175,10 +175,10 @@ pub enum Operation {
     },
 }
 
-/// A part of a list that is too long for one answer.
+/// Which part is wanted of a list that is too long for one answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Page {
+pub struct PageRequest {
     /// Where the earlier page ended, as its `nextCursor` said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,

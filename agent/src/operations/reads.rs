@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared::codes::Code;
 use shared::command::Refusal;
 use shared::ids::CallId;
-use shared::operation::Page;
+use shared::operation::PageRequest;
 
 use super::{Plan, Planner};
 
@@ -18,7 +18,7 @@ const PAGE_BYTES: usize = 200_000;
 const PAGE_ITEMS: u16 = 200;
 
 impl Planner<'_> {
-    pub(super) fn users(&self, page: &Page) -> Result<Plan, Refusal> {
+    pub(super) fn users(&self, page: &PageRequest) -> Result<Plan, Refusal> {
         let users = self.session.visible().filter(|user| self.reach.covers(&user.info.e164));
         let users = users.map(|user| ((user.info.e164.clone(), user.info.cn.clone()), user));
         let (users, next) = cut(users.collect(), page, |user| Some(user.describe()))?;
@@ -31,7 +31,7 @@ impl Planner<'_> {
     }
 
     /// The calls of everybody or of one extension, oldest first.
-    pub(super) fn calls(&self, extension: Option<&str>, page: &Page) -> Result<Plan, Refusal> {
+    pub(super) fn calls(&self, extension: Option<&str>, page: &PageRequest) -> Result<Plan, Refusal> {
         let wanted = |call: CallId| {
             self.calls
                 .extension_of(call)
@@ -56,7 +56,7 @@ impl Planner<'_> {
 /// others come and go meanwhile.
 fn cut<K, T>(
     mut items: Vec<(K, T)>,
-    page: &Page,
+    page: &PageRequest,
     show: impl Fn(&T) -> Option<Value>,
 ) -> Result<(Vec<Value>, Option<String>), Refusal>
 where
@@ -100,8 +100,8 @@ mod tests {
         (0..count).rev().map(|n| (n, n)).collect()
     }
 
-    fn page(cursor: Option<String>, limit: u16) -> Page {
-        Page { cursor, limit }
+    fn page(cursor: Option<String>, limit: u16) -> PageRequest {
+        PageRequest { cursor, limit }
     }
 
     #[test]

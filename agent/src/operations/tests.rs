@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use shared::destination::Rules;
 use shared::numbering::DialPrefixes;
-use shared::operation::{DialOptions, Page};
+use shared::operation::{DialOptions, PageRequest};
 
 use super::*;
 use crate::calls::tests::{OTHER, PHONE, at, core, leg, play};
@@ -344,7 +344,7 @@ fn what_is_out_of_reach_does_not_exist() {
     assert_eq!(scene.refusal(&make_call("42", "43", DialOptions::default())), Code::ExtensionNotAllowed);
     let pick = Operation::PickUpCall { extension: "43".to_owned(), call_id: None, at: Some("42".to_owned()) };
     assert_eq!(scene.refusal(&pick), Code::ExtensionNotAllowed);
-    let page = Page { cursor: None, limit: 10 };
+    let page = PageRequest { cursor: None, limit: 10 };
     let users = scene.answer(&Operation::GetUsers { page: page.clone() });
     assert_eq!((&users["users"][0]["extension"], &users["users"][1]), (&json!("43"), &Value::Null));
     let calls = Operation::GetCalls { extension: None, page };

@@ -208,7 +208,7 @@ fn state_text(state: CommandState) -> Value {
 #[cfg(test)]
 mod tests {
     use shared::command::{Dial, Stage};
-    use shared::operation::Page;
+    use shared::operation::PageRequest;
 
     use super::*;
     use crate::tests::{CALL_ID, command};
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn calls() -> Operation {
-        Operation::GetCalls { extension: None, page: Page::default() }
+        Operation::GetCalls { extension: None, page: PageRequest::default() }
     }
 
     fn shown(command: &Command) -> (u16, String) {
@@ -242,7 +242,7 @@ mod tests {
             succeeded(make_call(), &format!(r#"{{"CallId":"{CALL_ID}","conferenceId":"e892"}}"#)),
             succeeded(Operation::AnswerCall { call_id }, "{}"),
             succeeded(
-                Operation::GetUsers { page: Page::default() },
+                Operation::GetUsers { page: PageRequest::default() },
                 r#"{"users":[{"extension":"42","type":"user","devices":[{"hw":"x"}]}]}"#,
             ),
             succeeded(calls(), &format!(r#"{{"calls":[{call}]}}"#)),

@@ -1,7 +1,7 @@
 //! From a request to the operation it asks for. Nothing has been sent by then.
 
 use serde_json::Value;
-use shared::operation::{DialOptions, Operation, Page};
+use shared::operation::{DialOptions, Operation, PageRequest};
 
 use crate::errors::ApiError;
 use crate::field_name::{FieldName, Source};
@@ -223,8 +223,8 @@ pub(crate) fn call(request: &Incoming) -> Result<Requested, ApiError> {
     Ok(Operation::GetCall { call_id: request.path_id("callId")? }.into())
 }
 
-fn page(request: &Incoming) -> Result<Page, ApiError> {
-    Ok(Page { cursor: request.cursor()?.map(str::to_owned), limit: request.limit(PAGE)? })
+fn page(request: &Incoming) -> Result<PageRequest, ApiError> {
+    Ok(PageRequest { cursor: request.cursor()?.map(str::to_owned), limit: request.limit(PAGE)? })
 }
 
 fn remote_control(fields: &Fields) -> Result<Option<u8>, ApiError> {

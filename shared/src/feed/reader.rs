@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::rules::{Broken, Rules};
+use super::rules::{Broken, FeedRules};
 
 /// What is in a slot that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,16 +42,16 @@ pub enum Next<T> {
 /// Passes the numbers behind a cursor. Each entry comes once, and none is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reader {
-    rules: Rules,
+    rules: FeedRules,
     cursor: u64,
 }
 
 impl Reader {
     pub fn behind(cursor: u64) -> Self {
-        Self::by(Rules::default(), cursor)
+        Self::by(FeedRules::default(), cursor)
     }
 
-    pub(super) fn by(rules: Rules, cursor: u64) -> Self {
+    pub(super) fn by(rules: FeedRules, cursor: u64) -> Self {
         Self { rules, cursor }
     }
 

@@ -19,12 +19,12 @@ pub(super) enum Broken {
 
 /// All rules, or in a test all but one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Rules {
+pub(super) struct FeedRules {
     #[cfg(test)]
     broken: Option<Broken>,
 }
 
-impl Rules {
+impl FeedRules {
     #[cfg(test)]
     pub(super) const ALL: Self = Self { broken: None };
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::rules::{Broken, Rules};
+use super::rules::{Broken, FeedRules};
 
 /// What is known of an event before it is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,10 +20,10 @@ pub enum Standing {
 /// The standing of an event, from what is recorded for its call: sequences, each with its number. What was recorded with a
 /// transaction has none; it was settled with the same write.
 pub fn standing(sequence: u8, recorded: &[(u8, Option<u64>)]) -> Standing {
-    standing_by(Rules::default(), sequence, recorded)
+    standing_by(FeedRules::default(), sequence, recorded)
 }
 
-pub(super) fn standing_by(rules: Rules, sequence: u8, recorded: &[(u8, Option<u64>)]) -> Standing {
+pub(super) fn standing_by(rules: FeedRules, sequence: u8, recorded: &[(u8, Option<u64>)]) -> Standing {
     let own = recorded.iter().find(|(other, _)| *other == sequence);
     match own {
         Some(_) if rules.broken_by(Broken::RecordedIsDone) => Standing::Settled,
@@ -63,7 +63,7 @@ pub enum Answer {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Stage {
+enum WriterStage {
     /// The next event needs a number and has to be recorded.
     Record,
     /// It stands under its call with this number.
@@ -75,12 +75,12 @@ enum Stage {
 /// Settles events of one call. After an error it may be dropped at any point: a later writer finds what it has done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Writer {
-    rules: Rules,
+    rules: FeedRules,
     /// The numbers that were read for the events before.
     known: Vec<Option<u64>>,
     /// How many of them are settled.
     settled: usize,
-    stage: Stage,
+    stage: WriterStage,
     /// Reserved for the events that are not settled, and not used yet.
     numbers: Range<u64>,
     /// Where the event before is settled. Those behind it need higher numbers.
@@ -90,11 +90,11 @@ pub struct Writer {
 impl Writer {
     /// For events in the order of their sequence, each with the number that it stands under its call with, if it does.
     pub fn new(known: Vec<Option<u64>>) -> Self {
-        Self::by(Rules::default(), known)
+        Self::by(FeedRules::default(), known)
     }
 
-    pub(super) fn by(rules: Rules, known: Vec<Option<u64>>) -> Self {
-        let mut writer = Self { rules, known, settled: 0, stage: Stage::Record, numbers: 0..0, floor: 0 };
+    pub(super) fn by(rules: FeedRules, known: Vec<Option<u64>>) -> Self {
+        let mut writer = Self { rules, known, settled: 0, stage: WriterStage::Record, numbers: 0..0, floor: 0 };
         writer.begin();
         writer
     }
@@ -122,12 +122,12 @@ impl Writer {
         }
         let number = Some(self.lowest_usable()).filter(|n| *n < self.numbers.end);
         Some(match (self.stage, number) {
-            (Stage::Fill(n), _) => Request::Fill { event, n },
-            (Stage::Record, Some(n)) => Request::Record { event, n },
-            (Stage::Move(from), Some(to)) => Request::Move { event, from, to },
-            (Stage::Record, None) => Request::Reserve { count: self.numbers_wanted() },
+            (WriterStage::Fill(n), _) => Request::Fill { event, n },
+            (WriterStage::Record, Some(n)) => Request::Record { event, n },
+            (WriterStage::Move(from), Some(to)) => Request::Move { event, from, to },
+            (WriterStage::Record, None) => Request::Reserve { count: self.numbers_wanted() },
             // One for itself, whether or not it had one, and new ones for those behind it.
-            (Stage::Move(_), None) => {
+            (WriterStage::Move(_), None) => {
                 let behind = self.known[event + 1..].iter().filter(|known| known.is_none()).count() as u64;
                 Request::Reserve { count: 1 + behind }
             }
@@ -142,25 +142,25 @@ impl Writer {
                     self.numbers = first..first + count;
                 }
             }
-            (Stage::Record | Stage::Move(_), Answer::Numbered { n }) => {
+            (WriterStage::Record | WriterStage::Move(_), Answer::Numbered { n }) => {
                 let own = self.lowest_usable();
                 self.numbers.start = own + 1;
-                self.stage = Stage::Fill(n);
+                self.stage = WriterStage::Fill(n);
                 if n != own && self.rules.broken_by(Broken::RecordedIsDone) {
                     self.settle(n);
                 }
             }
-            (Stage::Record, Answer::SettledBefore) => {
+            (WriterStage::Record, Answer::SettledBefore) => {
                 // Its number is not known; only a number that is reserved from now on is surely higher.
                 self.numbers = 0..0;
                 self.settle(self.floor);
             }
-            (Stage::Fill(n), Answer::Filled) => self.settle(n),
-            (Stage::Fill(n), Answer::Taken) if self.rules.broken_by(Broken::TakenIsDone) => self.settle(n),
-            (Stage::Fill(n), Answer::Taken) => {
+            (WriterStage::Fill(n), Answer::Filled) => self.settle(n),
+            (WriterStage::Fill(n), Answer::Taken) if self.rules.broken_by(Broken::TakenIsDone) => self.settle(n),
+            (WriterStage::Fill(n), Answer::Taken) => {
                 // What it has left is as old as the number that it lost.
                 self.numbers = 0..0;
-                self.stage = Stage::Move(n);
+                self.stage = WriterStage::Move(n);
             }
             (stage, answer) => debug_assert!(false, "{answer:?} is no answer at {stage:?}"),
         }
@@ -181,7 +181,7 @@ impl Writer {
 
     fn begin(&mut self) {
         let known = self.known.get(self.settled).copied().flatten();
-        self.stage = known.map_or(Stage::Record, Stage::Fill);
+        self.stage = known.map_or(WriterStage::Record, WriterStage::Fill);
     }
 }
 

@@ -9,7 +9,7 @@ use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, Direction, 
 use shared::ids::{CallId, CommandId, EventId, WebhookId};
 use shared::notice::Notice;
 use shared::numbering::DialPrefixes;
-use shared::operation::{DialOptions, Operation, Page, Reach};
+use shared::operation::{DialOptions, Operation, PageRequest, Reach};
 use shared::tables::LegItem;
 use shared::time::{PublishedTime, from_millis};
 use shared::webhook::{BasicAuth, Filter, Format, Kind, Method, PartyKind, PreviousSecret, Secret, Settings, Webhook};
@@ -315,9 +315,9 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::SendInfo { call_id, digits: text("7"), keypad: text("8"), display: text("Hello") },
         Operation::RemoteControl { call_id, code: 9 },
         Operation::TransferMedia { call_id_a: call_id, call_id_b: call(2), user: true, peer: true },
-        Operation::GetUsers { page: Page { cursor: text("Zm9v"), limit: 100 } },
+        Operation::GetUsers { page: PageRequest { cursor: text("Zm9v"), limit: 100 } },
         Operation::GetUser { extension: "42".to_owned() },
-        Operation::GetCalls { extension: text("42"), page: Page { cursor: None, limit: 50 } },
+        Operation::GetCalls { extension: text("42"), page: PageRequest { cursor: None, limit: 50 } },
         Operation::GetCall { call_id },
     ]
 }

@@ -2,11 +2,11 @@ use std::time::Instant;
 
 use super::world::{Setting, World};
 use super::{Searched, search};
-use crate::feed::rules::{Broken, Rules};
+use crate::feed::rules::{Broken, FeedRules};
 
 /// A call's two events, the second one when the first is acknowledged, and two readers.
 const ONE_BY_ONE: Setting = Setting {
-    rules: Rules::ALL,
+    rules: FeedRules::ALL,
     together: false,
     second_call: false,
     mishaps: 2,
@@ -41,7 +41,7 @@ fn holds(name: &str, setting: Setting) {
 /// Without a rule something is wrong, and the search finds it.
 #[track_caller]
 fn fails(rule: Broken, setting: Setting, how: &str) {
-    let searched = run(&format!("without {rule:?}"), Setting { rules: Rules::without(rule), ..setting });
+    let searched = run(&format!("without {rule:?}"), Setting { rules: FeedRules::without(rule), ..setting });
     let (what, way) = searched.wrong.unwrap_or_else(|| panic!("nothing is wrong without {rule:?}"));
     println!("{what}, by");
     way.iter().for_each(|step| println!("  {step:?}"));

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use super::fingerprint::{Fingerprint, Part, fingerprint};
 use super::model::{EVENTS, Event, Table};
-use crate::feed::rules::Rules;
+use crate::feed::rules::FeedRules;
 use crate::feed::writer::standing_by;
 use crate::feed::{Next, Page, Reader, Request, Slot, Standing, Writer};
 
 /// What is searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Setting {
-    pub(super) rules: Rules,
+    pub(super) rules: FeedRules,
     /// Whether an event comes in a batch with what follows it, or only when the one before is acknowledged.
     pub(super) together: bool,
     /// Whether there is a second call, whose event comes in one batch with those of the first.
@@ -394,7 +394,7 @@ impl Receiver {
         }
     }
 
-    fn read(&mut self, rules: Rules, table: &Table) {
+    fn read(&mut self, rules: FeedRules, table: &Table) {
         match self.look.take() {
             Some(Look::Reading { last, mut slots, next }) if next <= last => {
                 slots.extend(table.slot(next).map(|slot| (next, slot)));
