@@ -151,6 +151,13 @@ pub async fn sdk_config(location: Location) -> SdkConfig {
     loader.load().await
 }
 
+/// The same configuration on another platform than this machine.
+pub fn on_platform(config: &SdkConfig, platform: &Platform) -> SdkConfig {
+    let builder = config.to_builder().http_client(platform.http_client.clone()).sleep_impl(platform.sleep.clone());
+    let builder = builder.time_source(WallClock(Arc::clone(&platform.machine)));
+    builder.credentials_provider(platform.credentials.clone()).build()
+}
+
 /// When the credentials of the agent end; none if they do not. Asks for them as a request would.
 pub async fn credentials_expire(config: &SdkConfig) -> Result<Option<Timestamp>, CredentialsError> {
     let none = || CredentialsError::not_loaded("no provider of credentials is configured");
