@@ -35,4 +35,4 @@ mod users;
 pub mod world;
 
 pub use control::Refused;
-pub use server::{Builder, Sim};
+pub use server::{Builder, InMemory, Sim};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
@@ -12,7 +13,7 @@ use cloud_sim::{Cloud, Process};
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use shared::aws::Platform;
+use shared::aws::{self, Location, Platform};
 use shared::clock::{BootTime, Machine};
 use shared::config::Vars;
 use shared::random::Random;
@@ -89,6 +90,17 @@ pub(crate) fn platform(process: &Process, chance: &Chance) -> Platform {
     }
 }
 
+/// The configuration of an agent's requests to AWS.
+pub(crate) async fn agent_config(platform: &Platform) -> SdkConfig {
+    let location = Location { region: Some(region()), endpoint_url: Some(ENDPOINT.to_owned()), ..Location::default() };
+    aws::on_platform(&aws::sdk_config(location).await, platform)
+}
+
+/// The SDK has one budget of retries for each region of a program. Environments and agents are programs of their own.
+fn region() -> String {
+    format!("sim-{}", MADE.fetch_add(1, Ordering::Relaxed))
+}
+
 /// The variables of a function's environment.
 #[derive(Clone, Debug)]
 pub(crate) struct Variables(BTreeMap<String, String>);
@@ -96,8 +108,7 @@ pub(crate) struct Variables(BTreeMap<String, String>);
 impl Variables {
     pub(crate) fn new(mut variables: BTreeMap<String, String>) -> Self {
         variables.insert("AWS_ENDPOINT_URL".to_owned(), ENDPOINT.to_owned());
-        // The SDK has one budget of retries for each region of a program. Environments are programs of their own.
-        variables.insert("AWS_REGION".to_owned(), format!("sim-{}", MADE.fetch_add(1, Ordering::Relaxed)));
+        variables.insert("AWS_REGION".to_owned(), region());
         Self(variables)
     }
 }

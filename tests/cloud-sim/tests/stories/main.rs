@@ -1,12 +1,12 @@
 //! Stories of the real functions in the simulated cloud. Each is a few lines: start, traffic, faults, judgement.
 
-mod agent;
 mod api;
 mod cost;
 mod crashes;
 mod environments;
 mod everything;
 mod judge;
+mod lives;
 mod machine;
 mod once_only;
 mod one_by_one;
@@ -19,6 +19,7 @@ mod presence;
 mod rate;
 mod receivers;
 mod recording;
+mod reporter;
 mod seeds;
 mod stack;
 mod template;

@@ -15,13 +15,13 @@ use shared::event::Status;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::agent::Agent;
 use crate::api::{self, Api};
 use crate::environments::Function;
 use crate::machine::{Chance, Variables, platform};
 use crate::output;
 use crate::poller::Poller;
 use crate::receivers::{Manners, Receivers};
+use crate::reporter::Reporter;
 use crate::template::{FunctionPlan, Template};
 
 /// So long the faults go on after the last event, if it is not quiet earlier.
@@ -37,7 +37,7 @@ pub(crate) struct Stack {
     pub(crate) template: Template,
     pub(crate) api: Api,
     pub(crate) receivers: Receivers,
-    pub(crate) agents: Vec<Agent>,
+    pub(crate) agents: Vec<Reporter>,
     /// The names of the pollers.
     pub(crate) pollers: Vec<String>,
     /// Receivers that want some statuses only, by their hosts.
@@ -152,9 +152,9 @@ impl Stack {
         self.filters.insert(host.to_owned(), statuses.to_vec());
     }
 
-    /// An agent at the PBX. All agents report the same events.
+    /// An agent that reports events. All of them report the same ones.
     pub(crate) fn agent(&mut self, name: &str) {
-        let agent = Agent::new(&self.cloud, name, &self.template.queue_url("EventsQueue"), &self.chance);
+        let agent = Reporter::new(&self.cloud, name, &self.template.queue_url("EventsQueue"), &self.chance);
         self.others.spawn(agent.clone().live());
         self.agents.push(agent);
     }
@@ -193,7 +193,7 @@ impl Stack {
         self.deliver.let_die(environments);
         self.api.function.let_die(environments);
         for agent in &self.agents {
-            agent.let_die(agents);
+            agent.lives.let_die(agents);
         }
     }
 
@@ -239,7 +239,7 @@ impl Stack {
         let quiet = async {
             loop {
                 let is_empty = |name: &String| self.cloud.depth(name) == (0, 0, 0);
-                let is_quiet = self.agents.iter().all(Agent::is_idle) && self.queues().iter().all(is_empty);
+                let is_quiet = self.agents.iter().all(Reporter::is_idle) && self.queues().iter().all(is_empty);
                 if is_quiet && self.nothing_is_parked().await {
                     return;
                 }
