@@ -85,8 +85,13 @@ impl Engine {
             (FaultKind::LostAnswer, Fate::AnswerLost),
             (FaultKind::HungConnection, Fate::Hung),
             (FaultKind::TableError, Fate::InternalError),
+            (FaultKind::QueueError, Fate::InternalError),
         ];
-        let is_possible = |kind| kind != FaultKind::TableError || request.service == Service::DynamoDb;
+        let is_possible = |kind| match kind {
+            FaultKind::TableError => request.service == Service::DynamoDb,
+            FaultKind::QueueError => request.service == Service::Sqs,
+            _ => true,
+        };
         let mut happening = fates.into_iter().filter(|(kind, _)| is_possible(*kind) && dice.injects(*kind, counts));
         let fate = happening.next().map_or(Fate::Answered, |(_, fate)| fate);
         let back = total - within - there;
