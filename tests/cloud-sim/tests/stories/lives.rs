@@ -29,6 +29,7 @@ struct Inner {
     /// How many of its lives end at one of its requests.
     deaths: Mutex<f64>,
     restarts: Mutex<(Duration, Duration)>,
+    present: Mutex<Option<Process>>,
 }
 
 impl Lives {
@@ -40,6 +41,7 @@ impl Lives {
             state_dir: Folder::new(),
             deaths: Mutex::new(0.0),
             restarts: Mutex::new(RESTARTS),
+            present: Mutex::default(),
         }))
     }
 
@@ -56,6 +58,13 @@ impl Lives {
         *self.0.deaths.lock().unwrap_or_else(PoisonError::into_inner) = deaths;
     }
 
+    /// Ends its present life.
+    pub(crate) fn kill(&self) {
+        if let Some(process) = &*self.0.present.lock().unwrap_or_else(PoisonError::into_inner) {
+            process.kill();
+        }
+    }
+
     /// How long it takes from now on until it is started anew.
     pub(crate) fn restart_within(&self, shortest: Duration, longest: Duration) {
         *self.0.restarts.lock().unwrap_or_else(PoisonError::into_inner) = (shortest, longest);
@@ -63,7 +72,7 @@ impl Lives {
 
     /// One life after the other. A life ends by its death only.
     pub(crate) async fn live<F: Future<Output = ()>>(&self, life: impl Fn(Process) -> F) {
-        let Inner { cloud, name, chance, deaths, restarts, .. } = &*self.0;
+        let Inner { cloud, name, chance, deaths, restarts, present, .. } = &*self.0;
         for number in 1_u64.. {
             let process = cloud.process(format!("{name}-{number}"));
             if chance.happens(*deaths.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -71,6 +80,7 @@ impl Lives {
                 let before = chance.happens(0.5);
                 process.kill_at(if before { KillPoint::Before(request) } else { KillPoint::After(request) });
             }
+            *present.lock().unwrap_or_else(PoisonError::into_inner) = Some(process.clone());
             let _ = process.run(life(process.clone())).await;
             let (shortest, longest) = *restarts.lock().unwrap_or_else(PoisonError::into_inner);
             sleep(chance.between(shortest, longest)).await;

@@ -10,7 +10,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use cloud_sim::{Cloud, Process};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use shared::aws::{self, Location, Platform};
@@ -66,11 +66,13 @@ impl Chance {
 struct OnTime {
     cloud: Cloud,
     started: Timestamp,
+    /// How much later its wall clock thinks that it is.
+    ahead: SignedDuration,
 }
 
 impl Machine for OnTime {
     fn wall(&self) -> Timestamp {
-        self.cloud.now()
+        self.cloud.now() + self.ahead
     }
 
     fn boot(&self) -> BootTime {
@@ -80,9 +82,14 @@ impl Machine for OnTime {
 }
 
 pub(crate) fn platform(process: &Process, chance: &Chance) -> Platform {
+    platform_ahead(process, chance, SignedDuration::ZERO)
+}
+
+/// The same where the wall clock is wrong.
+pub(crate) fn platform_ahead(process: &Process, chance: &Chance, ahead: SignedDuration) -> Platform {
     let cloud = process.cloud().clone();
     Platform {
-        machine: Arc::new(OnTime { started: cloud.now(), cloud }),
+        machine: Arc::new(OnTime { started: cloud.now(), cloud, ahead }),
         sleep: SharedAsyncSleep::new(TokioSleep::new()),
         http_client: process.http_client(),
         credentials: SharedCredentialsProvider::new(Credentials::new("story", "story", None, None, "story")),

@@ -1,6 +1,8 @@
 //! Stories of the real functions in the simulated cloud. Each is a few lines: start, traffic, faults, judgement.
 
+mod agent;
 mod api;
+mod commands;
 mod cost;
 mod crashes;
 mod environments;

@@ -1,0 +1,130 @@
+//! The whole agent at a simulated PBX. Nothing of it is a stand-in: its state is on disk, and it speaks to the PBX through a pipe.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use cloud_sim::story::Ledger;
+use cloud_sim::{Cloud, Process};
+use easyconnect_agent::agent::{Agent, Host};
+use easyconnect_agent::config::Config;
+use easyconnect_agent::dial::Stream;
+use easyconnect_agent::health::Listeners;
+use easyconnect_agent::outbox::{Outbox, OutboxStatus};
+use easyconnect_agent::pbx::link::Network;
+use futures_util::future::{BoxFuture, pending};
+use jiff::SignedDuration;
+use pbx_sim::InMemory;
+use pbx_sim::world::DEFAULT_PASSWORD;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::lives::Lives;
+use crate::machine::{Chance, agent_config, platform_ahead};
+use crate::template::Template;
+
+/// Clones are the same agent.
+#[derive(Clone, Debug)]
+pub(crate) struct WholeAgent {
+    pub(crate) lives: Lives,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pbx: Arc<InMemory>,
+    config: Config,
+    ledger: Ledger,
+    chance: Chance,
+    /// How far the clock of its machine is ahead.
+    ahead: SignedDuration,
+    outbox: Mutex<Option<watch::Receiver<OutboxStatus>>>,
+}
+
+impl WholeAgent {
+    pub(crate) fn new(
+        (cloud, template, ledger): (&Cloud, &Template, &Ledger),
+        name: &str,
+        pbx: &Arc<InMemory>,
+        ahead: SignedDuration,
+        chance: &Chance,
+    ) -> Self {
+        let lives = Lives::new(cloud, name, chance);
+        let config = json!({
+            "agent": {"name": name, "state_dir": lives.state_dir()},
+            "pbx": {"url": "ws://127.0.0.1/PBX0/APPS/websocket", "app": "easyconnect", "password": DEFAULT_PASSWORD},
+            "aws": {
+                "events_queue_url": template.queue_url("EventsQueue"),
+                "commands_queue_url": template.queue_url("CommandsQueue"),
+                "exchange_table": "exchange",
+            },
+        });
+        let config = serde_json::from_value(config).expect("a configuration");
+        let shared = Shared {
+            pbx: pbx.clone(),
+            config,
+            ledger: ledger.clone(),
+            chance: chance.clone(),
+            ahead,
+            outbox: Mutex::default(),
+        };
+        Self { lives, shared: Arc::new(shared) }
+    }
+
+    /// Whether it has sent every event.
+    pub(crate) fn is_idle(&self) -> bool {
+        let outbox = self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        outbox.as_ref().is_some_and(|status| status.borrow().depth == 0)
+    }
+
+    pub(crate) async fn live(self) {
+        let life = |process| {
+            let agent = self.clone();
+            async move { agent.work(&process).await }
+        };
+        self.lives.live(life).await;
+    }
+
+    async fn work(&self, process: &Process) {
+        let Shared { pbx, config, ledger, chance, ahead, outbox } = &*self.shared;
+        // Whoever drops this drops what the outbox has not written.
+        let mut disk = JoinSet::new();
+        let run = |work| {
+            disk.spawn(work);
+            Ok(())
+        };
+        let cap = config.agent.outbox_mib.bytes();
+        let opened = Outbox::open_on(self.lives.state_dir(), cap, run).expect("the outbox of the life before");
+        *outbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.outbox.status());
+        let platform = platform_ahead(process, chance, *ahead);
+        let host = Host {
+            sdk: agent_config(&platform).await,
+            machine: platform.machine,
+            random: platform.random,
+            network: Arc::new(Pipes { pbx: pbx.clone(), chance: chance.clone() }),
+            outbox: opened,
+            health: Listeners::none(config),
+        };
+        let agent = Agent::build_on(host, config.clone()).expect("an agent");
+        let ended = agent.run(pending()).await;
+        ledger.wrong(format!("agent {} ended by itself: {ended:?}", process.name()));
+    }
+}
+
+/// The way to the PBX.
+#[derive(Debug)]
+struct Pipes {
+    pbx: Arc<InMemory>,
+    chance: Chance,
+}
+
+impl Network for Pipes {
+    fn connect<'a>(&'a self, _host: &'a str, _port: u16) -> BoxFuture<'a, anyhow::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            sleep(self.chance.between(std::time::Duration::from_millis(1), std::time::Duration::from_millis(5))).await;
+            let stream = self.pbx.connect().context("connection refused")?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+}
