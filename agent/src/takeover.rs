@@ -22,6 +22,8 @@ use crate::desk::DeskStatus;
 use crate::kinship::{Kinship, Own};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// When a session begins, others have more urgent requests.
+const AFTER_OTHERS: Duration = Duration::from_millis(75);
 const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -35,9 +37,14 @@ impl Takeover {
     pub async fn run(self, stop: CancellationToken) {
         let mut status = self.connector.status.clone();
         loop {
+            let up = async {
+                let up = status.wait_for(DeskStatus::is_up).await.is_ok();
+                sleep(AFTER_OTHERS).await;
+                up
+            };
             tokio::select! {
                 biased;
-                up = status.wait_for(DeskStatus::is_up) => if up.is_err() { return },
+                up = up => if !up { return },
                 () = stop.cancelled() => return,
             }
             if let Err(error) = self.look(&stop).await {
