@@ -163,7 +163,8 @@ impl Scene {
     async fn call(self, n: usize) -> Wish {
         let Self { api, pbx, chance, .. } = &self;
         // Half of them come together.
-        let at = if n % 2 == 0 { MOMENTS[n / 2 % MOMENTS.len()] } else { chance.between(Duration::ZERO, OVER) };
+        let at =
+            if n.is_multiple_of(2) { MOMENTS[n / 2 % MOMENTS.len()] } else { chance.between(Duration::ZERO, OVER) };
         sleep(at).await;
         let number = format!("+3248{n:07}");
         let is_busy = chance.happens(0.15);
@@ -180,13 +181,13 @@ impl Scene {
             Some(Answer { status, body })
         };
         let mut answers = Vec::new();
-        if n % 6 == 0 {
+        if n.is_multiple_of(6) {
             let (one, other) = tokio::join!(ask(), ask());
             answers.extend(one.into_iter().chain(other));
         } else {
             answers.extend(ask().await);
         }
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             for _ in 0..chance.number(1, 3) {
                 sleep(chance.between(Duration::ZERO, Duration::from_secs(4))).await;
                 answers.extend(ask().await);
@@ -292,6 +293,7 @@ impl Scene {
             "succeeded" => {
                 commands.succeeded += 1;
                 wrong(!was_dialled, "was not called, but the command succeeded");
+                wrong(shown["CallId"].is_null(), "has a call without a name");
                 wrong(*is_busy, "is busy, but the command succeeded");
             }
             "failed" => {

@@ -17,7 +17,6 @@ mod outages;
 mod output;
 mod poller;
 mod polling;
-mod presence;
 mod rate;
 mod receivers;
 mod recording;
