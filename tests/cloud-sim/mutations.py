@@ -72,12 +72,6 @@ MUTATIONS = {
         '.condition_expression("attribute_not_exists(pk) OR expiresAt <= :now OR expiresAt > :now")',
         "commands",
     ),
-    "what has become of a command is told by whom it was not claimed (a condition)": (
-        "functions/api/src/commands.rs",
-        "Some(command) if command.is_overdue(now) => exchange.expire(id, now).await.map(Some),",
-        "Some(command) if command.is_overdue(now) => Ok(Some(Command { state: CommandState::Expired, ..command })),",
-        "commands",
-    ),
 }
 
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use axum::http::Method;
 use cloud_sim::story::{Ledger, tell};
 use cloud_sim::{Cloud, Faults};
+use futures_util::future::join_all;
 use jiff::SignedDuration;
 use pbx_sim::{InMemory, Sim};
 use serde_json::{Value as Json, json};
@@ -31,6 +32,8 @@ const CALLS: usize = 18;
 const OVER: Duration = Duration::from_secs(45);
 /// Moments at which many ask.
 const MOMENTS: [Duration; 3] = [Duration::from_secs(9), Duration::from_secs(21), Duration::from_secs(40)];
+/// How many ask for the same at the same moment, where one does not.
+const AT_ONCE: usize = 5;
 /// When all agents are killed: those who ask a moment later are not told that nobody is there.
 const ALL_DIE: Duration = Duration::from_secs(20);
 /// A queue and a user.
@@ -182,8 +185,8 @@ impl Scene {
         };
         let mut answers = Vec::new();
         if n.is_multiple_of(6) {
-            let (one, other) = tokio::join!(ask(), ask());
-            answers.extend(one.into_iter().chain(other));
+            let all = join_all((0..AT_ONCE).map(|_| ask())).await;
+            answers.extend(all.into_iter().flatten());
         } else {
             answers.extend(ask().await);
         }
