@@ -33,7 +33,7 @@ const OVER: Duration = Duration::from_secs(45);
 /// Moments at which many ask.
 const MOMENTS: [Duration; 3] = [Duration::from_secs(9), Duration::from_secs(21), Duration::from_secs(40)];
 /// How many ask for the same at the same moment, where one does not.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 3;
 /// When all agents are killed: those who ask a moment later are not told that nobody is there.
 const ALL_DIE: Duration = Duration::from_secs(20);
 /// A queue and a user.
@@ -44,8 +44,8 @@ const SETTLED_AFTER: Duration = Duration::from_secs(75);
 const RESTARTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
 /// Whoever says this does not know whether the PBX has carried it out.
 const UNSURE: [&str; 2] = ["interrupted", "pbx_timeout"];
-/// Whoever says this has heard it from the PBX.
-const OF_THE_PBX: [&str; 1] = ["user_busy"];
+/// Whoever says this has heard it from the PBX. A client that hangs up early rejects the call.
+const OF_THE_PBX: [&str; 2] = ["user_busy", "call_rejected"];
 /// Writes that take a key as much as it takes in two seconds.
 const HEAT: usize = 2_000;
 
@@ -184,7 +184,7 @@ impl Scene {
             Some(Answer { status, body })
         };
         let mut answers = Vec::new();
-        if n.is_multiple_of(6) {
+        if n % 6 < 2 {
             let all = join_all((0..AT_ONCE).map(|_| ask())).await;
             answers.extend(all.into_iter().flatten());
         } else {
@@ -257,7 +257,8 @@ impl Scene {
         for wish in wishes {
             let frames = dialled.remove(&wish.number).unwrap_or_default();
             for complaint in self.complaints(cloud, wish, &frames, &mut commands).await {
-                self.ledger.wrong(format!("{complaint}; {frames:?} {wish:?}"));
+                let item = cloud.items("exchange", &format!("COMMAND#{}", wish.id)).pop();
+                self.ledger.wrong(format!("{complaint}; {frames:?} {wish:?} {item:?}"));
             }
         }
         if !dialled.is_empty() {
@@ -302,7 +303,8 @@ impl Scene {
             "failed" => {
                 commands.failed += 1;
                 let of_pbx = OF_THE_PBX.contains(&code);
-                wrong(of_pbx && !(was_dialled && *is_busy), "was refused by nobody");
+                wrong(of_pbx && !was_dialled, "was refused by nobody");
+                wrong(code == "user_busy" && !is_busy, "is not busy, but the command says so");
                 let is_known = of_pbx || UNSURE.contains(&code);
                 wrong(was_dialled && !is_known, "was called, but the command says that it was not");
             }
