@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use aws_config::SdkConfig;
 use shared::aws;
-use shared::clock::{BootTime, CloudClock};
+use shared::clock::{CloudClock, Machine, ThisMachine};
 use shared::queue::Queue;
+use shared::random::Random;
 use shared::tables::Exchange;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::account;
 use crate::config::Config;
@@ -25,7 +26,7 @@ use crate::health::Listeners;
 use crate::kinship::Own;
 use crate::memory::Memory;
 use crate::outbox::{Opened, Outbox};
-use crate::pbx::link::Dialer;
+use crate::pbx::link::{Dialer, Network, Tcp};
 use crate::pulse::{self, Portrait, Pulse};
 use crate::results::Results;
 use crate::running::Running;
@@ -43,6 +44,37 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How long it still sends events; what is left is on disk and goes out after the next start.
 const SEND_FOR: Duration = Duration::from_secs(3);
 
+/// What an agent stands on: everything through which it touches the world. A simulation that runs agents in its own process puts its
+/// own things there.
+#[derive(Debug)]
+pub struct Host {
+    pub machine: Arc<dyn Machine>,
+    pub random: Random,
+    /// How AWS is reached.
+    pub sdk: SdkConfig,
+    /// How the PBX is reached.
+    pub network: Arc<dyn Network>,
+    pub outbox: Opened,
+    pub health: Listeners,
+}
+
+impl Host {
+    /// This machine, as the configuration describes it.
+    pub async fn of(config: &Config) -> anyhow::Result<Self> {
+        let health = Listeners::open(config).await?;
+        let sdk = sdk::config(config.aws.location()?).await;
+        account::require(&sdk, &config.aws).await?;
+        Ok(Self {
+            machine: Arc::new(ThisMachine),
+            random: Random::default(),
+            sdk,
+            network: Arc::new(Tcp),
+            outbox: Outbox::open(&config.agent.state_dir, config.agent.outbox_mib.bytes())?,
+            health,
+        })
+    }
+}
+
 #[derive(Debug)]
 pub struct Agent {
     desk: Desk,
@@ -57,26 +89,30 @@ pub struct Agent {
 
 impl Agent {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
-        let health = Listeners::open(&config).await?;
-        let sdk = sdk::config(config.aws.location()?).await;
-        account::require(&sdk, &config.aws).await?;
-        let clock = CloudClock::new();
+        let host = Host::of(&config).await?;
+        Self::build_on(host, config)
+    }
+
+    /// The same on another host than this machine.
+    pub fn build_on(host: Host, config: Config) -> anyhow::Result<Self> {
+        let Host { machine, random, sdk, network, outbox, health } = host;
+        let clock = CloudClock::on(machine);
         let (sqs, dynamodb) = (aws::sqs(&sdk, &clock), aws::dynamodb(&sdk, &clock));
         let exchange = Exchange::new(dynamodb, config.aws.exchange_table);
 
-        let boot_id = Uuid::new_v4();
+        let boot_id = random.uuid();
         let agent_id: Arc<str> = Arc::from(format!("{}/{boot_id}", config.agent.name));
-        let own = Own { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: BootTime::now() };
+        let own = Own { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: clock.boot() };
         let vitals = Vitals::default();
-        let Opened { outbox, events, records, late } =
-            Outbox::open(&config.agent.state_dir, config.agent.outbox_mib.bytes())?;
+        let Opened { outbox, events, records, late } = outbox;
         let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
-        let uplink = Uplink::new(queue, outbox.clone(), events, vitals.clone());
+        let uplink = Uplink::new(queue, outbox.clone(), events, vitals.clone(), random.clone());
         let (status, watch_status) = watch::channel(DeskStatus::starting());
         let (requests, requested) = mpsc::channel(64);
         let (answers, recollections) = mpsc::unbounded_channel();
 
         let dialer = Dialer {
+            network,
             tls: tls::client_config(config.pbx.fingerprint.as_ref(), config.pbx.ca_file.as_deref())?,
             password: config.pbx.password()?,
             url: config.pbx.url,
@@ -90,8 +126,9 @@ impl Agent {
             agent_id: agent_id.clone(),
             boot_id,
             clock: clock.clone(),
+            random: random.clone(),
             exchange: exchange.clone(),
-            memory: Memory::new(exchange.clone(), clock.clone(), own.clone(), answers),
+            memory: Memory::new(exchange.clone(), clock.clone(), own.clone(), answers, random.clone()),
             recollections,
             requests: requested,
             outbox: outbox.clone(),
@@ -104,6 +141,7 @@ impl Agent {
         let connector = Connector {
             exchange: exchange.clone(),
             clock: clock.clone(),
+            random: random.clone(),
             agent_id: agent_id.clone(),
             desk: requests.clone(),
             status: watch_status.clone(),
@@ -115,6 +153,7 @@ impl Agent {
             queue: Queue::new(sqs, config.aws.commands_queue_url),
             exchange: exchange.clone(),
             clock: clock.clone(),
+            random,
             agent_id: agent_id.clone(),
             desk: requests.clone(),
             status: watch_status.clone(),
@@ -150,14 +189,16 @@ impl Agent {
         drop(self.downlink);
         commands.spawn(self.takeover.run(stop_commands.clone()));
         commands.spawn(self.service.run(stop_commands.clone()));
-        let mut desk: JoinHandle<Result<(), Fatal>> = tokio::spawn(self.desk.run(stop_desk.clone()));
+        // Whoever drops this ends the workers.
+        let mut desk: AbortOnDropHandle<Result<(), Fatal>> = worker(self.desk.run(stop_desk.clone()));
         // It answers until the last event is sent.
         let stop_health = CancellationToken::new();
-        let health = tokio::spawn(self.health.serve(self.pulse.portrait.clone(), stop_health.clone()));
-        let pulse = tokio::spawn(self.pulse.run(stop_pulse.clone()));
-        let uplink = tokio::spawn(self.uplink.run(stop_uplink.clone()));
+        let health = worker(self.health.serve(self.pulse.portrait.clone(), stop_health.clone()));
+        let pulse = worker(self.pulse.run(stop_pulse.clone()));
+        let uplink = worker(self.uplink.run(stop_uplink.clone()));
 
         let ended = tokio::select! {
+            biased;
             () = shutdown => None,
             ended = &mut desk => Some(ended),
         };
@@ -197,4 +238,8 @@ impl Agent {
             Err(_) => bail!("stopped before everything was handed over"),
         }
     }
+}
+
+fn worker<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(tokio::spawn(work))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
+use shared::random::Random;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(32);
@@ -10,24 +10,19 @@ const LONGEST: Duration = Duration::from_secs(32);
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::new()
-    }
+    random: Random,
 }
 
 impl Backoff {
-    pub fn new() -> Self {
-        Self { next: FIRST }
+    pub fn new(random: Random) -> Self {
+        Self { next: FIRST, random }
     }
 
     /// The next pause: between half and all of its step, so that two agents do not come back in step.
     pub fn pause(&mut self) -> Duration {
         let step = self.next;
         self.next = (step * 2).min(LONGEST);
-        step.mul_f64(rand::rng().random_range(0.5..=1.0))
+        step.mul_f64(0.5 + self.random.part() / 2.0)
     }
 
     pub fn reset(&mut self) {
@@ -41,7 +36,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_their_limit() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(Random::default());
         for step in [1u64, 2, 4, 8, 16, 32, 32, 32] {
             let pause = backoff.pause();
             assert!(pause >= Duration::from_millis(step * 500) && pause <= Duration::from_secs(step), "{pause:?}");

@@ -6,19 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::clock::{BootTime, CloudClock};
+use shared::clock::CloudClock;
 use shared::codes::Code;
 use shared::command::{Command, CommandState, Doorbell};
 use shared::envelope::{self, EnvelopeError};
 use shared::operation::Operation;
 use shared::queue::{Queue, Received};
+use shared::random::Random;
 use shared::tables::{Claim, Exchange, Finish, TableError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
-use uuid::Uuid;
 
 use crate::calls::Sight;
 use crate::connect::Connector;
@@ -41,6 +41,7 @@ pub struct Downlink {
     pub queue: Queue,
     pub exchange: Exchange,
     pub clock: CloudClock,
+    pub random: Random,
     pub agent_id: Arc<str>,
     pub desk: mpsc::Sender<Request>,
     pub status: watch::Receiver<DeskStatus>,
@@ -62,12 +63,14 @@ impl Downlink {
                 up
             };
             tokio::select! {
-                up = up => if !up { return },
+                biased;
                 () = stop.cancelled() => return,
+                up = up => if !up { return },
             }
             // The poll is kept when the session is lost: the queue would hand a message to a poll that nobody listens to any more,
             // and hide it from the other agent.
             let received = tokio::select! {
+                biased;
                 received = self.queue.receive(DOORBELLS, wait) => received,
                 () = stop.cancelled() => return,
             };
@@ -137,8 +140,8 @@ impl Downlink {
             sleep(LOOK_EVERY).await;
             sight = self.sight(doorbell).await;
         }
-        let token = Uuid::new_v4().to_string();
-        let claim_sent = BootTime::now();
+        let token = self.random.uuid().to_string();
+        let claim_sent = self.clock.boot();
         let claim = self.exchange.claim(doorbell.command_id, &token, &self.agent_id, self.clock.now());
         // The doorbell has done its work whoever wins, and the deletion is not waited for.
         let (claim, ()) = tokio::join!(claim, async {
@@ -152,7 +155,7 @@ impl Downlink {
         let Claim::Won { command, date } = claim? else { return Ok(()) };
         let age_at_claim = command.age(date.unwrap_or_else(|| self.clock.at(claim_sent)));
         let guard = Guard { claim_sent, age_at_claim };
-        if matches!(command.operation, Operation::ConnectParties { .. }) && guard.is_open() {
+        if matches!(command.operation, Operation::ConnectParties { .. }) && guard.is_open(self.clock.boot()) {
             return self.connector.run(&command, &token, guard, stop).await;
         }
         let end = self.carry_out(&command, guard, sight).await;
@@ -160,7 +163,7 @@ impl Downlink {
     }
 
     async fn carry_out(&self, command: &Command, guard: Guard, sight: Sight) -> Finish {
-        if !guard.is_open() {
+        if !guard.is_open(self.clock.boot()) {
             return Finish::Expired;
         }
         if sight != Sight::Live {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shared::agent_status::AgentStatus;
 use shared::clock::CloudClock;
+use shared::random::Random;
 use shared::tables::{Exchange, LegItem};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -41,7 +42,13 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub fn new(exchange: Exchange, clock: CloudClock, own: Own, answers: mpsc::UnboundedSender<Recollection>) -> Self {
+    pub fn new(
+        exchange: Exchange,
+        clock: CloudClock,
+        own: Own,
+        answers: mpsc::UnboundedSender<Recollection>,
+        random: Random,
+    ) -> Self {
         let (notes, written) = mpsc::unbounded_channel();
         let tasks = TaskTracker::new();
         let table = exchange.clone();
@@ -49,7 +56,7 @@ impl Memory {
             let table = table.clone();
             async move { table.remember_leg(&note.pbx_id, &note.user, &note.item).await }
         };
-        tasks.spawn(Scribe::new(write).run(written));
+        tasks.spawn(Scribe::new(write, random).run(written));
         Self { exchange, clock, own, answers, notes, tasks }
     }
 

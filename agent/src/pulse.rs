@@ -103,6 +103,7 @@ impl Pulse {
         let mut told = DeskStatus::starting();
         loop {
             tokio::select! {
+                biased;
                 _ = beat.tick() => {}
                 changed = self.portrait.status.changed() => {
                     if changed.is_err() {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use shared::event::Direction;
+use shared::random::Random;
 use shared::tables::LegItem;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -41,6 +42,7 @@ impl Note {
 #[derive(Debug)]
 pub(crate) struct Scribe<W> {
     write: W,
+    backoff: Backoff,
     /// In the order in which they came.
     order: VecDeque<Subject>,
     waiting: HashMap<Subject, Note>,
@@ -53,30 +55,27 @@ where
     F: Future<Output = Result<(), E>>,
     E: Display,
 {
-    pub(crate) fn new(write: W) -> Self {
-        Self { write, order: VecDeque::new(), waiting: HashMap::new(), given_up: 0 }
+    pub(crate) fn new(write: W, random: Random) -> Self {
+        let backoff = Backoff::new(random);
+        Self { write, backoff, order: VecDeque::new(), waiting: HashMap::new(), given_up: 0 }
     }
 
     /// Writes until nobody brings notes any more and all are written.
     pub(crate) async fn run(mut self, mut notes: mpsc::UnboundedReceiver<Note>) {
         let mut writing = FuturesUnordered::new();
-        let mut backoff = Backoff::default();
         let (mut open, mut again_at) = (true, Instant::now());
         while open || !self.waiting.is_empty() || !writing.is_empty() {
             tokio::select! {
-                note = notes.recv(), if open => match note {
-                    Some(note) => self.add(note),
-                    None => open = false,
-                },
+                biased;
                 Some((note, written)) = writing.next(), if !writing.is_empty() => match written {
                     Ok(()) => {
-                        backoff.reset();
+                        self.backoff.reset();
                         self.report();
                     }
                     Err(error) => {
                         self.put_back(note);
                         if again_at <= Instant::now() {
-                            again_at = Instant::now() + backoff.pause();
+                            again_at = Instant::now() + self.backoff.pause();
                             warn!(waiting = self.waiting.len(), "Other agents hear of calls later: {error}");
                         }
                     }
@@ -87,6 +86,10 @@ where
                         writing.push(async move { (note, written.await) });
                     }
                 }
+                note = notes.recv(), if open => match note {
+                    Some(note) => self.add(note),
+                    None => open = false,
+                },
             }
         }
     }
@@ -166,7 +169,7 @@ mod tests {
                     Ok(())
                 }
             };
-            (notes, tokio::spawn(Scribe::new(write).run(brought)))
+            (notes, tokio::spawn(Scribe::new(write, Random::default()).run(brought)))
         }
 
         fn written(&self) -> Vec<(String, u32)> {

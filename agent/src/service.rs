@@ -40,6 +40,7 @@ impl Service {
         self.status.mark_changed();
         loop {
             tokio::select! {
+                biased;
                 changed = self.status.changed() => {
                     if changed.is_err() {
                         break;

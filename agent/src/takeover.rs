@@ -16,13 +16,14 @@ use shared::tables::{Finish, TableError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::connect::{Cleaned, Connector, Record, out_of_reach};
 use crate::desk::DeskStatus;
 use crate::kinship::{Kinship, Own};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// When a session begins, others have more urgent requests.
+const AFTER_OTHERS: Duration = Duration::from_millis(75);
 const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -36,14 +37,21 @@ impl Takeover {
     pub async fn run(self, stop: CancellationToken) {
         let mut status = self.connector.status.clone();
         loop {
+            let up = async {
+                let up = status.wait_for(DeskStatus::is_up).await.is_ok();
+                sleep(AFTER_OTHERS).await;
+                up
+            };
             tokio::select! {
-                up = status.wait_for(DeskStatus::is_up) => if up.is_err() { return },
+                biased;
+                up = up => if !up { return },
                 () = stop.cancelled() => return,
             }
             if let Err(error) = self.look(&stop).await {
                 warn!("What other agents left undone is not known: {error}");
             }
             tokio::select! {
+                biased;
                 () = sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => return,
             }
@@ -73,19 +81,20 @@ impl Takeover {
 
     /// Ends what one command has begun. Returns whether that is done, by whomever.
     async fn end(&self, id: CommandId, gone: &AgentStatus, stop: &CancellationToken) -> Result<bool, TableError> {
-        let Connector { exchange, clock, agent_id, running, .. } = &self.connector;
+        let Connector { exchange, clock, random, agent_id, running, .. } = &self.connector;
         // If this agent goes, too, the command has to be found with it.
         let listed = running.list(id);
         if !listed.is_told(TELL_WITHIN).await {
             return Ok(false);
         }
-        let token = Uuid::new_v4().to_string();
+        let token = random.uuid().to_string();
         let Some(command) = exchange.take_over(id, &gone.agent_id, &token, agent_id, clock.now()).await? else {
             return Ok(true);
         };
         info!(command.id = %id, agent = gone.agent_id, "Ending what another agent has begun");
         let record = Record::keep(&self.connector, id, &token, command.dials.clone(), Stage::CleaningUp);
         let cleaned = tokio::select! {
+            biased;
             cleaned = self.connector.clean_up(id, &command.dials, stop) => cleaned,
             () = record.taken_over() => return Ok(true),
         };

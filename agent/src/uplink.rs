@@ -7,10 +7,10 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt::{Debug, Display};
 use std::time::Duration;
 
-use rand::RngExt;
 use shared::event::message::EventTag;
 use shared::ids::CallId;
 use shared::queue::{Outgoing, Queue, QueueError, Room, Taken};
+use shared::random::Random;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -46,6 +46,7 @@ pub struct Uplink<Q = Queue> {
     queue: Q,
     outbox: Outbox,
     vitals: Vitals,
+    random: Random,
     events: mpsc::UnboundedReceiver<Waiting>,
     /// Got from the outbox and not accepted, in order.
     backlog: VecDeque<Waiting>,
@@ -59,11 +60,18 @@ pub struct Uplink<Q = Queue> {
 type Sent<E> = (Vec<Waiting>, Result<Vec<Taken>, E>);
 
 impl<Q: EventQueue> Uplink<Q> {
-    pub fn new(queue: Q, outbox: Outbox, events: mpsc::UnboundedReceiver<Waiting>, vitals: Vitals) -> Self {
+    pub fn new(
+        queue: Q,
+        outbox: Outbox,
+        events: mpsc::UnboundedReceiver<Waiting>,
+        vitals: Vitals,
+        random: Random,
+    ) -> Self {
         Self {
             queue,
             outbox,
             vitals,
+            random,
             events,
             backlog: VecDeque::new(),
             on_the_way: HashSet::new(),
@@ -88,7 +96,8 @@ impl<Q: EventQueue> Uplink<Q> {
                 });
             }
             tokio::select! {
-                Some(event) = self.events.recv() => self.backlog.push_back(event),
+                biased;
+                () = stop.cancelled() => return,
                 Some(sent) = batches.join_next() => match sent {
                     Ok((batch, result)) => self.settle(batch, result),
                     Err(error) => error!("A batch was lost: {error}"),
@@ -96,7 +105,7 @@ impl<Q: EventQueue> Uplink<Q> {
                 () = async { sleep_until(self.resume_at.unwrap_or_else(Instant::now)).await }, if self.resume_at.is_some() => {
                     self.resume_at = None;
                 }
-                () = stop.cancelled() => return,
+                Some(event) = self.events.recv() => self.backlog.push_back(event),
             }
             while let Ok(event) = self.events.try_recv() {
                 self.backlog.push_back(event);
@@ -167,7 +176,7 @@ impl<Q: EventQueue> Uplink<Q> {
             self.backlog.push_front(event);
         }
         self.backoff = (self.backoff * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        self.resume_at = Some(Instant::now() + self.backoff.mul_f64(rand::rng().random_range(0.5..1.0)));
+        self.resume_at = Some(Instant::now() + self.backoff.mul_f64(0.5 + self.random.part() / 2.0));
     }
 }
 

@@ -32,10 +32,6 @@ impl BootTime {
         Self(Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0)))
     }
 
-    pub fn elapsed(self) -> Duration {
-        Self::now().since(self)
-    }
-
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }

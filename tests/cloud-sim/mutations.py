@@ -52,6 +52,26 @@ MUTATIONS = {
         "self.entries[at].state = RecordState::Done;",
         "outages",
     ),
+    "a command is claimed that somebody else has (a condition)": (
+        "shared/src/tables/exchange.rs",
+        'updatedAt = :now")\n            .condition_expression("#state = :queued")\n'
+        '            .expression_attribute_names("#state", "state")\n            .expression_attribute_names("#token", "token")',
+        'updatedAt = :now")\n            .condition_expression("#state = :queued OR #state <> :queued")\n'
+        '            .expression_attribute_names("#state", "state")\n            .expression_attribute_names("#token", "token")',
+        "commands",
+    ),
+    "a frame is written however old its command is (a check)": (
+        "agent/src/jobs/mod.rs",
+        "!self.open_for(now).is_zero()",
+        "!self.open_for(now).is_zero() || self.age_at_claim < Duration::MAX",
+        "commands",
+    ),
+    "a command is written over the one that has its name (a condition)": (
+        "shared/src/tables/exchange.rs",
+        '.condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")',
+        '.condition_expression("attribute_not_exists(pk) OR expiresAt <= :now OR expiresAt > :now")',
+        "commands",
+    ),
 }
 
 

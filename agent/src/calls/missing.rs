@@ -1,6 +1,6 @@
 //! Calls that were alive when the session was lost and have not been seen since: who may tell their ends.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use shared::ids::CallId;
@@ -22,7 +22,7 @@ impl Calls {
     /// Users who have calls that were alive when the session was lost and have not been seen since.
     pub fn users_with_missing_calls(&self) -> Vec<UserGuid> {
         let users = self.calls.values().filter(|call| call.missing_since.is_some()).map(|call| call.user.clone());
-        users.collect::<HashSet<_>>().into_iter().collect()
+        users.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Closes the calls of a user that did not come back after a lost session.
@@ -78,7 +78,7 @@ impl Calls {
             // Another call that came to this conference counts as well when it ends, while the first one goes on.
             let is_found = item.last_ended.filter(|_| self.has_found(user, item));
             let goes_on = |id: &CallId| item.live == Some(*id) || is_found == Some(*id);
-            let ended: HashSet<CallId> = (0..item.ended).map(name).chain(item.last_ended).collect();
+            let ended: BTreeSet<CallId> = (0..item.ended).map(name).chain(item.last_ended).collect();
             for id in ended.into_iter().filter(|id| !goes_on(id)) {
                 if self.calls.get(&id).is_none_or(|call| call.missing_since.is_none()) {
                     continue;

@@ -19,7 +19,7 @@ mod records;
 pub(crate) mod tests;
 mod view;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -120,7 +120,7 @@ impl Calls {
     /// The PBX session is gone and its handles with it. Calls go on in the PBX; they are missing until they come back.
     pub fn session_lost(&mut self, now: Timestamp) -> Vec<Output> {
         let mut out = Vec::new();
-        let waiting: Vec<LegId> = self.waiting_legs().map(|(id, _)| id).collect();
+        let waiting: BTreeSet<LegId> = self.waiting_legs().map(|(id, _)| id).collect();
         for id in waiting {
             self.assign(id, now, &mut out);
         }
@@ -200,14 +200,14 @@ impl Calls {
         let mut out = Vec::new();
         let overdue =
             |waiting: &Waiting| !waiting.asked && now.duration_since(waiting.since) >= NAME_WITHOUT_CONFERENCE_AFTER;
-        let overdue: Vec<LegId> =
+        let overdue: BTreeSet<LegId> =
             self.waiting_legs().filter(|(_, waiting)| overdue(waiting)).map(|(id, _)| id).collect();
         for id in overdue {
             self.assign(id, now, &mut out);
         }
         let unparked =
             |call: &Call| Some((call.id, call.parked_at.filter(|at| now.duration_since(*at) >= PARK_GRACE)?));
-        let unparked: Vec<(CallId, Timestamp)> = self.calls.values().filter_map(unparked).collect();
+        let unparked: BTreeMap<CallId, Timestamp> = self.calls.values().filter_map(unparked).collect();
         for (call, parked_at) in unparked {
             self.end(call, parked_at, false, &mut out);
         }

@@ -1,5 +1,7 @@
 //! The call core as others look at it.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use shared::event::Direction;
@@ -129,7 +131,8 @@ impl Calls {
                 && call.start >= since
                 && (is_it(&call.dialled) || is_it(&call.peer))
         };
-        self.calls.values().filter(fits).map(|call| call.id).collect()
+        let found: BTreeSet<CallId> = self.calls.values().filter(fits).map(|call| call.id).collect();
+        found.into_iter().collect()
     }
 
     /// A live call as the API shows it.

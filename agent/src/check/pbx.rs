@@ -1,6 +1,7 @@
 //! The way to the PBX: its name, its port, its certificate, the login, and what it shows of its users.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,7 +15,7 @@ use super::report::{Report, Trial};
 use super::steps::within;
 use crate::config::{Config, Monitor, MonitorName};
 use crate::pbx::frames::Frame;
-use crate::pbx::link::{Dialer, Link};
+use crate::pbx::link::{Dialer, Link, Tcp};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
 use crate::tls::{self, Untrusted};
@@ -70,7 +71,7 @@ async fn go(config: &Config, report: &mut Report) {
     report.good(hop, format!("port {port} is open"));
 
     let hop = report.begin("tls");
-    let secured = match within(dialer.secure(tcp)).await {
+    let secured = match within(dialer.secure(Box::new(tcp))).await {
         Ok(secured) => secured,
         Err(error) => {
             match error.downcast_ref::<Untrusted>() {
@@ -151,6 +152,7 @@ async fn go(config: &Config, report: &mut Report) {
 
 fn dialer(config: &Config) -> anyhow::Result<Dialer> {
     Ok(Dialer {
+        network: Arc::new(Tcp),
         tls: tls::client_config(config.pbx.fingerprint.as_ref(), config.pbx.ca_file.as_deref())?,
         password: config.pbx.password()?,
         url: config.pbx.url.clone(),

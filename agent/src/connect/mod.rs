@@ -17,6 +17,7 @@ use shared::codes::Code;
 use shared::command::{Command, Dial, Outcome, Refusal, Stage};
 use shared::ids::CallId;
 use shared::operation::{Operation, Reach};
+use shared::random::Random;
 use shared::tables::{Exchange, Finish, TableError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -41,6 +42,7 @@ const NAME_WITHIN: Duration = Duration::from_secs(2);
 pub struct Connector {
     pub exchange: Exchange,
     pub clock: CloudClock,
+    pub random: Random,
     pub agent_id: Arc<str>,
     pub desk: mpsc::Sender<Request>,
     pub status: watch::Receiver<DeskStatus>,
@@ -115,11 +117,12 @@ impl Connector {
         let mut parties = Parties::new(*ring_seconds);
         let refusal = loop {
             let happened = tokio::select! {
+                biased;
+                () = record.taken_over() => return End::TakenOver,
+                () = stop.cancelled() => Happened::Stopped,
                 news = a.recv() => Happened::to(Side::A, news),
                 news = b.recv() => Happened::to(Side::B, news),
                 () = sleep_until(ringing_ends) => Happened::RingingEnds,
-                () = stop.cancelled() => Happened::Stopped,
-                () = record.taken_over() => return End::TakenOver,
             };
             let step = parties.take(happened);
             parties.name(&mut dials);
@@ -151,6 +154,7 @@ impl Connector {
         record.set(&dials, Stage::CleaningUp);
         let begun = parties.begun(&dials);
         let cleaned = tokio::select! {
+            biased;
             cleaned = self.clean_up(command.command_id, &begun, stop) => cleaned,
             () = record.taken_over() => return End::TakenOver,
         };
@@ -181,7 +185,8 @@ impl Connector {
         dials: &[Dial],
     ) -> Result<(), End> {
         let progress = self.exchange.progress(command.command_id, token, dials, Stage::Calling, self.clock.now());
-        let (told, written) = tokio::join!(listed.is_told(guard.open_for()), timeout(guard.open_for(), progress));
+        let open_for = guard.open_for(self.clock.boot());
+        let (told, written) = tokio::join!(listed.is_told(open_for), timeout(open_for, progress));
         match written {
             Ok(Ok(true)) if told => Ok(()),
             Ok(Ok(true)) | Err(_) => Err(End::Finished(Finish::Expired)),

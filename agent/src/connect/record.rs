@@ -45,6 +45,7 @@ impl Record {
         let writer = tokio::spawn(async move {
             loop {
                 tokio::select! {
+                    biased;
                     changed = news.changed() => if changed.is_err() { return },
                     () = sleep(NEWS_EVERY) => {}
                 }

@@ -25,9 +25,10 @@ impl Inbox {
     /// Takes nothing out if it is given up. `None` when nobody is left who could have something.
     pub(super) async fn next(&mut self) -> Option<Post> {
         tokio::select! {
-            Some(request) = self.requests.recv() => Some(Post::Request(request)),
+            biased;
             Some(recollection) = self.recollections.recv() => Some(Post::Recollection(recollection)),
             Some(records) = self.late.recv() => Some(Post::Records(records)),
+            Some(request) = self.requests.recv() => Some(Post::Request(request)),
             else => None,
         }
     }

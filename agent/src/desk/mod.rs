@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use shared::agent_status::PbxLink;
 use shared::clock::CloudClock;
+use shared::random::Random;
 use shared::tables::Exchange;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -84,6 +85,7 @@ pub struct Desk {
     pub agent_id: Arc<str>,
     pub boot_id: Uuid,
     pub clock: CloudClock,
+    pub random: Random,
     pub exchange: Exchange,
     pub memory: Memory,
     pub recollections: mpsc::UnboundedReceiver<Recollection>,
@@ -129,14 +131,15 @@ impl Desk {
             settle_at: None,
         };
         let mut inbox = Inbox { requests: self.requests, recollections: self.recollections, late: self.late };
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(self.random);
         let end = loop {
             let end = tokio::select! {
+                biased;
+                () = stop.cancelled() => End::Stopped,
                 link = dialer.connect() => match link {
                     Ok(link) => shift.serve(link, &mut inbox, &stop).await,
                     Err(error) => End::Lost(error),
                 },
-                () = stop.cancelled() => End::Stopped,
             };
             if shift.status.borrow().is_up() {
                 backoff.reset(); // It was a good session; one that ends before it is of use does not count.
@@ -202,12 +205,10 @@ impl Shift {
             if let Err(error) = self.flush(&mut link).await {
                 return error.into();
             }
+            // A PBX may send frames without end; what comes before them here is rare.
             let woken = tokio::select! {
-                frame = link.next() => match frame {
-                    Ok(frame) => self.on_frame(frame).await,
-                    Err(error) => Err(error.into()),
-                },
-                Some(post) = inbox.next() => self.on_post(post),
+                biased;
+                () = stop.cancelled() => Err(End::Stopped),
                 _ = tick.tick() => self.on_tick(),
                 _ = portion.tick(), if self.session.is_to_monitor_more() => {
                     for frame in self.session.monitor_next() {
@@ -215,7 +216,11 @@ impl Shift {
                     }
                     Ok(())
                 }
-                () = stop.cancelled() => Err(End::Stopped),
+                Some(post) = inbox.next() => self.on_post(post),
+                frame = link.next() => match frame {
+                    Ok(frame) => self.on_frame(frame).await,
+                    Err(error) => Err(error.into()),
+                },
             };
             if let Err(end) = woken {
                 if matches!(end, End::Stopped) {
@@ -236,8 +241,9 @@ impl Shift {
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
-                () = sleep_until(until) => return true,
+                biased;
                 () = stop.cancelled() => return false,
+                () = sleep_until(until) => return true,
                 // Without a session there is nothing to end.
                 Some(post) = inbox.next() => drop(self.on_post(post)),
             }
@@ -251,7 +257,7 @@ impl Shift {
     /// Writes what is to be written. A guard is asked as the very last thing before its frames go out.
     async fn flush(&mut self, link: &mut Link) -> anyhow::Result<()> {
         while let Some(Outgoing { frames, jobs, guard }) = self.outgoing.pop_front() {
-            if guard.is_some_and(|guard| !guard.is_open()) {
+            if guard.is_some_and(|guard| !guard.is_open(self.clock.boot())) {
                 warn!("A command came too late and was not carried out");
                 if let Some(calls) = &mut self.calls {
                     jobs.into_iter().for_each(|job| self.jobs.too_late(job, calls));

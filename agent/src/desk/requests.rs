@@ -148,7 +148,8 @@ impl Shift {
 
     /// A command that waits for a monitor ages like every other one.
     pub(super) fn expire_deferred(&mut self) {
-        let is_over = |command: &mut Act| command.guard.is_some_and(|guard| !guard.is_open());
+        let now = self.clock.boot();
+        let is_over = |command: &mut Act| command.guard.is_some_and(|guard| !guard.is_open(now));
         for command in self.deferred.extract_if(.., is_over) {
             let _ = command.reply.send(Reply::TooLate);
         }

@@ -68,6 +68,11 @@ impl Listeners {
         Ok(Self { port, address, socket, state_dir })
     }
 
+    /// Nobody can ask.
+    pub fn none(config: &Config) -> Self {
+        Self { port: None, address: None, socket: None, state_dir: config.agent.state_dir.clone() }
+    }
+
     /// Answers until stopped. Open answers are cut off then.
     pub async fn serve(self, portrait: Portrait, stop: CancellationToken) {
         if let Some(address) = self.address {

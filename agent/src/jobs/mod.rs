@@ -40,13 +40,13 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub fn is_open(&self) -> bool {
-        !self.open_for().is_zero()
+    pub fn is_open(&self, now: BootTime) -> bool {
+        !self.open_for(now).is_zero()
     }
 
     /// How much longer it is open.
-    pub fn open_for(&self) -> Duration {
-        ACT_WITHIN.saturating_sub(self.age_at_claim + self.claim_sent.elapsed())
+    pub fn open_for(&self, now: BootTime) -> Duration {
+        ACT_WITHIN.saturating_sub(self.age_at_claim + now.since(self.claim_sent))
     }
 }
 

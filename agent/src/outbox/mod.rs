@@ -31,12 +31,15 @@ mod tests;
 mod writer;
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::Path;
 use std::thread;
 
 use anyhow::Context;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use shared::event::CallEvent;
+use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
@@ -55,7 +58,7 @@ const LOCK: &str = "lock";
 /// Hands events to the outbox and takes back what became of them.
 #[derive(Clone, Debug)]
 pub struct Outbox {
-    jobs: std::sync::mpsc::Sender<Job>,
+    jobs: mpsc::UnboundedSender<Job>,
     status: watch::Receiver<OutboxStatus>,
 }
 
@@ -74,21 +77,35 @@ pub struct Opened {
 impl Outbox {
     /// Opens the outbox in this folder, or begins one. `cap` is how many bytes its events may take.
     pub fn open(folder: &Path, cap: u64) -> anyhow::Result<Opened> {
+        Self::open_on(folder, cap, own_thread)
+    }
+
+    /// The same where the caller decides who does the work. What waits for the disk ends with it when it is dropped.
+    pub fn open_on(
+        folder: &Path,
+        cap: u64,
+        run: impl FnOnce(BoxFuture<'static, ()>) -> io::Result<()>,
+    ) -> anyhow::Result<Opened> {
         let lock = lock(folder)?;
-        Self::begin(DataFile::new(folder), Limits::with_cap(cap), lock)
+        Self::begin(DataFile::new(folder), Limits::with_cap(cap), lock, run)
             .with_context(|| format!("`agent.state_dir`: the outbox in {} cannot be opened", folder.display()))
     }
 
     /// `lock` is kept as long as the outbox works.
-    fn begin<M: Medium>(medium: M, limits: Limits, lock: impl Send + 'static) -> anyhow::Result<Opened> {
+    fn begin<M: Medium>(
+        medium: M,
+        limits: Limits,
+        lock: impl Send + 'static,
+        run: impl FnOnce(BoxFuture<'static, ()>) -> io::Result<()>,
+    ) -> anyhow::Result<Opened> {
         let (to_uplink, events) = mpsc::unbounded_channel();
-        let (jobs, queue) = std::sync::mpsc::channel();
+        let (jobs, queue) = mpsc::unbounded_channel();
         let Begun { writer, records, late, status } = Writer::open(medium, limits, queue, to_uplink)?;
-        let run = move || {
-            writer.run();
+        let work = async move {
+            writer.run().await;
             drop(lock);
         };
-        thread::Builder::new().name("outbox".to_owned()).spawn(run).context("no thread for the outbox")?;
+        run(Box::pin(work)).context("nobody does the work of the outbox")?;
         Ok(Opened { outbox: Self { jobs, status }, events, records, late })
     }
 
@@ -125,6 +142,12 @@ impl Outbox {
             error!("The outbox has ended and takes nothing more");
         }
     }
+}
+
+/// Syncing takes as long as the disk takes, and nothing else may wait for it. The thread ends with the last [`Outbox`].
+fn own_thread(work: BoxFuture<'static, ()>) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
+    thread::Builder::new().name("outbox".to_owned()).spawn(move || runtime.block_on(work)).map(drop)
 }
 
 /// Two agents in one folder would take each other's events. The lock goes with the process, however that ends.

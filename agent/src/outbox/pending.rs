@@ -1,7 +1,8 @@
 //! What is not on disk yet, and what is given up of it when the disk takes nothing for long.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::event::Waiting;
 use super::store::Batch;

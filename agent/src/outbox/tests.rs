@@ -39,7 +39,7 @@ struct Run {
 impl Run {
     fn begin(disk: &Disk, limits: Limits) -> anyhow::Result<Self> {
         let (to_uplink, events) = mpsc::unbounded_channel();
-        let (_, jobs) = std::sync::mpsc::channel();
+        let (_, jobs) = mpsc::unbounded_channel();
         let Begun { mut writer, late, status, .. } = Writer::open(disk.clone(), limits, jobs, to_uplink)?;
         writer.turn();
         Ok(Self { writer, events, late, status })
@@ -229,7 +229,7 @@ fn two_agents_cannot_share_a_folder() {
 #[tokio::test]
 async fn thread_writes_hands_over_and_ends() {
     let disk = Disk::new(false);
-    let Opened { outbox, mut events, .. } = Outbox::begin(disk.clone(), LIMITS, ()).expect("it opens");
+    let Opened { outbox, mut events, .. } = Outbox::begin(disk.clone(), LIMITS, (), own_thread).expect("it opens");
     outbox.put(&[event(1, Ringing), event(1, Connected)], Changes::new(), from_millis(1));
     let (first, second) = (events.recv().await.expect("an event"), events.recv().await.expect("an event"));
     outbox.settle(vec![(first.number, Settled::Accepted), (second.number, Settled::Accepted)]);

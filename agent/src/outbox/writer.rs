@@ -1,11 +1,11 @@
-//! The thread that owns the database: it writes what waits, hands events to the uplink, and copes with a disk that fails.
+//! The owner of the database: it writes what waits, hands events to the uplink, and copes with a disk that fails.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use super::event::{Settled, WINDOW, Waiting};
@@ -59,7 +59,7 @@ pub(super) struct Begun<M> {
 pub(super) struct Writer<M> {
     medium: M,
     limits: Limits,
-    jobs: Receiver<Job>,
+    jobs: mpsc::UnboundedReceiver<Job>,
     to_uplink: mpsc::UnboundedSender<Waiting>,
     status: watch::Sender<OutboxStatus>,
     access: Access,
@@ -91,7 +91,7 @@ impl<M: Medium> Writer<M> {
     pub(super) fn open(
         medium: M,
         limits: Limits,
-        jobs: Receiver<Job>,
+        jobs: mpsc::UnboundedReceiver<Job>,
         to_uplink: mpsc::UnboundedSender<Waiting>,
     ) -> Result<Begun<M>, Trouble> {
         let (status, watch_status) = watch::channel(OutboxStatus::default());
@@ -153,9 +153,9 @@ impl<M: Medium> Writer<M> {
     }
 
     /// Works until nobody has anything more to say.
-    pub(super) fn run(mut self) {
+    pub(super) async fn run(mut self) {
         self.turn();
-        while self.wait() {
+        while self.wait().await {
             self.turn();
         }
         self.write(true);
@@ -172,20 +172,20 @@ impl<M: Medium> Writer<M> {
     }
 
     /// Takes everything that there is to do. Waits for it, unless something else is due before. Returns false at the end.
-    fn wait(&mut self) -> bool {
+    async fn wait(&mut self) -> bool {
         let due = match (&self.refusal, self.pending.since) {
             (Some(_), _) => Some(self.try_disk_at),
             (None, Some(since)) => Some(since + LINGER),
             (None, None) => None,
         };
         let first = match due {
-            Some(due) => self.jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
-            None => self.jobs.recv().map_err(Into::into),
+            Some(due) => timeout_at(due, self.jobs.recv()).await,
+            None => Ok(self.jobs.recv().await),
         };
         match first {
-            Ok(job) => self.take(job),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return false,
+            Ok(Some(job)) => self.take(job),
+            Ok(None) => return false,
+            Err(_) => {} // Something is due.
         }
         while let Ok(job) = self.jobs.try_recv() {
             self.take(job);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use rustls::ClientConfig;
@@ -38,9 +39,33 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// to a phone that nobody expects to ring any more.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 
+/// How the agent gets a connection to a PBX: TCP, or in a simulation a pipe in memory.
+pub trait Network: fmt::Debug + Send + Sync {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, anyhow::Result<Box<dyn Stream>>>;
+}
+
+#[derive(Debug)]
+pub struct Tcp;
+
+impl Network for Tcp {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, anyhow::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let addresses = dial::resolve(host, port).await?;
+            Ok(Box::new(reach(host, port, &addresses).await?) as Box<dyn Stream>)
+        })
+    }
+}
+
+async fn reach(host: &str, port: u16, addresses: &[SocketAddr]) -> anyhow::Result<TcpStream> {
+    let tcp = dial::reach(host, port, addresses).await?;
+    set_tcp_user_timeout(&tcp, ACKNOWLEDGED_WITHIN.as_millis() as u32)?;
+    Ok(tcp)
+}
+
 /// How to reach the PBX and who to be there.
 #[derive(Debug)]
 pub struct Dialer {
+    pub network: Arc<dyn Network>,
     pub url: Url,
     pub app: String,
     pub password: Secret,
@@ -70,9 +95,8 @@ impl Dialer {
     }
 
     async fn open(&self) -> anyhow::Result<Link> {
-        let addresses = self.resolve().await?;
-        let tcp = self.reach(&addresses).await?;
-        let secured = self.secure(tcp).await?;
+        let stream = self.network.connect(self.host(), self.port()).await?;
+        let secured = self.secure(stream).await?;
         self.begin(secured).await
     }
 
@@ -100,19 +124,17 @@ impl Dialer {
     }
 
     pub async fn reach(&self, addresses: &[SocketAddr]) -> anyhow::Result<TcpStream> {
-        let tcp = dial::reach(self.host(), self.port(), addresses).await?;
-        set_tcp_user_timeout(&tcp, ACKNOWLEDGED_WITHIN.as_millis() as u32)?;
-        Ok(tcp)
+        reach(self.host(), self.port(), addresses).await
     }
 
     /// Does the TLS handshake where the URL asks for it. A certificate that is refused makes an [`Untrusted`].
-    pub async fn secure(&self, tcp: TcpStream) -> anyhow::Result<Secured> {
+    pub async fn secure(&self, stream: Box<dyn Stream>) -> anyhow::Result<Secured> {
         if !self.is_secure() {
-            return Ok(Secured { stream: Box::new(tcp), certificate: None });
+            return Ok(Secured { stream, certificate: None });
         }
         let host = self.host();
         let name = ServerName::try_from(host.to_owned()).context("`pbx.url` has an invalid host name")?;
-        match TlsConnector::from(self.tls.clone()).connect(name, tcp).await {
+        match TlsConnector::from(self.tls.clone()).connect(name, stream).await {
             Ok(stream) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let certificate = shown.map(|certificate| certificate.clone().into_owned());
@@ -182,6 +204,7 @@ impl Link {
     pub async fn next(&mut self) -> anyhow::Result<Frame> {
         loop {
             let message = tokio::select! {
+                biased;
                 message = self.socket.next() => message,
                 _ = self.ping.tick() => {
                     if self.last_heard.elapsed() > DEAD_AFTER {
@@ -238,6 +261,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let pbx = listener.local_addr().expect("an address");
         let dialer = Dialer {
+            network: Arc::new(Tcp),
             url: format!("ws://{pbx}/").parse().expect("a URL"),
             app: "easyconnect".to_owned(),
             password: Secret::new("secret"),

@@ -1,6 +1,6 @@
 //! One logged-in session: who is visible, who is monitored, and under which handles.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ pub struct User {
     /// Left the group while calls were running: watched until they end.
     pub leaving: bool,
     /// Monitors of single devices, opened when a call is to be placed from one and kept for the session.
-    devices: HashMap<String, DeviceMonitor>,
+    devices: BTreeMap<String, DeviceMonitor>,
     /// Labels of devices, by their hardware ids.
     labels: HashMap<String, String>,
 }
 
 impl User {
     fn new(info: UserInfo) -> Self {
-        Self { info, handle: None, leaving: false, devices: HashMap::new(), labels: HashMap::new() }
+        Self { info, handle: None, leaving: false, devices: BTreeMap::new(), labels: HashMap::new() }
     }
 
     /// The object has no phone of its own, like a queue.
@@ -85,7 +85,7 @@ pub struct Session {
     pub begun: Instant,
     /// The list of users is complete.
     pub listed: bool,
-    users: HashMap<UserGuid, User>,
+    users: BTreeMap<UserGuid, User>,
     handles: HashMap<u64, UserGuid>,
     /// Those of the handles that belong to single devices: what they report is told by the user's own handle, too.
     device_handles: HashSet<u64>,
@@ -109,7 +109,7 @@ impl Session {
             number,
             begun: Instant::now(),
             listed: false,
-            users: HashMap::new(),
+            users: BTreeMap::new(),
             handles: HashMap::new(),
             device_handles: HashSet::new(),
             to_monitor: VecDeque::new(),

@@ -92,8 +92,9 @@ impl Scene {
         std::fs::create_dir_all(&folder).expect("a folder");
         let Opened { outbox, events, .. } = Outbox::open(&folder, 1 << 30).expect("it opens");
         let stop = CancellationToken::new();
-        let uplink =
-            tokio::spawn(Uplink::new(queue.clone(), outbox.clone(), events, Vitals::default()).run(stop.clone()));
+        let uplink = tokio::spawn(
+            Uplink::new(queue.clone(), outbox.clone(), events, Vitals::default(), Random::default()).run(stop.clone()),
+        );
         Self { queue, outbox, stop, uplink, folder }
     }
 

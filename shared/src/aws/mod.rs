@@ -94,6 +94,13 @@ pub fn function_config(vars: &impl Vars, platform: &Platform) -> SdkConfig {
     config.build()
 }
 
+/// The same configuration on another platform than this machine.
+pub fn on_platform(config: &SdkConfig, platform: &Platform) -> SdkConfig {
+    let builder = config.to_builder().http_client(platform.http_client.clone()).sleep_impl(platform.sleep.clone());
+    let builder = builder.time_source(WallClock(Arc::clone(&platform.machine)));
+    builder.credentials_provider(platform.credentials.clone()).build()
+}
+
 pub fn http_client() -> SharedHttpClient {
     Builder::new().tls_provider(TLS).build_https()
 }

@@ -17,6 +17,7 @@ pub enum FaultKind {
     HungConnection,
     InternalError,
     TableError,
+    QueueError,
     Copy,
     Disorder,
     ThrottledInvocation,
@@ -37,7 +38,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Conflict,
         Self::Cancellation,
         Self::ThrottledRequest,
@@ -48,6 +49,7 @@ impl FaultKind {
         Self::HungConnection,
         Self::InternalError,
         Self::TableError,
+        Self::QueueError,
         Self::Copy,
         Self::Disorder,
         Self::ThrottledInvocation,

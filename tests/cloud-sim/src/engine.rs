@@ -86,8 +86,13 @@ impl Engine {
             (FaultKind::LostAnswer, RequestOutcome::AnswerLost),
             (FaultKind::HungConnection, RequestOutcome::Hung),
             (FaultKind::TableError, RequestOutcome::InternalError),
+            (FaultKind::QueueError, RequestOutcome::InternalError),
         ];
-        let is_possible = |kind| kind != FaultKind::TableError || request.service == Service::DynamoDb;
+        let is_possible = |kind| match kind {
+            FaultKind::TableError => request.service == Service::DynamoDb,
+            FaultKind::QueueError => request.service == Service::Sqs,
+            _ => true,
+        };
         let mut happening = fates.into_iter().filter(|(kind, _)| is_possible(*kind) && dice.injects(*kind, counts));
         let outcome = happening.next().map_or(RequestOutcome::Answered, |(_, outcome)| outcome);
         let back = total - within - there;

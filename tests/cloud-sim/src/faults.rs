@@ -38,6 +38,8 @@ pub struct Faults {
     pub internal_errors: f64,
     /// The tables alone say 500 without having done anything: at 1, they are out of service.
     pub table_errors: f64,
+    /// The queues alone say 500 without having done anything.
+    pub queue_errors: f64,
     /// A message of a standard queue is handed out and stays visible at once for another receiver.
     pub copies: f64,
     /// A receive of a standard queue hands out messages in any order, and not all that there are.
@@ -68,6 +70,7 @@ impl Faults {
             hung_connections: 0.0,
             internal_errors: 0.0,
             table_errors: 0.0,
+            queue_errors: 0.0,
             copies: 0.0,
             disorder: 0.0,
             throttled_invocations: 0.0,
@@ -101,6 +104,7 @@ impl Faults {
             hung_connections: probability,
             internal_errors: probability,
             table_errors: probability,
+            queue_errors: probability,
             copies: probability,
             throttled_invocations: probability,
             crashed_invocations: probability,
@@ -121,6 +125,7 @@ impl Faults {
             FaultKind::HungConnection => self.hung_connections,
             FaultKind::InternalError => self.internal_errors,
             FaultKind::TableError => self.table_errors,
+            FaultKind::QueueError => self.queue_errors,
             FaultKind::Copy => self.copies,
             FaultKind::Disorder => self.disorder,
             FaultKind::ThrottledInvocation => self.throttled_invocations,

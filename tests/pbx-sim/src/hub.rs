@@ -45,11 +45,13 @@ pub(crate) struct Inner {
     pub(crate) log: VecDeque<Value>,
     /// Connections are refused until then.
     pub(crate) down_until: Duration,
+    /// The time at the start, as the log tells it.
+    began: SystemTime,
     next_index: u32,
 }
 
 impl Hub {
-    pub(crate) fn new(world: World, seed: u64) -> Self {
+    pub(crate) fn new(world: World, seed: u64, began: SystemTime) -> Self {
         let switch = Switch::new(&world, seed);
         let inner = Inner {
             world,
@@ -58,6 +60,7 @@ impl Hub {
             quirks: Quirks::default(),
             log: VecDeque::new(),
             down_until: Duration::ZERO,
+            began,
             next_index: 0,
         };
         Self { inner: Mutex::new(inner), wake: Notify::new(), started: Instant::now() }
@@ -91,6 +94,7 @@ impl Hub {
                 }
             };
             tokio::select! {
+                biased;
                 () = sleep => {}
                 () = self.wake.notified() => {}
                 () = stop.cancelled() => {}
@@ -109,6 +113,10 @@ impl Hub {
             inner.sessions.insert(index, Session::new(index, remote, tls, out));
             Some(index)
         })
+    }
+
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.run(|inner, _| inner.log.iter().cloned().collect())
     }
 
     /// Whether connections are refused at the moment.
@@ -176,7 +184,7 @@ impl Inner {
         if self.log.len() == LOG_LIMIT {
             self.log.pop_front();
         }
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let at = (self.began + now).duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         self.log.push_back(json!({
             "at": u64::try_from(at).unwrap_or(u64::MAX),
             "connection": index,

@@ -36,4 +36,4 @@ mod users;
 pub mod world;
 
 pub use body::Refused;
-pub use server::{Builder, Sim};
+pub use server::{Builder, InMemory, Sim};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
@@ -28,21 +28,26 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A client that reads nothing for so long is given up.
 const WRITE: Duration = Duration::from_secs(30);
 
-/// A byte stream whose TCP socket can be reached, so that it can be reset.
+/// A byte stream that can end with a reset.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
-    fn tcp(&self) -> &TcpStream;
+    fn will_reset(&self);
 }
 
 impl Transport for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
+    fn will_reset(&self) {
+        let _already_gone = self.set_zero_linger();
     }
 }
 
 impl Transport for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
+    fn will_reset(&self) {
+        self.get_ref().0.will_reset();
     }
+}
+
+/// Its other end sees the same after either end of a connection.
+impl Transport for DuplexStream {
+    fn will_reset(&self) {}
 }
 
 #[expect(clippy::result_large_err, reason = "the WebSocket library's callback has this signature")]
@@ -86,6 +91,7 @@ async fn converse<S: Transport>(
 ) {
     loop {
         tokio::select! {
+            biased;
             next = outgoing.recv() => match next {
                 Some(Outgoing::Text(text) | Outgoing::Fault(Fault::Garbage(text))) => {
                     if !matches!(timeout(WRITE, socket.send(Message::text(text))).await, Ok(Ok(()))) {
@@ -116,6 +122,7 @@ async fn fall_silent<S: Transport>(mut socket: WebSocketStream<S>, mut outgoing:
     let mut waste = [0; 4096];
     loop {
         tokio::select! {
+            biased;
             read = socket.get_mut().read(&mut waste) => if !matches!(read, Ok(1..)) { return },
             next = outgoing.recv() => match next {
                 Some(Outgoing::Fault(Fault::Drop)) | None => return,
@@ -134,5 +141,5 @@ async fn cut<S: Transport>(mut socket: WebSocketStream<S>) {
     let stream = socket.get_mut();
     let _already_gone = stream.write_all(&half).await;
     let _already_gone = stream.flush().await;
-    let _already_gone = stream.tcp().set_zero_linger();
+    stream.will_reset();
 }

@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::io::{DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ use crate::hub::Hub;
 use crate::link;
 use crate::world::World;
 
+/// Bytes that may be on their way between the simulator and a client in the same process.
+const PIPE: usize = 64 * 1024;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What to start.
@@ -43,6 +46,14 @@ pub struct Sim {
     control: SocketAddr,
     app: String,
     certificate: Certificate,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// A running simulator without sockets, for a program that has it in its own process, also on tokio's paused time. Dropping it stops it.
+#[derive(Debug)]
+pub struct InMemory {
+    hub: Arc<Hub>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -109,7 +120,6 @@ impl Builder {
             // The control API obeys everybody, and the passwords are test passwords.
             ensure!(address.ip().is_loopback(), "{address} is not a loopback address");
         }
-        self.world.check().map_err(anyhow::Error::msg).context("this world cannot exist")?;
         let app = self.world.apps.first().map(|app| app.name.clone()).unwrap_or_default();
         let bind = async |address: SocketAddr| -> Result<(TcpListener, SocketAddr)> {
             let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
@@ -120,10 +130,7 @@ impl Builder {
         let (secure, wss) = bind(self.tls_listen).await?;
         let (http, control) = bind(self.control).await?;
         let (acceptor, certificate) = tls(self.certificate_days)?;
-        let hub = Arc::new(Hub::new(self.world, self.seed.unwrap_or_else(rand::random)));
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let driver = (hub.clone(), stop.clone());
-        tasks.spawn(async move { driver.0.drive(driver.1).await });
+        let (hub, stop, tasks) = begin(self.world, self.seed, SystemTime::now())?;
         tasks.spawn(accept(hub.clone(), plain, None, stop.clone(), tasks.clone()));
         tasks.spawn(accept(hub.clone(), secure, Some(acceptor), stop.clone(), tasks.clone()));
         let router = crate::http::router(hub.clone(), certificate.pem.clone());
@@ -137,6 +144,21 @@ impl Builder {
         });
         Ok(Sim { hub, ws, wss, control, app, certificate, stop, tasks })
     }
+
+    /// Starts without any socket. `began` is the present time, for the log.
+    pub fn start_in_memory(self, began: SystemTime) -> Result<InMemory> {
+        let (hub, stop, tasks) = begin(self.world, self.seed, began)?;
+        Ok(InMemory { hub, stop, tasks })
+    }
+}
+
+fn begin(world: World, seed: Option<u64>, began: SystemTime) -> Result<(Arc<Hub>, CancellationToken, TaskTracker)> {
+    world.check().map_err(anyhow::Error::msg).context("this world cannot exist")?;
+    let hub = Arc::new(Hub::new(world, seed.unwrap_or_else(rand::random), began));
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let driver = (hub.clone(), stop.clone());
+    tasks.spawn(async move { driver.0.drive(driver.1).await });
+    Ok((hub, stop, tasks))
 }
 
 impl Sim {
@@ -193,7 +215,7 @@ impl Sim {
 
     /// `GET /log`, without HTTP: the frames received from clients.
     pub fn log(&self) -> Vec<Value> {
-        self.hub.run(|inner, _| inner.log.iter().cloned().collect())
+        self.hub.log()
     }
 
     /// Closes all connections and waits until every task has ended.
@@ -205,6 +227,40 @@ impl Sim {
 }
 
 impl Drop for Sim {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl InMemory {
+    /// The client's end of a new connection, on which the WebSocket can begin; `None` while the PBX is down.
+    pub fn connect(&self) -> Option<DuplexStream> {
+        if self.hub.is_down() {
+            return None;
+        }
+        let (client, server) = duplex(PIPE);
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.tasks.spawn(link::serve(self.hub.clone(), server, nobody, false, self.stop.clone()));
+        Some(client)
+    }
+
+    /// As [`Sim::control`].
+    pub fn control(&self, path: &str, body: Value) -> Result<Value, Refused> {
+        control::post(&self.hub, path, body)
+    }
+
+    /// As [`Sim::state`].
+    pub fn state(&self) -> Value {
+        control::state(&self.hub)
+    }
+
+    /// As [`Sim::log`].
+    pub fn log(&self) -> Vec<Value> {
+        self.hub.log()
+    }
+}
+
+impl Drop for InMemory {
     fn drop(&mut self) {
         self.stop.cancel();
     }

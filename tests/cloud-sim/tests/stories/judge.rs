@@ -17,6 +17,23 @@ pub(crate) struct Summary {
     /// Deliveries that became stale before they could be made.
     pub(crate) expired: u64,
     pub(crate) repeats: Repeats,
+    pub(crate) commands: Commands,
+}
+
+/// What came of the commands of a story.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Commands {
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    pub(crate) expired: u64,
+    /// Nobody can say what came of them.
+    pub(crate) unknown: u64,
+    /// Refused before they were written.
+    pub(crate) refused: u64,
+    /// Reads that were answered.
+    pub(crate) reads: u64,
+    /// The greatest age of a command when its frame reached the PBX, in milliseconds.
+    pub(crate) latest: u64,
 }
 
 impl Summary {
@@ -29,12 +46,34 @@ impl Summary {
         sum.timed_out += more.timed_out;
         sum.running += more.running;
         sum.logged += more.logged;
+        let (sum, more) = (&mut self.commands, other.commands);
+        sum.succeeded += more.succeeded;
+        sum.failed += more.failed;
+        sum.expired += more.expired;
+        sum.unknown += more.unknown;
+        sum.refused += more.refused;
+        sum.reads += more.reads;
+        sum.latest = sum.latest.max(more.latest);
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.commands != Commands::default() {
+            return self.commands.fmt(f);
+        }
         write!(f, "{} deliveries expired; {}", self.expired, self.repeats)
+    }
+}
+
+impl fmt::Display for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { succeeded, failed, expired, unknown, refused, reads, latest } = self;
+        write!(
+            f,
+            "commands: {succeeded} succeeded, {failed} failed, {expired} expired, {unknown} unknown, {refused} refused, {reads} reads; \
+             the latest frame {latest} ms after its command"
+        )
     }
 }
 
@@ -47,6 +86,11 @@ impl Stack {
             expired += self.account(&host, &webhook).await;
         }
         self.read_records(calls).await;
+        Summary { expired, ..self.conclude() }
+    }
+
+    /// Nothing may have been set aside.
+    pub(crate) fn conclude(&self) -> Summary {
         for (name, _) in self.template.queues() {
             if name.contains("-dlq") {
                 // What a later version has written waits there for it.
@@ -59,7 +103,7 @@ impl Stack {
             let log: Vec<String> = self.cloud.log().iter().map(ToString::to_string).collect();
             std::fs::write(path, log.join("\n")).expect("the log can be written");
         }
-        Summary { expired, repeats: self.receivers.repeats() }
+        Summary { repeats: self.receivers.repeats(), ..Summary::default() }
     }
 
     /// Whose deliveries became stale before they could be made, as their log says.

@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use cloud_sim::{Cloud, Process};
-use jiff::Timestamp;
+use easyconnect_agent::sdk::{self, Location};
+use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use shared::aws::Platform;
+use shared::aws::{self, Platform};
 use shared::clock::{BootTime, Machine};
 use shared::config::Vars;
 use shared::random::Random;
@@ -65,11 +67,13 @@ impl Chance {
 struct OnTime {
     cloud: Cloud,
     started: Timestamp,
+    /// How much later its wall clock thinks that it is.
+    ahead: SignedDuration,
 }
 
 impl Machine for OnTime {
     fn wall(&self) -> Timestamp {
-        self.cloud.now()
+        self.cloud.now() + self.ahead
     }
 
     fn boot(&self) -> BootTime {
@@ -79,14 +83,30 @@ impl Machine for OnTime {
 }
 
 pub(crate) fn platform(process: &Process, chance: &Chance) -> Platform {
+    platform_ahead(process, chance, SignedDuration::ZERO)
+}
+
+/// The same where the wall clock is wrong.
+pub(crate) fn platform_ahead(process: &Process, chance: &Chance, ahead: SignedDuration) -> Platform {
     let cloud = process.cloud().clone();
     Platform {
-        machine: Arc::new(OnTime { started: cloud.now(), cloud }),
+        machine: Arc::new(OnTime { started: cloud.now(), cloud, ahead }),
         sleep: SharedAsyncSleep::new(TokioSleep::new()),
         http_client: process.http_client(),
         credentials: SharedCredentialsProvider::new(Credentials::new("story", "story", None, None, "story")),
         random: chance.random(),
     }
+}
+
+/// The configuration of an agent's requests to AWS.
+pub(crate) async fn agent_config(platform: &Platform) -> SdkConfig {
+    let location = Location { region: Some(region()), endpoint_url: Some(ENDPOINT.to_owned()), ..Location::default() };
+    aws::on_platform(&sdk::config(location).await, platform)
+}
+
+/// The SDK has one budget of retries for each region of a program. Environments and agents are programs of their own.
+fn region() -> String {
+    format!("sim-{}", MADE.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The variables of a function's environment.
@@ -96,8 +116,7 @@ pub(crate) struct Variables(BTreeMap<String, String>);
 impl Variables {
     pub(crate) fn new(mut variables: BTreeMap<String, String>) -> Self {
         variables.insert("AWS_ENDPOINT_URL".to_owned(), ENDPOINT.to_owned());
-        // The SDK has one budget of retries for each region of a program. Environments are programs of their own.
-        variables.insert("AWS_REGION".to_owned(), format!("sim-{}", MADE.fetch_add(1, Ordering::Relaxed)));
+        variables.insert("AWS_REGION".to_owned(), region());
         Self(variables)
     }
 }

@@ -2,11 +2,13 @@
 
 mod agent;
 mod api;
+mod commands;
 mod cost;
 mod crashes;
 mod environments;
 mod everything;
 mod judge;
+mod lives;
 mod machine;
 mod once_only;
 mod one_by_one;
@@ -15,10 +17,10 @@ mod outages;
 mod output;
 mod poller;
 mod polling;
-mod presence;
 mod rate;
 mod receivers;
 mod recording;
+mod reporter;
 mod seeds;
 mod stack;
 mod template;

@@ -1,4 +1,4 @@
-//! What is out of service for long: a receiver, and the tables.
+//! What is out of service for long: a receiver, the tables, and the queues.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::seeds::{FEW_SEEDS, OFTEN, tell_all};
 use crate::stack::Stack;
 use crate::traffic::Traffic;
 
+/// For how long the queues are out of service.
+const HOURS: usize = 2;
 /// Longer than a delivery may hold up its call.
 const DEAD_FOR: Duration = Duration::from_secs(25 * 60);
 
@@ -79,4 +81,26 @@ async fn tables_out_of_service(cloud: Cloud, ledger: Ledger, seed: u64) -> Summa
 #[test]
 fn tables_are_out_of_service_for_a_night() {
     tell_all(1, Faults::latency_only, tables_out_of_service).verdict("tables out of service");
+}
+
+/// Events wait in the agent's outbox, more of them than its uplink takes into its hands at once, and it dies over it.
+async fn queues_out_of_service(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
+    let mut stack = Stack::start(cloud, ledger, seed).await;
+    stack.webhook("one.example", Manners::good()).await;
+    stack.agent("rack");
+    stack.let_die(0.0, 0.7);
+    stack.cloud.set_faults(Faults { queue_errors: 1.0, ..Faults::latency_only() });
+    let mut calls = Vec::new();
+    for _ in 0..HOURS {
+        calls.extend(stack.traffic(Traffic::burst(70)).await);
+        sleep(Duration::from_secs(3600)).await;
+    }
+    stack.cloud.set_faults(Faults::latency_only());
+    calls.extend(stack.traffic(Traffic::usual(5)).await);
+    stack.judge(&calls).await
+}
+
+#[test]
+fn queues_are_out_of_service_for_hours() {
+    tell_all(2, Faults::latency_only, queues_out_of_service).verdict("queues out of service");
 }

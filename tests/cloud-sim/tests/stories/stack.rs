@@ -9,19 +9,21 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use axum::http::Method;
 use cloud_sim::story::Ledger;
 use cloud_sim::{Cloud, Faults, Mapping, RunningMapping};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use pbx_sim::InMemory;
 use serde_json::{Value as Json, json};
 use shared::event::Status;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::agent::Agent;
+use crate::agent::WholeAgent;
 use crate::api::{self, Api};
 use crate::environments::Function;
 use crate::machine::{Chance, Variables, platform};
 use crate::output;
 use crate::poller::Poller;
 use crate::receivers::{Manners, Receivers};
+use crate::reporter::Reporter;
 use crate::template::{FunctionPlan, Template};
 
 /// So long the faults go on after the last event, if it is not quiet earlier.
@@ -37,7 +39,8 @@ pub(crate) struct Stack {
     pub(crate) template: Template,
     pub(crate) api: Api,
     pub(crate) receivers: Receivers,
-    pub(crate) agents: Vec<Agent>,
+    pub(crate) agents: Vec<Reporter>,
+    pub(crate) whole_agents: Vec<WholeAgent>,
     /// The names of the pollers.
     pub(crate) pollers: Vec<String>,
     /// Receivers that want some statuses only, by their hosts.
@@ -89,6 +92,7 @@ impl Stack {
             api: Api::new(&cloud, plan("api"), &chance),
             receivers,
             agents: Vec::new(),
+            whole_agents: Vec::new(),
             pollers: Vec::new(),
             filters: BTreeMap::new(),
             mappings: Vec::new(),
@@ -152,11 +156,20 @@ impl Stack {
         self.filters.insert(host.to_owned(), statuses.to_vec());
     }
 
-    /// An agent at the PBX. All agents report the same events.
+    /// An agent that reports events. All of them report the same ones.
     pub(crate) fn agent(&mut self, name: &str) {
-        let agent = Agent::new(&self.cloud, name, &self.template.queue_url("EventsQueue"), &self.chance);
+        let agent = Reporter::new(&self.cloud, name, &self.template.queue_url("EventsQueue"), &self.chance);
         self.others.spawn(agent.clone().live());
         self.agents.push(agent);
+    }
+
+    /// A whole agent at this PBX, on a machine whose clock is so far ahead.
+    pub(crate) fn whole_agent(&mut self, name: &str, pbx: &Arc<InMemory>, ahead: SignedDuration) -> WholeAgent {
+        let around = (&self.cloud, &self.template, &self.ledger);
+        let agent = WholeAgent::new(around, name, pbx, ahead, &self.chance);
+        self.others.spawn(agent.clone().live());
+        self.whole_agents.push(agent.clone());
+        agent
     }
 
     pub(crate) fn poller(&mut self, name: &str) {
@@ -193,7 +206,10 @@ impl Stack {
         self.deliver.let_die(environments);
         self.api.function.let_die(environments);
         for agent in &self.agents {
-            agent.let_die(agents);
+            agent.lives.let_die(agents);
+        }
+        for agent in &self.whole_agents {
+            agent.lives.let_die(agents);
         }
     }
 
@@ -227,7 +243,7 @@ impl Stack {
     }
 
     /// Nothing goes wrong any more, but requests still take time and meet.
-    fn calm(&self) {
+    pub(crate) fn calm(&self) {
         self.cloud.set_faults(Faults::latency_only());
         self.let_die(0.0, 0.0);
         for (host, _) in self.receivers.all() {
@@ -239,7 +255,9 @@ impl Stack {
         let quiet = async {
             loop {
                 let is_empty = |name: &String| self.cloud.depth(name) == (0, 0, 0);
-                let is_quiet = self.agents.iter().all(Agent::is_idle) && self.queues().iter().all(is_empty);
+                let are_idle =
+                    self.agents.iter().all(Reporter::is_idle) && self.whole_agents.iter().all(WholeAgent::is_idle);
+                let is_quiet = are_idle && self.queues().iter().all(is_empty);
                 if is_quiet && self.nothing_is_parked().await {
                     return;
                 }

@@ -10,4 +10,5 @@ mod directory;
 mod faults;
 mod features;
 mod login;
+mod memory;
 mod monitor;

@@ -1,0 +1,34 @@
+//! Where in the code a request comes from, for those that commands and the passing of time cause.
+
+/// Who asks, which operation, about what; and the place.
+const CAUSES: &[(&str, &str, &str, &str)] = &[
+    (
+        "api",
+        "UpdateItem",
+        "COUNT#",
+        "limits.rs: Requests::admit, once a minute and environment; Calls::take, the stack's hour",
+    ),
+    ("api", "UpdateItem", "PAIR#", "limits.rs: Calls::take_pair"),
+    ("api", "Query", "AGENT ", "commands.rs: carry_out, who can act"),
+    ("api", "PutItem", "COMMAND#", "commands.rs: put_command"),
+    ("api", "PutItem", "AUDIT#", "dialling.rs: record, who calls whom"),
+    ("api", "SendMessage", "CommandsQueue", "commands.rs: send_doorbell"),
+    ("api", "GetItem", "COMMAND#", "commands.rs: follow, a look after 8 ms, and so on up to every 100 ms"),
+    ("agent", "UpdateItem", "COMMAND#", "downlink.rs: handle, the claim; results.rs: finish"),
+    ("agent", "DeleteMessage", "CommandsQueue", "downlink.rs: handle, beside the claim"),
+    ("agent", "ReceiveMessage", "CommandsQueue", "downlink.rs: run, RECEIVERS long polls of 20 s"),
+    ("agent", "PutItem", "AGENT ", "pulse.rs: beat, every 10 s"),
+    ("agent", "UpdateItem", "PBX ", "pulse.rs: beat, the PBX's place in the stack, every 10 s"),
+    ("agent", "Query", "AGENT ", "takeover.rs: look, every 10 s"),
+    ("deliver", "", "", "the tick, every minute"),
+    ("mapping of fanout", "ReceiveMessage", "", "template.yaml: long polls of the mapping"),
+    ("mapping of deliver", "ReceiveMessage", "", "template.yaml: long polls of the mapping"),
+];
+
+/// A new request shows as one without a cause.
+pub(crate) fn of(who: &str, operation: &str, about: &str) -> &'static str {
+    let is_it = |(asker, of, begins, _): &&(&str, &str, &str, &str)| {
+        *asker == who && (of.is_empty() || *of == operation) && about.starts_with(begins)
+    };
+    CAUSES.iter().find(is_it).map_or("?", |(.., place)| place)
+}
