@@ -173,6 +173,29 @@ impl WebhookState {
     }
 }
 
+/// Who sends a webhook's deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// Whoever receives them.
+    #[default]
+    Shared,
+    /// The worker of its own lane, from the park.
+    Own,
+    /// For a moment nobody: the lane is about to be shared again.
+    Settling,
+}
+
+impl Lane {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Own => "own",
+            Self::Settling => "settling",
+        }
+    }
+}
+
 /// A notice about a webhook that others are still to be told. It is written with the change that it is about, in one write, and
 /// removed when the queue has it: so it is not lost when a function dies or the queue is down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

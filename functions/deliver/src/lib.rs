@@ -11,6 +11,7 @@ mod context;
 mod expiry;
 mod failure;
 mod handler;
+mod lane;
 mod log;
 mod notices;
 mod prepared;
