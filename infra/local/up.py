@@ -32,12 +32,14 @@ OUTPUTS = {
     "EVENTS_DLQ_URL": "EventsDlqUrl",
     "DELIVERIES_QUEUE_URL": "DeliveriesQueueUrl",
     "DELIVERIES_DLQ_URL": "DeliveriesDlqUrl",
+    "LANES_QUEUE_URL": "LanesQueueUrl",
     "COMMANDS_QUEUE_URL": "CommandsQueueUrl",
     "EXCHANGE_TABLE": "ExchangeTable",
     "STATE_TABLE": "StateTable",
     "API_FUNCTION": "ApiFunctionName",
     "FANOUT_FUNCTION": "FanoutFunctionName",
     "DELIVER_FUNCTION": "DeliverFunctionName",
+    "LANES_FUNCTION": "LanesFunctionName",
     "AGENT_POLICY_ARN": "AgentPolicyArn",
 }
 

@@ -5,9 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::envelope;
 use crate::event::CallEvent;
 use crate::ids::{CallId, DeliveryId, WebhookId};
 use crate::notice::Notice;
+use crate::queue::Outgoing;
 use crate::time::iso_millis;
 
 /// Attempts that the log keeps in full, the latest ones.
@@ -56,11 +58,11 @@ impl Payload {
     }
 }
 
-/// Why a delivery is sent although its webhook is known to fail.
+/// Why a delivery is sent although others of its webhook are parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trial {
-    /// A parked delivery that shows whether the webhook accepts again.
+    /// Nothing writes this any more. It was a parked delivery that showed whether the webhook accepts again.
     Probe,
     /// The owner's wish. It is tried once; a refusal says nothing about the webhook.
     Test,
@@ -88,30 +90,35 @@ pub struct Delivery {
     pub payload: Payload,
 }
 
-/// A message that has the parked deliveries of a webhook sent: after a success, or by hand. It stays in the queue until none
-/// is left.
+/// A message from before webhooks had lanes: it had parked deliveries sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
     pub drain: WebhookId,
-    /// When the draining began, in milliseconds; each draining has one message.
+    /// When the draining began, in milliseconds.
     pub since: i64,
 }
 
-impl Drain {
-    pub fn group(&self) -> String {
-        format!("drain.{}", self.drain)
-    }
+/// A message of the lanes queue: the worker of this webhook's own lane is to come. However many there are, the queue hands out one of a
+/// webhook's at a time, so that it has one worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneCall {
+    pub lane: WebhookId,
+}
 
-    pub fn dedup(&self) -> String {
-        format!("drain#{}#{}", self.drain, self.since)
+impl LaneCall {
+    /// Two calls are never the same: the one before may have been answered already. `unique` is anything that was not used before.
+    pub fn message(&self, unique: &str) -> Outgoing {
+        let body = envelope::seal(self).expect("an id is always JSON");
+        Outgoing { group: self.lane.to_string(), dedup: format!("{}#{unique}", self.lane), body }
     }
 }
 
-/// What the deliveries queue holds.
+/// What the queues of `deliver` hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Message {
     Delivery(Box<Delivery>),
+    LaneCall(LaneCall),
     Drain(Drain),
 }
 
@@ -122,11 +129,6 @@ impl Delivery {
 
     pub fn of_call(event: CallEvent, webhook_id: WebhookId) -> Self {
         Self::new(Payload::Call(Box::new(event)), webhook_id)
-    }
-
-    /// The same for another round, which follows from this one alone: whoever tries it twice sends the same message.
-    pub fn again(&self, trial: Option<Trial>) -> Self {
-        Self { round: self.round + 1, trial, ..self.clone() }
     }
 
     pub fn id(&self) -> DeliveryId {
@@ -152,8 +154,8 @@ impl Delivery {
         }
     }
 
-    /// The place among what is parked: by time, and by call and sequence where times are equal.
-    pub fn parking_place(&self) -> String {
+    /// Its key in the park: by time, and by call and sequence where times are equal.
+    pub fn park_key(&self) -> String {
         let at = iso_millis(self.payload.occurred_at());
         format!("{at}#{}#{}", self.payload.subject(), self.payload.sequence())
     }
@@ -176,6 +178,8 @@ impl Delivery {
             attempt_count: 0,
             attempts: Vec::new(),
             next_attempt_at: None,
+            tried_since: None,
+            tried_for: 0,
             updated_at: now,
         }
     }
@@ -185,6 +189,10 @@ impl Delivery {
         let mut log = self.log(now);
         log.state = state;
         if let Some(before) = before {
+            if before.round == log.round && !state.is_final() {
+                (log.tried_since, log.tried_for) = (before.tried_since, before.tried_for);
+                log.next_attempt_at = before.next_attempt_at;
+            }
             (log.attempt_count, log.attempts) = (before.attempt_count, before.attempts);
         }
         log
@@ -251,8 +259,8 @@ impl DeliveryState {
     }
 
     /// Nothing more is to be sent in this round.
-    pub fn is_settled(self) -> bool {
-        self != Self::Retrying
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Retrying | Self::Parked)
     }
 }
 
@@ -294,7 +302,17 @@ pub struct DeliveryLog {
     #[serde(default)]
     pub attempts: Vec<Attempt>,
     pub next_attempt_at: Option<Timestamp>,
+    /// The first attempt of this round that was refused, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried_since: Option<i64>,
+    /// For how long it was tried in vain in this round, in milliseconds. Time in which nobody could try does not count.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tried_for: u32,
     pub updated_at: Timestamp,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl DeliveryLog {
@@ -336,24 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_passes_the_queue_and_keeps_its_id() {
-        let first = delivery();
-        let repeat = first.again(None);
-        assert_eq!(first.id(), repeat.id());
-        assert_ne!(first.dedup(), repeat.dedup());
-        assert_eq!(first.group(), repeat.group());
-    }
-
-    #[test]
     fn a_delivery_survives_the_queue() {
-        let text = crate::envelope::seal(&delivery()).expect("json");
+        let text = envelope::seal(&delivery()).expect("json");
         assert!(text.contains(r#""event":{"#), "{text}");
-        let back: Delivery = crate::envelope::open(&text).expect("a delivery");
+        let back: Delivery = envelope::open(&text).expect("a delivery");
         assert_eq!((back.id(), back.group()), (delivery().id(), delivery().group()));
-        assert!(matches!(crate::envelope::open(&text), Ok(Message::Delivery(_))));
+        assert!(matches!(envelope::open(&text), Ok(Message::Delivery(_))));
         let drain = Drain { drain: back.webhook_id, since: 7 };
-        let text = crate::envelope::seal(&drain).expect("json");
-        assert_eq!(crate::envelope::open::<Message>(&text).ok(), Some(Message::Drain(drain)));
+        let text = envelope::seal(&drain).expect("json");
+        assert_eq!(envelope::open::<Message>(&text).ok(), Some(Message::Drain(drain)));
     }
 
     #[test]

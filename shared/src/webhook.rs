@@ -116,6 +116,9 @@ pub struct Settings {
     pub basic_auth: Option<BasicAuth>,
     #[serde(default)]
     pub description: String,
+    /// Requests that it takes in a minute; `None`: as many as there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<u32>,
     /// Unix seconds. Nothing is sent from then on, and the item is kept for some days more, so that its end can be told. The
     /// table's TTL attribute `expiresAt` is therefore another one, which only `tables::webhooks` knows.
     #[serde(default, rename = "endsAt", skip_serializing_if = "Option::is_none")]
@@ -138,6 +141,7 @@ impl Settings {
             headers: BTreeMap::new(),
             basic_auth: None,
             description: String::new(),
+            max_per_minute: None,
             expires_at: None,
         }
     }
@@ -151,12 +155,11 @@ impl Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WebhookState {
-    /// Deliveries are sent as they come.
     #[default]
     Active,
-    /// Nothing was accepted for too long: deliveries are parked, and one is tried now and then.
+    /// Nothing was accepted for as long as it was tried.
     Failing,
-    /// Something was accepted again: what is parked is sent first, what is new parks behind it.
+    /// Nothing writes this any more. It was the way back from `failing`: what was parked went first.
     Draining,
     /// The receiver wants no more, by its answer 410.
     Off,
@@ -206,7 +209,38 @@ pub struct PendingNotice {
     pub message: String,
 }
 
-/// How a webhook is doing. Only `deliver`, and `resume` by hand, write it.
+/// What the worker of a webhook's own lane knows of its receiver from one look to the next. All times in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Lookout {
+    /// When it looks next. `None`: not before somebody calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_look_at: Option<i64>,
+    /// Until then it leaves the receiver alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<i64>,
+    /// The last answer that was slow, or none at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_at: Option<i64>,
+    /// When it refused something last, since it accepted something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_at: Option<i64>,
+    /// How often in a row it refused all that it was asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refusals: u32,
+    /// For how long it was tried in vain since then: time in which nobody could try does not count.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refused_for: u32,
+    /// The call whose delivery was tried last while nothing was accepted; the next try takes another one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_probed: Option<CallId>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// How a webhook is doing. Whether it fails is for the worker of its own lane to say, and for nobody else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Health {
@@ -217,17 +251,26 @@ pub struct Health {
     /// Why it is not active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// How many deliveries are parked.
-    pub parked: i64,
-    /// When something was last taken out of the park, in milliseconds.
+    /// Absent where it never had one of its own, and in items from before there were any; see [`Webhook::lane`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unparked_at: Option<i64>,
+    pub lane: Option<Lane>,
+    /// Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane_since: Option<i64>,
+    /// Why it has a lane of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane_reason: Option<String>,
+    #[serde(flatten)]
+    pub lookout: Lookout,
+    /// Since when the owner wants nothing sent, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<i64>,
+    /// What was parked before this time is not to be sent any more. Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purged_before: Option<i64>,
     /// Milliseconds; written now and then, not with every success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_success_at: Option<i64>,
-    /// The call whose delivery was tried last while failing; the next try takes another one's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_probed: Option<CallId>,
     /// Since when it has accepted nothing, as failing or off; the next acceptance is its recovery. Milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusing_since: Option<i64>,
@@ -286,6 +329,17 @@ impl Webhook {
         self.health.state != WebhookState::Off && self.settings.expires_at.is_none_or(|at| at > now.as_second())
     }
 
+    /// Who sends its deliveries. Of one that was failing, or on its way back, before there were lanes, some are parked.
+    pub fn lane(&self) -> Lane {
+        let parked_before = matches!(self.health.state, WebhookState::Failing | WebhookState::Draining);
+        self.health.lane.unwrap_or(if parked_before { Lane::Own } else { Lane::Shared })
+    }
+
+    /// Whether its deliveries have to go one at a time, or not at all, so that they have a lane of their own for as long as that holds.
+    pub fn keeps_its_lane(&self) -> bool {
+        self.health.paused_at.is_some() || self.settings.max_per_minute.is_some()
+    }
+
     /// Whether a call event is for this webhook.
     pub fn wants(&self, event: &EventSummary<'_>, now: Timestamp) -> bool {
         self.is_alive(now) && self.settings.kinds.contains(&Kind::Call) && self.settings.filter.wants(event)
@@ -336,6 +390,24 @@ mod tests {
     use crate::event::tests::sample;
 
     #[test]
+    fn a_lane_is_known_of_webhooks_from_before_there_were_lanes() {
+        let settings = Settings::new("https://example.com".to_owned());
+        let mut webhook =
+            Webhook::new(WebhookId::from_uuid(uuid::Uuid::nil()), settings, Secret::new("s"), Timestamp::UNIX_EPOCH);
+        for (state, lane) in [
+            (WebhookState::Active, Lane::Shared),
+            (WebhookState::Off, Lane::Shared),
+            (WebhookState::Failing, Lane::Own),
+            (WebhookState::Draining, Lane::Own),
+        ] {
+            webhook.health = Health { state, ..Health::default() };
+            assert_eq!(webhook.lane(), lane, "{state:?}");
+            webhook.health.lane = Some(Lane::Settling);
+            assert_eq!(webhook.lane(), Lane::Settling);
+        }
+    }
+
+    #[test]
     fn a_filter_says_yes_to_all_that_it_does_not_name() {
         let ringing = sample();
         let mut ended = sample();
@@ -372,7 +444,8 @@ mod tests {
         settings.headers.insert("x-make-apikey".to_owned(), Secret::new("k"));
         settings.expires_at = Some(1_800_000_000);
         let mut webhook = Webhook::new(WebhookId::random(), settings, Secret::new("whsec_AAAA"), now);
-        webhook.health.parked = 3;
+        webhook.health.lane = Some(Lane::Own);
+        webhook.health.lookout.refusals = 3;
         webhook.health.pending_notices = vec![PendingNotice { kind: Kind::WebhookOff, at: 7, message: "m".to_owned() }];
         let item: std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue> =
             serde_dynamo::to_item(&webhook).expect("an item");

@@ -30,8 +30,8 @@ MUTATIONS = {
     ),
     "a delivery is sent without a look at its log (a check)": (
         "functions/deliver/src/verdict.rs",
-        "_ if over => Start::Skip,",
-        "_ if over && now < Timestamp::UNIX_EPOCH => Start::Skip,",
+        "_ if is_over(delivery, view.log.as_ref()) => Start::Skip,",
+        "_ if is_over(delivery, view.log.as_ref()) && now < Timestamp::UNIX_EPOCH => Start::Skip,",
         "crashes",
     ),
     "a call's next event does not wait for the deliveries of the one before (an order)": (
@@ -41,7 +41,7 @@ MUTATIONS = {
         "order",
     ),
     "a delivery that was refused is not tried again (a retry)": (
-        "functions/deliver/src/handler.rs",
+        "functions/deliver/src/record.rs",
         "Ending::Acknowledged => Ending::Back(wait),",
         "Ending::Acknowledged => { let _ = wait; Ending::Acknowledged }",
         "outages",
@@ -71,6 +71,42 @@ MUTATIONS = {
         '.condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")',
         '.condition_expression("attribute_not_exists(pk) OR expiresAt <= :now OR expiresAt > :now")',
         "commands",
+    ),
+    "what stands behind a parked delivery in its batch is sent by what was read before (a check)": (
+        "functions/deliver/src/handler.rs",
+        "let read_at = if is_first { read_at } else { Timestamp::MIN };",
+        "let read_at = if is_first || read_at > Timestamp::MIN { read_at } else { Timestamp::MIN };",
+        "order",
+    ),
+    "who parks does not read the lane again (a check)": (
+        "functions/deliver/src/record.rs",
+        "Some(webhook) => parked(way(&webhook)),",
+        "Some(webhook) if webhook.created_at < 0 => parked(way(&webhook)),\n        Some(_) => Parked::Done,",
+        "lanes",
+    ),
+    "a worker sends what is parked without asking the log (a check)": (
+        "functions/deliver/src/lane/sending.rs",
+        "if is_over(&parked.delivery, log.as_ref()) {",
+        "if is_over(&parked.delivery, log.as_ref()) && now < Timestamp::UNIX_EPOCH {",
+        "lanes",
+    ),
+    "a refusal keeps its webhook in the lane that others share (an order)": (
+        "functions/deliver/src/verdict.rs",
+        "if moment.tried_for + wait > moment.fast_lane {",
+        "if moment.tried_for + wait > moment.fast_lane && moment.jitter > 2.0 {",
+        "lanes",
+    ),
+    "what waits is sent whatever its webhook wants by then (a check)": (
+        "functions/deliver/src/lane/tidying.rs",
+        "if is_purged || !is_wanted(webhook, &parked.delivery) {",
+        "if is_purged || (is_purged && !is_wanted(webhook, &parked.delivery)) {",
+        "lanes",
+    ),
+    "time in which nobody tried is held against the receiver (a check)": (
+        "functions/deliver/src/tried.rs",
+        "waited.min(planned).max(0)",
+        "waited.max(planned.min(0)).max(0)",
+        "lanes",
     ),
 }
 

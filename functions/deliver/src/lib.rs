@@ -3,6 +3,7 @@
 //! The only part that speaks HTTP to strangers, so it trusts neither their addresses nor their answers. It decides nothing
 //! about who is to receive what; that was `fanout`'s business.
 
+mod attempt;
 mod batch;
 mod boundary;
 mod client;
@@ -10,13 +11,17 @@ mod cloud_error;
 mod context;
 mod expiry;
 mod failure;
+mod freshness;
 mod handler;
 mod lane;
 mod log;
 mod notices;
 mod prepared;
 mod receiver;
-mod recovery;
+mod record;
+mod slow;
+mod tick;
+mod tried;
 mod verdict;
 
 #[cfg(test)]
@@ -33,19 +38,19 @@ pub use receiver::{Answer, Answering, Content, Limits, Request, Transport};
 
 /// Why the function is called: a batch of the queue has records, the clock's call has none.
 #[derive(Debug, Deserialize)]
-pub struct Call {
+pub struct Invocation {
     #[serde(rename = "Records")]
     records: Option<Vec<FifoMessage>>,
 }
 
 /// Deals with a batch, or with what is done every minute. Never fails as a whole; nothing is begun that cannot end before the
 /// deadline.
-pub async fn handle(context: &Context, call: Call, deadline: Timestamp) -> SqsBatchResponse {
+pub async fn handle(context: &Context, invocation: Invocation, deadline: Timestamp) -> SqsBatchResponse {
     // Boxed, because these futures are nested so deeply that as parts of the one that waits for them they are too much for the compiler.
-    match call.records {
+    match invocation.records {
         Some(records) => Box::pin(handler::handle(context, records, deadline, || context.now())).await,
         None => {
-            Box::pin(handler::tick(context, context.now())).await;
+            Box::pin(handler::every_minute(context, context.now())).await;
             SqsBatchResponse::default()
         }
     }

@@ -1,23 +1,40 @@
-//! The log item of a delivery: what happened so far and what comes next.
+//! The log item of a delivery: what happened so far and what comes next; and the same in a line for people.
 
-use jiff::Timestamp;
-use shared::delivery::{Attempt, Delivery, DeliveryLog};
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState};
+use shared::webhook::Webhook;
+use tracing::{error, info};
+
+use crate::context::Context;
 use crate::receiver::{Answer, Outcome};
-use crate::verdict::Verdict;
 
-/// In bytes.
+/// What one more write of a log needs, all its attempts together.
+const LOG_WRITE: SignedDuration = SignedDuration::from_millis(3_500);
+/// Of an answer that accepts, in bytes.
 const ACCEPTING_ANSWER: usize = 256;
 
-/// The item of a delivery after one more request. Requests are counted over all rounds.
+/// What becomes of a delivery by a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Consequence {
+    pub(crate) state: DeliveryState,
+    /// For how long it is tried in vain by now, in milliseconds.
+    pub(crate) tried_for: u32,
+    /// Until the next attempt.
+    pub(crate) wait: Option<Duration>,
+}
+
+/// The log item of a delivery after one more request. Requests are counted over all rounds.
 pub(crate) fn attempted(
     delivery: &Delivery,
     before: Option<DeliveryLog>,
     outcome: &Outcome,
-    verdict: Verdict,
+    consequence: Consequence,
     now: Timestamp,
 ) -> DeliveryLog {
-    let mut log = delivery.closed(before, verdict.state(), now);
+    let tried_since = before.as_ref().filter(|before| before.round == delivery.round).and_then(|log| log.tried_since);
+    let mut log = delivery.closed(before, consequence.state, now);
     log.add(Attempt {
         at: outcome.at,
         duration_ms: u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX),
@@ -25,7 +42,11 @@ pub(crate) fn attempted(
         outcome: outcome.in_words(),
         answer: outcome.result.as_ref().ok().map(kept).filter(|text| !text.is_empty()),
     });
-    log.next_attempt_at = verdict.wait().and_then(|wait| now.checked_add(wait).ok());
+    log.next_attempt_at = consequence.wait.and_then(|wait| now.checked_add(wait).ok());
+    if !consequence.state.is_final() {
+        log.tried_since = tried_since.or(Some(outcome.at.as_millisecond()));
+        log.tried_for = consequence.tried_for;
+    }
     log
 }
 
@@ -36,6 +57,61 @@ fn kept(answer: &Answer) -> String {
         text.truncate(text.floor_char_boundary(ACCEPTING_ANSWER));
     }
     text
+}
+
+/// Writes the log item of what the receiver has accepted, again and again for as long as the function runs. The delivery is over even
+/// if that is in vain: a log that lacks an event is better than a receiver that has it twice.
+pub(crate) async fn keep(
+    context: &Context,
+    delivery: &Delivery,
+    log: &DeliveryLog,
+    deadline: Timestamp,
+    clock: impl Fn() -> Timestamp,
+) {
+    while let Err(error) = context.state.put_delivery_log(&delivery.log_key(), log).await {
+        if deadline.duration_since(clock()) < LOG_WRITE {
+            error!(cause = %error, delivery.id = %log.delivery_id, "An accepted delivery has no log");
+            context.metrics().count("LogsLost", 1);
+            return;
+        }
+    }
+}
+
+/// The one line of an attempt. The rest of the URL may hold a receiver's secret.
+pub(crate) fn report(
+    delivery: &Delivery,
+    log: &DeliveryLog,
+    outcome: &Outcome,
+    consequence: Consequence,
+    webhook: &Webhook,
+) {
+    let url = url::Url::parse(&webhook.settings.url).ok();
+    let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("?");
+    info!(
+        delivery.id = %log.delivery_id,
+        webhook.id = %delivery.webhook_id,
+        call.id = log.call_id.map(tracing::field::display),
+        attempt = log.attempt_count,
+        http.status = outcome.status(),
+        duration_ms = outcome.took.as_millis() as u64,
+        state = log.state.as_str(),
+        wait_s = consequence.wait.map(|wait| wait.as_secs()),
+        "Delivery of `{}` to `{host}`: {}",
+        log.about,
+        outcome.in_words()
+    );
+}
+
+/// The line of a delivery that nothing is sent of.
+pub(crate) fn report_unsent(delivery: &Delivery, log: &DeliveryLog) {
+    info!(
+        delivery.id = %log.delivery_id,
+        webhook.id = %delivery.webhook_id,
+        attempts = log.attempt_count,
+        state = log.state.as_str(),
+        "Delivery of `{}` is not sent",
+        log.about
+    );
 }
 
 impl Outcome {
@@ -53,31 +129,38 @@ impl Outcome {
             Err(failure) => failure.to_string(),
         }
     }
+
+    /// How long the receiver asks to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.result.as_ref().ok().and_then(|answer| answer.retry_after)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use shared::delivery::DeliveryState;
-
     use super::*;
     use crate::failure::Failure;
     use crate::sample;
+
+    fn consequence(state: DeliveryState, wait: Option<u64>) -> Consequence {
+        Consequence { state, tried_for: 7, wait: wait.map(Duration::from_secs) }
+    }
 
     #[test]
     fn attempts_add_up() {
         let delivery = sample::delivery();
         let failed = Outcome { at: sample::now(), took: Duration::from_millis(12), result: Err(Failure::Timeout) };
-        let verdict = Verdict::Again(Duration::from_secs(4));
-        let first = attempted(&delivery, None, &failed, verdict, sample::now());
+        let again = |wait| consequence(DeliveryState::Retrying, Some(wait));
+        let first = attempted(&delivery, None, &failed, again(4), sample::now());
         assert_eq!((first.state, first.attempt_count), (DeliveryState::Retrying, 1));
+        assert_eq!((first.tried_since, first.tried_for), (Some(sample::now().as_millisecond()), 7));
         assert_eq!(first.next_attempt_at, sample::now().checked_add(Duration::from_secs(4)).ok());
         let attempt = first.attempts.last().cloned().expect("an attempt");
         assert_eq!((attempt.status, attempt.duration_ms, attempt.outcome.as_str()), (None, 12, "no answer in time"));
 
         let accepted = sample::answered(204, None);
-        let second = attempted(&delivery, Some(first), &accepted, Verdict::Delivered, sample::now());
+        let second =
+            attempted(&delivery, Some(first), &accepted, consequence(DeliveryState::Delivered, None), sample::now());
         assert_eq!((second.state, second.attempt_count, second.next_attempt_at), (DeliveryState::Delivered, 2, None));
         let attempt = second.attempts.last().cloned().expect("an attempt");
         assert_eq!((attempt.status, attempt.answer.as_deref()), (Some(204), Some("thank you")));
@@ -86,8 +169,8 @@ mod tests {
     #[test]
     fn an_end_without_a_request_keeps_what_was_tried() {
         let delivery = sample::delivery();
-        let verdict = Verdict::Again(Duration::from_secs(1));
-        let before = attempted(&delivery, None, &sample::answered(500, None), verdict, sample::now());
+        let again = consequence(DeliveryState::Retrying, Some(1));
+        let before = attempted(&delivery, None, &sample::answered(500, None), again, sample::now());
         let log = delivery.closed(Some(before.clone()), DeliveryState::Expired, sample::now());
         assert_eq!((log.state, log.attempt_count), (DeliveryState::Expired, 1));
         assert_eq!((log.attempts, log.next_attempt_at), (before.attempts, None));

@@ -10,7 +10,7 @@ use shared::webhook::{Method, Secret, Settings, Webhook};
 
 use crate::receiver::{Answer, Outcome};
 
-pub(crate) const SUBSCRIPTION: &str = "9f0c1a52-6f0b-4a53-8a3e-0d5b0f5a7c11";
+pub(crate) const WEBHOOK: &str = "9f0c1a52-6f0b-4a53-8a3e-0d5b0f5a7c11";
 
 pub(crate) fn now() -> Timestamp {
     "2022-09-16T11:57:44Z".parse().expect("a time")
@@ -20,13 +20,13 @@ pub(crate) fn delivery() -> Delivery {
     let call_id = "1ea84350-ef40-49c4-a3cd-b1d59c821b47".parse().expect("an id");
     let occurred_at: Timestamp = "2022-09-16T11:57:43.250Z".parse().expect("a time");
     let event = CallEvent::example(call_id, Status::Ringing, occurred_at);
-    Delivery::of_call(event, SUBSCRIPTION.parse::<WebhookId>().expect("an id"))
+    Delivery::of_call(event, WEBHOOK.parse::<WebhookId>().expect("an id"))
 }
 
 pub(crate) fn webhook(url: &str, method: Method) -> Webhook {
     let settings = Settings { method, ..Settings::new(url.to_owned()) };
     let secret = Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
-    Webhook::new(SUBSCRIPTION.parse().expect("an id"), settings, secret, now())
+    Webhook::new(WEBHOOK.parse().expect("an id"), settings, secret, now())
 }
 
 pub(crate) fn answered(status: u16, retry_after: Option<Duration>) -> Outcome {

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, S
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use deliver::{Answer, Answering, Call, Context, Request, Transport};
+use deliver::{Answer, Answering, Context, Invocation, Request, Transport};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::aws::Platform;
@@ -103,6 +103,7 @@ async fn a_batch_on_paused_time() {
         ("EXCHANGE_TABLE", "exchange"),
         ("DELIVERIES_QUEUE_URL", "http://queue"),
         ("DELIVERIES_DLQ_URL", "http://dlq"),
+        ("LANES_QUEUE_URL", "http://lanes"),
         ("AWS_REGION", "eu-west-1"),
     ]);
     let context = Context::on(&platform, receiver.clone(), &vars).expect("a context");
@@ -117,7 +118,7 @@ async fn a_batch_on_paused_time() {
         "attributes": {"MessageGroupId": delivery.group(), "SentTimestamp": start.as_millisecond().to_string()},
         "messageAttributes": {},
     });
-    let batch: Call = serde_json::from_value(json!({"Records": [record]})).expect("a batch");
+    let batch: Invocation = serde_json::from_value(json!({"Records": [record]})).expect("a batch");
     let response = deliver::handle(&context, batch, start + Duration::from_secs(15)).await;
 
     assert_eq!(response.batch_item_failures.len(), 0);

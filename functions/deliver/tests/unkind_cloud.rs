@@ -8,20 +8,21 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use cloud_sim::{Cloud, Faults};
-use deliver::{Answer, Answering, Call, Context, Request, Transport};
+use deliver::{Answer, Answering, Context, Invocation, Request, Transport};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::aws::{self, Platform};
 use shared::clock::{BootTime, Machine};
-use shared::delivery::{Delivery, DeliveryState, Drain};
+use shared::delivery::{Delivery, DeliveryState, Drain, LaneCall};
 use shared::envelope;
 use shared::event::{CallEvent, Status};
 use shared::ids::{CallId, WebhookId};
 use shared::tables::{Change, StateTable};
-use shared::webhook::{Secret, Settings, Webhook};
+use shared::webhook::{Lane, Secret, Settings, Webhook, WebhookState};
 use tokio::time::{Instant, sleep};
 
 const QUEUE: &str = "deliveries.fifo";
+const LANES: &str = "lanes.fifo";
 const VISIBILITY: Duration = Duration::from_secs(30);
 
 /// Began with the cloud, and goes on with the runtime.
@@ -52,6 +53,7 @@ impl Transport for Accepts {
 struct World {
     cloud: Cloud,
     queue_url: String,
+    lanes_url: String,
     receiver: Arc<Accepts>,
     context: Context,
     /// Beside the function.
@@ -67,6 +69,7 @@ impl World {
         cloud.make_table("exchange");
         let queue_url = cloud.make_fifo(QUEUE, &[("VisibilityTimeout", "30")]);
         let dlq_url = cloud.make_fifo("dlq.fifo", &[]);
+        let lanes_url = cloud.make_fifo(LANES, &[("VisibilityTimeout", "30")]);
         let nobody = Credentials::new("test", "test", None, None, "test");
         let platform = Platform {
             machine: Arc::new(Paused(cloud.now(), Instant::now())),
@@ -79,6 +82,7 @@ impl World {
             ("EXCHANGE_TABLE", "exchange"),
             ("DELIVERIES_QUEUE_URL", queue_url.as_str()),
             ("DELIVERIES_DLQ_URL", dlq_url.as_str()),
+            ("LANES_QUEUE_URL", lanes_url.as_str()),
             ("AWS_REGION", "eu-central-1"),
         ]);
         let receiver = Arc::new(Accepts::default());
@@ -88,47 +92,32 @@ impl World {
         let settings = Settings::new("https://example.com/hook".to_owned());
         let secret = Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
         state.put_webhook(&Webhook::new(webhook(), settings, secret, cloud.now())).await.expect("a webhook");
-        Self { cloud, queue_url, receiver, context, state }
+        Self { cloud, queue_url, lanes_url, receiver, context, state }
     }
 
     fn send(&self, delivery: &Delivery) {
-        let message = json!({
-            "QueueUrl": self.queue_url,
-            "MessageBody": envelope::seal(delivery).expect("JSON"),
-            "MessageGroupId": delivery.group(),
-            "MessageDeduplicationId": delivery.dedup(),
-        });
-        self.cloud.ask("AmazonSQS.SendMessage", &message);
+        let body = envelope::seal(delivery).expect("JSON");
+        self.cloud.send_fifo(&self.queue_url, &delivery.group(), &delivery.dedup(), &body);
     }
 
-    /// Records as a function is given them.
     fn receive(&self) -> Vec<Value> {
-        let wanted = json!({"QueueUrl": self.queue_url, "MaxNumberOfMessages": 10, "AttributeNames": ["All"]});
-        let received = self.cloud.ask("AmazonSQS.ReceiveMessage", &wanted);
-        let record = |message: &Value| {
-            json!({
-                "messageId": message["MessageId"],
-                "receiptHandle": message["ReceiptHandle"],
-                "body": message["Body"],
-                "attributes": message["Attributes"],
-                "messageAttributes": {},
-                "eventSourceARN": format!("arn:aws:sqs:eu-central-1:000000000000:{QUEUE}"),
-            })
-        };
-        received["Messages"].as_array().map(|messages| messages.iter().map(record).collect()).unwrap_or_default()
+        self.cloud.receive_records(&self.queue_url)
+    }
+
+    /// The call of a worker, as the function is given it.
+    fn call(&self) -> Vec<Value> {
+        let message = LaneCall { lane: webhook() }.message("1");
+        self.cloud.send_fifo(&self.lanes_url, &message.group, &message.dedup, &message.body);
+        self.cloud.receive_records(&self.lanes_url)
     }
 
     async fn handle(&self, records: &[Value]) -> SqsBatchResponse {
-        let call: Call = serde_json::from_value(json!({"Records": records})).expect("a batch");
+        let call: Invocation = serde_json::from_value(json!({"Records": records})).expect("a batch");
         deliver::handle(&self.context, call, self.cloud.now() + Duration::from_secs(15)).await
     }
 
     fn sent(&self) -> usize {
         *self.receiver.0.lock().expect("no panic")
-    }
-
-    fn asked(&self, operation: &str) -> usize {
-        self.cloud.log().iter().filter(|entry| entry.operation == operation).count()
     }
 }
 
@@ -163,7 +152,7 @@ async fn a_record_that_has_just_come_costs_no_request_more() {
     let world = World::new(2).await;
     world.send(&delivery(1, Status::Ringing, world.cloud.now()));
     world.handle(&world.receive()).await;
-    assert_eq!((world.sent(), world.asked("SQS.ChangeMessageVisibilityBatch")), (1, 0));
+    assert_eq!((world.sent(), world.cloud.requests("SQS.ChangeMessageVisibilityBatch")), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +200,7 @@ async fn after_hours_of_an_outage_a_record_comes_more_rarely() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn long_deliveries_are_taken_out_of_the_park() {
+async fn long_deliveries_of_an_older_version_are_sent_from_the_park() {
     let world = World::new(6).await;
     let now = world.cloud.now();
     world.state.change_state(webhook(), &Change::Fail { reason: "r" }, now).await.expect("changed");
@@ -220,25 +209,37 @@ async fn long_deliveries_are_taken_out_of_the_park() {
         if let shared::delivery::Payload::Call(event) = &mut delivery.payload {
             event.web_hook_event.from_name = "x".repeat(120_000);
         }
-        let log = delivery.closed(None, DeliveryState::Parked, now);
-        world.state.park(&delivery, &log).await.expect("parked");
+        world.state.park(&delivery, "somebody").await.expect("parked");
     }
-    let draining = world.state.change_state(webhook(), &Change::Drain { by_hand: true }, now).await.expect("changed");
-    let since = draining.and_then(|webhook| webhook.health.state_since).expect("it drains");
-    let drain = Drain { drain: webhook(), since };
-    let record = json!({
-        "messageId": "m",
-        "receiptHandle": "r",
-        "body": envelope::seal(&drain).expect("JSON"),
-        "attributes": {
-            "MessageGroupId": drain.group(),
-            "SentTimestamp": now.as_millisecond().to_string(),
-            "ApproximateReceiveCount": "1",
-        },
-        "messageAttributes": {},
-    });
-    world.handle(&[record]).await;
-    assert_eq!(world.cloud.depth(QUEUE), (10, 0, 0));
+    let response = world.handle(&world.call()).await;
+    assert_eq!((response.batch_item_failures.len(), world.sent()), (0, 10));
+    assert_eq!(world.state.parked_count(webhook(), 100).await.expect("counted"), 0);
     let webhook = world.state.webhook(webhook()).await.expect("read").expect("there");
-    assert_eq!(webhook.health.parked, 0);
+    assert_eq!((webhook.lane(), webhook.health.state), (Lane::Shared, WebhookState::Active));
+    assert_eq!(webhook.health.pending_notices.len(), 0, "nobody else is to be told of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_its_webhooks_own_is_parked_into_and_its_worker_is_called() {
+    let world = World::new(7).await;
+    let now = world.cloud.now();
+    world.state.change_state(webhook(), &Change::Fail { reason: "r" }, now).await.expect("changed");
+    let delivery = delivery(1, Status::Disconnected, now);
+    world.send(&delivery);
+    let response = world.handle(&world.receive()).await;
+    assert_eq!((response.batch_item_failures.len(), world.sent()), (0, 0));
+    assert_eq!(world.state.parked_count(webhook(), 100).await.expect("counted"), 1);
+    let log = world.state.delivery_log(&delivery.log_key()).await.expect("read").expect("there");
+    assert_eq!(log.state, DeliveryState::Parked);
+    assert_eq!(world.cloud.depth(LANES).0, 1);
+}
+
+/// What was parked before there were lanes went back through the queue, by this message.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_drains_calls_the_worker() {
+    let world = World::new(8).await;
+    let drain = Drain { drain: webhook(), since: 7 };
+    world.cloud.send_fifo(&world.queue_url, "drain", "drain", &envelope::seal(&drain).expect("JSON"));
+    let response = world.handle(&world.receive()).await;
+    assert_eq!((response.batch_item_failures.len(), world.cloud.depth(LANES).0), (0, 1));
 }

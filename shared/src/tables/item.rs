@@ -61,7 +61,7 @@ pub(super) fn is_over(item: &Item, now: Timestamp) -> bool {
 }
 
 /// The version of what [`item`] writes. An item says it in its attribute `v`; the oldest ones do not, and are of version 1 as well.
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 
 /// The item of a value: its attributes beside its key and version.
 pub(super) fn item<T: Serialize>(key: Item, value: &T) -> Result<Item, TableError> {

@@ -18,10 +18,10 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 
+use super::item::{Item, Readable, TableError, item, key, number, text, value};
 use super::state::{DAY, StateTable};
-use super::{Item, Readable, TableError, item, key, number, text, value};
-use crate::ids::{CallId, WebhookId};
-use crate::webhook::{Kind, PendingNotice, PreviousSecret, Secret, Settings, Webhook, WebhookState};
+use crate::ids::WebhookId;
+use crate::webhook::{Kind, Lane, PendingNotice, PreviousSecret, Secret, Settings, Webhook, WebhookState};
 
 const WEBHOOK: &str = "WEBHOOK";
 const WEBHOOKS: &str = "WEBHOOKS";
@@ -32,6 +32,12 @@ pub const KEEP_EXPIRED: i64 = 3 * DAY;
 
 pub(super) fn webhook_key(id: WebhookId) -> Item {
     key(WEBHOOK, id.to_string())
+}
+
+/// Whose item this is, if it is a webhook's.
+pub(super) fn webhook_id_of(item: &Item) -> Option<WebhookId> {
+    item.get("pk").filter(|pk| **pk == text(WEBHOOK))?;
+    item.get("sk")?.as_s().ok()?.parse().ok()
 }
 
 fn version_key() -> Item {
@@ -77,17 +83,19 @@ fn deleted_at(expires_at: i64) -> AttributeValue {
 /// A change of a webhook's state.
 #[derive(Clone, Debug)]
 pub enum Change<'a> {
-    /// Nothing was accepted for too long.
+    /// Nothing was accepted for as long as it was tried.
     Fail { reason: &'a str },
-    /// Something was accepted, or somebody says that it will be.
-    Drain { by_hand: bool },
-    /// Nothing is parked any more.
-    Activate,
+    /// Something was accepted again.
+    Recover,
     /// The receiver wants no more.
     SwitchOff { reason: &'a str },
+    /// The owner wants what is parked tried now; and events again, where it is `off`.
+    Resume { off: bool },
+    /// The owner wants nothing sent for now.
+    Pause,
+    /// The owner does not want what is parked.
+    Purge,
 }
-
-const RECOVERED: &str = "accepts deliveries again";
 
 impl Change<'_> {
     /// What others are told of it. Whoever resumes a webhook by hand only hopes that it accepts again.
@@ -95,10 +103,59 @@ impl Change<'_> {
         let (kind, message) = match self {
             Self::Fail { reason } => (Kind::WebhookFailing, format!("is failing: {reason}")),
             Self::SwitchOff { reason } => (Kind::WebhookOff, format!("is switched off: it {reason}")),
-            Self::Drain { by_hand: false } => (Kind::WebhookRecovered, RECOVERED.to_owned()),
-            Self::Drain { by_hand: true } | Self::Activate => return None,
+            Self::Recover => (Kind::WebhookRecovered, "accepts deliveries again".to_owned()),
+            Self::Resume { .. } | Self::Pause | Self::Purge => return None,
         };
         Some(PendingNotice { kind, at: now.as_millisecond(), message })
+    }
+
+    fn condition(&self) -> &'static str {
+        match self {
+            Self::Fail { .. } => "#state IN (:active, :draining)",
+            Self::Recover => "#state = :failing OR attribute_exists(refusingSince)",
+            Self::SwitchOff { .. } => "#state <> :off",
+            Self::Resume { off: true } => "#state = :off",
+            Self::Resume { off: false } => "#state <> :off",
+            Self::Pause | Self::Purge => "attribute_exists(pk)",
+        }
+    }
+
+    /// A change that concerns what is parked gives the webhook a lane of its own, whose worker sees to it.
+    fn update(&self) -> String {
+        const STATE: &str = "#state = :state, stateSince = :now";
+        const REFUSES: &str = "reason = :reason, refusingSince = if_not_exists(refusingSince, :now)";
+        const LANE: &str = "lane = :own, laneSince = :now, nextLookAt = :now";
+        const ANEW: &str = "pausedAt, nextAttemptAt, refusals";
+        let (sets, removes): (&[&str], &[&str]) = match self {
+            Self::Fail { .. } => (&[STATE, REFUSES, ADD_NOTICE], &[]),
+            Self::Recover => (&[STATE, ADD_NOTICE], &["reason, refusingSince"]),
+            Self::SwitchOff { .. } => (&[STATE, REFUSES, LANE, ADD_NOTICE], &[]),
+            Self::Resume { off: true } => (&[STATE, LANE], &["reason", ANEW]),
+            Self::Resume { off: false } => (&[LANE], &[ANEW]),
+            Self::Pause => (&["pausedAt = if_not_exists(pausedAt, :now)", LANE], &[]),
+            Self::Purge => (&["purgedBefore = :now", LANE], &[]),
+        };
+        let removes = if removes.is_empty() { String::new() } else { format!(" REMOVE {}", removes.join(", ")) };
+        format!("SET {}{removes}", sets.join(", "))
+    }
+
+    fn state(&self) -> Option<WebhookState> {
+        match self {
+            Self::Fail { .. } => Some(WebhookState::Failing),
+            Self::Recover | Self::Resume { off: true } => Some(WebhookState::Active),
+            Self::SwitchOff { .. } => Some(WebhookState::Off),
+            Self::Resume { off: false } | Self::Pause | Self::Purge => None,
+        }
+    }
+
+    /// Whether it is made, by what is there now: an answer may have been lost.
+    fn is_made(&self, webhook: &Webhook, now: Timestamp) -> bool {
+        let now = Some(now.as_millisecond());
+        let health = &webhook.health;
+        match self.state() {
+            Some(state) => health.state == state && health.state_since == now,
+            None => health.lane_since == now,
+        }
     }
 }
 
@@ -201,8 +258,11 @@ impl StateTable {
         }
         let mut expression = format!("SET {}", sets.join(", "));
         // An attribute that is left out has to go.
-        if settings.expires_at.is_none() {
-            expression.push_str(" REMOVE endsAt, expiresAt");
+        let expiry: &[&str] = if settings.expires_at.is_none() { &["endsAt", "expiresAt"] } else { &[] };
+        let limit: &[&str] = if settings.max_per_minute.is_none() { &["maxPerMinute"] } else { &[] };
+        let gone = [expiry, limit].concat();
+        if !gone.is_empty() {
+            expression.push_str(&format!(" REMOVE {}", gone.join(", ")));
         }
         let changed = changed(update.update_expression(expression), "change the webhook").await?;
         self.webhooks_changed().await?;
@@ -242,87 +302,47 @@ impl StateTable {
         Ok(deleted.attributes.is_some_and(|item| !item.is_empty()))
     }
 
-    /// Changes the state if it is one that the change starts from. Returns the webhook as it is then, or `None` when nothing
-    /// was changed.
+    /// Makes a change where it can be made. Returns the webhook as it is then, or `None` when nothing was changed.
     pub async fn change_state(
         &self,
         id: WebhookId,
         change: &Change<'_>,
         now: Timestamp,
     ) -> Result<Option<Webhook>, TableError> {
-        use WebhookState::{Active, Draining, Failing, Off};
-        let (to, from, reason): (_, &[WebhookState], Option<&str>) = match change {
-            Change::Fail { reason } => (Failing, &[Active, Draining], Some(reason)),
-            Change::Drain { by_hand: false } => (Draining, &[Failing], None),
-            Change::Drain { by_hand: true } => (Draining, &[Failing, Draining, Off], None),
-            Change::Activate => (Active, &[Draining], None),
-            Change::SwitchOff { reason } => (Off, &[Active, Failing, Draining], Some(reason)),
-        };
-        let names: Vec<String> = (0..from.len()).map(|n| format!(":from{n}")).collect();
-        let mut condition = format!("#state IN ({})", names.join(", "));
-        if matches!(change, Change::Activate) {
-            condition.push_str(" AND parked <= :none");
+        let expressions = [change.update(), change.condition().to_owned()];
+        let mut values: Item = Item::from([
+            (":now".to_owned(), number(now.as_millisecond())),
+            (":own".to_owned(), text(Lane::Own.as_str())),
+        ]);
+        for state in [WebhookState::Active, WebhookState::Draining, WebhookState::Failing, WebhookState::Off] {
+            values.insert(format!(":{}", state.as_str()), text(state.as_str()));
         }
-        let mut update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(webhook_key(id)))
-            .condition_expression(condition)
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":to", text(to.as_str()))
-            .expression_attribute_values(":now", number(now.as_millisecond()));
-        for (name, state) in names.iter().zip(from) {
-            update = update.expression_attribute_values(name, text(state.as_str()));
+        if let Some(state) = change.state() {
+            values.insert(":state".to_owned(), text(state.as_str()));
         }
-        if matches!(change, Change::Activate) {
-            update = update.expression_attribute_values(":none", number(0));
+        if let Change::Fail { reason } | Change::SwitchOff { reason } = change {
+            values.insert(":reason".to_owned(), text(*reason));
         }
-        let (mut sets, mut removes) = (vec!["#state = :to", "stateSince = :now"], Vec::new());
-        if let Some(reason) = reason {
-            sets.extend(["reason = :reason", "refusingSince = if_not_exists(refusingSince, :now)"]);
-            update = update.expression_attribute_values(":reason", text(reason));
-        } else {
-            removes.push("reason");
-        }
+        let mut update = self.update_webhook(id);
         if let Some(notice) = change.notice(now) {
-            sets.push(ADD_NOTICE);
             update = with_notice(update, &notice)?;
         }
-        if matches!(change, Change::Drain { by_hand: false }) {
-            removes.push("refusingSince");
+        // The table refuses what is given and not used.
+        let is_used = |name: &str| expressions.iter().any(|expression| names(expression).any(|used| used == name));
+        for (name, value) in values.into_iter().filter(|(name, _)| is_used(name)) {
+            update = update.expression_attribute_values(name, value);
         }
-        let mut expression = format!("SET {}", sets.join(", "));
-        if !removes.is_empty() {
-            expression.push_str(&format!(" REMOVE {}", removes.join(", ")));
+        if is_used("#state") {
+            update = update.expression_attribute_names("#state", "state");
         }
-        let update = update.update_expression(expression);
-        let is_done =
-            |found: &Webhook| found.health.state == to && found.health.state_since == Some(now.as_millisecond());
-        let changed = changed_once(update, "change the webhook's state", is_done).await?;
+        let [expression, condition] = expressions;
+        let update = update.update_expression(expression).condition_expression(condition);
+        let changed = changed_once(update, "change the webhook's state", |found| change.is_made(found, now)).await?;
         // One that was off wants events again. That others want none any more need not be known at once.
-        if matches!(change, Change::Drain { by_hand: true }) {
+        if matches!(change, Change::Resume { off: true }) {
             self.webhooks_changed().await?;
         }
         Ok(changed)
-    }
-
-    /// Notes that a webhook that had accepted nothing since then accepts again, without its being failing any more: it was resumed
-    /// by hand. `None`: that was noted already.
-    pub async fn note_recovery(
-        &self,
-        id: WebhookId,
-        refusing_since: i64,
-        now: Timestamp,
-    ) -> Result<Option<Webhook>, TableError> {
-        let kind = Kind::WebhookRecovered;
-        let notice = PendingNotice { kind, at: now.as_millisecond(), message: RECOVERED.to_owned() };
-        let update = with_notice(self.update_webhook(id), &notice)?
-            .update_expression(format!("SET {ADD_NOTICE} REMOVE refusingSince"))
-            .condition_expression("refusingSince = :since")
-            .expression_attribute_values(":since", number(refusing_since));
-        let is_done = |found: &Webhook| found.health.pending_notices.contains(&notice);
-        changed_once(update, "note the webhook's recovery", is_done).await
     }
 
     /// Notes that others are to be told of this expiry: that it is near, or that it has come. `None`: that was noted already, or the
@@ -367,22 +387,18 @@ impl StateTable {
         changed(update, "note the webhook's success").await.map(drop)
     }
 
-    /// Notes whose delivery was tried while the webhook fails.
-    pub async fn note_probe(&self, id: WebhookId, subject: CallId) -> Result<(), TableError> {
-        let update = self
-            .update_webhook(id)
-            .update_expression("SET lastProbed = :call")
-            .expression_attribute_values(":call", text(subject.to_string()));
-        changed(update, "note the webhook's trial").await.map(drop)
-    }
-
-    fn update_webhook(&self, id: WebhookId) -> UpdateItemFluentBuilder {
+    pub(super) fn update_webhook(&self, id: WebhookId) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(webhook_key(id)))
             .condition_expression("attribute_exists(pk)")
     }
+}
+
+/// The names and values that an expression refers to.
+fn names(expression: &str) -> impl Iterator<Item = &str> {
+    expression.split([' ', ',', '(', ')']).filter(|word| word.starts_with([':', '#']))
 }
 
 /// Part of a SET clause, for [`with_notice`].
@@ -395,12 +411,15 @@ fn with_notice(update: UpdateItemFluentBuilder, notice: &PendingNotice) -> Resul
 }
 
 /// The webhook after an update that may be made twice, or `None` when its condition did not hold.
-async fn changed(update: UpdateItemFluentBuilder, verb: &'static str) -> Result<Option<Webhook>, TableError> {
+pub(super) async fn changed(
+    update: UpdateItemFluentBuilder,
+    verb: &'static str,
+) -> Result<Option<Webhook>, TableError> {
     changed_once(update, verb, |_| false).await
 }
 
 /// The same where a second attempt finds its condition broken by the first one. `is_done` recognises a webhook that is changed already.
-async fn changed_once(
+pub(super) async fn changed_once(
     update: UpdateItemFluentBuilder,
     verb: &'static str,
     is_done: impl FnOnce(&Webhook) -> bool,
@@ -462,7 +481,7 @@ mod tests {
         let kind = |change: Change<'_>| change.notice(now).map(|notice| notice.kind);
         assert_eq!(kind(Change::Fail { reason: "r" }), Some(Kind::WebhookFailing));
         assert_eq!(kind(Change::SwitchOff { reason: "r" }), Some(Kind::WebhookOff));
-        assert_eq!(kind(Change::Drain { by_hand: false }), Some(Kind::WebhookRecovered));
-        assert_eq!((kind(Change::Drain { by_hand: true }), kind(Change::Activate)), (None, None));
+        assert_eq!(kind(Change::Recover), Some(Kind::WebhookRecovered));
+        assert_eq!((kind(Change::Resume { off: true }), kind(Change::Pause)), (None, None));
     }
 }

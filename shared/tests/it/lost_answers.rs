@@ -42,10 +42,8 @@ async fn a_change_of_state_is_told() {
     assert!(again.is_none());
 
     lose_answers(&world);
-    let draining = state.change_state(id, &Change::Drain { by_hand: false }, world.now()).await.expect("an answer");
-    assert_eq!(draining.expect("it is changed").health.state, WebhookState::Draining);
-    lose_answers(&world);
-    assert!(state.change_state(id, &Change::Activate, world.now()).await.expect("an answer").is_some());
+    let active = state.change_state(id, &Change::Recover, world.now()).await.expect("an answer");
+    assert_eq!(active.expect("it is changed").health.state, WebhookState::Active);
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,20 +54,11 @@ async fn what_is_noted_is_told() {
     let expires_at = world.now().as_second() + 1_000_000;
     expiring.settings.expires_at = Some(expires_at);
     state.put_webhook(&expiring).await.expect("a webhook");
-    let at = world.now();
-    state.change_state(id, &Change::Fail { reason: "r" }, at).await.expect("changed");
-    state.change_state(id, &Change::Drain { by_hand: true }, world.now()).await.expect("changed");
-
-    lose_answers(&world);
-    let noted = state.note_recovery(id, at.as_millisecond(), world.now()).await.expect("an answer");
-    assert_eq!(noted.expect("it is noted").health.pending_notices.len(), 2);
-    assert!(state.note_recovery(id, at.as_millisecond(), world.now()).await.expect("an answer").is_none());
-
     let (kind, at) = (Kind::WebhookExpiring, world.now().as_millisecond());
     let notice = PendingNotice { kind, at, message: "expires".to_owned() };
     lose_answers(&world);
     let noted = state.note_expiry(id, expires_at, &notice).await.expect("an answer");
-    assert_eq!(noted.expect("it is noted").health.pending_notices.len(), 3);
+    assert_eq!(noted.expect("it is noted").health.pending_notices.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! The tables and queues in a cloud that is not kind, on paused time.
 
+mod lanes;
 mod limits;
 mod lost_answers;
 mod queues;

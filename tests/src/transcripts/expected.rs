@@ -4,11 +4,11 @@ use shared::agent_status::{AgentStatus, Vitals};
 use shared::apikey::ApiKey;
 use shared::codes::Code;
 use shared::command::{Command, CommandState, Dial, Doorbell, Refusal, Stage};
-use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Drain, Message, Trial};
+use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Drain, LaneCall, Message, Trial};
 use shared::event::{CallEvent, Status};
 use shared::operation::{Operation, Reach};
 use shared::tables::{AuditEntry, AuditKind, LegItem};
-use shared::webhook::{Kind, PendingNotice, Settings, Webhook, WebhookState};
+use shared::webhook::{Kind, Lane, Lookout, PendingNotice, Settings, Webhook, WebhookState};
 
 use super::values::*;
 
@@ -38,6 +38,11 @@ pub(super) fn events_without_tag() -> Named<CallEvent> {
     ])
 }
 
+/// As deliveries went back into the queue before there were lanes.
+fn again_of(delivery: &Delivery, trial: Option<Trial>) -> Delivery {
+    Delivery { round: delivery.round + 1, trial, ..delivery.clone() }
+}
+
 pub(super) fn deliveries() -> Named<Message> {
     let of_call = call_delivery(full(1, Status::Ringing), 1);
     let test = Delivery { trial: Some(Trial::Test), ..Delivery::of_call(full(4, Status::Disconnected), webhook_id(1)) };
@@ -46,8 +51,8 @@ pub(super) fn deliveries() -> Named<Message> {
         ("call", of_call.clone()),
         ("call-eventful", call_delivery(eventful(3), 1)),
         ("call-test", test),
-        ("call-probe", of_call.again(Some(Trial::Probe))),
-        ("call-drained", of_call.again(None)),
+        ("call-probe", again_of(&of_call, Some(Trial::Probe))),
+        ("call-drained", again_of(&of_call, None)),
         ("call-replay", replay),
         ("notice-test", Delivery { trial: Some(Trial::Test), ..notice_delivery(Kind::AgentOffline) }),
     ]);
@@ -56,6 +61,7 @@ pub(super) fn deliveries() -> Named<Message> {
     let mut messages: Named<Message> =
         messages.into_iter().map(|(name, delivery)| (name, Message::Delivery(Box::new(delivery)))).collect();
     messages.push(("drain".to_owned(), Message::Drain(Drain { drain: webhook_id(5), since: NOW })));
+    messages.push(("lane-call".to_owned(), Message::LaneCall(LaneCall { lane: webhook_id(5) })));
     messages
 }
 
@@ -221,8 +227,9 @@ pub(super) fn webhooks() -> Named<Webhook> {
         w.health.pending_notices = vec![pending(Kind::WebhookFailing, 100, &format!("is failing: {REASON}"))];
     });
     let told = but(failing.clone(), |w| w.health.pending_notices.clear());
-    let waiting = but(told.clone(), |w| w.health.parked = 1);
-    let probed = but(waiting.clone(), |w| w.health.last_probed = Some(call(5)));
+    // How many were parked stood there, too.
+    let waiting = told.clone();
+    let probed = but(waiting.clone(), |w| w.health.lookout.last_probed = Some(call(5)));
     let recovered = pending(Kind::WebhookRecovered, 200, "accepts deliveries again");
     let draining = but(probed.clone(), |w| {
         w.health.state = WebhookState::Draining;
@@ -230,7 +237,7 @@ pub(super) fn webhooks() -> Named<Webhook> {
         (w.health.reason, w.health.refusing_since) = (None, None);
         w.health.pending_notices = vec![recovered];
     });
-    let unparked = but(draining.clone(), |w| (w.health.parked, w.health.unparked_at) = (0, ms(210)));
+    let unparked = draining.clone();
     let active_again =
         but(unparked.clone(), |w| (w.health.state, w.health.state_since) = (WebhookState::Active, ms(220)));
     let expiring = Webhook::new(webhook_id(6), expiring_settings(), secret(0), now());
@@ -285,8 +292,111 @@ pub(super) fn webhooks() -> Named<Webhook> {
         ("webhook-recovered", accepted),
         ("webhook-waiting-notice", waiting_notice()),
     ]);
+    // How many deliveries were parked stood in the item of each.
+    const STILL_WRITTEN: [&str; 13] = [
+        "plain",
+        "full",
+        "to-change",
+        "changed",
+        "changed-back",
+        "to-rotate",
+        "rotated",
+        "rotated-twice",
+        "to-fail",
+        "succeeded",
+        "to-expire",
+        "warned",
+        "expired",
+    ];
+    let uncounted: Named<Webhook> = all
+        .iter()
+        .filter_map(|(name, webhook)| Some((name.strip_prefix("webhook-")?, webhook)))
+        .filter(|(name, _)| STILL_WRITTEN.contains(name))
+        .map(|(name, webhook)| (format!("webhook-uncounted-{name}"), webhook.clone()))
+        .collect();
+    all.extend(uncounted);
     all.extend(earlier_webhooks());
+    all.extend(webhooks_with_lanes());
     all
+}
+
+pub(super) const SLOW: &str = "answers slowly";
+
+/// What a worker knows of a receiver that refuses.
+pub(super) fn lookout() -> Lookout {
+    let ms = |seconds: i64| Some(later(seconds).as_millisecond());
+    Lookout {
+        next_look_at: ms(95),
+        next_attempt_at: ms(100),
+        slow_at: ms(90),
+        refused_at: ms(90),
+        refusals: 2,
+        refused_for: 35_000,
+        last_probed: Some(call(5)),
+    }
+}
+
+fn webhooks_with_lanes() -> Named<Webhook> {
+    let ms = |seconds: i64| Some(later(seconds).as_millisecond());
+    let lane = |webhook: &Webhook, lane: Lane, seconds: i64, next_look_at: Option<i64>| {
+        but(webhook.clone(), |w| {
+            (w.health.lane, w.health.lane_since, w.health.lookout.next_look_at) =
+                (Some(lane), ms(seconds), next_look_at);
+        })
+    };
+    let own = |webhook: &Webhook, seconds: i64| lane(webhook, Lane::Own, seconds, ms(seconds));
+    let taken = but(plain_webhook(15), |w| {
+        w.health.lookout = Lookout { next_look_at: ms(90), slow_at: ms(90), ..Lookout::default() };
+        w.health.lane_reason = Some(SLOW.to_owned());
+    });
+    let taken = lane(&taken, Lane::Own, 90, ms(90));
+    let noted = but(taken.clone(), |w| (w.health.lookout, w.health.last_success_at) = (lookout(), ms(80)));
+    let rests = lane(&noted, Lane::Own, 101, None);
+    let settling = lane(&rests, Lane::Settling, 103, ms(103));
+    let shared = but(lane(&settling, Lane::Shared, 104, None), |w| w.health.lane_reason = None);
+    let failing = but(shared.clone(), |w| {
+        w.health.state = WebhookState::Failing;
+        (w.health.state_since, w.health.refusing_since) = (ms(110), ms(110));
+        w.health.reason = Some(REASON.to_owned());
+        w.health.pending_notices = vec![pending(Kind::WebhookFailing, 110, &format!("is failing: {REASON}"))];
+    });
+    let recovered = but(failing.clone(), |w| {
+        (w.health.state, w.health.state_since) = (WebhookState::Active, ms(120));
+        (w.health.reason, w.health.refusing_since) = (None, None);
+        w.health.pending_notices.push(pending(Kind::WebhookRecovered, 120, "accepts deliveries again"));
+    });
+    let paused = but(own(&recovered, 130), |w| w.health.paused_at = ms(130));
+    let resumed = but(own(&paused, 140), |w| {
+        w.health.paused_at = None;
+        (w.health.lookout.next_attempt_at, w.health.lookout.refusals) = (None, 0);
+    });
+    let purged = but(own(&resumed, 150), |w| w.health.purged_before = ms(150));
+    let off = but(own(&purged, 160), |w| {
+        w.health.state = WebhookState::Off;
+        (w.health.state_since, w.health.refusing_since) = (ms(160), ms(160));
+        w.health.reason = Some(WANTS_NO_MORE.to_owned());
+        let message = format!("is switched off: it {WANTS_NO_MORE}");
+        w.health.pending_notices.push(pending(Kind::WebhookOff, 160, &message));
+    });
+    let on = but(own(&off, 170), |w| {
+        (w.health.state, w.health.state_since, w.health.reason) = (WebhookState::Active, ms(170), None);
+    });
+    let limited = but(plain_webhook(16), |w| w.settings.max_per_minute = Some(60));
+    named([
+        ("webhook-lane-taken", taken),
+        ("webhook-lane-noted", noted),
+        ("webhook-lane-rests", rests),
+        ("webhook-lane-settling", settling),
+        ("webhook-lane-shared", shared),
+        ("webhook-lane-failing", failing),
+        ("webhook-lane-recovered", recovered),
+        ("webhook-paused", paused),
+        ("webhook-resumed-by-owner", resumed),
+        ("webhook-purged", purged),
+        ("webhook-lane-off", off),
+        ("webhook-lane-on-again", on),
+        ("webhook-limited", limited),
+    ])
 }
 
 fn waiting_notice() -> Webhook {
@@ -296,7 +406,6 @@ fn waiting_notice() -> Webhook {
             (Some(later(100).as_millisecond()), Some(later(100).as_millisecond()));
         w.health.reason = Some(REASON.to_owned());
         w.health.pending_notices = vec![pending(Kind::WebhookFailing, 100, &format!("is failing: {REASON}"))];
-        w.health.parked = 1;
     })
 }
 
@@ -312,7 +421,7 @@ fn earlier_webhooks() -> Named<Webhook> {
         w.health.reason = Some(REASON.to_owned());
         w.health.last_success_at = Some(later(1).as_millisecond());
     });
-    let waiting = but(failing.clone(), |w| (w.health.parked, w.health.last_probed) = (1, Some(call(5))));
+    let waiting = but(failing.clone(), |w| w.health.lookout.last_probed = Some(call(5)));
     let draining = but(waiting.clone(), |w| {
         w.health.state = WebhookState::Draining;
         (w.health.state_since, w.health.reason) = (Some(later(200).as_millisecond()), None);
@@ -336,7 +445,10 @@ fn earlier_webhooks() -> Named<Webhook> {
 /// The event of each call item, and of the feed's entry of the same name, with its number and when it was recorded.
 pub(super) fn recorded() -> Named<(u64, CallEvent, i64)> {
     let (mut all, numbered) = (recorded_by_transactions(), recorded_by_slots());
-    all.extend(numbered.into_iter().map(|(name, value)| (format!("numbered-{name}"), value)));
+    // The body was written as JSON again, and then passed as the text that had come.
+    for kind in ["numbered", "numbered-as-text"] {
+        all.extend(numbered.iter().map(|(name, value)| (format!("{kind}-{name}"), value.clone())));
+    }
     all
 }
 
@@ -370,7 +482,7 @@ pub(super) fn logs() -> Named<(Delivery, DeliveryLog)> {
     (1..12).for_each(|n| tried_often.add(attempt(n, None)));
     let waiting = call_delivery(full(5, Status::Ringing), 5);
     let again = waiting_again();
-    let unparked = again.again(None);
+    let unparked = again_of(&waiting_again(), None);
     // What was known of its way was not kept.
     let earlier = |delivery: Delivery| Delivery { queued_at: None, fanned_out_at: None, ..delivery };
     let parked_earlier = earlier(call_delivery(full(5, Status::Ringing), 13));
@@ -394,6 +506,7 @@ pub(super) fn logs() -> Named<(Delivery, DeliveryLog)> {
             let log = delivery.closed(None, Parked, later(110));
             (delivery, log)
         }),
+        ("delivery-lane-waiting", (waiting_in_lane(), refused_in_lane())),
         ("delivery-earlier", (earlier(of(36)), tried(&earlier(of(36)), Delivered, Some(200)))),
         ("delivery-earlier-retrying", (earlier(of(37)), tried(&earlier(of(37)), Retrying, None))),
         ("delivery-earlier-waiting", (parked_earlier.clone(), parked_earlier.closed(None, Parked, later(110)))),
@@ -406,8 +519,20 @@ pub(super) fn waiting_again() -> Delivery {
     Delivery { round: 2, replayed_at: Some(NOW + 115_000), ..first }
 }
 
+pub(super) fn waiting_in_lane() -> Delivery {
+    call_delivery(full(5, Status::Ringing), 15)
+}
+
+/// The worker has tried it in vain.
+pub(super) fn refused_in_lane() -> DeliveryLog {
+    let mut log = tried(&waiting_in_lane(), DeliveryState::Parked, Some(503));
+    (log.tried_since, log.tried_for) = (Some(later(90).as_millisecond()), 35_000);
+    log
+}
+
 pub(super) fn parked() -> Named<Delivery> {
     named([
+        ("parked-lane-waiting", waiting_in_lane()),
         ("parked-waiting", call_delivery(full(5, Status::Ringing), 5)),
         ("parked-waiting-again", waiting_again()),
         ("parked-waiting-notice", notice_delivery(Kind::AgentOnline)),

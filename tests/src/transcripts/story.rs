@@ -1,13 +1,13 @@
 //! What the code does so that one item of every kind is written, and how the files are called that come of it.
 
 use shared::command::Stage;
-use shared::delivery::{DeliveryState, Message};
+use shared::delivery::Message;
 use shared::envelope;
 use shared::event::message::{self, EventMessage, EventTag};
 use shared::feed::Writer;
 use shared::queue::Outgoing;
-use shared::tables::{Change, Claim, Finish, Window};
-use shared::webhook::Kind;
+use shared::tables::{Change, Claim, Finish, Look, Window};
+use shared::webhook::{Kind, Lane, Lookout};
 
 use super::expected::{self, REASON, RESULT, WANTS_NO_MORE, dials, expiry_notice};
 use super::recorder::Recorder;
@@ -38,10 +38,9 @@ fn messages(recorder: &mut Recorder) {
                 let body = envelope::seal(delivery).expect("JSON");
                 Outgoing { group: delivery.group(), dedup: delivery.dedup(), body }
             }
-            Message::Drain(drain) => {
-                let body = envelope::seal(drain).expect("JSON");
-                Outgoing { group: drain.group(), dedup: drain.dedup(), body }
-            }
+            Message::LaneCall(call) => call.message("4f1c"),
+            // Nothing writes it any more.
+            Message::Drain(_) => continue,
         };
         recorder.keep_message("deliveries", &name, &outgoing);
     }
@@ -151,85 +150,92 @@ async fn access(recorder: &mut Recorder) {
 async fn webhooks(recorder: &mut Recorder) {
     let state = recorder.state.clone();
     state.put_webhook(&plain_webhook(1)).await.expect("a webhook");
-    recorder.keep("plain").await;
+    recorder.keep("uncounted-plain").await;
     assert!(state.put_new_webhook(&full_webhook(2)).await.expect("a webhook").is_none());
-    recorder.keep("full").await;
+    recorder.keep("uncounted-full").await;
 
     state.put_webhook(&plain_webhook(3)).await.expect("a webhook");
-    recorder.keep("to-change").await;
+    recorder.keep("uncounted-to-change").await;
     for (name, settings) in [("changed", full_settings()), ("changed-back", plain_settings(3))] {
         assert!(state.change_settings(webhook_id(3), &settings, now()).await.expect("changed").is_some());
-        recorder.keep(name).await;
+        recorder.keep(&format!("uncounted-{name}")).await;
     }
 
     state.put_webhook(&plain_webhook(4)).await.expect("a webhook");
-    recorder.keep("to-rotate").await;
+    recorder.keep("uncounted-to-rotate").await;
     for (name, present, earlier) in
         [("rotated", 0, vec![previous(0, 24)]), ("rotated-twice", 1, vec![previous(1, 48), previous(0, 24)])]
     {
         let rotated = state.rotate_secret(webhook_id(4), &secret(present), &secret(present + 1), &earlier).await;
         assert!(rotated.expect("an answer").is_some());
-        recorder.keep(name).await;
+        recorder.keep(&format!("uncounted-{name}")).await;
     }
 }
 
 async fn failing_webhook(recorder: &mut Recorder) {
     let (state, id) = (recorder.state.clone(), webhook_id(5));
     state.put_webhook(&plain_webhook(5)).await.expect("a webhook");
-    recorder.keep("to-fail").await;
+    recorder.keep("uncounted-to-fail").await;
     state.note_success(id, later(1)).await.expect("noted");
-    recorder.keep("succeeded").await;
-    let failing = state.change_state(id, &Change::Fail { reason: REASON }, later(100)).await.expect("changed");
-    recorder.keep("failing").await;
-    state.told(id, &failing.expect("a webhook").health.pending_notices).await.expect("told");
-    recorder.keep("failing-told").await;
+    recorder.keep("uncounted-succeeded").await;
+    lanes(recorder).await;
+}
 
-    let waiting = call_delivery(full(5, shared::event::Status::Ringing), 5);
-    state.park(&waiting, &waiting.closed(None, DeliveryState::Parked, later(110))).await.expect("parked");
-    recorder.keep("waiting").await;
-    let again = expected::waiting_again();
-    state.park(&again, &again.closed(None, DeliveryState::Parked, later(120))).await.expect("parked");
-    recorder.keep("waiting-again").await;
-    state.note_probe(id, call(5)).await.expect("noted");
-    recorder.keep("probed").await;
-    assert!(state.change_state(id, &Change::Drain { by_hand: false }, later(200)).await.expect("changed").is_some());
-    recorder.keep("draining").await;
-    let parked = state.parked(id, None, 9).await.expect("parked").parked.pop().expect("a delivery");
-    let log = parked.delivery.again(None).closed(None, DeliveryState::Retrying, later(210));
-    assert!(state.unpark(&parked, &log).await.expect("taken out"));
-    recorder.keep("unparked").await;
-    assert!(state.change_state(id, &Change::Activate, later(220)).await.expect("changed").is_some());
-    recorder.keep("active-again").await;
-
-    state.put_webhook(&plain_webhook(9)).await.expect("a webhook");
-    state.change_state(webhook_id(9), &Change::Fail { reason: REASON }, later(100)).await.expect("changed");
-    let notice = notice_delivery(Kind::AgentOnline);
-    state.park(&notice, &notice.closed(None, DeliveryState::Parked, later(110))).await.expect("parked");
-    recorder.keep("waiting-notice").await;
+/// A webhook that gets its own lane, and what its worker, its receiver and its owner make of it.
+async fn lanes(recorder: &mut Recorder) {
+    let (state, id) = (recorder.state.clone(), webhook_id(15));
+    state.put_webhook(&plain_webhook(15)).await.expect("a webhook");
+    let ms = |seconds: i64| Some(later(seconds).as_millisecond());
+    let lookout = Lookout { next_look_at: ms(90), slow_at: ms(90), ..Lookout::default() };
+    let taken = state.take_lane(id, expected::SLOW, &lookout, later(90)).await.expect("an answer");
+    assert!(taken.is_some());
+    recorder.keep("lane-taken").await;
+    let waiting = expected::waiting_in_lane();
+    state.park(&waiting, "4f1c").await.expect("parked");
+    assert!(state.put_parked_log(&waiting.log_key(), &expected::refused_in_lane()).await.expect("logged"));
+    recorder.keep("lane-waiting").await;
+    let look = Look { lookout: expected::lookout(), last_success_at: ms(80) };
+    state.note_look(id, &look).await.expect("noted");
+    recorder.keep("lane-noted").await;
+    for (from, to, seconds, name) in [
+        ((Lane::Own, true), (Lane::Own, false), 101, Some("lane-rests")),
+        ((Lane::Own, false), (Lane::Own, true), 102, None),
+        ((Lane::Own, true), (Lane::Settling, true), 103, Some("lane-settling")),
+        ((Lane::Settling, true), (Lane::Shared, false), 104, Some("lane-shared")),
+    ] {
+        assert!(state.change_lane(id, from, to, later(seconds)).await.expect("an answer"));
+        if let Some(name) = name {
+            recorder.keep(name).await;
+        }
+    }
+    for (change, seconds, name) in [
+        (Change::Fail { reason: REASON }, 110, "lane-failing"),
+        (Change::Recover, 120, "lane-recovered"),
+        (Change::Pause, 130, "paused"),
+        (Change::Resume { off: false }, 140, "resumed-by-owner"),
+        (Change::Purge, 150, "purged"),
+        (Change::SwitchOff { reason: WANTS_NO_MORE }, 160, "lane-off"),
+        (Change::Resume { off: true }, 170, "lane-on-again"),
+    ] {
+        assert!(state.change_state(id, &change, later(seconds)).await.expect("an answer").is_some(), "{name}");
+        recorder.keep(name).await;
+    }
+    let limited = expected::webhooks().into_iter().find(|(name, _)| name == "webhook-limited").expect("a webhook").1;
+    state.put_webhook(&limited).await.expect("a webhook");
+    recorder.keep("limited").await;
 }
 
 async fn ending_webhooks(recorder: &mut Recorder) {
     let state = recorder.state.clone();
     let expiring = expected::webhooks().into_iter().find(|(name, _)| name == "webhook-to-expire").expect("a webhook").1;
     state.put_webhook(&expiring).await.expect("a webhook");
-    recorder.keep("to-expire").await;
+    recorder.keep("uncounted-to-expire").await;
     let expiry = expiring.settings.expires_at.expect("an expiry");
     for (name, kind) in [("warned", Kind::WebhookExpiring), ("expired", Kind::WebhookExpired)] {
         let noted = state.note_expiry(expiring.id, expiry, &expiry_notice(kind)).await.expect("an answer");
         assert!(noted.is_some());
-        recorder.keep(name).await;
+        recorder.keep(&format!("uncounted-{name}")).await;
     }
-
-    let id = webhook_id(7);
-    state.put_webhook(&plain_webhook(7)).await.expect("a webhook");
-    recorder.keep("to-switch-off").await;
-    state.change_state(id, &Change::SwitchOff { reason: WANTS_NO_MORE }, later(100)).await.expect("changed");
-    recorder.keep("off").await;
-    state.change_state(id, &Change::Drain { by_hand: true }, later(150)).await.expect("changed");
-    recorder.keep("resumed").await;
-    let noted = state.note_recovery(id, later(100).as_millisecond(), later(160)).await.expect("an answer");
-    assert!(noted.is_some());
-    recorder.keep("recovered").await;
 }
 
 async fn events(recorder: &mut Recorder) {
@@ -240,7 +246,7 @@ async fn events(recorder: &mut Recorder) {
         let sealed = message::seal(&event).expect("JSON");
         let message = EventMessage::open(&sealed).expect("a message");
         recorder.state.settle(&mut writer, &[&message]).await.expect("it is recorded");
-        recorder.keep(&format!("numbered-{name}")).await;
+        recorder.keep(&format!("numbered-as-text-{name}")).await;
     }
 }
 

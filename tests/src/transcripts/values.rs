@@ -393,6 +393,7 @@ pub(super) fn full_settings() -> Settings {
         headers: [("x-make-apikey".to_owned(), Secret::new("k1")), ("x-tenant".to_owned(), Secret::new("t"))].into(),
         basic_auth: Some(BasicAuth { username: "Aladdin".to_owned(), password: Secret::new("open sesame") }),
         description: "Missed calls to the \"CRM\"".to_owned(),
+        max_per_minute: None,
         expires_at: Some(NOW / 1000 + 30 * 86_400),
     }
 }

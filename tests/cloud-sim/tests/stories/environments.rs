@@ -1,7 +1,7 @@
 //! The environments of a Lambda function: each with a context of its own, one invocation at a time, and each may die.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cloud_sim::{Cloud, KillPoint, Killed, Process};
@@ -62,6 +62,8 @@ pub(crate) struct Function<C> {
     chance: Chance,
     /// How many of the environments die at one of their requests.
     deaths: Mutex<f64>,
+    /// Every environment dies at once.
+    is_down: AtomicBool,
     idle: Mutex<Vec<Environment<C>>>,
     made: AtomicUsize,
 }
@@ -87,6 +89,7 @@ impl<C: Send + Sync + 'static> Function<C> {
             make: Box::new(make),
             chance: chance.clone(),
             deaths: Mutex::new(0.0),
+            is_down: AtomicBool::new(false),
             idle: Mutex::default(),
             made: AtomicUsize::new(0),
         })
@@ -98,6 +101,12 @@ impl<C: Send + Sync + 'static> Function<C> {
         lock(&self.idle).clear();
     }
 
+    /// From now on no environment gets anything done, or each does again.
+    pub(crate) fn break_down(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::Relaxed);
+        lock(&self.idle).clear();
+    }
+
     /// Invokes the function in an idle environment, or in a new one. Whoever drops this kills the environment.
     pub(crate) async fn invoke<F: Future>(
         &self,
@@ -106,6 +115,9 @@ impl<C: Send + Sync + 'static> Function<C> {
     ) -> Result<F::Output, Killed> {
         let idle = lock(&self.idle).pop();
         let environment = idle.unwrap_or_else(|| self.environment());
+        if self.is_down.load(Ordering::Relaxed) {
+            environment.process.kill();
+        }
         let invocation = Invocation::begin();
         *lock(&environment.present.0) = invocation.clone();
         let (process, context) = (environment.process.clone(), environment.context.clone());

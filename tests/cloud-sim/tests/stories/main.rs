@@ -8,6 +8,7 @@ mod crashes;
 mod environments;
 mod everything;
 mod judge;
+mod lanes;
 mod lives;
 mod machine;
 mod once_only;

@@ -3,7 +3,7 @@
 //! A second request after an answer that the function survived is a repeat. It is excused where the function saw no answer, or was
 //! killed after the answer and before its log was in the table; those are counted apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,6 +40,16 @@ impl Manners {
     /// Refuses everything.
     pub(crate) fn dead() -> Self {
         Self { refuses: 1.0, ..Self::good() }
+    }
+
+    /// Takes everything and answers nothing.
+    pub(crate) fn hole() -> Self {
+        Self { hangs: 1.0, ..Self::good() }
+    }
+
+    /// Accepts everything after so long.
+    pub(crate) fn slow(latency: Duration) -> Self {
+        Self { latency: (latency, latency), ..Self::good() }
     }
 
     /// Each of its faults, this often.
@@ -95,6 +105,10 @@ struct Receiver {
     manners: Manners,
     /// What it has accepted, by `webhook-id`.
     accepted: BTreeMap<String, Vec<Accepted>>,
+    /// When it has accepted each event first, by call and number.
+    accepted_at: BTreeMap<(String, u64), Timestamp>,
+    /// Calls whose events it refuses, whatever it does with others.
+    refused_calls: BTreeSet<String>,
     /// Deliveries that no event asked for.
     notices: u64,
 }
@@ -120,12 +134,29 @@ impl Receivers {
 
     /// The receiver of this webhook begins to work.
     pub(crate) fn add(&self, host: &str, webhook: &str, manners: Manners) {
-        let receiver = Receiver { webhook: webhook.to_owned(), manners, accepted: BTreeMap::new(), notices: 0 };
+        let receiver = Receiver {
+            webhook: webhook.to_owned(),
+            manners,
+            accepted: BTreeMap::new(),
+            accepted_at: BTreeMap::new(),
+            refused_calls: BTreeSet::new(),
+            notices: 0,
+        };
         self.known().insert(host.to_owned(), receiver);
     }
 
     pub(crate) fn behave(&self, host: &str, manners: Manners) {
         self.known().get_mut(host).expect("a receiver").manners = manners;
+    }
+
+    /// From now on a receiver refuses the events of this call.
+    pub(crate) fn refuse(&self, host: &str, call: &str) {
+        self.known().get_mut(host).expect("a receiver").refused_calls.insert(call.to_owned());
+    }
+
+    /// When a receiver has accepted each event.
+    pub(crate) fn accepted_at(&self, host: &str) -> BTreeMap<(String, u64), Timestamp> {
+        self.known()[host].accepted_at.clone()
     }
 
     /// The webhook of a receiver.
@@ -166,7 +197,7 @@ impl Receivers {
         if breaks_early {
             return Err(Failure::Broken);
         }
-        if refuses {
+        if refuses || self.refuses_call(&host, &request) {
             sleep(latency / 2).await;
             return Ok(Answer { status: 503, retry_after: None, text: String::new() });
         }
@@ -182,6 +213,12 @@ impl Receivers {
         Ok(Answer { status: 200, retry_after: None, text: "thank you".to_owned() })
     }
 
+    fn refuses_call(&self, host: &str, request: &Request) -> bool {
+        let Content::Json(body) = &request.content else { return false };
+        let call = serde_json::from_str(body).ok().and_then(|body: Json| event_of(&body)).map(|(call, _)| call);
+        call.is_some_and(|call| self.known()[host].refused_calls.contains(&call))
+    }
+
     /// Writes down that an event was accepted; returns where.
     fn accept(&self, host: &str, request: &Request, invocation: &Invocation) -> Option<(String, usize)> {
         let Content::Json(body) = &request.content else { panic!("stories have no GET webhooks") };
@@ -194,6 +231,7 @@ impl Receivers {
             return None;
         };
         let name = format!("{host} {call}");
+        receiver.accepted_at.entry((call, number)).or_insert_with(|| self.0.cloud.now());
         let webhook = receiver.webhook.clone();
         let accepted = receiver.accepted.entry(id.clone()).or_default();
         for earlier in accepted.iter_mut().filter(|earlier| !earlier.excused) {

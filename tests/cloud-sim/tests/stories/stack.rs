@@ -47,6 +47,7 @@ pub(crate) struct Stack {
     filters: BTreeMap<String, Vec<Status>>,
     fanout: Arc<Function<fanout::Context>>,
     deliver: Arc<Function<deliver::Context>>,
+    lanes: Arc<Function<deliver::Context>>,
     mappings: Vec<RunningMapping>,
     polling: JoinSet<()>,
     /// Agents, and what the clock calls. They end with the stack.
@@ -54,6 +55,8 @@ pub(crate) struct Stack {
     last_round: Arc<AtomicBool>,
     /// How long each event took until its delivery was in the queue, in milliseconds.
     ways: Arc<Mutex<Vec<u64>>>,
+    /// When each event occurred, by its call and number.
+    pub(crate) occurred: Mutex<BTreeMap<(String, u64), Timestamp>>,
 }
 
 /// How many environments there may be.
@@ -61,6 +64,7 @@ pub(crate) struct Stack {
 pub(crate) struct Concurrency {
     pub(crate) fanout: usize,
     pub(crate) deliver: usize,
+    pub(crate) lanes: usize,
 }
 
 impl Stack {
@@ -78,18 +82,23 @@ impl Stack {
         let template = Template::read().with_parameter("AdminKeyHashes", api::key().1);
         make(&cloud, &template);
         let mut plans = template.functions();
-        if let Some(Concurrency { fanout, deliver }) = most {
+        if let Some(Concurrency { fanout, deliver, lanes }) = most {
             for plan in &mut plans {
-                let most = if plan.binary == "fanout" { fanout } else { deliver };
+                let most = match plan.id.as_str() {
+                    "FanoutFunction" => fanout,
+                    "LanesFunction" => lanes,
+                    _ => deliver,
+                };
                 plan.mappings.iter_mut().for_each(|mapping| mapping.maximum_concurrency = most);
             }
         }
-        let plan = |binary: &str| plans.iter().find(|plan| plan.binary == binary).expect("a function of this name");
+        let plan = |id: &str| plans.iter().find(|plan| plan.id == id).expect("a function of this name");
         let receivers = Receivers::new(&cloud, &ledger, &chance);
-        let fanout = fanout_function(&cloud, plan("fanout"), &chance);
-        let deliver = deliver_function(&cloud, plan("deliver"), &chance, &receivers);
+        let fanout = fanout_function(&cloud, plan("FanoutFunction"), &chance);
+        let deliver = deliver_function(&cloud, "deliver", plan("DeliverFunction"), &chance, &receivers);
+        let lanes = deliver_function(&cloud, "lanes", plan("LanesFunction"), &chance, &receivers);
         let mut stack = Self {
-            api: Api::new(&cloud, plan("api"), &chance),
+            api: Api::new(&cloud, plan("ApiFunction"), &chance),
             receivers,
             agents: Vec::new(),
             whole_agents: Vec::new(),
@@ -100,8 +109,10 @@ impl Stack {
             others: JoinSet::new(),
             last_round: Arc::default(),
             ways: Arc::default(),
+            occurred: Mutex::default(),
             fanout,
             deliver,
+            lanes,
             cloud,
             ledger,
             chance,
@@ -116,8 +127,9 @@ impl Stack {
 
     fn map(&mut self, plan: &FunctionPlan) {
         for mapping in plan.mappings.clone() {
-            let running = match plan.binary.as_str() {
-                "fanout" => map_fanout(&self.cloud, mapping, &self.fanout),
+            let running = match plan.id.as_str() {
+                "FanoutFunction" => map_fanout(&self.cloud, mapping, &self.fanout),
+                "LanesFunction" => map_deliver(&self.cloud, mapping, &self.lanes, &self.ways),
                 _ => map_deliver(&self.cloud, mapping, &self.deliver, &self.ways),
             };
             self.mappings.push(running);
@@ -183,6 +195,24 @@ impl Stack {
         self.ways.lock().expect("no panic").clone()
     }
 
+    /// How long each event took until a receiver had accepted it, the shortest time first.
+    pub(crate) fn waits_of(&self, host: &str) -> Vec<Duration> {
+        let occurred = self.occurred.lock().expect("no panic");
+        let wait = |(event, at): (&(String, u64), &Timestamp)| {
+            Some(Duration::try_from(at.duration_since(*occurred.get(event)?)).unwrap_or_default())
+        };
+        let mut waits: Vec<Duration> = self.receivers.accepted_at(host).iter().filter_map(wait).collect();
+        waits.sort_unstable();
+        waits
+    }
+
+    /// Why a receiver does not get some of the events that occurred so far, by their numbers.
+    pub(crate) fn account_for(&self, host: &str, why: &str, which: impl Fn(u64) -> bool) {
+        for (call, number) in self.occurred.lock().expect("no panic").keys().filter(|(_, number)| which(*number)) {
+            self.ledger.accounted(&format!("{host} {call}"), *number, why);
+        }
+    }
+
     /// Everybody who has to have an event of this status.
     pub(crate) fn audience(&self, status: Status) -> Vec<String> {
         let wants = |host: &String| self.filters.get(host).is_none_or(|statuses| statuses.contains(&status));
@@ -204,12 +234,43 @@ impl Stack {
     pub(crate) fn let_die(&self, environments: f64, agents: f64) {
         self.fanout.let_die(environments);
         self.deliver.let_die(environments);
+        self.lanes.let_die(environments);
         self.api.function.let_die(environments);
         for agent in &self.agents {
             agent.lives.let_die(agents);
         }
         for agent in &self.whole_agents {
             agent.lives.let_die(agents);
+        }
+    }
+
+    /// Breaks what sends deliveries, or mends it.
+    pub(crate) fn break_deliver(&self, is_down: bool) {
+        self.deliver.break_down(is_down);
+        self.lanes.break_down(is_down);
+    }
+
+    /// What the API says of a receiver's webhook.
+    pub(crate) async fn webhook_of(&self, host: &str) -> Json {
+        self.api.get(&format!("/webhooks/{}", self.receivers.webhook(host))).await
+    }
+
+    /// Asks the owner's wish of a receiver's webhook: `pause`, `resume` or `purge`.
+    pub(crate) async fn owner(&self, host: &str, wish: &str) {
+        let path = format!("/webhooks/{}/{wish}", self.receivers.webhook(host));
+        let (status, answer) = self.api.insist(Method::POST, &path, None).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Waits until the API says this of a receiver's webhook.
+    pub(crate) async fn until(&self, host: &str, state: &str) {
+        let comes = async {
+            while self.webhook_of(host).await["state"] != state {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        if timeout(CALM, comes).await.is_err() {
+            self.ledger.wrong(format!("{host} is never {state}: {}", self.webhook_of(host).await));
         }
     }
 
@@ -271,7 +332,8 @@ impl Stack {
     async fn nothing_is_parked(&self) -> bool {
         for (_, webhook) in self.receivers.all() {
             let webhook = self.api.get(&format!("/webhooks/{webhook}")).await;
-            if webhook["parked"] != 0 || webhook["state"] != "active" {
+            // One that has refused its last event, which is stale by now, is slow until the next one.
+            if webhook["parked"] != 0 || !["active", "slow"].iter().any(|state| webhook["state"] == *state) {
                 return false;
             }
         }
@@ -308,12 +370,13 @@ fn fanout_function(cloud: &Cloud, plan: &FunctionPlan, chance: &Chance) -> Arc<F
 
 fn deliver_function(
     cloud: &Cloud,
+    name: &str,
     plan: &FunctionPlan,
     chance: &Chance,
     receivers: &Receivers,
 ) -> Arc<Function<deliver::Context>> {
     let (variables, luck, receivers) = (plan.variables.clone(), chance.clone(), receivers.clone());
-    Function::new(cloud, "deliver", chance, move |process, present| {
+    Function::new(cloud, name, chance, move |process, present| {
         let (platform, variables) = (platform(process, &luck), Variables::new(variables.clone()));
         deliver::Context::on(&platform, receivers.way(present), &variables).expect("a context")
     })
@@ -358,6 +421,6 @@ fn way(message: &SqsMessage) -> Option<u64> {
 }
 
 async fn deliver_call(context: Arc<deliver::Context>, call: Json, deadline: Timestamp) -> SqsBatchResponse {
-    let call: deliver::Call = serde_json::from_value(call).expect("a call");
+    let call: deliver::Invocation = serde_json::from_value(call).expect("a call");
     deliver::handle(&context, call, deadline).await
 }

@@ -23,6 +23,8 @@ pub(crate) struct Template {
 /// A Lambda function as it is deployed.
 #[derive(Clone, Debug)]
 pub(crate) struct FunctionPlan {
+    /// The name of its resource.
+    pub(crate) id: String,
     /// The name of its binary.
     pub(crate) binary: String,
     pub(crate) timeout: Duration,
@@ -100,10 +102,10 @@ impl Template {
         let mapping = |event: &&Json| {
             let given = &event["Properties"];
             let queue = given["Queue"].as_str().and_then(|arn| arn.strip_suffix(".Arn")).expect("a queue's ARN");
-            let concurrency = given["ScalingConfig"]["MaximumConcurrency"].as_u64();
+            let concurrency = self.attribute(&given["ScalingConfig"]["MaximumConcurrency"]).parse::<usize>().ok();
             Mapping {
                 batch_size: given["BatchSize"].as_u64().unwrap_or(10) as usize,
-                maximum_concurrency: concurrency.map_or(1000, |concurrency| concurrency as usize),
+                maximum_concurrency: concurrency.unwrap_or(1000),
                 reserved_concurrency: properties["ReservedConcurrentExecutions"].as_u64().map(|most| most as usize),
                 timeout,
                 memory_mib,
@@ -112,6 +114,7 @@ impl Template {
             }
         };
         FunctionPlan {
+            id: id.to_owned(),
             timeout,
             memory_mib,
             variables: variables.iter().map(|(name, value)| (name.clone(), self.attribute(value))).collect(),
@@ -176,8 +179,8 @@ fn table_name(id: &str) -> String {
 fn the_template_names_what_stories_need() {
     let template = Template::read();
     let functions = template.functions();
-    let named = |name: &str| functions.iter().find(|function| function.binary == name).expect("a function");
-    let deliver = named("deliver");
+    let named = |name: &str| functions.iter().find(|function| function.id == name).expect("a function");
+    let deliver = named("DeliverFunction");
     assert!(deliver.every_minute && deliver.memory_mib > 0);
     assert_eq!(deliver.variables["STATE_TABLE"], "state");
     assert_eq!(
@@ -185,7 +188,7 @@ fn the_template_names_what_stories_need() {
         "http://cloud-sim.invalid/000000000000/story-deliveries.fifo"
     );
     assert_eq!(deliver.variables["RINGING_FRESH_SECONDS"], "30");
-    let events = &named("fanout").mappings[0];
+    let events = &named("FanoutFunction").mappings[0];
     assert_eq!((events.queue.as_str(), events.batch_size, events.partial_responses), ("story-events.fifo", 10, true));
     let (_, queue) = template.queues().into_iter().find(|(name, _)| name == "story-events.fifo").expect("the queue");
     let redrive = queue["Attributes"]["RedrivePolicy"].as_str().expect("a policy");

@@ -70,9 +70,22 @@ impl Stack {
         for Due { at, agent, call, status, occurred_at } in due {
             sleep_until(at).await;
             self.expect(call, status);
+            let event = (call.to_string(), status.sequence().into());
+            self.occurred.lock().expect("no panic").insert(event, occurred_at);
             self.agents[agent].report(&CallEvent::example(call, status, occurred_at));
         }
         calls
+    }
+
+    /// One call with these events, one after the other. `before` comes when its id is known.
+    pub(crate) async fn traffic_of_one(&self, statuses: &[Status], before: impl Fn(&Self, CallId)) -> CallId {
+        let call = CallId::from_uuid(self.chance.random().uuid());
+        before(self, call);
+        for status in statuses {
+            self.expect(call, *status);
+            self.agents[0].report(&CallEvent::example(call, *status, self.cloud.now()));
+        }
+        call
     }
 
     fn statuses(&self) -> Vec<Status> {

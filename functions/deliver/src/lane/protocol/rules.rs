@@ -9,14 +9,6 @@ pub(super) enum Broken {
     NoSecondLook,
     /// It goes to rest, and does not look again.
     RestsUnseen,
-    /// What was parked is acknowledged, and nobody reads the lane again.
-    ParkedIsDone,
-    /// Who takes a delivery out of the park takes it out for everybody.
-    TakesOutAll,
-    /// The worker sends what lies in the park without asking the log.
-    LogIsNotRead,
-    /// What is parked goes back into the queue.
-    ThroughTheQueue,
 }
 
 /// All rules, or in a test all but one.
