@@ -40,6 +40,8 @@ pub struct Context {
     pub(crate) exchange: Exchange,
     pub(crate) doorbell: Queue,
     pub(crate) deliveries: Queue,
+    /// Calls of the workers of webhooks' own lanes.
+    pub(crate) lanes: Queue,
     /// Whether webhooks may do without TLS.
     pub(crate) allow_http: bool,
     pub(crate) max_webhooks: usize,
@@ -61,6 +63,7 @@ impl Context {
         let state_table = vars.required("STATE_TABLE")?;
         let queue_url = vars.required("COMMANDS_QUEUE_URL")?;
         let deliveries_url = vars.required("DELIVERIES_QUEUE_URL")?;
+        let lanes_url = vars.required("LANES_QUEUE_URL")?;
         let bootstrap = vars.list("ADMIN_KEY_HASHES")?;
         let policy = Policy {
             rules: Rules { allow: vars.list("DESTINATION_ALLOW")?, deny: vars.list("DESTINATION_DENY")? },
@@ -83,7 +86,8 @@ impl Context {
             state,
             exchange: Exchange::new(tables, exchange_table),
             doorbell: Queue::new(sqs.clone(), queue_url),
-            deliveries: Queue::new(sqs, deliveries_url),
+            deliveries: Queue::new(sqs.clone(), deliveries_url),
+            lanes: Queue::new(sqs, lanes_url),
             allow_http: vars.parsed("WEBHOOK_ALLOW_HTTP", false)?,
             max_webhooks: vars.parsed("MAX_WEBHOOKS", MOST_WEBHOOKS)?,
             max_polls: vars.parsed("MAX_POLLS", MOST_POLLS)?,

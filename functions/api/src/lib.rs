@@ -25,6 +25,7 @@ mod swagger;
 #[cfg(test)]
 mod tests;
 mod trail;
+mod webhook_view;
 mod webhooks;
 
 pub use context::Context;

@@ -1,7 +1,9 @@
 //! The router as an app sees it, for everything that needs no table; and what the unit tests share.
 
+mod cloud;
 mod cost;
 mod forms;
+mod owners;
 
 use std::collections::HashMap;
 
@@ -43,6 +45,7 @@ fn context_at(endpoint: &str) -> Context {
         ("STATE_TABLE", "state"),
         ("COMMANDS_QUEUE_URL", "http://127.0.0.1:1/commands"),
         ("DELIVERIES_QUEUE_URL", "http://127.0.0.1:1/deliveries.fifo"),
+        ("LANES_QUEUE_URL", "http://127.0.0.1:1/lanes.fifo"),
         ("ADMIN_KEY_HASHES", hash.as_str()),
         ("AWS_REGION", "eu-west-1"),
         ("AWS_ENDPOINT_URL", endpoint),

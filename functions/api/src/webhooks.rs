@@ -1,17 +1,15 @@
-//! Webhooks as requests describe them and answers show them.
+//! Webhooks as requests describe them; how answers show them is `webhook_view`'s business.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::Uri;
 use axum::http::header::AUTHORIZATION;
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::Value;
 use shared::apikey::ApiKey;
 use shared::codes::Code;
 use shared::event::{Direction, Status};
-use shared::time::{from_millis, iso_millis};
-use shared::webhook::{BasicAuth, Filter, Format, Kind, Method, PartyKind, Secret, Settings, Webhook, WebhookState};
+use shared::webhook::{BasicAuth, Filter, Format, Kind, Method, PartyKind, Secret, Settings};
 use url::{Origin, Url};
 
 use crate::errors::ApiError;
@@ -20,7 +18,7 @@ use crate::fields::Fields;
 use crate::given::{Given, extension, whole};
 
 /// The fields of a webhook. The first one is also known by the names that platforms give it.
-pub(crate) const FIELDS: [&str; 19] = [
+pub(crate) const FIELDS: [&str; 20] = [
     "url",
     "targetUrl",
     "hookUrl",
@@ -38,6 +36,7 @@ pub(crate) const FIELDS: [&str; 19] = [
     "headers",
     "basicAuthUser",
     "basicAuthPassword",
+    "maxPerMinute",
     "description",
     "expiresAt",
 ];
@@ -50,6 +49,8 @@ const MOST_EXTENSIONS: usize = 200;
 const LONGEST_PREFIX: usize = 32;
 /// In seconds.
 const LONGEST_CALL: i64 = 86_400;
+/// A hundred a second, which is more than one request after the other can be.
+const HIGHEST_LIMIT: i64 = 6_000;
 /// What an entry of `headers` has.
 const HEADER: [&str; 2] = ["name", "value"];
 /// Headers that are the protocol's or EasyConnect's own.
@@ -69,73 +70,6 @@ const RESERVED: [&str; 14] = [
     "via",
     "content-encoding",
 ];
-
-/// A webhook as its owner sees it: no value of a header, no password, and the secret only when it was just made.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct WebhookView<'a> {
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<&'a str>,
-    url: &'a str,
-    method: Method,
-    format: Format,
-    kinds: &'a BTreeSet<Kind>,
-    extensions: &'a BTreeSet<String>,
-    statuses: &'a BTreeSet<Status>,
-    direction: Option<Direction>,
-    missed_only: bool,
-    party: Option<PartyKind>,
-    number_prefix: Option<&'a str>,
-    minimum_duration: Option<u32>,
-    header_names: Vec<&'a str>,
-    basic_auth_user: Option<&'a str>,
-    description: &'a str,
-    created_at: String,
-    expires_at: Option<String>,
-    state: WebhookState,
-    state_since: Option<String>,
-    reason: Option<&'a str>,
-    parked: i64,
-    last_success_at: Option<String>,
-}
-
-impl<'a> WebhookView<'a> {
-    pub(crate) fn of(webhook: &'a Webhook, now: Timestamp) -> Self {
-        let (settings, health) = (&webhook.settings, &webhook.health);
-        let expired = settings.expires_at.filter(|at| *at <= now.as_second());
-        let iso = |millis: i64| iso_millis(from_millis(millis));
-        Self {
-            id: webhook.id.to_string(),
-            secret: None,
-            url: &settings.url,
-            method: settings.method,
-            format: settings.format,
-            kinds: &settings.kinds,
-            extensions: &settings.filter.extensions,
-            statuses: &settings.filter.statuses,
-            direction: settings.filter.direction,
-            missed_only: settings.filter.missed_only,
-            party: settings.filter.party,
-            number_prefix: settings.filter.number_prefix.as_deref(),
-            minimum_duration: settings.filter.minimum_duration,
-            header_names: settings.headers.keys().map(String::as_str).collect(),
-            basic_auth_user: settings.basic_auth.as_ref().map(|auth| auth.username.as_str()),
-            description: &settings.description,
-            created_at: iso(webhook.created_at),
-            expires_at: settings.expires_at.map(|seconds| iso(seconds * 1000)),
-            state: if expired.is_some() { WebhookState::Off } else { health.state },
-            state_since: expired.map(|at| at * 1000).or(health.state_since).map(iso),
-            reason: if expired.is_some() { Some("has expired") } else { health.reason.as_deref() },
-            parked: health.parked.max(0),
-            last_success_at: health.last_success_at.map(iso),
-        }
-    }
-
-    pub(crate) fn with_secret(self, secret: &'a Secret) -> Self {
-        Self { secret: Some(secret.expose()), ..self }
-    }
-}
 
 /// Reads what a request wants of a webhook. `known` is the webhook as it is, whose secrets stay where the request names them
 /// without a value.
@@ -162,8 +96,15 @@ pub(crate) fn settings(fields: &Fields, known: Option<&Settings>, allow_http: bo
         description: fields
             .optional("description", |fields, name| fields.text(name, LONGEST_TEXT))?
             .unwrap_or_default(),
+        max_per_minute: above_zero(fields, "maxPerMinute", HIGHEST_LIMIT)?,
         expires_at: fields.optional("expiresAt", Fields::time)?.map(Timestamp::as_second),
     })
+}
+
+/// A number for which 0 is as good as none: low-code tools send it for a field that was left empty.
+fn above_zero(fields: &Fields, name: &str, most: i64) -> Result<Option<u32>, ApiError> {
+    let number = fields.optional(name, |fields, name| fields.integer(name, 0, most))?;
+    Ok(number.filter(|number| *number > 0).map(|number| number as u32))
 }
 
 /// Scheme, host and port.
@@ -226,11 +167,7 @@ pub(crate) fn filter(fields: &Fields) -> Result<Filter, ApiError> {
         missed_only: fields.flag("missedOnly", false)?,
         party: fields.choice("party", &PARTIES)?,
         number_prefix: fields.given("numberPrefix").map(|given| given.number_prefix(LONGEST_PREFIX)).transpose()?,
-        minimum_duration: fields
-            .optional("minimumDuration", |fields, name| fields.integer(name, 0, LONGEST_CALL))?
-            // Low-code tools send 0 for a field that was left empty.
-            .filter(|seconds| *seconds > 0)
-            .map(|seconds| seconds as u32),
+        minimum_duration: above_zero(fields, "minimumDuration", LONGEST_CALL)?,
     })
 }
 
@@ -384,12 +321,13 @@ mod tests {
             r#"{"url":"https://example.com","method":"get","format":"extended","kinds":["call","agent.offline"],
                 "extensions":["42",43],"statuses":["ringing"],"direction":"incoming","missedOnly":true,"party":"external",
                 "numberPrefix":"+32","minimumDuration":5,"headers":[{"name":"X-Make-ApiKey","value":"k"}],
-                "basicAuthUser":"u","basicAuthPassword":"p","description":"CRM","expiresAt":"2030-01-01T00:00:00Z"}"#,
+                "basicAuthUser":"u","basicAuthPassword":"p","maxPerMinute":"6000","description":"CRM",
+                "expiresAt":"2030-01-01T00:00:00Z"}"#,
         );
         let settings = settings.expect("settings");
         assert_eq!((settings.method, settings.format, settings.kinds.len()), (Method::Get, Format::Extended, 2));
         assert!(settings.filter.missed_only && settings.headers.contains_key("x-make-apikey"));
-        assert_eq!(settings.expires_at, Some(1_893_456_000));
+        assert_eq!((settings.max_per_minute, settings.expires_at), (Some(6_000), Some(1_893_456_000)));
     }
 
     #[test]
@@ -414,7 +352,7 @@ mod tests {
     fn fields_that_a_platform_left_empty_filter_nothing() {
         let settings = read(
             r#"{"url":"https://example.com","kinds":[],"extensions":[],"statuses":null,"direction":null,"missedOnly":null,
-                "minimumDuration":0,"headers":[],"expiresAt":null}"#,
+                "minimumDuration":0,"headers":[],"maxPerMinute":0,"expiresAt":null}"#,
         );
         assert_eq!(settings, Ok(Settings::new("https://example.com/".to_owned())));
         let empty: String = FIELDS[4..].iter().map(|name| format!(r#","{name}":"""#)).collect();
@@ -442,6 +380,8 @@ mod tests {
         refuses(r#""headers":{"x":true}"#, "a value for `x` that is not text");
         refuses(r#""headers":"x: 1""#, "or an object such as");
         refuses(r#""basicAuthUser":"u""#, "needs `basicAuthPassword`");
+        refuses(r#""maxPerMinute":6001"#, "Field `maxPerMinute` takes a whole number from 0 to 6000.");
+        refuses(r#""maxPerMinute":-1"#, "Field `maxPerMinute` takes a whole number from 0 to 6000.");
         refuses(
             r#""headers":[{"name":"Authorization","value":"x"}],"basicAuthUser":"u","basicAuthPassword":"p""#,
             "`authorization`, which `basicAuthUser` sets by itself",

@@ -24,7 +24,8 @@ const LONGEST_SUMMARY: usize = 80;
 /// What Power Platform takes.
 const LARGEST_FILE: usize = 1_000_000;
 /// By POST, because they do something; all that they need is in the path.
-const WITHOUT_BODY: [&str; 4] = ["TestWebhook", "ResumeWebhook", "RotateWebhookSecret", "ReplayDelivery"];
+const WITHOUT_BODY: [&str; 6] =
+    ["TestWebhook", "PauseWebhook", "ResumeWebhook", "PurgeWebhook", "RotateWebhookSecret", "ReplayDelivery"];
 /// Routes for browsers, which are not part of the API.
 const FOR_BROWSERS: [&str; 3] = ["/", "/swagger", "/swagger/{file}"];
 
@@ -330,7 +331,9 @@ fn an_operation_has_one_success_schema_and_the_shared_error() {
             | "ListWebhooks"
             | "GetWebhook"
             | "ChangeWebhook"
+            | "PauseWebhook"
             | "ResumeWebhook"
+            | "PurgeWebhook"
             | "RotateWebhookSecret"
             | "ListDeliveries"
             | "GetEvents"

@@ -88,7 +88,8 @@ async fn named(context: &Context, request: &Incoming) -> Result<(LogKey, Webhook
 /// Sends one delivery again, whatever became of it, unless it is still on its way.
 pub(crate) async fn replay(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let (at, _, log) = named(&context, &request).await?;
-    if is_under_way(log.state) {
+    // What is on its way is not sent beside itself.
+    if !log.state.is_final() {
         return Err(ApiError::new(Code::DeliveryUnderWay));
     }
     let delivery = again(&context, &at, &log).await?.ok_or_else(|| ApiError::new(Code::DeliveryNotFound))?;
@@ -114,7 +115,7 @@ impl Choice {
     fn read(fields: &Fields) -> Result<Self, ApiError> {
         let states = fields.list("states", DeliveryState::ALL.len(), |entry| {
             let state = entry.choice(&states())?;
-            if is_under_way(state) {
+            if !state.is_final() {
                 let has = format_args!("has `{}`; that is still on its way by itself.", state.as_str());
                 return Err(entry.place.refuse(has));
             }
@@ -138,11 +139,6 @@ impl Choice {
     fn is_behind(&self, at: &LogKey) -> bool {
         self.until.is_some_and(|until| at.sort.as_str() >= iso_millis(until).as_str())
     }
-}
-
-/// What is on its way is not sent beside itself.
-fn is_under_way(state: DeliveryState) -> bool {
-    matches!(state, DeliveryState::Retrying | DeliveryState::Parked)
 }
 
 /// Sends what was chosen again, oldest first, as far as there is time; the answer's cursor says where to go on.

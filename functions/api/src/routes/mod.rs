@@ -22,7 +22,7 @@ use shared::codes::Code;
 use tower::util::MapRequest;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::context::{Context, Ctx};
+use crate::context::Context;
 use crate::errors::ApiError;
 use crate::observe::observe;
 use crate::{gateway, swagger};
@@ -57,7 +57,9 @@ pub fn router(context: Context) -> Router {
         .route("/webhooks", get(webhooks::list).post(webhooks::create))
         .route("/webhooks/{webhookId}", get(webhooks::show).put(webhooks::change).delete(webhooks::delete))
         .route("/webhooks/{webhookId}/test", post(webhooks::test))
+        .route("/webhooks/{webhookId}/pause", post(webhooks::pause))
         .route("/webhooks/{webhookId}/resume", post(webhooks::resume))
+        .route("/webhooks/{webhookId}/purge", post(webhooks::purge))
         .route("/webhooks/{webhookId}/secret", post(webhooks::rotate))
         .route("/webhooks/{webhookId}/deliveries", get(deliveries::list))
         .route("/webhooks/{webhookId}/replay", post(deliveries::replay_since))

@@ -1,4 +1,4 @@
-//! Webhooks: registered, changed, tried, resumed and deleted. What they are sent is `deliver`'s business.
+//! Webhooks: registered, changed, tried, paused, resumed and deleted. What they are sent is `deliver`'s business.
 
 use axum::extract::State;
 use axum::http::header::LOCATION;
@@ -6,28 +6,30 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use shared::apikey::{ApiKey, Scope};
 use shared::codes::Code;
-use shared::delivery::{Delivery, Drain, Payload, Trial};
+use shared::delivery::{Delivery, LaneCall, Payload, Trial};
 use shared::envelope;
 use shared::ids::{CallId, WebhookId};
 use shared::notice::Notice;
 use shared::queue::{Outgoing, Taken};
 use shared::random::Random;
-use shared::tables::Change;
-use shared::webhook::{Kind, PreviousSecret, Secret, Settings, Webhook, WebhookState};
+use shared::tables::{Change, TableError};
+use shared::webhook::{Kind, Lane, PreviousSecret, Secret, Settings, Webhook, WebhookState};
 use tokio::time::{Instant, sleep_until};
+use tracing::warn;
 
-use super::Ctx;
-use crate::context::Context;
+use crate::context::{Context, Ctx};
 use crate::deliveries::DeliveryView;
 use crate::errors::{ApiError, in_time, json};
 use crate::request::Incoming;
 use crate::trail::{self, Subject};
-use crate::webhooks::{self, FIELDS, WebhookView};
+use crate::webhook_view::{Condition, MOST_COUNTED, PublicState, WebhookView};
+use crate::webhooks::{self, FIELDS};
 use crate::{auth, sample};
 
 /// As long as Standard Webhooks recommends.
@@ -37,8 +39,8 @@ const BOTH_SECRETS: SignedDuration = SignedDuration::from_hours(24);
 /// Secrets beside the present one that a webhook signs with.
 const MOST_PREVIOUS_SECRETS: usize = 4;
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
-/// Parked deliveries of a deleted webhook that are logged as cancelled before the answer.
-const CANCELLED_AT_ONCE: usize = 100;
+/// Backlogs of a list that are counted at once.
+const COUNTED_AT_ONCE: usize = 10;
 
 pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let known: Vec<&str> = FIELDS.into_iter().chain(["requestId"]).collect();
@@ -79,7 +81,8 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
             }
         }
     };
-    let mut response = json(StatusCode::CREATED, &WebhookView::of(&webhook, now).with_secret(&webhook.secret));
+    let parked = in_time(parked(&context, &webhook)).await?;
+    let mut response = json(StatusCode::CREATED, &WebhookView::of(&webhook, parked, now).with_secret(&webhook.secret));
     // Power Automate deletes what this address names, so it has to be whole.
     let location =
         format!("{}/webhooks/{}", request.base_url(context.public_url.as_deref()).unwrap_or_default(), webhook.id);
@@ -114,22 +117,42 @@ pub(crate) async fn list(State(context): Ctx, request: Incoming) -> Result<Respo
 }
 
 async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
-    let key = own(context, request).await?;
+    let key = own_with(context, request, &["state"]).await?;
+    let names = &PublicState::NAMES;
+    let states = request.query().list("state", names.len(), |entry| entry.choice(names))?;
     let mut webhooks = in_time(context.state.webhooks()).await?;
-    webhooks.retain(|webhook| webhooks::is_own(&key, &webhook.settings));
-    webhooks.sort_by_key(|webhook| (webhook.created_at, webhook.id));
     let now = context.now();
-    let shown: Vec<WebhookView<'_>> = webhooks.iter().map(|webhook| WebhookView::of(webhook, now)).collect();
-    Ok(json(StatusCode::OK, &json!({"webhooks": shown})))
+    webhooks.retain(|webhook| {
+        webhooks::is_own(&key, &webhook.settings)
+            && (states.is_empty() || states.contains(&Condition::of(webhook, now).state))
+    });
+    webhooks.sort_by_key(|webhook| (webhook.created_at, webhook.id));
+    let counts: Vec<_> = webhooks.iter().map(|webhook| parked(context, webhook)).collect();
+    let counts: Vec<u32> = in_time(stream::iter(counts).buffered(COUNTED_AT_ONCE).try_collect()).await?;
+    let shown = webhooks.iter().zip(counts).map(|(webhook, parked)| WebhookView::of(webhook, parked, now));
+    Ok(json(StatusCode::OK, &json!({"webhooks": shown.collect::<Vec<_>>()})))
+}
+
+/// How many deliveries wait for a webhook. In the lane that webhooks share nothing is parked.
+async fn parked(context: &Context, webhook: &Webhook) -> Result<u32, TableError> {
+    match webhook.lane() {
+        Lane::Shared => Ok(0),
+        Lane::Own | Lane::Settling => context.state.parked_count(webhook.id, MOST_COUNTED).await,
+    }
+}
+
+/// The answer with a webhook as it is.
+async fn shown(context: &Context, webhook: &Webhook) -> Result<Response, ApiError> {
+    let parked = in_time(parked(context, webhook)).await?;
+    Ok(json(StatusCode::OK, &WebhookView::of(webhook, parked, context.now())))
 }
 
 pub(crate) async fn show(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
-    let found = async {
+    let answer = async {
         let key = own(&context, &request).await?;
-        find(&context, &request, &key).await
+        shown(&context, &find(&context, &request, &key).await?).await
     };
-    let webhook = found.await.map_err(ApiError::for_read)?;
-    Ok(json(StatusCode::OK, &WebhookView::of(&webhook, context.now())))
+    answer.await.map_err(ApiError::for_read)
 }
 
 pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
@@ -145,7 +168,7 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     record(&context, &key, "ChangeWebhook", &about, fields.names()).await?;
     let changed = in_time(context.state.change_settings(known.id, &settings, now)).await?;
     let changed = changed.ok_or_else(|| ApiError::new(Code::WebhookNotFound))?;
-    Ok(json(StatusCode::OK, &WebhookView::of(&changed, context.now())))
+    shown(&context, &changed).await
 }
 
 /// A platform that edits a flow deletes and creates, and may delete twice: what is gone already is fine.
@@ -156,8 +179,8 @@ pub(crate) async fn delete(State(context): Ctx, request: Incoming) -> Result<Res
     if let Some(known) = known.filter(|known| webhooks::is_own(&key, &known.settings)) {
         record(&context, &key, "DeleteWebhook", &known, Vec::new()).await?;
         in_time(context.state.delete_webhook(id)).await?;
-        // Whatever is not cancelled in time is never sent either.
-        let _ = in_time(context.state.cancel_parked(id, CANCELLED_AT_ONCE, context.now())).await;
+        // It cancels what is parked; without it nothing of that is sent either.
+        call_worker(&context, id).await;
     }
     Ok(request.deleted())
 }
@@ -172,25 +195,74 @@ pub(crate) async fn rotate(State(context): Ctx, request: Incoming) -> Result<Res
     if previous.len() > MOST_PREVIOUS_SECRETS {
         return Err(ApiError::new(Code::TooManySecrets));
     }
+    // Once the secret is another one, nothing may fail before the answer that shows it.
+    let parked = in_time(parked(&context, &known)).await?;
     record(&context, &key, "RotateWebhookSecret", &known, Vec::new()).await?;
     let changed = in_time(context.state.rotate_secret(known.id, &known.secret, &secret, &previous)).await?;
     // Somebody else was quicker; their secret must not be replaced unseen.
     let changed = changed.ok_or_else(|| ApiError::new(Code::Unavailable))?;
-    Ok(json(StatusCode::OK, &WebhookView::of(&changed, context.now()).with_secret(&secret)))
+    Ok(json(StatusCode::OK, &WebhookView::of(&changed, parked, context.now()).with_secret(&secret)))
 }
 
-/// Somebody says that the receiver accepts again, or wants again what it had switched off.
+/// The owner says that the receiver accepts again, wants again what it had switched off, or is to be sent again what was paused.
 pub(crate) async fn resume(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let key = own(&context, &request).await?;
     let known = find(&context, &request, &key).await?;
-    let change = Change::Drain { by_hand: true };
+    let off = known.health.state == WebhookState::Off;
+    if !off && known.health.paused_at.is_none() && known.lane() == Lane::Shared {
+        return shown(&context, &known).await;
+    }
+    let resumed = changed(&context, &key, "ResumeWebhook", &known, Change::Resume { off }).await?;
+    call_worker(&context, resumed.id).await;
+    shown(&context, &resumed).await
+}
+
+/// The owner wants nothing sent for now. What comes meanwhile is parked.
+pub(crate) async fn pause(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
+    let key = own(&context, &request).await?;
+    let known = find(&context, &request, &key).await?;
+    if known.health.paused_at.is_some() {
+        return shown(&context, &known).await;
+    }
+    // Nobody is called: whoever sends reads first whether it is paused.
+    let paused = changed(&context, &key, "PauseWebhook", &known, Change::Pause).await?;
+    shown(&context, &paused).await
+}
+
+/// The owner does not want what is parked. The worker of the lane cancels it.
+pub(crate) async fn purge(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
+    let key = own(&context, &request).await?;
+    let known = find(&context, &request, &key).await?;
+    if known.lane() == Lane::Shared {
+        return shown(&context, &known).await;
+    }
+    let purged = changed(&context, &key, "PurgeWebhook", &known, Change::Purge).await?;
+    call_worker(&context, purged.id).await;
+    shown(&context, &purged).await
+}
+
+/// Writes down what the owner wants, and makes the change.
+async fn changed(
+    context: &Context,
+    by: &ApiKey,
+    operation: &str,
+    known: &Webhook,
+    change: Change<'_>,
+) -> Result<Webhook, ApiError> {
+    record(context, by, operation, known, Vec::new()).await?;
     let changed = in_time(context.state.change_state(known.id, &change, context.now())).await?;
-    // One that is active has nothing to resume.
-    let Some(draining) = changed else { return Ok(json(StatusCode::OK, &WebhookView::of(&known, context.now()))) };
-    debug_assert_eq!(draining.health.state, WebhookState::Draining);
-    let drain = Drain { drain: draining.id, since: draining.health.state_since.unwrap_or_default() };
-    queue(&context, drain.group(), drain.dedup(), envelope::seal(&drain)).await?;
-    Ok(json(StatusCode::OK, &WebhookView::of(&draining, context.now())))
+    // Meanwhile it was deleted, or switched off or on; the next request finds it as it is.
+    changed.ok_or_else(|| ApiError::new(Code::Unavailable))
+}
+
+/// Has the worker of a webhook's own lane come at once. Where the call is lost it comes some minutes later, so it fails nothing. To a
+/// webhook that was deleted nothing is sent either way.
+async fn call_worker(context: &Context, id: WebhookId) {
+    let call = LaneCall { lane: id }.message(&context.random.uuid().simple().to_string());
+    let taken = in_time(context.lanes.send_fifo(&[call])).await;
+    if !taken.is_ok_and(|taken| taken.iter().all(Taken::is_yes)) {
+        warn!(webhook.id = %id, "The worker of a lane is not called");
+    }
 }
 
 /// Sends an example of what the webhook is for, signed, through the same queue and function as everything else, and waits for
@@ -233,9 +305,14 @@ fn example(context: &Context, webhook: &Webhook) -> Payload {
 
 /// The key of a request that takes no parameters, if it may deal with webhooks.
 async fn own(context: &Context, request: &Incoming) -> Result<ApiKey, ApiError> {
+    own_with(context, request, &[]).await
+}
+
+/// The same for a request that takes these parameters.
+async fn own_with(context: &Context, request: &Incoming, params: &[&str]) -> Result<ApiKey, ApiError> {
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[Scope::Webhooks])?;
-    request.only_params(&[])?;
+    request.only_params(params)?;
     Ok(key)
 }
 
