@@ -9,13 +9,12 @@ use easyconnect_tests::stack::{batch, sqs_event};
 use easyconnect_tests::{Inbox, Lambda, Manner, Proxy, Stack, Stop, eventually, feed};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Drain, Trial};
+use shared::delivery::{Delivery, DeliveryLog, DeliveryState, LaneCall};
 use shared::envelope;
 use shared::event::{CallEvent, Status};
 use shared::ids::{CallId, DeliveryId, EventId, WebhookId};
-use shared::queue::Outgoing;
-use shared::tables::Change;
-use shared::webhook::{Kind, Method, Settings, Webhook, WebhookState};
+use shared::tables::{Change, Look};
+use shared::webhook::{Kind, Lookout, Method, Settings, Webhook, WebhookState};
 use uuid::Uuid;
 
 /// Nothing goes stale while a test is at it.
@@ -26,7 +25,7 @@ pub(crate) const SEND: &[&str] = &["AmazonSQS.SendMessageBatch"];
 const READ: &[&str] = &["DynamoDB_20120810.BatchGetItem"];
 const PUT: &[&str] = &["DynamoDB_20120810.PutItem"];
 pub(crate) const UPDATE: &[&str] = &["DynamoDB_20120810.UpdateItem"];
-const TRANSACTION: &[&str] = &["DynamoDB_20120810.TransactWriteItems"];
+const DELETE: &[&str] = &["DynamoDB_20120810.DeleteItem"];
 
 /// When a function is killed: at its n-th request of a kind, before or after that has happened.
 #[derive(Clone, Copy, Debug)]
@@ -218,10 +217,12 @@ async fn fanout_that_is_killed_loses_nothing_and_repeats_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn deliver_that_is_killed_repeats_only_what_the_log_does_not_know() {
     let (stack, inbox) = tokio::join!(Stack::start_with(&FRESH), Inbox::start());
-    let moments = (1..=calls().len()).flat_map(|nth| {
-        // Before the request, between the receiver's answer and the log, and between the log and the function's own answer.
-        [(Moment::after(READ, nth), false), (Moment::before(PUT, nth), true), (Moment::after(PUT, nth), false)]
-    });
+    // Before the first requests, and before that of each delivery that stands behind another one.
+    let reads = (1..=4).map(|nth| (Moment::after(READ, nth), false));
+    let moments = reads.chain((1..=calls().len()).flat_map(|nth| {
+        // Between the receiver's answer and the log, and between the log and the function's own answer.
+        [(Moment::before(PUT, nth), true), (Moment::after(PUT, nth), false)]
+    }));
     // The first success is noted with the webhook, too.
     let noted = [(Moment::before(UPDATE, 1), false), (Moment::after(UPDATE, 1), false)];
     for (n, (moment, repeats)) in moments.chain(noted).enumerate() {
@@ -243,180 +244,102 @@ async fn deliver_that_is_killed_repeats_only_what_the_log_does_not_know() {
     }
 }
 
+/// A webhook whose owner wants nothing sent for now, with six deliveries that are for it.
+async fn paused(stack: &Stack, inbox: &Inbox, path: &str) -> (String, WebhookId, Vec<Delivery>) {
+    let id = stack.subscribe_with(&inbox.url(path), Method::Post).await.id;
+    let paused = stack.state.change_state(id, &Change::Pause, stack.clock.now()).await.expect("the table answers");
+    assert!(paused.is_some());
+    (path.to_owned(), id, deliveries(&calls(), id))
+}
+
+/// The same when they are parked.
+async fn parked(stack: &Stack, inbox: &Inbox, path: &str) -> (String, WebhookId, Vec<Delivery>) {
+    let webhook = paused(stack, inbox, path).await;
+    let answer = stack.invoke("DELIVER_FUNCTION", &deliveries_event(&webhook.2)).await;
+    assert_eq!(answer.to_string(), ALL_DONE);
+    holds(stack, &webhook).await;
+    webhook
+}
+
+/// All six are parked, each once.
+async fn holds(stack: &Stack, (path, id, deliveries): &(String, WebhookId, Vec<Delivery>)) {
+    let parked = stack.state.parked(*id, None, 100).await.expect("the table answers");
+    let parked: Vec<Delivery> = parked.parked.into_iter().map(|parked| parked.delivery).collect();
+    assert_eq!(ids(&parked), ids(deliveries), "{path}");
+    logged(stack, deliveries, DeliveryState::Parked).await;
+}
+
+/// A message that calls the worker of a webhook's lane.
+fn call(id: WebhookId) -> Value {
+    let message = LaneCall { lane: id }.message("test");
+    batch([(message.group, message.body)])
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deliver_that_is_killed_while_it_parks_loses_nothing_and_parks_nothing_twice() {
     let (stack, inbox) = tokio::join!(Stack::start_with(&FRESH), Inbox::start());
     stack.stop_clock().await;
-    inbox.behave(Manner::Status(503));
-    // The webhook's state changes with the first delivery.
-    let mut moments = vec![Moment::before(UPDATE, 1), Moment::after(UPDATE, 1)];
-    moments.extend(
-        (1..=calls().len()).flat_map(|nth| [Moment::before(TRANSACTION, nth), Moment::after(TRANSACTION, nth)]),
-    );
+    let moments = (1..=3).flat_map(|nth| {
+        [PUT, UPDATE].into_iter().flat_map(move |at| [Moment::before(at, nth), Moment::after(at, nth)])
+    });
     let mut webhooks = Vec::new();
-    for (n, moment) in moments.into_iter().enumerate() {
-        let path = format!("/{n}");
-        let to = stack.subscribe_with(&inbox.url(&path), Method::Post).await.id;
-        let deliveries = deliveries(&calls(), to);
-        let event = long_ago(deliveries_event(&deliveries));
+    for (n, moment) in moments.enumerate() {
+        let webhook = paused(&stack, &inbox, &format!("/{n}")).await;
+        let event = deliveries_event(&webhook.2);
         killed(&stack, "deliver", &event, moment).await;
         comes_again(&stack, "deliver", &event).await;
         comes_again(&stack, "deliver", &copies(event)).await;
-
-        let health = stored(&stack, to).await.health;
-        assert_eq!((health.state, health.parked), (WebhookState::Failing, 6), "{moment:?}");
-        let parked = stack.state.parked(to, None, 100).await.expect("the table answers");
-        let parked: Vec<Delivery> = parked.parked.into_iter().map(|parked| parked.delivery).collect();
-        assert_eq!(ids(&parked), ids(&deliveries), "{moment:?}");
-        logged(&stack, &deliveries, DeliveryState::Parked).await;
-        webhooks.push((path, to, deliveries));
+        holds(&stack, &webhook).await;
+        webhooks.push(webhook);
     }
-
-    inbox.behave(Manner::Status(204));
-    inbox.forget();
+    assert_eq!(inbox.received().len(), 0);
     for (_, id, _) in &webhooks {
         stack.api.post(&format!("/webhooks/{id}/resume"), json!({})).await.ok();
     }
-    each_came_once(&stack, &inbox, &webhooks).await;
+    each_came(&stack, &inbox, &webhooks, 0).await;
 }
 
-/// Waits until the webhooks are active, and looks at what has come to their paths.
-async fn each_came_once(stack: &Stack, inbox: &Inbox, webhooks: &[(String, WebhookId, Vec<Delivery>)]) {
+/// Waits until nothing is parked for the webhooks, and looks at what has come to their paths: `again` of each may have come twice.
+async fn each_came(stack: &Stack, inbox: &Inbox, webhooks: &[(String, WebhookId, Vec<Delivery>)], again: usize) {
     for (path, id, deliveries) in webhooks {
-        until_webhook(stack, *id, "is active", |found| found.health.state == WebhookState::Active).await;
-        assert_eq!(stored(stack, *id).await.health.parked, 0, "{path}");
-        stack.until_empty("DELIVERIES_QUEUE_URL").await;
+        eventually("nothing is parked", async || match stack.state.parked_count(*id, 100).await {
+            Ok(0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
         let came = came(inbox, path);
-        assert_eq!(by_call(&came, deliveries), by_call(&ids(deliveries), deliveries), "{path}");
+        let mut once = by_call(&came, deliveries);
+        once.values_mut().for_each(Vec::dedup);
+        assert_eq!(once, by_call(&ids(deliveries), deliveries), "{path}");
+        assert!(came.len() <= deliveries.len() + again, "{path}: {came:?}");
         logged(stack, deliveries, DeliveryState::Delivered).await;
     }
 }
 
-/// A webhook that has accepted nothing and has six deliveries parked.
-async fn failing(stack: &Stack, inbox: &Inbox, path: &str) -> (String, WebhookId, Vec<Delivery>) {
-    let id = stack.subscribe_with(&inbox.url(path), Method::Post).await.id;
-    let deliveries = deliveries(&calls(), id);
-    let answer = stack.invoke("DELIVER_FUNCTION", &long_ago(deliveries_event(&deliveries))).await;
-    assert_eq!(answer.to_string(), ALL_DONE);
-    let health = stored(stack, id).await.health;
-    assert_eq!((health.state, health.parked), (WebhookState::Failing, 6));
-    (path.to_owned(), id, deliveries)
-}
-
-/// Begins to drain a webhook, and returns the message that does it.
-async fn draining(stack: &Stack, id: WebhookId) -> Outgoing {
-    let change = Change::Drain { by_hand: true };
-    let changed = stack.state.change_state(id, &change, stack.clock.now()).await.expect("the table answers");
-    let since = changed.expect("the state changes").health.state_since.expect("a time");
-    let drain = Drain { drain: id, since };
-    Outgoing { group: drain.group(), dedup: drain.dedup(), body: envelope::seal(&drain).expect("JSON") }
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn deliver_that_is_killed_while_it_drains_loses_nothing_and_repeats_nothing() {
+async fn worker_of_a_lane_that_is_killed_repeats_only_what_the_log_does_not_know() {
     let (stack, inbox) = tokio::join!(Stack::start_with(&FRESH), Inbox::start());
     stack.stop_clock().await;
-    inbox.behave(Manner::Status(503));
-    // A request to the queue takes no two deliveries of a call.
-    let mut moments: Vec<Moment> = (1..=3).map(|nth| Moment::before(SEND, nth)).collect();
-    moments.extend(
-        (1..=calls().len()).flat_map(|nth| [Moment::before(TRANSACTION, nth), Moment::after(TRANSACTION, nth)]),
-    );
+    let at = [UPDATE, PUT, DELETE].into_iter();
+    let moments: Vec<Moment> =
+        at.flat_map(|at| [1, 2].map(|nth| [Moment::before(at, nth), Moment::after(at, nth)])).flatten().collect();
     let mut webhooks = Vec::new();
     for n in 0..moments.len() {
-        webhooks.push(failing(&stack, &inbox, &format!("/{n}")).await);
+        webhooks.push(parked(&stack, &inbox, &format!("/{n}")).await);
     }
-    inbox.behave(Manner::Status(204));
-    inbox.forget();
-    let mut messages = Vec::new();
     for ((_, id, _), moment) in webhooks.iter().zip(moments) {
-        let message = draining(&stack, *id).await;
-        killed(&stack, "deliver", &batch([(message.group.clone(), message.body.clone())]), moment).await;
-        messages.push(message);
+        let resumed = Change::Resume { off: false };
+        stack.state.change_state(*id, &resumed, stack.clock.now()).await.expect("the table answers");
+        killed(&stack, "deliver", &call(*id), moment).await;
+        // The message appears again, and the deployed function gets it.
+        stack.api.post(&format!("/webhooks/{id}/resume"), json!({})).await.ok();
     }
-    // With nothing parked it only remains to write down that the webhook is active.
-    for (path, moment) in [("/early", Moment::before(UPDATE, 1)), ("/late", Moment::after(UPDATE, 1))] {
-        let id = stack.subscribe_with(&inbox.url(path), Method::Post).await.id;
-        let fail = Change::Fail { reason: "a test" };
-        stack.state.change_state(id, &fail, stack.clock.now()).await.expect("the table answers");
-        let message = draining(&stack, id).await;
-        killed(&stack, "deliver", &batch([(message.group.clone(), message.body.clone())]), moment).await;
-        messages.push(message);
-        webhooks.push((path.to_owned(), id, Vec::new()));
-    }
-
-    // The messages appear again, and the deployed function gets them.
-    for message in messages {
-        let taken = stack.queue("DELIVERIES_QUEUE_URL").send_fifo(&[message]).await.expect("the queue answers");
-        assert!(taken[0].is_yes());
-    }
-    each_came_once(&stack, &inbox, &webhooks).await;
-
-    // The queue has forgotten both rounds, and they come once more.
-    for (_, _, deliveries) in &webhooks {
-        let again: Vec<Delivery> = deliveries.iter().map(|delivery| delivery.again(None)).collect();
-        let copies = copies(deliveries_event(deliveries.iter().chain(&again)));
-        assert_eq!(stack.invoke("DELIVER_FUNCTION", &copies).await.to_string(), ALL_DONE);
-    }
-    each_came_once(&stack, &inbox, &webhooks).await;
+    // Of each call one was under way at most.
+    each_came(&stack, &inbox, &webhooks, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deliver_that_is_killed_while_it_tries_a_failing_receiver_loses_nothing_and_repeats_nothing() {
-    let (stack, inbox) = tokio::join!(Stack::start_with(&FRESH), Inbox::start());
-    stack.stop_clock().await;
-    let minute = json!({"source": "aws.events"});
-    let unparks = Moment::before(TRANSACTION, 1);
-    let first = async |id| -> Delivery {
-        stack.state.parked(id, None, 1).await.expect("the table answers").parked.remove(0).delivery
-    };
-
-    // The trial is on its way and was not taken out of the park. It fails, and is parked in its own place.
-    inbox.behave(Manner::Status(503));
-    let webhook = failing(&stack, &inbox, "/down").await;
-    killed(&stack, "deliver", &minute, unparks).await;
-    eventually("the trial is parked again", async || match first(webhook.1).await.round {
-        1 => Ok(()),
-        round => Err(format!("round {round}")),
-    })
-    .await;
-    assert_eq!(stored(&stack, webhook.1).await.health.parked, 6);
-    inbox.behave(Manner::Status(204));
-    inbox.forget();
-    stack.tick().await;
-    each_came_once(&stack, &inbox, &[webhook]).await;
-
-    // The same, but the receiver accepts it.
-    inbox.behave(Manner::Status(503));
-    let webhook = failing(&stack, &inbox, "/up").await;
-    inbox.behave(Manner::Status(204));
-    inbox.forget();
-    killed(&stack, "deliver", &minute, unparks).await;
-    each_came_once(&stack, &inbox, &[webhook]).await;
-
-    // It was accepted and logged, but what follows from that was not written down, or written down and not begun.
-    let unnoticed = (Moment::before(UPDATE, 1), WebhookState::Failing);
-    let unbegun = (Moment::after(UPDATE, 1), WebhookState::Draining);
-    for (path, (moment, state)) in [("/unnoticed", unnoticed), ("/unbegun", unbegun)] {
-        inbox.behave(Manner::Status(503));
-        let webhook = failing(&stack, &inbox, path).await;
-        inbox.behave(Manner::Status(204));
-        inbox.forget();
-        let trial = deliveries_event(&[first(webhook.1).await.again(Some(Trial::Probe))]);
-        killed(&stack, "deliver", &trial, moment).await;
-        comes_again(&stack, "deliver", &trial).await;
-        assert_eq!(stored(&stack, webhook.1).await.health.state, state);
-        // A failing webhook's first minute meets the delivery that was accepted, the second one another.
-        for _ in 0..2 {
-            stack.tick().await;
-            stack.until_empty("DELIVERIES_QUEUE_URL").await;
-        }
-        each_came_once(&stack, &inbox, &[webhook]).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn deliver_that_is_killed_when_a_webhook_begins_to_fail_tells_of_it_once() {
+async fn worker_that_is_killed_when_a_webhook_begins_to_fail_tells_of_it_once() {
     let (stack, inbox, broken) = tokio::join!(Stack::start_with(&FRESH), Inbox::start(), Inbox::start());
     stack.stop_clock().await;
     broken.behave(Manner::Status(503));
@@ -424,10 +347,20 @@ async fn deliver_that_is_killed_when_a_webhook_begins_to_fail_tells_of_it_once()
     stack.register(Settings { kinds, ..Settings::new(inbox.url("/")) }).await;
     // Written down and not told, told and not known to be told.
     for (told, moment) in [Moment::before(SEND, 1), Moment::after(SEND, 1)].into_iter().enumerate() {
-        let to = stack.subscribe(&broken).await.id;
-        let event = long_ago(deliveries_event(&deliveries(&calls(), to)));
-        killed(&stack, "deliver", &event, moment).await;
-        comes_again(&stack, "deliver", &event).await;
+        let (_, to, _) = parked(&stack, &broken, "/").await;
+        let resumed = Change::Resume { off: false };
+        stack.state.change_state(to, &resumed, stack.clock.now()).await.expect("the table answers");
+        let now = stack.clock.now().as_millisecond();
+        let lookout = Lookout {
+            next_look_at: Some(now),
+            refused_at: Some(now),
+            refusals: 9,
+            refused_for: 3_600_000,
+            ..Lookout::default()
+        };
+        stack.state.note_look(to, &Look { lookout, last_success_at: None }).await.expect("the table answers");
+        killed(&stack, "deliver", &call(to), moment).await;
+        until_webhook(&stack, to, "is failing", |found| found.health.state == WebhookState::Failing).await;
         for _ in 0..2 {
             stack.tick().await;
             stack.until_empty("DELIVERIES_QUEUE_URL").await;
@@ -449,7 +382,7 @@ async fn copy_does_nothing(stack: &Stack, inbox: &Inbox, delivery: &Delivery, st
         assert_eq!(answer.to_string(), ALL_DONE);
     }
     assert_eq!(inbox.received().len(), 0, "a copy of {state:?}");
-    assert_eq!(log_of(stack, delivery).await, log);
+    assert_eq!(log_of(stack, delivery).await.state, log.state);
     assert_eq!(stored(stack, delivery.webhook_id).await.health, health);
 }
 
@@ -476,12 +409,6 @@ async fn copies_of_deliveries_past_the_queue_reach_nobody() {
     deliver(deliveries_event([&expired])).await;
     copy_does_nothing(&stack, &inbox, &expired, DeliveryState::Expired).await;
 
-    // The fast lane has ended, and others were accepted on it.
-    inbox.behave(Manner::Status(500));
-    let failed = end_of_a_call(to);
-    deliver(long_ago(deliveries_event([&failed]))).await;
-    copy_does_nothing(&stack, &inbox, &failed, DeliveryState::Failed).await;
-
     // The receiver wanted no more, and wants it again now.
     inbox.behave(Manner::Status(410));
     let cancelled = end_of_a_call(to);
@@ -490,14 +417,11 @@ async fn copies_of_deliveries_past_the_queue_reach_nobody() {
     until_webhook(&stack, to, "is active", |found| found.health.state == WebhookState::Active).await;
     copy_does_nothing(&stack, &inbox, &cancelled, DeliveryState::Cancelled).await;
 
-    inbox.behave(Manner::Status(503));
-    let (_, failing, six) = failing(&stack, &inbox, "/failing").await;
+    let (_, waits, six) = parked(&stack, &inbox, "/waits").await;
     let parked = six.last().expect("six");
     copy_does_nothing(&stack, &inbox, parked, DeliveryState::Parked).await;
-    assert_eq!(stored(&stack, failing).await.health.parked, 6);
-    stack.api.post(&format!("/webhooks/{failing}/resume"), json!({})).await.ok();
-    until_webhook(&stack, failing, "is active", |found| found.health.state == WebhookState::Active).await;
-    for round in [parked.clone(), parked.again(None)] {
-        copy_does_nothing(&stack, &inbox, &round, DeliveryState::Delivered).await;
-    }
+    assert_eq!(stack.state.parked_count(waits, 100).await.expect("counted"), 6);
+    stack.api.post(&format!("/webhooks/{waits}/resume"), json!({})).await.ok();
+    each_came(&stack, &inbox, &[("/waits".to_owned(), waits, six.clone())], 0).await;
+    copy_does_nothing(&stack, &inbox, parked, DeliveryState::Delivered).await;
 }

@@ -313,6 +313,9 @@ async fn key_cannot_shed_its_limits() {
     let hook = format!("/webhooks/{}", hook.text("id"));
     stack.api.put(&hook, json!({"url": "https://example.invalid/secret/path", "missedOnly": true})).await.ok();
     stack.api.post(&format!("{hook}/secret"), json!({})).await.ok();
+    for operation in ["pause", "pause", "purge", "resume"] {
+        stack.api.post(&format!("{hook}/{operation}"), json!({})).await.ok();
+    }
     stack.api.delete(&hook).await.with_status(204);
     stack.api.delete(&path).await.with_status(204);
     let audit = async |kind: &str| {
@@ -331,6 +334,10 @@ async fn key_cannot_shed_its_limits() {
             json!(["CreateWebhook", host, ["url"]]),
             json!(["ChangeWebhook", host, ["missedOnly", "url"]]),
             json!(["RotateWebhookSecret", host, []]),
+            // The second one has changed nothing.
+            json!(["PauseWebhook", host, []]),
+            json!(["PurgeWebhook", host, []]),
+            json!(["ResumeWebhook", host, []]),
             json!(["DeleteWebhook", host, []]),
         ]
     );

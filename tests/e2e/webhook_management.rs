@@ -42,6 +42,21 @@ async fn webhook_from_its_creation_to_its_deletion() {
         request.query
     );
 
+    // One that is paused stays so when it is changed.
+    let paused = api.post(&format!("/webhooks/{id}/pause"), json!({})).await.ok();
+    assert_eq!((paused.text("state"), paused.text("stateSince")), ("paused", paused.text("pausedAt")));
+    let limited = json!({"url": inbox.url("/b"), "maxPerMinute": 600});
+    let limited = api.put(&format!("/webhooks/{id}"), limited).await.ok();
+    assert_eq!((limited.text("state"), &limited.body["maxPerMinute"]), ("paused", &json!(600)));
+    assert_eq!(api.get("/webhooks?state=failing,draining").await.ok().body["webhooks"], json!([]));
+    assert_eq!(api.get("/webhooks?state=paused").await.ok().body["webhooks"][0]["id"], id);
+    let resumed = api.post(&format!("/webhooks/{id}/resume"), json!({})).await.ok();
+    assert_eq!(
+        (resumed.text("state"), &resumed.body["pausedAt"]),
+        ("active", &Value::Null),
+        "a limit alone is not slow"
+    );
+
     // While a secret is replaced, both sign.
     let rotated = api.post(&format!("/webhooks/{id}/secret"), json!({})).await.ok();
     assert_ne!(rotated.text("secret"), made.text("secret"));
@@ -219,7 +234,7 @@ async fn poller_and_webhook_agree_while_one_agent_loses_its_queue() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn notices_tell_those_who_want_them() {
-    let (stack, pbx) = tokio::join!(Stack::start_with(&["FastLaneSeconds=2"]), Pbx::start());
+    let (stack, pbx) = tokio::join!(Stack::start_with(&["FastLaneSeconds=2", "FailingAfterSeconds=5"]), Pbx::start());
     let (inbox, broken) = tokio::join!(Inbox::start(), Inbox::start());
     let api = &stack.api;
     let kinds = json!(["agent.offline", "agent.online", "subscription.failing"]);
