@@ -9,7 +9,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use cloud_sim::{Cloud, Faults};
 use deliver::{Answer, Answering, Context, Invocation, Request, Transport};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use shared::aws::{self, Platform};
 use shared::clock::{BootTime, Machine};
@@ -114,6 +114,11 @@ impl World {
     async fn handle(&self, records: &[Value]) -> SqsBatchResponse {
         let call: Invocation = serde_json::from_value(json!({"Records": records})).expect("a batch");
         deliver::handle(&self.context, call, self.cloud.now() + Duration::from_secs(15)).await
+    }
+
+    async fn tick(&self) {
+        let call: Invocation = serde_json::from_value(json!({"source": "aws.events"})).expect("a call");
+        deliver::handle(&self.context, call, self.cloud.now() + Duration::from_secs(15)).await;
     }
 
     fn sent(&self) -> usize {
@@ -242,4 +247,28 @@ async fn a_message_that_drains_calls_the_worker() {
     world.cloud.send_fifo(&world.queue_url, "drain", "drain", &envelope::seal(&drain).expect("JSON"));
     let response = world.handle(&world.receive()).await;
     assert_eq!((response.batch_item_failures.len(), world.cloud.depth(LANES).0), (0, 1));
+}
+
+/// Fifty lanes whose workers should have come, and five thousand deliveries that are stale.
+#[tokio::test(start_paused = true)]
+async fn a_minutes_look_ends_in_a_second() {
+    let world = World::new(9).await;
+    let long_ago = world.cloud.now() - SignedDuration::from_hours(1);
+    for n in 0..50u8 {
+        let id: WebhookId = format!("9f0c1a52-6f0b-4a53-8a3e-0d5b0f5a8{n:03x}").parse().expect("an id");
+        let settings = Settings::new("https://example.com/hook".to_owned());
+        let mut webhook = Webhook::new(id, settings, Secret::new("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"), long_ago);
+        webhook.health.lane = Some(Lane::Own);
+        webhook.health.lookout.next_look_at = Some(long_ago.as_millisecond());
+        world.state.put_webhook(&webhook).await.expect("a webhook");
+        for call in 0..100 {
+            let stale = Delivery { webhook_id: id, ..delivery(call, Status::Ringing, long_ago) };
+            world.state.park(&stale, "somebody").await.expect("parked");
+        }
+    }
+    world.cloud.set_faults(Faults::latency_only());
+    let begun = Instant::now();
+    world.tick().await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(world.cloud.depth(LANES).0, 50);
 }
