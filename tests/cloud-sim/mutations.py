@@ -85,7 +85,7 @@ MUTATIONS = {
         "lanes",
     ),
     "a worker sends what is parked without asking the log (a check)": (
-        "functions/deliver/src/lane/sending.rs",
+        "functions/deliver/src/worker/sending.rs",
         "if is_over(&parked.delivery, log.as_ref()) {",
         "if is_over(&parked.delivery, log.as_ref()) && now < Timestamp::UNIX_EPOCH {",
         "lanes",
@@ -97,7 +97,7 @@ MUTATIONS = {
         "lanes",
     ),
     "what waits is sent whatever its webhook wants by then (a check)": (
-        "functions/deliver/src/lane/tidying.rs",
+        "functions/deliver/src/worker/tidying.rs",
         "if is_purged || !is_wanted(webhook, &parked.delivery) {",
         "if is_purged || (is_purged && !is_wanted(webhook, &parked.delivery)) {",
         "lanes",

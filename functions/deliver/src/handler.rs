@@ -14,7 +14,7 @@ use crate::attempt::fits;
 use crate::batch::{self, Ending};
 use crate::context::Context;
 use crate::record::{Job, deliver, wanted};
-use crate::{lane, notices, tick};
+use crate::{notices, tick, worker};
 
 /// The queues' own: at least a function's time.
 const VISIBILITY: Duration = Duration::from_secs(30);
@@ -61,7 +61,7 @@ pub(crate) async fn handle(
                     }
                 }
             }
-            Ok(Message::LaneCall(call)) => lane::work(context, call.lane, record, deadline, clock).await,
+            Ok(Message::LaneCall(call)) => worker::work(context, call.lane, record, deadline, clock).await,
             // What was parked before there were lanes is sent by the worker.
             Ok(Message::Drain(drain)) if context.try_to_call(drain.drain).await => Ending::Acknowledged,
             Ok(Message::Drain(_)) => Ending::Back(context.pause(record, clock())),

@@ -15,14 +15,17 @@ mod freshness;
 mod handler;
 mod lane;
 mod log;
+mod lookout;
 mod notices;
 mod prepared;
+mod protocol;
 mod receiver;
 mod record;
 mod slow;
 mod tick;
 mod tried;
 mod verdict;
+mod worker;
 
 #[cfg(test)]
 mod sample;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState};
 use shared::webhook::Webhook;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::context::Context;
 use crate::receiver::{Answer, Outcome};
+use crate::tried::counted;
 
 /// What one more write of a log needs, all its attempts together.
 const LOG_WRITE: SignedDuration = SignedDuration::from_millis(3_500);
@@ -50,6 +51,19 @@ pub(crate) fn attempted(
     log
 }
 
+/// Whether nothing is left to do for this round of a delivery.
+pub(crate) fn is_over(delivery: &Delivery, log: Option<&DeliveryLog>) -> bool {
+    log.is_some_and(|log| log.round > delivery.round || (log.round == delivery.round && log.state.is_final()))
+}
+
+/// For how long a delivery is tried in vain by now, in milliseconds.
+pub(crate) fn tried_for(delivery: &Delivery, before: Option<&DeliveryLog>, now: Timestamp) -> u32 {
+    let before = before.filter(|log| log.round == delivery.round && log.tried_since.is_some());
+    let Some((log, last)) = before.and_then(|log| Some((log, log.attempts.last()?))) else { return 0 };
+    let planned = log.next_attempt_at.map(Timestamp::as_millisecond);
+    log.tried_for.saturating_add(counted(last.at.as_millisecond(), planned, now))
+}
+
 /// What is kept of an answer. One that accepts says little, and must not make the log cost twice as much.
 fn kept(answer: &Answer) -> String {
     let mut text = answer.text.clone();
@@ -77,7 +91,7 @@ pub(crate) async fn keep(
     }
 }
 
-/// The one line of an attempt. The rest of the URL may hold a receiver's secret.
+/// The one line of an attempt that did not go as it should. The rest of the URL may hold a receiver's secret.
 pub(crate) fn report(
     delivery: &Delivery,
     log: &DeliveryLog,
@@ -85,6 +99,11 @@ pub(crate) fn report(
     consequence: Consequence,
     webhook: &Webhook,
 ) {
+    if log.state == DeliveryState::Delivered && log.attempt_count == 1 {
+        // As it should be. The log of deliveries says so, and the batch's figures do.
+        debug!(delivery.id = %log.delivery_id, webhook.id = %delivery.webhook_id, "Delivery of `{}` was accepted", log.about);
+        return;
+    }
     let url = url::Url::parse(&webhook.settings.url).ok();
     let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("?");
     info!(

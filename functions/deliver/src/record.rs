@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState};
-use shared::ids::WebhookId;
 use shared::queue::FifoRecord;
-use shared::tables::{Change, ReceiverView, TableError, Wanted};
+use shared::tables::{ReceiverView, TableError, Wanted};
 use shared::webhook::{Lookout, Webhook};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::attempt::{attempt, fits};
 use crate::batch::Ending;
 use crate::context::Context;
-use crate::lane::{self, FIRST_PROBE, Parked, parked, way};
-use crate::log::{self, Consequence};
-use crate::notices;
+use crate::lane::{self, way};
+use crate::log::{self, Consequence, tried_for};
+use crate::lookout::FIRST_PROBE;
+use crate::protocol::{Parked, parked};
 use crate::receiver::Outcome;
-use crate::tried::counted;
 use crate::verdict::{Moment, Start, Verdict, start, verdict};
 
 /// What was read longer ago is read again before anything is sent by it.
@@ -150,7 +149,7 @@ async fn send(
             };
         }
         // What concerns the receiver as a whole is written first.
-        Verdict::Unwanted => switch_off(context, id, &outcome.in_words(), now).await,
+        Verdict::Unwanted => lane::switch_off(context, id, &outcome.in_words(), now).await,
         Verdict::OwnLane | Verdict::Late => {
             let reason = if is_slow { "answers slowly".to_owned() } else { outcome.in_words() };
             lane::take(context, id, &reason, &lookout(now, Some((&outcome, tried_for))), now).await
@@ -164,14 +163,6 @@ async fn send(
     if verdict == Verdict::OwnLane { park(context, job, &log).await } else { finish(context, job, &log).await }
 }
 
-/// For how long a delivery is tried in vain by now, in milliseconds.
-pub(crate) fn tried_for(delivery: &Delivery, before: Option<&DeliveryLog>, now: Timestamp) -> u32 {
-    let before = before.filter(|log| log.round == delivery.round && log.tried_since.is_some());
-    let Some((log, last)) = before.and_then(|log| Some((log, log.attempts.last()?))) else { return 0 };
-    let planned = log.next_attempt_at.map(Timestamp::as_millisecond);
-    log.tried_for.saturating_add(counted(last.at.as_millisecond(), planned, now))
-}
-
 /// What the worker of a new lane begins with: the webhook has refused for so long, or was only slow.
 fn lookout(now: Timestamp, refused: Option<(&Outcome, u32)>) -> Lookout {
     let now = now.as_millisecond();
@@ -180,21 +171,6 @@ fn lookout(now: Timestamp, refused: Option<(&Outcome, u32)>) -> Lookout {
     let wait = FIRST_PROBE.max(outcome.retry_after().unwrap_or_default());
     let next_attempt_at = Some(now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     Lookout { next_attempt_at, refused_at: Some(now), refusals: 1, refused_for, ..begin }
-}
-
-/// The receiver wants no more. The worker of its lane sees to what is parked.
-pub(crate) async fn switch_off(
-    context: &Context,
-    id: WebhookId,
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), TableError> {
-    if let Some(off) = context.state.change_state(id, &Change::SwitchOff { reason }, now).await? {
-        warn!(webhook.id = %id, "A webhook is switched off: {reason}");
-        context.try_to_call(id).await;
-        notices::try_to_tell(context, &off).await;
-    }
-    Ok(())
 }
 
 async fn note_success(context: &Context, webhook: &Webhook, now: Timestamp) {
@@ -238,7 +214,8 @@ async fn try_to_park(context: &Context, job: Job<'_>, log: &DeliveryLog) -> Resu
         }
         Parked::Call | Parked::Done => {}
     }
-    log::report_unsent(delivery, log);
+    // The log of deliveries says so, and the batch's figures do.
+    debug!(delivery.id = %log.delivery_id, webhook.id = %delivery.webhook_id, "Delivery of `{}` is parked", log.about);
     context.count(DeliveryState::Parked);
     Ok(Ending::Acknowledged)
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Trial};
+use shared::delivery::{Delivery, DeliveryState, Trial};
 use shared::tables::ReceiverView;
 use shared::webhook::Webhook;
 
 use crate::attempt::is_wanted;
-use crate::lane::{Received, received, way};
+use crate::lane::way;
+use crate::log::is_over;
+use crate::protocol::{Received, received};
 use crate::receiver::Outcome;
 
 /// Waits after a refusal, each with for how long the delivery was tried by then, at most.
@@ -54,11 +56,6 @@ pub(crate) fn start<'a>(
             Received::Wait => Start::Wait,
         },
     }
-}
-
-/// Whether nothing is left to do for this round of a delivery.
-pub(crate) fn is_over(delivery: &Delivery, log: Option<&DeliveryLog>) -> bool {
-    log.is_some_and(|log| log.round > delivery.round || (log.round == delivery.round && log.state.is_final()))
 }
 
 /// What is to become of a delivery after a request.

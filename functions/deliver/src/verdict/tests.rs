@@ -1,5 +1,6 @@
 use jiff::SignedDuration;
 use proptest::prelude::*;
+use shared::delivery::DeliveryLog;
 use shared::webhook::{Kind, Lane, Method, WebhookState};
 
 use super::*;

@@ -14,7 +14,7 @@ use tracing::error;
 use crate::attempt::is_wanted;
 use crate::cloud_error::CloudError;
 use crate::context::Context;
-use crate::verdict::is_over;
+use crate::log::is_over;
 
 /// Deliveries that are read at once.
 const PAGE: usize = 50;

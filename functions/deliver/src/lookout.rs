@@ -16,7 +16,7 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(300);
 
 /// What a receiver has made of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reaction {
+pub(crate) enum Reaction {
     Accepted {
         took: Duration,
     },
@@ -35,13 +35,13 @@ pub(super) enum Reaction {
 
 impl Reaction {
     /// What it said when it wanted no more.
-    pub(super) fn gone(&self) -> Option<&str> {
+    pub(crate) fn gone(&self) -> Option<&str> {
         if let Self::Gone { in_words } = self { Some(in_words) } else { None }
     }
 }
 
 /// Takes in what came of one look. Returns what the receiver answered last if it has accepted nothing.
-pub(super) fn learn<'a>(lookout: &mut Lookout, reactions: &'a [Reaction], now: Timestamp) -> Option<&'a str> {
+pub(crate) fn learn<'a>(lookout: &mut Lookout, reactions: &'a [Reaction], now: Timestamp) -> Option<&'a str> {
     let millis = now.as_millisecond();
     let took = |reaction: &Reaction| match reaction {
         Reaction::Accepted { took } | Reaction::Refused { took, .. } => *took,

@@ -1,32 +1,24 @@
-//! The lane that a webhook has for itself: what is parked, who sends it, and how the webhook is doing meanwhile.
-
-mod lookout;
-mod protocol;
-mod sending;
-mod tidying;
-mod worker;
+//! How the deliveries of a webhook go, and what gives it a lane of its own.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use shared::ids::WebhookId;
-use shared::tables::TableError;
+use shared::tables::{Change, TableError};
 use shared::webhook::{Lookout, Webhook, WebhookState};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::context::Context;
-
-pub(crate) use lookout::FIRST_PROBE;
-pub(crate) use protocol::{Parked, Received, parked, received};
-pub(crate) use worker::work;
+use crate::notices;
+use crate::protocol::Way;
 
 /// A lane stays a webhook's own for so long after a slow answer, so that a receiver that is always slow does not go to and fro.
 const KEEPS_OWN: Duration = Duration::from_secs(60);
 
 /// How a webhook's deliveries go. The worker of one that is paused comes when it is resumed, and nobody calls it before.
-pub(crate) fn way(webhook: &Webhook) -> protocol::Way {
+pub(crate) fn way(webhook: &Webhook) -> Way {
     let worker_comes = webhook.health.lookout.next_look_at.is_some() || webhook.health.paused_at.is_some();
-    protocol::Way { lane: webhook.lane(), worker_comes }
+    Way { lane: webhook.lane(), worker_comes }
 }
 
 /// Whether a webhook keeps its own lane although nothing is parked.
@@ -50,6 +42,21 @@ pub(crate) async fn take(
         info!(webhook.id = %id, "A webhook has its own lane: it {reason}");
         context.metrics().count("LanesTaken", 1);
         context.try_to_call(id).await;
+    }
+    Ok(())
+}
+
+/// The receiver wants no more. The worker of its lane sees to what is parked.
+pub(crate) async fn switch_off(
+    context: &Context,
+    id: WebhookId,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), TableError> {
+    if let Some(off) = context.state.change_state(id, &Change::SwitchOff { reason }, now).await? {
+        warn!(webhook.id = %id, "A webhook is switched off: {reason}");
+        context.try_to_call(id).await;
+        notices::try_to_tell(context, &off).await;
     }
     Ok(())
 }

@@ -3,6 +3,9 @@
 //! A message of the lanes queue is its life. It goes back to the queue for as long as the worker waits, and is finished when the lane is
 //! shared again or rests. The queue hands out one message of a webhook at a time, so a webhook has one worker.
 
+mod sending;
+mod tidying;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,17 +16,16 @@ use shared::webhook::{Lane, Lookout, Webhook, WebhookState};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::lookout::{Reaction, learn};
-use super::protocol::Way;
-use super::protocol::{Came, Park, Step, Worker};
-use super::sending::{Due, send, sort_out};
-use super::tidying::Found;
-use super::{stays, tidying, way};
 use crate::attempt::fits;
 use crate::batch::Ending;
 use crate::cloud_error::CloudError;
 use crate::context::Context;
-use crate::{notices, record};
+use crate::lane::{self, stays, way};
+use crate::lookout::{Reaction, learn};
+use crate::notices;
+use crate::protocol::{Came, Park, Step, Way, Worker};
+use sending::{Due, send, sort_out};
+use tidying::Found;
 
 /// A worker that waits looks this often whether its owner wants it to go on.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -202,7 +204,7 @@ impl<C: Fn() -> Timestamp + Copy> Visit<'_, C> {
             self.accepted(&webhook, now).await?;
         }
         if let Some(in_words) = reactions.iter().find_map(Reaction::gone) {
-            record::switch_off(context, self.id, in_words, now).await?;
+            lane::switch_off(context, self.id, in_words, now).await?;
         }
         if let Some(in_words) = refused {
             self.refused(&webhook, &in_words, now).await?;

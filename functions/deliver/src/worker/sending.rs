@@ -10,14 +10,12 @@ use shared::tables::{Parked, TableError, Wanted};
 use shared::webhook::{Lookout, Webhook};
 use tracing::error;
 
-use super::lookout::Reaction;
 use super::tidying::{close, end};
 use crate::attempt::attempt;
 use crate::cloud_error::CloudError;
 use crate::context::Context;
-use crate::log::{self, Consequence};
-use crate::record::tried_for;
-use crate::verdict::is_over;
+use crate::log::{self, Consequence, is_over, tried_for};
+use crate::lookout::Reaction;
 
 /// Requests to one webhook that are under way at once.
 const SIDE_BY_SIDE: usize = 10;
