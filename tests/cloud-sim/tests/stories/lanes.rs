@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::judge::Summary;
 use crate::receivers::Manners;
-use crate::seeds::{FEW_SEEDS, HALF_THE_SEEDS, OFTEN, tell_all};
+use crate::seeds::{FEW_SEEDS, HALF_THE_SEEDS, OFTEN, SEEDS, tell_all};
 use crate::stack::Stack;
 use crate::traffic::Traffic;
 
@@ -48,16 +48,18 @@ fn a_slow_receiver_holds_up_nobody_else() {
     tell_all(FEW_SEEDS, Faults::latency_only, isolation).verdict("isolation");
 }
 
-/// What sends deliveries is out of service, and the first answer afterwards is a refusal.
+/// What sends deliveries is out of service while a receiver refuses, and the first answer afterwards is a refusal, too.
 async fn deliver_down(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
     let mut stack = Stack::start(cloud, ledger, seed).await;
     stack.webhook("one.example", Manners::good()).await;
     stack.agent("rack");
     let mut calls = stack.traffic(Traffic::usual(3)).await;
+    stack.receivers.behave("one.example", Manners::dead());
+    calls.extend(stack.traffic(Traffic::usual(2)).await);
+    stack.until("one.example", "slow").await;
     stack.break_deliver(true);
     calls.extend(stack.traffic(Traffic::burst(4)).await);
     sleep(MINUTE * 20).await;
-    stack.receivers.behave("one.example", Manners::dead());
     stack.break_deliver(false);
     sleep(MINUTE).await;
     let webhook = stack.webhook_of("one.example").await;
@@ -187,6 +189,25 @@ fn a_paused_webhook_gets_what_is_fresh_when_it_is_resumed() {
 #[test]
 fn a_paused_webhook_gets_what_is_fresh_whatever_goes_wrong() {
     tell_all(HALF_THE_SEEDS, || Faults::all(OFTEN), paused).verdict("paused with every fault");
+}
+
+/// The worker dies again and again while it sends what has waited.
+async fn worker_dies(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
+    let mut stack = Stack::start(cloud, ledger, seed).await;
+    stack.webhook("one.example", Manners::good()).await;
+    stack.agent("rack");
+    stack.owner("one.example", "pause").await;
+    let calls = stack.traffic(Traffic::burst(12)).await;
+    sleep(MINUTE / 4).await;
+    stack.let_die(0.9, 0.0);
+    stack.owner("one.example", "resume").await;
+    sleep(MINUTE).await;
+    stack.judge(&calls).await
+}
+
+#[test]
+fn a_worker_that_dies_repeats_only_what_the_log_does_not_know() {
+    tell_all(SEEDS, Faults::latency_only, worker_dies).verdict("worker dies");
 }
 
 /// What its owner does not want any more.
