@@ -76,7 +76,7 @@ MUTATIONS = {
         "functions/deliver/src/handler.rs",
         "let read_at = if is_first { read_at } else { Timestamp::MIN };",
         "let read_at = if is_first || read_at > Timestamp::MIN { read_at } else { Timestamp::MIN };",
-        "order",
+        "lanes",
     ),
     "who parks does not read the lane again (a check)": (
         "functions/deliver/src/record.rs",

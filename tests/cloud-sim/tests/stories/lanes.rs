@@ -108,7 +108,7 @@ async fn poison(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
     stack.webhook("picky.example", Manners::good()).await;
     stack.agent("rack");
     let poison = stack.traffic_of_one(&[Status::Disconnected], |stack, call| {
-        stack.receivers.refuse("picky.example", &call.to_string());
+        stack.receivers.refuse("picky.example", call, Status::Disconnected);
     });
     let mut calls = vec![poison.await];
     for _ in 0..12 {
@@ -129,6 +129,24 @@ async fn poison(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
 #[test]
 fn one_refused_delivery_does_not_stand_for_all() {
     tell_all(FEW_SEEDS, Faults::latency_only, poison).verdict("poison");
+}
+
+/// One event is refused until its webhook gets its own lane, while the next one of its call stands behind it.
+async fn behind_a_parked_one(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
+    let mut stack = Stack::start(cloud, ledger, seed).await;
+    stack.webhook("picky.example", Manners::good()).await;
+    stack.agent("rack");
+    let refuse = |stack: &Stack, call| stack.receivers.refuse("picky.example", call, Status::Connected);
+    let call = stack.traffic_of_one(&[Status::Connected, Status::Disconnected], refuse).await;
+    stack.until("picky.example", "slow").await;
+    sleep(MINUTE / 6).await;
+    stack.receivers.forgive("picky.example");
+    stack.judge(&[call]).await
+}
+
+#[test]
+fn what_stands_behind_a_parked_event_waits_for_it() {
+    tell_all(FEW_SEEDS, Faults::latency_only, behind_a_parked_one).verdict("behind a parked one");
 }
 
 /// What waits is sent by the settings of now.

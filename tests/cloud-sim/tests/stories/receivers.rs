@@ -14,6 +14,7 @@ use deliver::{Answer, Answering, Content, Failure, Limits, Request, Transport};
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use shared::event::Status;
+use shared::ids::CallId;
 use tokio::time::sleep;
 
 use crate::environments::{End, Invocation, Present};
@@ -107,8 +108,8 @@ struct Receiver {
     accepted: BTreeMap<String, Vec<Accepted>>,
     /// When it has accepted each event first, by call and number.
     accepted_at: BTreeMap<(String, u64), Timestamp>,
-    /// Calls whose events it refuses, whatever it does with others.
-    refused_calls: BTreeSet<String>,
+    /// Events that it refuses for their own sake, by call and number.
+    refused: BTreeSet<(String, u64)>,
     /// Deliveries that no event asked for.
     notices: u64,
 }
@@ -139,7 +140,7 @@ impl Receivers {
             manners,
             accepted: BTreeMap::new(),
             accepted_at: BTreeMap::new(),
-            refused_calls: BTreeSet::new(),
+            refused: BTreeSet::new(),
             notices: 0,
         };
         self.known().insert(host.to_owned(), receiver);
@@ -149,9 +150,15 @@ impl Receivers {
         self.known().get_mut(host).expect("a receiver").manners = manners;
     }
 
-    /// From now on a receiver refuses the events of this call.
-    pub(crate) fn refuse(&self, host: &str, call: &str) {
-        self.known().get_mut(host).expect("a receiver").refused_calls.insert(call.to_owned());
+    /// From now on a receiver refuses this event of a call.
+    pub(crate) fn refuse(&self, host: &str, call: CallId, status: Status) {
+        let event = (call.to_string(), status.sequence().into());
+        self.known().get_mut(host).expect("a receiver").refused.insert(event);
+    }
+
+    /// From now on it refuses none.
+    pub(crate) fn forgive(&self, host: &str) {
+        self.known().get_mut(host).expect("a receiver").refused.clear();
     }
 
     /// When a receiver has accepted each event.
@@ -197,7 +204,7 @@ impl Receivers {
         if breaks_early {
             return Err(Failure::Broken);
         }
-        if refuses || self.refuses_call(&host, &request) {
+        if refuses || self.refuses_event(&host, &request) {
             sleep(latency / 2).await;
             return Ok(Answer { status: 503, retry_after: None, text: String::new() });
         }
@@ -213,10 +220,10 @@ impl Receivers {
         Ok(Answer { status: 200, retry_after: None, text: "thank you".to_owned() })
     }
 
-    fn refuses_call(&self, host: &str, request: &Request) -> bool {
+    fn refuses_event(&self, host: &str, request: &Request) -> bool {
         let Content::Json(body) = &request.content else { return false };
-        let call = serde_json::from_str(body).ok().and_then(|body: Json| event_of(&body)).map(|(call, _)| call);
-        call.is_some_and(|call| self.known()[host].refused_calls.contains(&call))
+        let event = serde_json::from_str(body).ok().and_then(|body: Json| event_of(&body));
+        event.is_some_and(|event| self.known()[host].refused.contains(&event))
     }
 
     /// Writes down that an event was accepted; returns where.
