@@ -8,12 +8,19 @@
 //! - The worker finds the park empty, writes `settling`, in which nobody sends and nobody parks, looks again, and only then writes
 //!   `shared`; or `own`, if something came meanwhile.
 //!
-//! In the same way a worker goes to rest: it writes that it does, looks again, and whoever parks after that calls it.
+//! In the same way a worker goes to rest: it writes that it does, looks again, and whoever parks after that calls it. The design knows
+//! no rest; but the queue hands out nothing of a group of which a message waits, so a worker that waited could not be called.
+//!
+//! Who takes a delivery out of the park takes out its own part only. It may be taken for dead while it lives, and then somebody else has
+//! received the delivery again, parked it and acknowledged it. The design let it take out the whole; the search below found that.
+//!
+//! What stands behind another delivery of its call in one batch is read when that one has been dealt with: if it was parked, this one is
+//! parked, too.
 //!
 //! Rejected: parked deliveries that go back through the queue. They arrive there behind later ones of their call. Rejected:
 //! what is parked is counted in the webhook's item, in one transaction with the parking. Everybody who parks would write that one item.
 //!
-//! [`search`] looks at every interleaving of these rules, and at what happens without each of them.
+//! The tests in `search` look at every interleaving of these rules, and at what happens without each of them.
 
 mod rules;
 #[cfg(test)]
