@@ -50,12 +50,11 @@ pub(crate) fn wanted(record: &FifoRecord, delivery: &Delivery) -> Wanted {
 pub(crate) async fn deliver(
     context: &Context,
     job: Job<'_>,
-    view: ReceiverView,
+    mut view: ReceiverView,
     read_at: Timestamp,
     clock: impl Fn() -> Timestamp,
 ) -> Ending {
     let Job { record, delivery, deadline } = job;
-    let mut view = view;
     if clock().duration_since(read_at) > READ_AGAIN {
         // The records before it have taken long, and its owner may have changed his mind.
         match read(context, &wanted(record, delivery)).await {

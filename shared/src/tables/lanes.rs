@@ -6,7 +6,7 @@ use super::item::{Item, TableError, number, text};
 use super::state::StateTable;
 use super::webhooks::{changed, changed_once};
 use crate::ids::WebhookId;
-use crate::webhook::{Lane, Lookout, Webhook};
+use crate::webhook::{Lane, Lookout, Webhook, WebhookState};
 
 /// What a worker has seen, and does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ impl StateTable {
             )
             .expression_attribute_names("#state", "state")
             .set_expression_attribute_values(Some(values))
-            .expression_attribute_values(":failing", text("failing"))
-            .expression_attribute_values(":draining", text("draining"))
+            .expression_attribute_values(":failing", text(WebhookState::Failing.as_str()))
+            .expression_attribute_values(":draining", text(WebhookState::Draining.as_str()))
             .expression_attribute_values(":own", text(Lane::Own.as_str()))
             .expression_attribute_values(":shared", text(Lane::Shared.as_str()))
             .expression_attribute_values(":laneReason", text(reason))
@@ -77,8 +77,8 @@ impl StateTable {
         update = match from.0 {
             Lane::Own => update
                 .expression_attribute_names("#state", "state")
-                .expression_attribute_values(":failing", text("failing"))
-                .expression_attribute_values(":draining", text("draining"))
+                .expression_attribute_values(":failing", text(WebhookState::Failing.as_str()))
+                .expression_attribute_values(":draining", text(WebhookState::Draining.as_str()))
                 .expression_attribute_values(":own", text(Lane::Own.as_str())),
             from => update.expression_attribute_values(":from", text(from.as_str())),
         };

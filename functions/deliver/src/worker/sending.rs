@@ -10,7 +10,7 @@ use shared::tables::{Parked, TableError, Wanted};
 use shared::webhook::{Lookout, Webhook};
 use tracing::error;
 
-use super::tidying::{close, end};
+use super::tidying::{close_one, end};
 use crate::attempt::attempt;
 use crate::cloud_error::CloudError;
 use crate::context::Context;
@@ -56,7 +56,7 @@ pub(super) async fn sort_out(
 ) -> Result<Heads, CloudError> {
     let wanted: Vec<Wanted> = heads.iter().map(|head| Wanted { at: head.delivery.log_key(), with_log: true }).collect();
     let read = context.state.receivers(&wanted).await?;
-    let (mut sorted, mut over) = (Heads::default(), Vec::new());
+    let mut sorted = Heads::default();
     for parked in heads {
         let log = match read.of(&parked.delivery.log_key()) {
             Ok(view) => view.log,
@@ -67,15 +67,14 @@ pub(super) async fn sort_out(
         };
         let at = log.as_ref().filter(|log| log.round == parked.delivery.round).and_then(|log| log.next_attempt_at);
         if is_over(&parked.delivery, log.as_ref()) {
-            over.push((parked, DeliveryState::Delivered));
+            context.state.remove_parked(&parked).await?;
+            sorted.some_over = true;
         } else if let Some(at) = at.filter(|at| lookout.refusals == 0 && *at > now) {
             sorted.next = Some(sorted.next.map_or(at, |next| next.min(at)));
         } else {
             sorted.due.push(Due { parked, log });
         }
     }
-    sorted.some_over = !over.is_empty();
-    close(context, over, now).await?;
     Ok(sorted)
 }
 
@@ -110,10 +109,7 @@ async fn send_one(
 ) -> Result<Reaction, TableError> {
     let delivery = &parked.delivery;
     if let Some(state) = end(context, Some(webhook), &parked, clock()) {
-        let log = delivery.closed(before, state, clock());
-        context.state.put_delivery_log(&delivery.log_key(), &log).await?;
-        context.count(state);
-        context.state.remove_parked(&parked).await?;
+        close_one(context, &parked, before, state, clock()).await?;
         return Ok(Reaction::NotAsked);
     }
     let outcome = attempt(context, delivery, webhook, clock()).await;

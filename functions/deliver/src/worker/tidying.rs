@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use shared::delivery::DeliveryState;
+use shared::delivery::{DeliveryLog, DeliveryState};
 use shared::ids::WebhookId;
 use shared::queue::{Outgoing, Taken};
-use shared::tables::{Parked, Unreadable, Wanted};
+use shared::tables::{Parked, TableError, Unreadable, Wanted};
 use shared::webhook::Webhook;
 use tracing::error;
 
@@ -21,7 +21,7 @@ const PAGE: usize = 50;
 /// A look goes through so many pages at most.
 const PAGES: usize = 20;
 /// Calls whose next delivery is looked for.
-pub(super) const HEADS: usize = 20;
+const HEADS: usize = 20;
 const CLOSED_AT_ONCE: usize = 16;
 
 /// What a look has found.
@@ -80,12 +80,8 @@ pub(super) fn end(
     (context.freshness.expires_at(&parked.delivery) <= now).then_some(DeliveryState::Expired)
 }
 
-/// Logs what became of deliveries, unless the log knows it already, and takes them out.
-pub(super) async fn close(
-    context: &Context,
-    over: Vec<(Parked, DeliveryState)>,
-    now: Timestamp,
-) -> Result<(), CloudError> {
+/// Closes deliveries, each with what it ends as, unless the log knows already what became of it.
+async fn close(context: &Context, over: Vec<(Parked, DeliveryState)>, now: Timestamp) -> Result<(), CloudError> {
     if over.is_empty() {
         return Ok(());
     }
@@ -97,23 +93,33 @@ pub(super) async fn close(
         (parked, state, log)
     });
     stream::iter(over.collect::<Vec<_>>())
-        .map(|(parked, state, log)| {
-            async move {
-                // A log of a later version stays as it is.
-                if let Ok(log) = log
-                    && !is_over(&parked.delivery, log.as_ref())
-                {
-                    let log = parked.delivery.closed(log, state, now);
-                    context.state.put_delivery_log(&parked.delivery.log_key(), &log).await?;
-                    context.count(state);
+        .map(|(parked, state, log)| async move {
+            match log {
+                Ok(log) if !is_over(&parked.delivery, log.as_ref()) => {
+                    close_one(context, &parked, log, state, now).await
                 }
-                context.state.remove_parked(&parked).await
+                // A log of a later version stays as it is.
+                _ => context.state.remove_parked(&parked).await,
             }
         })
         .buffer_unordered(CLOSED_AT_ONCE)
         .try_collect::<()>()
         .await?;
     Ok(())
+}
+
+/// Logs what a delivery ends as without being sent, and takes it out.
+pub(super) async fn close_one(
+    context: &Context,
+    parked: &Parked,
+    before: Option<DeliveryLog>,
+    state: DeliveryState,
+    now: Timestamp,
+) -> Result<(), TableError> {
+    let log = parked.delivery.closed(before, state, now);
+    context.state.put_delivery_log(&parked.delivery.log_key(), &log).await?;
+    context.count(state);
+    context.state.remove_parked(parked).await
 }
 
 /// Moves what is parked and cannot be read to the dead-letter queue, where the version that has written it finds it.
