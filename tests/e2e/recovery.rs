@@ -78,10 +78,9 @@ async fn dead_receiver_is_parked_and_resumed() {
     let resumed = stack.api.post(&format!("/webhooks/{id}/resume"), json!({})).await.ok();
     // It is hoped that it accepts again.
     assert_eq!((resumed.text("state"), &resumed.body["parked"]), ("failing", &json!(2)));
-    // A call that comes meanwhile goes behind what was parked.
+    // Calls go side by side: the order is each call's own.
     missed_call(&pbx, CALLER, "44").await;
-    let events = dead.expect(&["42 disconnected", "43 disconnected", "44 ringing", "44 disconnected"]).await;
-    assert_eq!([&events[0]["monitoredExtension"], &events[1]["monitoredExtension"]], ["42", "43"], "in order");
+    dead.expect(&["42 disconnected", "43 disconnected", "44 ringing", "44 disconnected"]).await;
     let slow = until_webhook(&stack, &id, "accepts again", |shown| shown.body["parked"] == 0).await;
     assert!(["slow", "active"].contains(&slow.text("state")), "{}", slow.body);
     missed_call(&pbx, CALLER, "50").await;
