@@ -1,5 +1,6 @@
 //! A delivery in the lane that webhooks share: decide, send, write the log, and say what becomes of its record.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,6 +8,7 @@ use shared::delivery::{Delivery, DeliveryLog, DeliveryState};
 use shared::queue::FifoRecord;
 use shared::tables::{ReceiverView, TableError, Wanted};
 use shared::webhook::{Lookout, Webhook};
+use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use crate::attempt::{attempt, fits};
@@ -17,6 +19,7 @@ use crate::log::{self, Consequence, tried_for};
 use crate::lookout::FIRST_PROBE;
 use crate::protocol::{Parked, parked};
 use crate::receiver::Outcome;
+use crate::slow::SLOW;
 use crate::verdict::{Moment, Start, Verdict, start, verdict};
 
 /// What was read longer ago is read again before anything is sent by it.
@@ -25,6 +28,7 @@ const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 const COPIES_ARE_RECOGNISED: i64 = 4 * 60 * 1000;
 /// For as long as a lane settles.
 const UNTIL_SETTLED: Duration = Duration::from_secs(1);
+const SLOWLY: &str = "answers slowly";
 /// A success is noted this often, for people. Milliseconds.
 const NOTE_SUCCESS: i64 = 5 * 60 * 1000;
 
@@ -111,10 +115,10 @@ async fn send(
     clock: impl Fn() -> Timestamp,
 ) -> Ending {
     let Job { record, delivery, deadline } = job;
-    let outcome = attempt(context, delivery, webhook, clock()).await;
-    let (now, id) = (clock(), webhook.id);
+    let id = webhook.id;
+    let (outcome, is_slow) = watched(context, webhook, delivery, &clock).await;
+    let now = clock();
     let tried_for = tried_for(delivery, before.as_ref(), now);
-    let is_slow = delivery.trial.is_none() && context.slowness.note(id, outcome.took);
     let moment = Moment {
         tried_for: Duration::from_millis(tried_for.into()),
         fast_lane: context.fast_lane,
@@ -134,7 +138,7 @@ async fn send(
             note_success(context, webhook, now).await;
             if is_slow {
                 let lookout = lookout(now, None);
-                if let Err(error) = lane::take(context, id, "answers slowly", &lookout, now).await {
+                if let Err(error) = lane::take(context, id, SLOWLY, &lookout, now).await {
                     // The next slow answers do it.
                     warn!(cause = %error, webhook.id = %id, "A slow webhook was not given its own lane");
                 }
@@ -150,7 +154,7 @@ async fn send(
         // What concerns the receiver as a whole is written first.
         Verdict::Unwanted => lane::switch_off(context, id, &outcome.in_words(), now).await,
         Verdict::OwnLane | Verdict::Late => {
-            let reason = if is_slow { "answers slowly".to_owned() } else { outcome.in_words() };
+            let reason = if is_slow { SLOWLY.to_owned() } else { outcome.in_words() };
             lane::take(context, id, &reason, &lookout(now, Some((&outcome, tried_for))), now).await
         }
         Verdict::Failed => Ok(()),
@@ -160,6 +164,27 @@ async fn send(
         return Ending::Back(context.pause(record, now));
     }
     if verdict == Verdict::OwnLane { park(context, job, &log).await } else { finish(context, job, &log).await }
+}
+
+/// An attempt, and whether the webhook is slow. A slow answer counts while it is still awaited: what comes until the attempt ends
+/// holds no other environment.
+async fn watched(
+    context: &Context,
+    webhook: &Webhook,
+    delivery: &Delivery,
+    clock: impl Fn() -> Timestamp,
+) -> (Outcome, bool) {
+    let mut attempt = pin!(attempt(context, delivery, webhook, clock()));
+    let note = |took_long| delivery.trial.is_none() && context.slowness.note(webhook.id, took_long);
+    if let Ok(outcome) = timeout(SLOW, &mut attempt).await {
+        return (outcome, note(false));
+    }
+    let is_slow = note(true);
+    if is_slow && let Err(error) = lane::take(context, webhook.id, SLOWLY, &lookout(clock(), None), clock()).await {
+        // The end of the attempt does it.
+        warn!(cause = %error, webhook.id = %webhook.id, "A slow webhook was not given its own lane");
+    }
+    (attempt.await, is_slow)
 }
 
 /// What the worker of a new lane begins with: the webhook has refused for so long, or was only slow.
