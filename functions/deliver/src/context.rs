@@ -20,6 +20,7 @@ use crate::boundary::Boundary;
 use crate::client::Webhooks;
 use crate::cloud_error::CloudError;
 use crate::freshness::Freshness;
+use crate::logbook::Logbook;
 use crate::receiver::{Limits, Outcome, Transport};
 use crate::slow::Slowness;
 
@@ -43,6 +44,7 @@ pub struct Context {
     /// How long a webhook is tried in vain before it is called failing.
     pub(crate) failing_after: Duration,
     pub(crate) slowness: Slowness,
+    pub(crate) logbook: Logbook,
     pub(crate) random: Random,
     clock: CloudClock,
     stack: String,
@@ -81,9 +83,11 @@ impl Context {
         let config = aws::function_config(vars, platform);
         let clock = platform.clock();
         let (sqs, tables) = (aws::sqs(&config, &clock), aws::dynamodb(&config, &clock));
+        let state = StateTable::new(tables.clone(), table);
         Ok(Self {
-            exchange: Exchange::new(tables.clone(), exchange_table),
-            state: StateTable::new(tables, table),
+            exchange: Exchange::new(tables, exchange_table),
+            logbook: Logbook::new(state.clone()),
+            state,
             deliveries: Queue::new(sqs.clone(), deliveries),
             deliveries_dlq: Queue::new(sqs.clone(), deliveries_dlq),
             lanes: Queue::new(sqs, lanes),

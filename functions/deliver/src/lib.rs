@@ -15,6 +15,7 @@ mod freshness;
 mod handler;
 mod lane;
 mod log;
+mod logbook;
 mod lookout;
 mod notices;
 mod prepared;

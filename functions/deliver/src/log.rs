@@ -82,7 +82,7 @@ pub(crate) async fn keep(
     deadline: Timestamp,
     clock: impl Fn() -> Timestamp,
 ) {
-    while let Err(error) = context.state.put_delivery_log(&delivery.log_key(), log).await {
+    while let Err(error) = context.logbook.write(delivery, log).await {
         if deadline.duration_since(clock()) < LOG_WRITE {
             error!(cause = %error, delivery.id = %log.delivery_id, "An accepted delivery has no log");
             context.metrics().count("LogsLost", 1);

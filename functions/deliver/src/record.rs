@@ -246,7 +246,7 @@ async fn try_to_park(context: &Context, job: Job<'_>, log: &DeliveryLog) -> Resu
 
 /// Writes the log item. Without it the record is not finished.
 async fn finish(context: &Context, job: Job<'_>, log: &DeliveryLog) -> Ending {
-    match context.state.put_delivery_log(&job.delivery.log_key(), log).await {
+    match context.logbook.write(job.delivery, log).await {
         Ok(()) => Ending::Acknowledged,
         Err(error) => {
             error!(cause = %error, delivery.id = %log.delivery_id, "A delivery's log was not written");

@@ -14,9 +14,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::CancellationReason;
 use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime_api::client::interceptors::context::{Error, InterceptorContext};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
@@ -56,8 +54,8 @@ pub(super) fn quota() -> RetryPartition {
     RetryPartition::custom("tables").token_bucket(bucket).build()
 }
 
-/// Has writes tried again that DynamoDB has refused because of a transaction, and transactions that it has cancelled for another
-/// reason than a condition. Repeats of a transaction have the token of the first attempt, so none is carried out twice.
+/// Has writes tried again that DynamoDB has refused because of a transaction. EasyConnect has none of its own any more: an environment of
+/// an earlier version, or somebody else's tool, may.
 #[derive(Debug)]
 pub(super) struct TransactionConflicts;
 
@@ -73,33 +71,11 @@ impl ClassifyRetry for TransactionConflicts {
 }
 
 fn classify(error: &Error) -> RetryAction {
-    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.downcast_ref() {
-        return classify_cancelled(cancelled.cancellation_reasons());
-    }
     let is_conflict = error.downcast_ref().is_some_and(PutItemError::is_transaction_conflict_exception)
         || error.downcast_ref().is_some_and(UpdateItemError::is_transaction_conflict_exception)
         || error.downcast_ref().is_some_and(DeleteItemError::is_transaction_conflict_exception);
-    if is_conflict { conflict() } else { RetryAction::NoActionIndicated }
-}
-
-/// A condition that does not hold is an answer, whatever became of the other items; what is invalid stays so.
-fn classify_cancelled(reasons: &[CancellationReason]) -> RetryAction {
-    let mut action = RetryAction::NoActionIndicated;
-    for code in reasons.iter().filter_map(CancellationReason::code) {
-        match code {
-            "None" => {}
-            "ThrottlingError" | "ProvisionedThroughputExceeded" => action = RetryAction::throttling_error(),
-            "TransactionConflict" if !action.should_retry() => action = conflict(),
-            "TransactionConflict" => {}
-            _ => return RetryAction::NoActionIndicated,
-        }
-    }
-    action
-}
-
-/// The kind of error whose repeats cost nothing of the [`quota`].
-fn conflict() -> RetryAction {
-    RetryAction::client_error()
+    // The kind of error whose repeats cost nothing of the [`quota`].
+    if is_conflict { RetryAction::client_error() } else { RetryAction::NoActionIndicated }
 }
 
 /// The pauses before a service is asked again for what it has left out of its answer.
@@ -127,43 +103,5 @@ impl Pauses {
         self.sleep.sleep(self.longest.mul_f64(fastrand::f64())).await;
         self.longest = (self.longest * 2).min(LONGEST_PAUSE);
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cancelled(codes: &[&str]) -> RetryAction {
-        let reason = |code: &&str| CancellationReason::builder().code(*code).build();
-        classify_cancelled(&codes.iter().map(reason).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn a_cancelled_transaction_is_judged_by_all_its_reasons() {
-        let (nothing, throttled) = (RetryAction::NoActionIndicated, RetryAction::throttling_error());
-        assert_eq!(cancelled(&["None", "TransactionConflict"]), conflict());
-        assert_eq!(cancelled(&["ThrottlingError", "None"]), throttled);
-        assert_eq!(cancelled(&["ProvisionedThroughputExceeded", "TransactionConflict"]), throttled);
-        assert_eq!(cancelled(&["TransactionConflict", "ThrottlingError"]), throttled);
-        assert_eq!(cancelled(&["ConditionalCheckFailed", "None"]), nothing);
-        assert_eq!(cancelled(&["TransactionConflict", "ConditionalCheckFailed"]), nothing);
-        assert_eq!(cancelled(&["ThrottlingError", "ValidationError"]), nothing);
-        assert_eq!(cancelled(&["ItemCollectionSizeLimitExceeded"]), nothing);
-        assert_eq!(cancelled(&[]), nothing);
-    }
-
-    #[test]
-    fn a_wait_lengthens_the_limits_that_there_are() {
-        let wait = Duration::from_secs(20);
-        let function = after_a_wait(Some(&function_limits()), wait);
-        assert_eq!(function.operation_attempt_timeout(), Some(ATTEMPT + wait));
-        assert_eq!(function.operation_timeout(), Some(OPERATION + wait));
-        let (connect, read) = (Duration::from_secs(3), Duration::from_secs(5));
-        let limits = TimeoutConfig::builder().connect_timeout(connect).read_timeout(read).build();
-        let longer = after_a_wait(Some(&limits), wait);
-        assert_eq!(longer.connect_timeout(), Some(connect));
-        assert_eq!(longer.read_timeout(), Some(read + wait));
-        assert_eq!(longer.operation_attempt_timeout(), None);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use jiff::Timestamp;
 use serde::de::Error;
 
@@ -87,8 +88,18 @@ impl StateTable {
         Ok(receivers)
     }
 
-    pub async fn put_delivery_log(&self, at: &LogKey, log: &DeliveryLog) -> Result<(), TableError> {
-        self.put(log_item(at, log)?, "store the delivery log").await
+    /// Stores log items, each of another delivery.
+    pub async fn put_delivery_logs(&self, mut items: Vec<LogItem>) -> Result<(), TableError> {
+        const VERB: &str = "store the delivery log";
+        if items.len() == 1 {
+            // It costs the same, and needs no answer to be looked into.
+            return self.put(items.remove(0).0, VERB).await;
+        }
+        let put = |LogItem(item)| {
+            let put = PutRequest::builder().set_item(Some(item)).build().expect("complete");
+            WriteRequest::builder().put_request(put).build()
+        };
+        self.write_all(items.into_iter().map(put).collect(), VERB).await
     }
 
     /// Logs that a delivery is parked, unless the log knows already what became of it. Returns whether it does not.
@@ -152,6 +163,20 @@ impl StateTable {
         items.retain(|item| !is_over(item, now));
         let read = |item: Item| Ok((LogKey { webhook_id: id, sort: sort_key_of(&item) }, log_of(item)?));
         Ok((Readable::of(items, read).logged("delivery's log"), next))
+    }
+}
+
+/// A delivery's log as it is stored.
+#[derive(Debug)]
+pub struct LogItem(Item);
+
+impl LogItem {
+    pub fn new(at: &LogKey, log: &DeliveryLog) -> Result<Self, TableError> {
+        Ok(Self(log_item(at, log)?))
+    }
+
+    pub fn is_of_same_delivery(&self, other: &Self) -> bool {
+        (self.0.get("pk"), self.0.get("sk")) == (other.0.get("pk"), other.0.get("sk"))
     }
 }
 

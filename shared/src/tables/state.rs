@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, WriteRequest};
 
 use super::item::{Item, TableError};
 use crate::aws::retry::Pauses;
@@ -14,6 +14,8 @@ pub(super) const DAY: i64 = 24 * 60 * 60;
 pub(super) const KEEP_EVENTS_DAYS: i64 = 30;
 /// DynamoDB reads at most this many items at once.
 const GET_AT_ONCE: usize = 100;
+/// It writes at most this many.
+const WRITE_AT_ONCE: usize = 25;
 
 #[derive(Clone, Debug)]
 pub struct StateTable {
@@ -58,6 +60,22 @@ impl StateTable {
             wanted.extend(rest);
         }
         Ok(found)
+    }
+
+    /// Writes all these items, each by itself.
+    pub(super) async fn write_all(&self, mut wanted: Vec<WriteRequest>, verb: &'static str) -> Result<(), TableError> {
+        let mut pauses = Pauses::new(self.client.config().sleep_impl());
+        while !wanted.is_empty() {
+            let rest = wanted.split_off(wanted.len().min(WRITE_AT_ONCE));
+            let write = self.client.batch_write_item().request_items(&self.table, wanted).send().await;
+            let answer = write.map_err(|error| TableError::request(verb, &error.into_service_error()))?;
+            wanted = answer.unprocessed_items.unwrap_or_default().remove(&self.table).unwrap_or_default();
+            if !wanted.is_empty() && !pauses.pause().await {
+                return Err(TableError::Incomplete { verb });
+            }
+            wanted.extend(rest);
+        }
+        Ok(())
     }
 
     pub(super) async fn put(

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep, TokioSleep};
-use cloud_sim::Faults;
+use cloud_sim::{FaultKind, Faults};
 use shared::aws::Platform;
+use shared::delivery::Delivery;
 use shared::event::message::{self, EventMessage};
 use shared::event::{CallEvent, Status};
 use shared::feed::Writer;
+use shared::tables::LogItem;
 use tokio::time::timeout;
 
 use crate::world::{World, call_id, delivery, parked_log, webhook_id};
@@ -19,7 +21,7 @@ async fn an_attempt_that_hangs_leaves_time_for_another() {
     let delivery = delivery(1, webhook_id(1), world.now());
     let log = parked_log(&delivery, world.now());
     world.suffer(Faults { hung_connections: 1.0, ..Faults::none() }, Duration::from_millis(500));
-    let written = timeout(Duration::from_secs(2), world.state.put_delivery_log(&delivery.log_key(), &log)).await;
+    let written = timeout(Duration::from_secs(2), world.write_log(&delivery, &log)).await;
     written.expect("in time").expect("written");
     assert_eq!(world.cloud.requests("DynamoDB.PutItem"), 2);
 }
@@ -73,4 +75,20 @@ async fn what_was_left_out_is_asked_for_after_a_pause_of_the_platform() {
     let slept = sleeps.0.lock().expect("no panic");
     let pauses = slept.iter().filter(|time| **time < Duration::from_secs(1)).count();
     assert_eq!(pauses, requests - 1, "{slept:?}");
+}
+
+/// A batch write that leaves parts out is repeated for these parts until all are written.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_written_is_written_again() {
+    let world = World::new(5);
+    let deliveries: Vec<_> = (0..30).map(|n| delivery(n, webhook_id(1), world.now())).collect();
+    let item = |delivery: &_| LogItem::new(&Delivery::log_key(delivery), &parked_log(delivery, world.now()));
+    let items = deliveries.iter().map(item).collect::<Result<Vec<_>, _>>().expect("items");
+    world.suffer(Faults { throttled_items: 0.5, ..Faults::none() }, Duration::from_secs(2));
+    world.state.put_delivery_logs(items).await.expect("written");
+    for delivery in &deliveries {
+        assert!(world.state.delivery_log(&delivery.log_key()).await.expect("read").is_some());
+    }
+    assert!(world.cloud.counts().of(FaultKind::ThrottledItem) > 0, "{}", world.cloud.counts());
+    assert!(world.cloud.requests("DynamoDB.BatchWriteItem") > 2);
 }

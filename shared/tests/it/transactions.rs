@@ -15,7 +15,7 @@ async fn a_write_that_meets_a_transaction_is_tried_again() {
     let delivery = delivery(1, webhook_id(1), world.now());
     let log = parked_log(&delivery, world.now());
     world.suffer(Faults { conflicts: 1.0, ..Faults::none() }, A_WHILE);
-    world.state.put_delivery_log(&delivery.log_key(), &log).await.expect("written");
+    world.write_log(&delivery, &log).await.expect("written");
     assert_eq!(world.state.delivery_log(&delivery.log_key()).await.expect("read"), Some(log));
     assert!(world.cloud.requests("DynamoDB.PutItem") > 1);
 }
@@ -27,7 +27,7 @@ async fn many_writes_that_meet_transactions_do_not_use_up_the_repeats() {
     world.suffer(Faults { conflicts: 1.0, ..Faults::none() }, A_WHILE);
     let writes = (0..100).map(async |n| {
         let delivery = delivery(n, webhook_id(1), world.now());
-        world.state.put_delivery_log(&delivery.log_key(), &parked_log(&delivery, world.now())).await
+        world.write_log(&delivery, &parked_log(&delivery, world.now())).await
     });
     for written in join_all(writes).await {
         written.expect("written");

@@ -14,7 +14,7 @@ use shared::delivery::{Delivery, DeliveryLog, DeliveryState};
 use shared::event::{CallEvent, Status};
 use shared::ids::{CallId, WebhookId};
 use shared::queue::Queue;
-use shared::tables::{Exchange, StateTable};
+use shared::tables::{Exchange, LogItem, StateTable, TableError};
 use shared::webhook::{Secret, Settings, Webhook};
 use tokio::time::{Instant, sleep};
 
@@ -66,6 +66,10 @@ impl World {
             queue: Queue::new(aws::sqs(&config, &clock), url.clone()),
             queue_url: url,
         }
+    }
+
+    pub(crate) async fn write_log(&self, delivery: &Delivery, log: &DeliveryLog) -> Result<(), TableError> {
+        self.state.put_delivery_logs(vec![LogItem::new(&delivery.log_key(), log)?]).await
     }
 
     pub(crate) fn now(&self) -> Timestamp {

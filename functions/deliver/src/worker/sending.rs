@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use shared::delivery::{DeliveryLog, DeliveryState};
 use shared::ids::CallId;
-use shared::tables::{Parked, TableError, Wanted};
+use shared::tables::{Parked, Wanted};
 use shared::webhook::{Lookout, Webhook};
 use tracing::error;
 
@@ -96,8 +96,7 @@ pub(super) async fn send(
     }
     let now = due.drain(..many.min(due.len()));
     let sent = join_all(now.map(|due| send_one(context, webhook, due, deadline, clock))).await;
-    let reactions: Result<Vec<Reaction>, TableError> = sent.into_iter().collect();
-    Ok(reactions?)
+    sent.into_iter().collect()
 }
 
 async fn send_one(
@@ -106,7 +105,7 @@ async fn send_one(
     Due { parked, log: before }: Due,
     deadline: Timestamp,
     clock: impl Fn() -> Timestamp + Copy,
-) -> Result<Reaction, TableError> {
+) -> Result<Reaction, CloudError> {
     let delivery = &parked.delivery;
     if let Some(state) = end(context, Some(webhook), &parked, clock()) {
         close_one(context, &parked, before, state, clock()).await?;
@@ -148,7 +147,7 @@ async fn send_one(
     if state == DeliveryState::Delivered {
         log::keep(context, delivery, &log, deadline, clock).await;
     } else {
-        context.state.put_delivery_log(&delivery.log_key(), &log).await?;
+        context.logbook.write(delivery, &log).await?;
     }
     if state.is_final() {
         context.state.remove_parked(&parked).await?;

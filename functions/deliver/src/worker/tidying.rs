@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use shared::delivery::{DeliveryLog, DeliveryState};
 use shared::ids::WebhookId;
 use shared::queue::{Outgoing, Taken};
-use shared::tables::{Parked, TableError, Unreadable, Wanted};
+use shared::tables::{Parked, Unreadable, Wanted};
 use shared::webhook::Webhook;
 use tracing::error;
 
@@ -99,7 +99,7 @@ async fn close(context: &Context, over: Vec<(Parked, DeliveryState)>, now: Times
                     close_one(context, &parked, log, state, now).await
                 }
                 // A log of a later version stays as it is.
-                _ => context.state.remove_parked(&parked).await,
+                _ => Ok(context.state.remove_parked(&parked).await?),
             }
         })
         .buffer_unordered(CLOSED_AT_ONCE)
@@ -115,11 +115,11 @@ pub(super) async fn close_one(
     before: Option<DeliveryLog>,
     state: DeliveryState,
     now: Timestamp,
-) -> Result<(), TableError> {
+) -> Result<(), CloudError> {
     let log = parked.delivery.closed(before, state, now);
-    context.state.put_delivery_log(&parked.delivery.log_key(), &log).await?;
+    context.logbook.write(&parked.delivery, &log).await?;
     context.count(state);
-    context.state.remove_parked(parked).await
+    Ok(context.state.remove_parked(parked).await?)
 }
 
 /// Moves what is parked and cannot be read to the dead-letter queue, where the version that has written it finds it.
