@@ -44,9 +44,10 @@ async fn start(name: &str) -> Duration {
             ("EVENTS_DLQ_URL", "http://127.0.0.1/events-dlq.fifo"),
             ("DELIVERIES_QUEUE_URL", "http://127.0.0.1/deliveries.fifo"),
             ("DELIVERIES_DLQ_URL", "http://127.0.0.1/deliveries-dlq.fifo"),
+            ("LANES_QUEUE_URL", "http://127.0.0.1/lanes.fifo"),
         ])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .spawn()
         .expect("the function starts");
     let (mut request, _) = tokio::select! {
