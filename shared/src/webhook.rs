@@ -257,6 +257,9 @@ pub struct Health {
     /// Milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lane_since: Option<i64>,
+    /// Since when it has had one of its own without a break, because it was slow or refused. Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_since: Option<i64>,
     /// Why it has a lane of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lane_reason: Option<String>,

@@ -78,7 +78,9 @@ impl<'a> Condition<'a> {
         }
         let since = health.state_since.max(health.lane_since);
         match slow(webhook, now) {
-            Some(reason) => Self { next_attempt_at, ..in_state(PublicState::Slow, since, Some(reason)) },
+            Some(reason) => {
+                Self { next_attempt_at, ..in_state(PublicState::Slow, health.slow_since.or(since), Some(reason)) }
+            }
             // The lane of one with a limit comes and goes without its being anything but active.
             None if webhook.settings.max_per_minute.is_some() => {
                 in_state(PublicState::Active, health.state_since, None)

@@ -30,7 +30,9 @@ impl StateTable {
         now: Timestamp,
     ) -> Result<Option<Webhook>, TableError> {
         let (mut sets, _, values) = attributes(lookout)?;
-        sets.extend(["lane = :own", "laneSince = :now", "laneReason = :laneReason"].map(str::to_owned));
+        sets.extend(
+            ["lane = :own", "laneSince = :now", "slowSince = :now", "laneReason = :laneReason"].map(str::to_owned),
+        );
         let update = self
             .update_webhook(id)
             .update_expression(format!("SET {}", sets.join(", ")))
@@ -64,7 +66,7 @@ impl StateTable {
         };
         let comes = if from.1 { "attribute_exists(nextLookAt)" } else { "attribute_not_exists(nextLookAt)" };
         let change = match to {
-            (Lane::Shared, _) => "SET lane = :to, laneSince = :now REMOVE nextLookAt, laneReason",
+            (Lane::Shared, _) => "SET lane = :to, laneSince = :now REMOVE nextLookAt, laneReason, slowSince",
             (_, true) => "SET lane = :to, laneSince = :now, nextLookAt = :now",
             (_, false) => "SET lane = :to, laneSince = :now REMOVE nextLookAt",
         };

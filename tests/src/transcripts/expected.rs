@@ -354,6 +354,9 @@ fn webhooks_with_lanes() -> Named<Webhook> {
     let rests = lane(&noted, Lane::Own, 101, None);
     let settling = lane(&rests, Lane::Settling, 103, ms(103));
     let shared = but(lane(&settling, Lane::Shared, 104, None), |w| w.health.lane_reason = None);
+    // Since it is written for how long a webhook has been slow.
+    let since = |webhook: &Webhook| but(webhook.clone(), |w| w.health.slow_since = ms(90));
+    let slow = [since(&taken), since(&noted), since(&rests), since(&settling)];
     let failing = but(shared.clone(), |w| {
         w.health.state = WebhookState::Failing;
         (w.health.state_since, w.health.refusing_since) = (ms(110), ms(110));
@@ -382,12 +385,17 @@ fn webhooks_with_lanes() -> Named<Webhook> {
         (w.health.state, w.health.state_since, w.health.reason) = (WebhookState::Active, ms(170), None);
     });
     let limited = but(plain_webhook(16), |w| w.settings.max_per_minute = Some(60));
+    let [slow_taken, slow_noted, slow_rests, slow_settling] = slow;
     named([
         ("webhook-lane-taken", taken),
         ("webhook-lane-noted", noted),
         ("webhook-lane-rests", rests),
         ("webhook-lane-settling", settling),
         ("webhook-lane-shared", shared),
+        ("webhook-slow-taken", slow_taken),
+        ("webhook-slow-noted", slow_noted),
+        ("webhook-slow-rests", slow_rests),
+        ("webhook-slow-settling", slow_settling),
         ("webhook-lane-failing", failing),
         ("webhook-lane-recovered", recovered),
         ("webhook-paused", paused),

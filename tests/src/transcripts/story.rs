@@ -189,18 +189,18 @@ async fn lanes(recorder: &mut Recorder) {
     let lookout = Lookout { next_look_at: ms(90), slow_at: ms(90), ..Lookout::default() };
     let taken = state.take_lane(id, expected::SLOW, &lookout, later(90)).await.expect("an answer");
     assert!(taken.is_some());
-    recorder.keep("lane-taken").await;
+    recorder.keep("slow-taken").await;
     let waiting = expected::waiting_in_lane();
     state.park(&waiting, "4f1c").await.expect("parked");
     assert!(state.put_parked_log(&waiting.log_key(), &expected::refused_in_lane()).await.expect("logged"));
     recorder.keep("lane-waiting").await;
     let look = Look { lookout: expected::lookout(), last_success_at: ms(80) };
     state.note_look(id, &look).await.expect("noted");
-    recorder.keep("lane-noted").await;
+    recorder.keep("slow-noted").await;
     for (from, to, seconds, name) in [
-        ((Lane::Own, true), (Lane::Own, false), 101, Some("lane-rests")),
+        ((Lane::Own, true), (Lane::Own, false), 101, Some("slow-rests")),
         ((Lane::Own, false), (Lane::Own, true), 102, None),
-        ((Lane::Own, true), (Lane::Settling, true), 103, Some("lane-settling")),
+        ((Lane::Own, true), (Lane::Settling, true), 103, Some("slow-settling")),
         ((Lane::Settling, true), (Lane::Shared, false), 104, Some("lane-shared")),
     ] {
         assert!(state.change_lane(id, from, to, later(seconds)).await.expect("an answer"));
