@@ -95,7 +95,8 @@ pub(super) async fn send(
         lookout.last_probed = due.first().map(Due::subject);
     }
     let now = due.drain(..many.min(due.len()));
-    let sent = join_all(now.map(|due| send_one(context, webhook, due, deadline, clock))).await;
+    let is_probe = lookout.refusals > 0;
+    let sent = join_all(now.map(|due| send_one(context, webhook, due, is_probe, deadline, clock))).await;
     sent.into_iter().collect()
 }
 
@@ -103,6 +104,7 @@ async fn send_one(
     context: &Context,
     webhook: &Webhook,
     Due { parked, log: before }: Due,
+    is_probe: bool,
     deadline: Timestamp,
     clock: impl Fn() -> Timestamp + Copy,
 ) -> Result<Reaction, CloudError> {
@@ -132,7 +134,8 @@ async fn send_one(
                 state = DeliveryState::Failed;
             } else if context.freshness.left(delivery, now).is_zero() {
                 state = DeliveryState::Expired;
-            } else {
+            } else if !is_probe {
+                // A probe has no wait of its own: as soon as something is accepted, everything that waits is due.
                 let planned = tried.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 wait = Some(planned.max(outcome.retry_after().unwrap_or_default().min(LONGEST_WAIT)));
             }

@@ -209,6 +209,29 @@ fn a_paused_webhook_gets_what_is_fresh_whatever_goes_wrong() {
     tell_all(HALF_THE_SEEDS, || Faults::all(OFTEN), paused).verdict("paused with every fault");
 }
 
+/// A receiver is mended after twenty minutes of refusals. What waits for it waits no longer.
+async fn mended(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
+    let mut stack = Stack::start(cloud, ledger, seed).await;
+    stack.webhook("one.example", Manners::dead()).await;
+    stack.agent("rack");
+    let calls = stack.traffic(Traffic::usual(6)).await;
+    sleep(MINUTE * 20).await;
+    stack.receivers.behave("one.example", Manners::good());
+    stack.owner("one.example", "resume").await;
+    let ends = || stack.receivers.accepted_at("one.example").len();
+    // A worker that waits looks every fifteen seconds.
+    sleep(MINUTE / 4 + IN_TIME).await;
+    if ends() < calls.len() {
+        stack.ledger.wrong(format!("{} of {} calls' ends have come, long after they could", ends(), calls.len()));
+    }
+    stack.judge(&calls).await
+}
+
+#[test]
+fn a_mended_receiver_gets_everything_at_once() {
+    tell_all(FEW_SEEDS, Faults::latency_only, mended).verdict("mended");
+}
+
 /// The worker dies again and again while it sends what has waited.
 async fn worker_dies(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
     let mut stack = Stack::start(cloud, ledger, seed).await;
