@@ -27,13 +27,13 @@ use crate::kinship::Own;
 use crate::memory::Memory;
 use crate::outbox::{Opened, Outbox};
 use crate::pbx::link::{Dialer, Network, Tcp};
+use crate::pbx::tls;
 use crate::pulse::{self, Portrait, Pulse};
 use crate::results::Results;
 use crate::running::Running;
 use crate::sdk;
 use crate::service::Service;
 use crate::takeover::Takeover;
-use crate::tls;
 use crate::uplink::Uplink;
 use crate::vitals::Vitals;
 

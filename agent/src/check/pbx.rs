@@ -18,7 +18,7 @@ use crate::pbx::frames::Frame;
 use crate::pbx::link::{Dialer, Link, Tcp};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
-use crate::tls::{self, Untrusted};
+use crate::pbx::tls::{self, Untrusted};
 
 pub(super) const HOPS: [&str; 8] = ["dns", "tcp", "tls", "websocket", "login", "api", "group", "pbx-id"];
 

@@ -17,8 +17,8 @@ use super::destinations::destinations;
 use super::report::Report;
 use super::steps::{CLOCK_FIX, within};
 use crate::config::{Aws, Config};
-use crate::dial::{self, Stream};
-use crate::tls::{self, Untrusted};
+use crate::pbx::tcp::{self, Stream};
+use crate::pbx::tls::{self, Untrusted};
 
 /// Longer is no answer of a proxy.
 const LONGEST_HEAD: usize = 16 << 10;
@@ -70,7 +70,7 @@ pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report)
     let mut known: BTreeMap<HostPort, Vec<SocketAddr>> = BTreeMap::new();
     let mut details = Vec::new();
     for (host, port) in doors {
-        let addresses = match within(dial::resolve(&host, port)).await {
+        let addresses = match within(tcp::resolve(&host, port)).await {
             Ok(addresses) => addresses,
             Err(error) => {
                 let fix = if has_proxy {
@@ -94,7 +94,7 @@ pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report)
     for target in targets.into_values() {
         let (host, port) = target.door().unwrap_or_default();
         let addresses = known.get(&(host.clone(), port)).map(Vec::as_slice).unwrap_or_default();
-        match within(dial::reach(&host, port, addresses)).await {
+        match within(tcp::reach(&host, port, addresses)).await {
             Ok(tcp) => streams.push((target, Box::new(tcp))),
             Err(error) => {
                 let fix = if has_proxy {

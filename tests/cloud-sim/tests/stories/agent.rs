@@ -7,7 +7,7 @@ use cloud_sim::story::Ledger;
 use cloud_sim::{Cloud, Process};
 use easyconnect_agent::agent::{Agent, Host};
 use easyconnect_agent::config::Config;
-use easyconnect_agent::dial::Stream;
+use easyconnect_agent::pbx::tcp::Stream;
 use easyconnect_agent::health::Listeners;
 use easyconnect_agent::outbox::{Outbox, OutboxStatus};
 use easyconnect_agent::pbx::link::Network;
