@@ -22,10 +22,11 @@ use crate::config::Config;
 use crate::connect::Connector;
 use crate::desk::{Desk, DeskStatus, Fatal};
 use crate::downlink::{Downlink, RECEIVERS};
+use crate::events::outbox::{Opened, Outbox};
+use crate::events::uplink::Uplink;
 use crate::health::Listeners;
 use crate::kinship::Own;
 use crate::memory::Memory;
-use crate::outbox::{Opened, Outbox};
 use crate::pbx::link::{Dialer, Network, Tcp};
 use crate::pbx::tls;
 use crate::pulse::{self, Portrait, Pulse};
@@ -34,7 +35,6 @@ use crate::running::Running;
 use crate::sdk;
 use crate::service::Service;
 use crate::takeover::Takeover;
-use crate::uplink::Uplink;
 use crate::vitals::Vitals;
 
 /// How long a stopping agent may take to hand over what it has.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::desk::{DeskStatus, Request};
-use crate::outbox::OutboxStatus;
+use crate::events::outbox::OutboxStatus;
 use crate::running::Running;
 use crate::vitals::Vitals;
 

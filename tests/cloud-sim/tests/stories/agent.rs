@@ -9,7 +9,7 @@ use easyconnect_agent::agent::{Agent, Host};
 use easyconnect_agent::config::Config;
 use easyconnect_agent::pbx::tcp::Stream;
 use easyconnect_agent::health::Listeners;
-use easyconnect_agent::outbox::{Outbox, OutboxStatus};
+use easyconnect_agent::events::outbox::{Outbox, OutboxStatus};
 use easyconnect_agent::pbx::link::Network;
 use futures_util::future::{BoxFuture, pending};
 use jiff::SignedDuration;

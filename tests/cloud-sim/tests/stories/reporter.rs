@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cloud_sim::{Cloud, Process};
 use easyconnect_agent::calls::Changes;
-use easyconnect_agent::outbox::{Opened, Outbox, OutboxStatus};
-use easyconnect_agent::uplink::Uplink;
+use easyconnect_agent::events::outbox::{Opened, Outbox, OutboxStatus};
+use easyconnect_agent::events::uplink::Uplink;
 use easyconnect_agent::vitals::Vitals;
 use shared::aws;
 use shared::event::CallEvent;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::outbox::{Outbox, Settled, Waiting};
+use crate::events::outbox::{Outbox, Settled, Waiting};
 use crate::vitals::Vitals;
 
 /// Batches that may be on their way at once.

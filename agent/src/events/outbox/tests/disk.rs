@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
-use crate::outbox::file::Medium;
+use crate::events::outbox::file::Medium;
 
 /// What a disk writes at once, or not at all.
 const SECTOR: usize = 512;

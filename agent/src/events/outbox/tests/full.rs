@@ -1,8 +1,8 @@
 //! A disk that refuses to be written to, and what goes out all the same.
 
 use super::*;
-use crate::outbox::pending::RECORDS;
-use crate::outbox::store::Store;
+use crate::events::outbox::pending::RECORDS;
+use crate::events::outbox::store::Store;
 
 #[test]
 fn full_disk_keeps_events_in_memory_and_they_go_out_from_there() {

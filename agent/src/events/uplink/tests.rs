@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::calls::Changes;
-use crate::outbox::{Opened, OutboxStatus};
+use crate::events::outbox::{Opened, OutboxStatus};
 use Status::{Connected, Disconnected, Ringing};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
