@@ -17,14 +17,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
-use crate::account;
 use crate::config::Config;
 use crate::connect::Connector;
-use crate::desk::{Desk, DeskStatus, Fatal};
+use crate::desk::{Desk, Fatal};
 use crate::downlink::{Downlink, RECEIVERS};
 use crate::events::outbox::{Opened, Outbox};
 use crate::events::uplink::Uplink;
-use crate::health::Listeners;
+use crate::host::credentials;
+use crate::host::health::Listeners;
+use crate::host::sdk;
+use crate::host::statistics::Vitals;
+use crate::host::status::DeskStatus;
+use crate::host::systemd::Service;
 use crate::kinship::Own;
 use crate::memory::Memory;
 use crate::pbx::link::{Dialer, Network, Tcp};
@@ -32,10 +36,7 @@ use crate::pbx::tls;
 use crate::pulse::{self, Portrait, Pulse};
 use crate::results::Results;
 use crate::running::Running;
-use crate::sdk;
-use crate::service::Service;
 use crate::takeover::Takeover;
-use crate::vitals::Vitals;
 
 /// How long a stopping agent may take to hand over what it has.
 const GRACE: Duration = Duration::from_secs(20);
@@ -63,7 +64,7 @@ impl Host {
     pub async fn of(config: &Config) -> anyhow::Result<Self> {
         let health = Listeners::open(config).await?;
         let sdk = sdk::config(config.aws.location()?).await;
-        account::require(&sdk, &config.aws).await?;
+        credentials::require(&sdk, &config.aws).await?;
         Ok(Self {
             machine: Arc::new(ThisMachine),
             random: Random::default(),

@@ -9,8 +9,8 @@ use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
+use crate::host::sdk::{Location, Proxy};
 use crate::pbx::tls::{self, Fingerprint};
-use crate::sdk::{Location, Proxy};
 
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 /// Where the service manager has put the files that only this service may read (systemd's `LoadCredential=`).

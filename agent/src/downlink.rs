@@ -22,9 +22,10 @@ use tracing::warn;
 
 use crate::calls::Sight;
 use crate::connect::Connector;
-use crate::desk::{Act, DeskStatus, Request};
+use crate::desk::{Act, Request};
+use crate::host::statistics::Vitals;
+use crate::host::status::DeskStatus;
 use crate::jobs::{Guard, Reply};
-use crate::vitals::Vitals;
 
 /// Long polls that may be open at once. While the answer of one is handled, the other listens.
 pub const RECEIVERS: usize = 2;

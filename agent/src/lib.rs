@@ -6,19 +6,16 @@
 //! share, and `scribe` writes it down. `vitals` counts what happens; `health` tells it to those on this machine, `service` to systemd,
 //! and `check` finds out why nothing happens; it begins its connections as `pbx` does, with `dial` and `tls`.
 
-pub mod account;
 pub mod agent;
-pub mod backoff;
 pub mod calls;
 mod causes;
 pub mod check;
 pub mod config;
 pub mod connect;
 pub mod desk;
-pub mod disk;
 pub mod downlink;
 pub mod events;
-pub mod health;
+pub mod host;
 pub mod jobs;
 pub mod kinship;
 pub mod memory;
@@ -28,8 +25,4 @@ pub mod pulse;
 pub mod results;
 pub mod running;
 mod scribe;
-pub mod sdk;
-pub mod service;
 pub mod takeover;
-pub mod telemetry;
-pub mod vitals;

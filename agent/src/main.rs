@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use easyconnect_agent::account::Lacking;
 use easyconnect_agent::agent::Agent;
 use easyconnect_agent::check;
 use easyconnect_agent::config::{Config, ConfigError};
 use easyconnect_agent::desk::Fatal;
-use easyconnect_agent::health::{self, metrics};
-use easyconnect_agent::telemetry;
+use easyconnect_agent::host::credentials::Lacking;
+use easyconnect_agent::host::health::{self, metrics};
+use easyconnect_agent::host::telemetry;
 
 /// The configuration cannot be used (EX_USAGE of sysexits.h).
 const EXIT_BAD_CONFIG: u8 = 64;

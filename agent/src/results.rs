@@ -9,7 +9,7 @@ use shared::tables::{Exchange, Finish, TableError};
 use shared::time::from_millis;
 use tracing::info;
 
-use crate::vitals::Vitals;
+use crate::host::statistics::Vitals;
 
 /// Where results are written, and counted.
 #[derive(Clone, Debug)]

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use crate::backoff::Backoff;
 use crate::calls::UserGuid;
+use crate::host::backoff::Backoff;
 
 /// Notes that wait. Beyond that the oldest are given up; another agent then learns of those calls from the events alone.
 const WAITING: usize = 20_000;

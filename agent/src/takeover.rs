@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::connect::{Cleaned, Connector, Record, out_of_reach};
-use crate::desk::DeskStatus;
+use crate::host::status::DeskStatus;
 use crate::kinship::{Kinship, Own};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);

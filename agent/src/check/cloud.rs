@@ -13,9 +13,9 @@ use super::probe::{self, Fault, ProbeError};
 use super::report::{Report, Trial};
 use super::route;
 use super::steps::CLOCK_FIX;
-use crate::account::{self, Lacking};
 use crate::config::Config;
-use crate::sdk;
+use crate::host::credentials::{self, Lacking};
+use crate::host::sdk;
 
 pub(super) const HOPS: [&str; 10] = [
     "aws-region",
@@ -56,10 +56,10 @@ async fn go(config: &Config, report: &mut Report) {
         return;
     }
     let hop = report.begin("aws-credentials");
-    let credentials_fix = account::credentials_fix(&config.aws);
-    let expiry = match account::credentials(&sdk, &config.aws).await {
+    let credentials_fix = credentials::credentials_fix(&config.aws);
+    let expiry = match credentials::credentials(&sdk, &config.aws).await {
         Ok(Ok(expiry)) => expiry,
-        Ok(Err(error)) => return report.broken(hop, account::explain(&error), credentials_fix),
+        Ok(Err(error)) => return report.broken(hop, credentials::explain(&error), credentials_fix),
         Err(Lacking::Unreadable { cause, fix }) => return report.broken(hop, cause, fix),
         Err(_) => return report.broken(hop, "there are none", credentials_fix),
     };
@@ -134,7 +134,7 @@ async fn timed(probe: impl Future<Output = Probed>) -> Option<Probed> {
 
 /// Whether requests would go to where the queues are.
 fn judge_region(sdk: &SdkConfig, config: &Config, report: &mut Report, hop: Trial) -> bool {
-    let region = match account::region(sdk) {
+    let region = match credentials::region(sdk) {
         Ok(region) => region,
         Err(lacking) => {
             report.broken(hop, "there is none", lacking.to_string());

@@ -91,9 +91,9 @@ fn lacking_credentials_belong_into_the_file_that_is_edited() {
     let mut config = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
     config.locate(Some(Path::new("/run/credentials/agent")), Path::new("/etc/agent"), None);
     assert_eq!(config.aws.credentials_file_to_edit(), Some(Path::new("/etc/agent/aws-credentials")));
-    let fix = crate::account::credentials_fix(&config.aws);
+    let fix = crate::host::credentials::credentials_fix(&config.aws);
     assert!(fix.contains("into /etc/agent/aws-credentials") && !fix.contains("AWS_ACCESS_KEY_ID"), "{fix}");
-    let fix = crate::account::credentials_fix(&read(GOOD).expect("valid").aws);
+    let fix = crate::host::credentials::credentials_fix(&read(GOOD).expect("valid").aws);
     assert!(fix.contains("AWS_ACCESS_KEY_ID") && fix.contains("AWS_PROFILE"), "{fix}");
 }
 

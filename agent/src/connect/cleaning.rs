@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Connector, named};
-use crate::desk::{DeskStatus, FIRST_SETTLING, Request};
+use crate::desk::Request;
+use crate::host::status::DeskStatus;
+use crate::pbx::session::FIRST_SETTLING;
 
 /// A PBX that is out of reach for longer will have lost its calls, or the parties will have hung up.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -24,7 +24,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::desk::{Act, DeskStatus, Request};
+use crate::desk::{Act, Request};
+use crate::host::status::DeskStatus;
 use crate::jobs::{Guard, News, Reply};
 use crate::results::Results;
 use crate::running::{Listed, Running};

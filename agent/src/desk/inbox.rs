@@ -4,9 +4,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::requests::Request;
-use super::{End, FIRST_SETTLING, Shift};
+use super::{End, Shift};
 use crate::calls::Records;
 use crate::memory::Recollection;
+use crate::pbx::session::FIRST_SETTLING;
 
 pub(super) struct Inbox {
     pub requests: mpsc::Receiver<Request>,

@@ -5,7 +5,6 @@
 
 mod inbox;
 mod requests;
-mod status;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,21 +21,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use crate::backoff::Backoff;
 use crate::calls::{Calls, Origin, Output, Records};
 use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
+use crate::host::backoff::Backoff;
+use crate::host::statistics::Vitals;
+use crate::host::status::DeskStatus;
 use crate::jobs::{Jobs, Outgoing};
 use crate::memory::{Memory, Recollection};
 use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
-use crate::pbx::session::Session;
-use crate::vitals::Vitals;
+use crate::pbx::session::{FIRST_SETTLING, Session};
 
 use inbox::Inbox;
 pub use requests::{Act, Request};
-pub use status::DeskStatus;
 
 /// Naming time-outs and waiting jobs are looked at this often.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,8 +43,6 @@ const TICK: Duration = Duration::from_millis(100);
 const PORTION: Duration = Duration::from_millis(20);
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const LIST_WITHIN: Duration = Duration::from_secs(15);
-/// After a session began, its users' calls have this long to come back.
-pub const FIRST_SETTLING: Duration = Duration::from_secs(5);
 const NEXT_SETTLING: Duration = Duration::from_secs(10);
 
 /// What no retry can mend.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::events::outbox::{Outbox, Settled, Waiting};
-use crate::vitals::Vitals;
+use crate::host::statistics::Vitals;
 
 /// Batches that may be on their way at once.
 const BATCHES: usize = 4;

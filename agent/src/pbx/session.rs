@@ -15,6 +15,8 @@ use super::rcc;
 use crate::calls::{Identity, UserGuid};
 use crate::config::Monitor;
 
+/// After a session began, its users' calls have this long to come back.
+pub const FIRST_SETTLING: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A visible object and its monitor.

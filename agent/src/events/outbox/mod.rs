@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
 use crate::calls::{Changes, Records};
-use crate::disk;
+use crate::host::disk;
 use file::{DataFile, Medium};
 use store::Limits;
 use writer::{Begun, Job, Put, Writer};

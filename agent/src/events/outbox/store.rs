@@ -18,7 +18,7 @@ use super::tables::{
     waiting, write_figures,
 };
 use crate::calls::{Changes, Records, Subject};
-use crate::disk;
+use crate::host::disk;
 
 /// The library's cache is large by default, and nothing here is read twice.
 const CACHE: usize = 2 << 20;

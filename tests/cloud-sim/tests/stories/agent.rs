@@ -8,7 +8,7 @@ use cloud_sim::{Cloud, Process};
 use easyconnect_agent::agent::{Agent, Host};
 use easyconnect_agent::config::Config;
 use easyconnect_agent::pbx::tcp::Stream;
-use easyconnect_agent::health::Listeners;
+use easyconnect_agent::host::health::Listeners;
 use easyconnect_agent::events::outbox::{Outbox, OutboxStatus};
 use easyconnect_agent::pbx::link::Network;
 use futures_util::future::{BoxFuture, pending};

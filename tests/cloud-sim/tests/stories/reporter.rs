@@ -7,7 +7,7 @@ use cloud_sim::{Cloud, Process};
 use easyconnect_agent::calls::Changes;
 use easyconnect_agent::events::outbox::{Opened, Outbox, OutboxStatus};
 use easyconnect_agent::events::uplink::Uplink;
-use easyconnect_agent::vitals::Vitals;
+use easyconnect_agent::host::statistics::Vitals;
 use shared::aws;
 use shared::event::CallEvent;
 use shared::queue::Queue;

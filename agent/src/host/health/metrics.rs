@@ -6,7 +6,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use shared::agent_status::{AgentStatus, PbxLink};
 
-use crate::vitals::{COMMAND_SECONDS, Vitals, Working};
+use crate::host::statistics::{COMMAND_SECONDS, Vitals, Working};
 
 /// Up to the age at which a command expires and the longest that a command takes.
 const BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];

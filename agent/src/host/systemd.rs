@@ -10,7 +10,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::desk::{DeskStatus, Request};
+use super::status::DeskStatus;
+use crate::desk::Request;
 
 /// The desk is asked this many times before the service manager loses its patience. While it dials a PBX that is silent, the desk
 /// answers after 20 seconds only.

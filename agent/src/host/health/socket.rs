@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use tokio::net::{UnixListener, UnixStream};
 use tracing::error;
 
-use crate::disk;
+use crate::host::disk;
 
 const NAME: &str = "agent.sock";
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use shared::agent_status::{AgentStatus, PbxLink};
 
-use crate::vitals::Cloud;
+use crate::host::statistics::Cloud;
 
 /// Why the agent is ready, or not.
 #[derive(Debug, Serialize, Deserialize)]

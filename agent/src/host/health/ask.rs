@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 
 use super::report::StatusReport;
 use super::socket;
-use crate::vitals::Working;
+use crate::host::statistics::Working;
 
 /// Nobody runs there (the code that service managers give to "not running").
 const EXIT_NOT_RUNNING: u8 = 3;
