@@ -32,7 +32,6 @@ use crate::host::systemd::Service;
 use crate::kinship::Own;
 use crate::memory::Memory;
 use crate::pbx::link::{Dialer, Network, Tcp};
-use crate::pbx::tls;
 use crate::pulse::{self, Portrait, Pulse};
 use crate::results::Results;
 use crate::running::Running;
@@ -112,13 +111,7 @@ impl Agent {
         let (requests, requested) = mpsc::channel(64);
         let (answers, recollections) = mpsc::unbounded_channel();
 
-        let dialer = Dialer {
-            network,
-            tls: tls::client_config(config.pbx.fingerprint.as_ref(), config.pbx.ca_file.as_deref())?,
-            password: config.pbx.password()?,
-            url: config.pbx.url,
-            app: config.pbx.app,
-        };
+        let dialer = Dialer::new(network, &config.pbx)?;
         let desk = Desk {
             dialer,
             monitor: config.pbx.monitor,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use easyconnect_agent::host::sdk::{self, Location};
+use easyconnect_agent::config::Location;
+use easyconnect_agent::host::sdk;
 use rand::RngExt;
 use rustix::process::{Pid, Signal, kill_process};
 use shared::aws;

@@ -17,6 +17,7 @@ mod steps;
 use std::path::Path;
 
 use crate::config::Config;
+use crate::pbx::tls;
 use report::Report;
 use rights::User;
 
@@ -59,6 +60,7 @@ fn usable(file: &Path) -> Result<(Config, Option<User>), (String, String)> {
         (error.to_string(), fix)
     };
     let config = Config::load_for_check(file).map_err(|error| correct(&error))?;
+    tls::client_config(&config.pbx).map_err(|error| correct(&error))?;
     let user = User::of(&config);
     if let Some(user) = &user {
         for path in [Some(file), config.pbx.ca_file.as_deref()].into_iter().flatten() {

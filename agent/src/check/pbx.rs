@@ -18,7 +18,7 @@ use crate::pbx::frames::Frame;
 use crate::pbx::link::{Dialer, Link, Tcp};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
-use crate::pbx::tls::{self, Untrusted};
+use crate::pbx::tls::Untrusted;
 
 pub(super) const HOPS: [&str; 8] = ["dns", "tcp", "tls", "websocket", "login", "api", "group", "pbx-id"];
 
@@ -35,7 +35,7 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
 
 /// Ends at the first hop that is broken.
 async fn go(config: &Config, report: &mut Report) {
-    let dialer = match dialer(config) {
+    let dialer = match Dialer::new(Arc::new(Tcp), &config.pbx) {
         Ok(dialer) => dialer,
         Err(error) => {
             let hop = report.begin("dns");
@@ -148,16 +148,6 @@ async fn go(config: &Config, report: &mut Report) {
             "set `pbx.id` to one short name, the same for all agents of this PBX",
         ),
     }
-}
-
-fn dialer(config: &Config) -> anyhow::Result<Dialer> {
-    Ok(Dialer {
-        network: Arc::new(Tcp),
-        tls: tls::client_config(config.pbx.fingerprint.as_ref(), config.pbx.ca_file.as_deref())?,
-        password: config.pbx.password()?,
-        url: config.pbx.url.clone(),
-        app: config.pbx.app.clone(),
-    })
 }
 
 fn judge_certificate(certificate: &CertificateDer<'_>, config: &Config, report: &mut Report, hop: Trial) {

@@ -1,17 +1,17 @@
 //! How the agent uses the AWS SDK: where AWS is and how to get there, and how long a request may take.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
-use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use shared::aws::{TLS, http_client};
+
+use crate::config::{Location, Proxy};
 
 /// The agent may stand behind a line that a backup or a telephone call fills. There a handshake takes seconds, and one that is
 /// begun anew takes as long again.
@@ -19,36 +19,6 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(3);
 const IS_ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// What the agent cannot write now it writes later by itself.
 const ATTEMPTS: u32 = 3;
-
-/// Where the queues and tables are and how to get there, when not as the environment says.
-#[derive(Clone, Debug, Default)]
-pub struct Location {
-    pub region: Option<String>,
-    pub endpoint_url: Option<String>,
-    /// A shared credentials file, instead of the one in the home folder.
-    pub credentials_file: Option<PathBuf>,
-    /// Whom to ask for a tunnel to AWS.
-    pub proxy: Option<Proxy>,
-}
-
-/// An HTTP proxy that makes tunnels (`CONNECT`). What is not encrypted does not go through it: that is only the instance metadata
-/// of a cloud machine, and a local stack.
-#[derive(Clone)]
-pub struct Proxy(ProxyConfig);
-
-impl Proxy {
-    /// `http://HOST:PORT`, with `USER:PASSWORD@` before the host where the proxy wants to know who asks.
-    pub fn new(url: &str) -> Result<Self, ProxyError> {
-        ProxyConfig::https(url).map(Self)
-    }
-}
-
-/// Its URL may hold a password.
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Proxy")
-    }
-}
 
 /// Takes credentials and region from wherever an administrator keeps them (variables, profile files, a credential process), and
 /// checks them on first use only.
@@ -79,7 +49,7 @@ pub fn without_retries(config: &SdkConfig) -> SdkConfig {
 /// The same as [`http_client`], whose builder knows no proxy.
 fn http_client_through(proxy: Proxy) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = Connector::builder().proxy_config(proxy.0.clone());
+        let mut connector = Connector::builder().proxy_config(proxy.tunnels());
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.tls_provider(TLS).build()

@@ -24,7 +24,8 @@ use url::Url;
 use super::frames::Frame;
 use super::login;
 use super::tcp::{self, Stream};
-use super::tls::Untrusted;
+use super::tls::{self, Untrusted};
+use crate::config::{ConfigError, Pbx};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
@@ -70,6 +71,14 @@ pub struct Dialer {
     pub app: String,
     pub password: Secret,
     pub tls: Arc<ClientConfig>,
+}
+
+impl Dialer {
+    /// Dials the PBX of this configuration. Reads the files that it names.
+    pub fn new(network: Arc<dyn Network>, pbx: &Pbx) -> Result<Self, ConfigError> {
+        let (tls, password) = (tls::client_config(pbx)?, pbx.password()?);
+        Ok(Self { network, url: pbx.url.clone(), app: pbx.app.clone(), password, tls })
+    }
 }
 
 /// A logged-in connection.

@@ -14,34 +14,20 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-/// A SHA-256 fingerprint, with or without colons.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl TryFrom<String> for Fingerprint {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text.replace(':', "").to_lowercase(), &mut bytes)
-            .map_err(|_| "a SHA-256 fingerprint has 64 hexadecimal digits".to_owned())?;
-        Ok(Self(bytes))
-    }
-}
+use crate::config::{ConfigError, Fingerprint, Pbx};
 
 /// Trusts one certificate, or those that an authority of this file has issued, or else whom this system trusts.
-pub fn client_config(fingerprint: Option<&Fingerprint>, ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
-    match (fingerprint, ca_file) {
+pub fn client_config(pbx: &Pbx) -> Result<Arc<ClientConfig>, ConfigError> {
+    let config = match (&pbx.fingerprint, &pbx.ca_file) {
         (Some(fingerprint), _) => trusting(Trust::Pinned(fingerprint.clone())),
-        (None, Some(file)) => trusting(Trust::issued_by(authorities_of(file)?)?),
+        (None, Some(file)) => authorities_of(file).and_then(Trust::issued_by).and_then(trusting),
         (None, None) => system_config(),
-    }
+    };
+    config.map_err(|error| ConfigError::Invalid { key: "pbx.ca_file", reason: format!("{error:#}") })
 }
 
 /// Trusts whom this system trusts.

@@ -1,5 +1,10 @@
 //! Configuration: a TOML file, overridden by variables `EASYCONNECT_AGENT__<TABLE>__<KEY>`, strict on unknown keys.
 
+mod fingerprint;
+mod location;
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +14,8 @@ use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
-use crate::host::sdk::{Location, Proxy};
-use crate::pbx::tls::{self, Fingerprint};
+pub use fingerprint::Fingerprint;
+pub use location::{Location, Proxy};
 
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 /// Where the service manager has put the files that only this service may read (systemd's `LoadCredential=`).
@@ -358,9 +363,6 @@ impl Config {
         if self.log.level.parse::<Targets>().is_err() || !self.log.level.split(',').all(known) {
             return invalid("log.level", "is error, warn, info, debug or trace");
         }
-        if let Err(error) = tls::client_config(self.pbx.fingerprint.as_ref(), self.pbx.ca_file.as_deref()) {
-            return Err(ConfigError::Invalid { key: "pbx.ca_file", reason: format!("{error:#}") });
-        }
         for (key, value, output) in [
             ("aws.events_queue_url", &self.aws.events_queue_url, "EventsQueueUrl"),
             ("aws.commands_queue_url", &self.aws.commands_queue_url, "CommandsQueueUrl"),
@@ -434,6 +436,3 @@ fn variable(value: &str) -> Value {
     let list = || format!("list = {value}").parse::<Table>().ok()?.remove("list").filter(Value::is_array);
     list().unwrap_or_else(|| Value::String(value.to_owned()))
 }
-
-#[cfg(test)]
-mod tests;

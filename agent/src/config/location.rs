@@ -1,0 +1,40 @@
+//! Where AWS is, and the proxy on the way there.
+
+use std::path::PathBuf;
+
+use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
+
+/// Where the queues and tables are and how to get there, when not as the environment says.
+#[derive(Clone, Debug, Default)]
+pub struct Location {
+    pub region: Option<String>,
+    pub endpoint_url: Option<String>,
+    /// A shared credentials file, instead of the one in the home folder.
+    pub credentials_file: Option<PathBuf>,
+    /// Whom to ask for a tunnel to AWS.
+    pub proxy: Option<Proxy>,
+}
+
+/// An HTTP proxy that makes tunnels (`CONNECT`). What is not encrypted does not go through it: that is only the instance metadata
+/// of a cloud machine, and a local stack.
+#[derive(Clone)]
+pub struct Proxy(ProxyConfig);
+
+impl Proxy {
+    /// `http://HOST:PORT`, with `USER:PASSWORD@` before the host where the proxy wants to know who asks.
+    pub fn new(url: &str) -> Result<Self, ProxyError> {
+        ProxyConfig::https(url).map(Self)
+    }
+
+    /// As the SDK takes it.
+    pub(crate) fn tunnels(&self) -> ProxyConfig {
+        self.0.clone()
+    }
+}
+
+/// Its URL may hold a password.
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proxy")
+    }
+}
