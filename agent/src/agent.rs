@@ -17,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
+use crate::commands::connect::Connector;
+use crate::commands::receiver::{Downlink, RECEIVERS};
+use crate::commands::recovery::Takeover;
+use crate::commands::results::Results;
+use crate::commands::running::Running;
 use crate::config::Config;
-use crate::connect::Connector;
 use crate::desk::{Desk, Fatal};
-use crate::downlink::{Downlink, RECEIVERS};
 use crate::events::outbox::{Opened, Outbox};
 use crate::events::uplink::Uplink;
 use crate::host::credentials;
@@ -33,9 +36,6 @@ use crate::kinship::Own;
 use crate::memory::Memory;
 use crate::pbx::link::{Dialer, Network, Tcp};
 use crate::pulse::{self, Portrait, Pulse};
-use crate::results::Results;
-use crate::running::Running;
-use crate::takeover::Takeover;
 
 /// How long a stopping agent may take to hand over what it has.
 const GRACE: Duration = Duration::from_secs(20);

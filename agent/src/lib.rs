@@ -8,21 +8,14 @@
 
 pub mod agent;
 pub mod calls;
-mod causes;
 pub mod check;
+pub mod commands;
 pub mod config;
-pub mod connect;
 pub mod desk;
-pub mod downlink;
 pub mod events;
 pub mod host;
-pub mod jobs;
 pub mod kinship;
 pub mod memory;
-pub mod operations;
 pub mod pbx;
 pub mod pulse;
-pub mod results;
-pub mod running;
 mod scribe;
-pub mod takeover;

@@ -13,11 +13,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::commands::running::Running;
 use crate::desk::Request;
 use crate::events::outbox::OutboxStatus;
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;
-use crate::running::Running;
 
 /// Changes come in bursts; they share a beat.
 const GATHER: Duration = Duration::from_millis(50);

@@ -22,12 +22,12 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::calls::{Calls, Origin, Output, Records};
+use crate::commands::jobs::{Jobs, Outgoing};
 use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
 use crate::host::backoff::Backoff;
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;
-use crate::jobs::{Jobs, Outgoing};
 use crate::memory::{Memory, Recollection};
 use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 use crate::pbx::link::{Dialer, Link};

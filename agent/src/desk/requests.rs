@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{End, Shift};
 use crate::calls::{Sight, UserGuid};
-use crate::jobs::{Asker, Guard, News, Outgoing, Reply};
-use crate::operations::{Plan, Planner};
+use crate::commands::jobs::{Asker, Guard, News, Outgoing, Reply};
+use crate::commands::operations::{Plan, Planner};
 
 #[derive(Debug)]
 pub enum Request {

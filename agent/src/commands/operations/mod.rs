@@ -16,8 +16,8 @@ use shared::ids::CallId;
 use shared::operation::{Operation, Reach};
 
 use crate::calls::{Calls, LegId, LegState, Phase};
+use crate::commands::jobs::{Request, Task, Wants};
 use crate::config::DtmfRecv;
-use crate::jobs::{Request, Task, Wants};
 use crate::pbx::session::{Session, User};
 
 /// How an operation is carried out.

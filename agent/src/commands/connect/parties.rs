@@ -4,8 +4,8 @@ use shared::codes::Code;
 use shared::command::{Dial, Refusal, Stage};
 use shared::ids::CallId;
 
-use crate::causes::{code_of_cause, refusal_of_cause};
-use crate::jobs::News;
+use crate::commands::causes::{code_of_cause, refusal_of_cause};
+use crate::commands::jobs::News;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {

@@ -21,11 +21,11 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::calls::Sight;
-use crate::connect::Connector;
+use crate::commands::connect::Connector;
+use crate::commands::jobs::{Guard, Reply};
 use crate::desk::{Act, Request};
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;
-use crate::jobs::{Guard, Reply};
 
 /// Long polls that may be open at once. While the answer of one is handled, the other listens.
 pub const RECEIVERS: usize = 2;

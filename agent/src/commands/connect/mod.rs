@@ -24,11 +24,11 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::commands::jobs::{Guard, News, Reply};
+use crate::commands::results::Results;
+use crate::commands::running::{Listed, Running};
 use crate::desk::{Act, Request};
 use crate::host::status::DeskStatus;
-use crate::jobs::{Guard, News, Reply};
-use crate::results::Results;
-use crate::running::{Listed, Running};
 
 pub use cleaning::Cleaned;
 pub use record::Record;

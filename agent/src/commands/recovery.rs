@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::connect::{Cleaned, Connector, Record, out_of_reach};
+use crate::commands::connect::{Cleaned, Connector, Record, out_of_reach};
 use crate::host::status::DeskStatus;
 use crate::kinship::{Kinship, Own};
 

@@ -7,7 +7,7 @@ use shared::ids::CallId;
 
 use super::{Plan, Planner, rings};
 use crate::calls::{LegId, Phase, UserGuid};
-use crate::jobs::{Park, Task, Wants};
+use crate::commands::jobs::{Park, Task, Wants};
 use crate::pbx::rcc;
 
 impl Planner<'_> {

@@ -8,7 +8,7 @@ use shared::ids::CallId;
 use tokio::time::Instant;
 
 use crate::calls::{Calls, LegId, LegReport, Phase, UserGuid};
-use crate::causes::refusal_of_cause;
+use crate::commands::causes::refusal_of_cause;
 
 /// A call that was set up and not refused for this long counts as made.
 const SETUP_IS_PROGRESS_AFTER: Duration = Duration::from_millis(500);

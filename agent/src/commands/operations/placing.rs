@@ -10,7 +10,7 @@ use shared::operation::DialOptions;
 
 use super::{Plan, Planner, rings};
 use crate::calls::{Phase, UserGuid};
-use crate::jobs::{NewCall, Task, Wants};
+use crate::commands::jobs::{NewCall, Task, Wants};
 use crate::pbx::rcc::{self, CallOptions};
 use crate::pbx::session::{DeviceMonitor, User};
 

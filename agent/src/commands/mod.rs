@@ -1,0 +1,10 @@
+//! Commands from apps: received, carried out at the PBX, and their results written down.
+
+mod causes;
+pub mod connect;
+pub mod jobs;
+pub mod operations;
+pub mod receiver;
+pub mod recovery;
+pub mod results;
+pub mod running;
