@@ -32,10 +32,10 @@ use crate::host::sdk;
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;
 use crate::host::systemd::Service;
-use crate::kinship::Own;
-use crate::memory::Memory;
 use crate::pbx::link::{Dialer, Network, Tcp};
-use crate::pulse::{self, Portrait, Pulse};
+use crate::peers::heartbeat::{self, Portrait, Pulse};
+use crate::peers::identity::Own;
+use crate::peers::lookup::Memory;
 
 /// How long a stopping agent may take to hand over what it has.
 const GRACE: Duration = Duration::from_secs(20);
@@ -161,7 +161,7 @@ impl Agent {
             clock,
             agent_id,
             name: config.agent.name,
-            os: pulse::os(),
+            os: heartbeat::os(),
             status: watch_status,
             outbox: outbox.status(),
             running,

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::commands::connect::{Cleaned, Connector, Record, out_of_reach};
 use crate::host::status::DeskStatus;
-use crate::kinship::{Kinship, Own};
+use crate::peers::identity::{Kinship, Own};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// When a session begins, others have more urgent requests.
@@ -128,7 +128,7 @@ mod tests {
     use shared::time::from_millis;
 
     use super::*;
-    use crate::kinship::tests::agent;
+    use crate::peers::identity::tests::agent;
 
     #[test]
     fn gone_is_who_is_stale_or_was_this_agent_before() {

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use super::requests::Request;
 use super::{End, Shift};
 use crate::calls::Records;
-use crate::memory::Recollection;
 use crate::pbx::session::FIRST_SETTLING;
+use crate::peers::lookup::Recollection;
 
 pub(super) struct Inbox {
     pub requests: mpsc::Receiver<Request>,

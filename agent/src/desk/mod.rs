@@ -28,11 +28,11 @@ use crate::events::outbox::Outbox;
 use crate::host::backoff::Backoff;
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;
-use crate::memory::{Memory, Recollection};
 use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
 use crate::pbx::session::{FIRST_SETTLING, Session};
+use crate::peers::lookup::{Memory, Recollection};
 
 use inbox::Inbox;
 pub use requests::{Act, Request};

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::pulse::Portrait;
+use crate::peers::heartbeat::Portrait;
 use report::{Readiness, StatusReport};
 
 pub use ask::{events, status};

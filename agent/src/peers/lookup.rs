@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::calls::{LegId, UserGuid};
-use crate::kinship::{Kinship, Own};
-use crate::scribe::{Note, Scribe};
+use crate::peers::identity::{Kinship, Own};
+use crate::peers::writer::{Note, Scribe};
 
 /// A name must not wait longer than this for what others may know.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
