@@ -23,7 +23,7 @@ use crate::commands::recovery::Takeover;
 use crate::commands::results::Results;
 use crate::commands::running::Running;
 use crate::config::Config;
-use crate::desk::{Desk, Fatal};
+use crate::controller::{Desk, Fatal};
 use crate::events::outbox::{Opened, Outbox};
 use crate::events::uplink::Uplink;
 use crate::host::credentials;

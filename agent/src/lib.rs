@@ -11,7 +11,7 @@ pub mod calls;
 pub mod check;
 pub mod commands;
 pub mod config;
-pub mod desk;
+pub mod controller;
 pub mod events;
 pub mod host;
 pub mod pbx;

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use easyconnect_agent::agent::Agent;
 use easyconnect_agent::check;
 use easyconnect_agent::config::{Config, ConfigError};
-use easyconnect_agent::desk::Fatal;
+use easyconnect_agent::controller::Fatal;
 use easyconnect_agent::host::credentials::Lacking;
 use easyconnect_agent::host::health::{self, metrics};
 use easyconnect_agent::host::telemetry;

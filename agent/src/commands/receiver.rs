@@ -23,7 +23,7 @@ use tracing::warn;
 use crate::calls::Sight;
 use crate::commands::connect::Connector;
 use crate::commands::jobs::{Guard, Reply};
-use crate::desk::{Act, Request};
+use crate::controller::{Act, Request};
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::status::DeskStatus;
-use crate::desk::Request;
+use crate::controller::Request;
 
 /// The desk is asked this many times before the service manager loses its patience. While it dials a PBX that is silent, the desk
 /// answers after 20 seconds only.

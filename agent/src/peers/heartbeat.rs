@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::commands::running::Running;
-use crate::desk::Request;
+use crate::controller::Request;
 use crate::events::outbox::OutboxStatus;
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;

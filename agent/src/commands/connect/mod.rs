@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use crate::commands::jobs::{Guard, News, Reply};
 use crate::commands::results::Results;
 use crate::commands::running::{Listed, Running};
-use crate::desk::{Act, Request};
+use crate::controller::{Act, Request};
 use crate::host::status::DeskStatus;
 
 pub use cleaning::Cleaned;
