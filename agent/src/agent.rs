@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::commands::connect::Connector;
 use crate::commands::receiver::{Downlink, RECEIVERS};
 use crate::commands::recovery::Takeover;
+use crate::commands::request::Request;
 use crate::commands::results::Results;
 use crate::commands::running::Running;
 use crate::config::Config;
@@ -80,8 +81,8 @@ pub struct Agent {
     desk: Desk,
     downlink: Downlink,
     takeover: Takeover,
-    service: Service,
-    pulse: Pulse,
+    service: Service<Request>,
+    pulse: Pulse<Request>,
     uplink: Uplink,
     outbox: Outbox,
     health: Listeners,
@@ -155,7 +156,11 @@ impl Agent {
             vitals: vitals.clone(),
             tasks: TaskTracker::new(),
         };
-        let service = Service { status: watch_status.clone(), desk: requests.clone() };
+        let service = Service {
+            status: watch_status.clone(),
+            controller: requests.clone(),
+            probe: |reply| Request::Probe { reply },
+        };
         let portrait = Portrait {
             started_at: clock.now(),
             clock,
@@ -164,10 +169,16 @@ impl Agent {
             os: heartbeat::os(),
             status: watch_status,
             outbox: outbox.status(),
-            running,
+            running: running.changes(),
             vitals,
         };
-        let pulse = Pulse { exchange, portrait, desk: requests };
+        let pulse = Pulse {
+            exchange,
+            portrait,
+            listed: running.heartbeats(),
+            controller: requests,
+            give_way: |to| Request::GiveWay { to },
+        };
         Ok(Self { desk, downlink, takeover, service, pulse, uplink, outbox, health })
     }
 
@@ -187,7 +198,8 @@ impl Agent {
         let mut desk: AbortOnDropHandle<Result<(), Fatal>> = worker(self.desk.run(stop_desk.clone()));
         // It answers until the last event is sent.
         let stop_health = CancellationToken::new();
-        let health = worker(self.health.serve(self.pulse.portrait.clone(), stop_health.clone()));
+        let (snapshot, vitals) = (self.pulse.portrait.clone(), self.pulse.portrait.vitals.clone());
+        let health = worker(self.health.serve(move || snapshot.now(), vitals, stop_health.clone()));
         let pulse = worker(self.pulse.run(stop_pulse.clone()));
         let uplink = worker(self.uplink.run(stop_uplink.clone()));
 

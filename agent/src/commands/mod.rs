@@ -6,5 +6,6 @@ pub mod jobs;
 pub mod operations;
 pub mod receiver;
 pub mod recovery;
+pub mod request;
 pub mod results;
 pub mod running;

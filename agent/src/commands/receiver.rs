@@ -22,8 +22,7 @@ use tracing::warn;
 
 use crate::calls::Sight;
 use crate::commands::connect::Connector;
-use crate::commands::jobs::{Guard, Reply};
-use crate::controller::{Act, Request};
+use crate::commands::request::{Act, Guard, Reply, Request};
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;
 

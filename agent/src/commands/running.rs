@@ -36,18 +36,14 @@ impl Running {
         Listed { running: self.clone(), id, stays: false }
     }
 
-    pub fn commands(&self) -> Commands {
-        self.now.borrow().clone()
-    }
-
-    /// Tells of every change of the list.
+    /// The list, and every change of it.
     pub fn changes(&self) -> watch::Receiver<Commands> {
         self.now.subscribe()
     }
 
-    /// A heartbeat with this list was heard.
-    pub fn was_told(&self, commands: Commands) {
-        self.told.send_replace(commands);
+    /// Takes the list of each heartbeat that was written.
+    pub fn heartbeats(&self) -> watch::Sender<Commands> {
+        self.told.clone()
     }
 }
 
@@ -87,10 +83,10 @@ mod tests {
         let (ended, left) = (CommandId::random(), CommandId::random());
         let (over, open) = (running.list(ended), running.list(left));
         assert!(!over.is_told(SOON).await, "no heartbeat was heard");
-        running.was_told(running.commands());
+        running.heartbeats().send_replace(running.changes().borrow().clone());
         assert!(over.is_told(SOON).await && open.is_told(SOON).await);
         drop(over);
         open.keep();
-        assert_eq!(running.commands(), [left].into());
+        assert_eq!(*running.changes().borrow(), [left].into());
     }
 }

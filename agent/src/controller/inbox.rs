@@ -3,9 +3,9 @@
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::requests::Request;
 use super::{End, Shift};
 use crate::calls::Records;
+use crate::commands::request::Request;
 use crate::pbx::session::FIRST_SETTLING;
 use crate::peers::lookup::Recollection;
 

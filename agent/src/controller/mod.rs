@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::calls::{Calls, Origin, Output, Records};
 use crate::commands::jobs::{Jobs, Outgoing};
+use crate::commands::request::{Act, Request};
 use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
 use crate::host::backoff::Backoff;
@@ -35,7 +36,6 @@ use crate::pbx::session::{FIRST_SETTLING, Session};
 use crate::peers::lookup::{Memory, Recollection};
 
 use inbox::Inbox;
-pub use requests::{Act, Request};
 
 /// Naming time-outs and waiting jobs are looked at this often.
 const TICK: Duration = Duration::from_millis(100);

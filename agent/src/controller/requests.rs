@@ -1,56 +1,17 @@
-//! What others ask of the desk, and how it goes about it.
+//! How the controller carries out what is asked of it.
 
 use shared::codes::Code;
 use shared::command::{Dial, Refusal};
 use shared::ids::CallId;
 use shared::operation::{DialOptions, Operation, Reach};
 use shared::time::from_millis;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{End, Shift};
 use crate::calls::{Sight, UserGuid};
-use crate::commands::jobs::{Asker, Guard, News, Outgoing, Reply};
+use crate::commands::jobs::{Asker, Outgoing};
 use crate::commands::operations::{Plan, Planner};
-
-#[derive(Debug)]
-pub enum Request {
-    Act(Act),
-    /// Calls several numbers at once, all or none of them.
-    Dial {
-        via: String,
-        /// In dialled form, with who hears of each call.
-        numbers: Vec<(String, mpsc::UnboundedSender<News>)>,
-        guard: Guard,
-    },
-    /// The calls that a dial may have caused.
-    CallsOf {
-        dial: Dial,
-        reply: oneshot::Sender<Vec<CallId>>,
-    },
-    /// How well the one of these calls is known that is known worst.
-    Sight {
-        calls: Vec<CallId>,
-        reply: oneshot::Sender<Sight>,
-    },
-    /// Whether the desk still turns to its requests.
-    Probe {
-        reply: oneshot::Sender<()>,
-    },
-    /// Another PBX holds this stack.
-    GiveWay {
-        to: String,
-    },
-}
-
-/// One operation to be carried out.
-#[derive(Debug)]
-pub struct Act {
-    pub operation: Operation,
-    pub reach: Reach,
-    /// `None` for what a long command does when it is older than a guard allows: it has begun in time.
-    pub guard: Option<Guard>,
-    pub reply: oneshot::Sender<Reply>,
-}
+use crate::commands::request::{Act, Guard, News, Reply, Request};
 
 impl Shift {
     pub(super) fn on_request(&mut self, request: Request) -> Result<(), End> {

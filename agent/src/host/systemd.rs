@@ -1,6 +1,6 @@
 //! What the service manager (systemd) is told: that the agent has begun, how it is doing, and that it is alive.
 //!
-//! Alive means that the desk, through which everything passes, answers. Without a service manager nothing is told to anybody.
+//! Alive means that the controller, through which everything passes, answers. Without a service manager nothing is told to anybody.
 
 use std::time::Duration;
 
@@ -11,21 +11,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::status::DeskStatus;
-use crate::controller::Request;
 
-/// The desk is asked this many times before the service manager loses its patience. While it dials a PBX that is silent, the desk
+/// The controller is asked this many times before the service manager loses its patience. While it dials a PBX that is silent, it
 /// answers after 20 seconds only.
 const PROBES: u32 = 4;
 /// Without a watchdog the probes are of no use, but cost nothing.
 const PROBE_EVERY: Duration = Duration::from_secs(60);
 
+/// `M` is a message to the controller.
 #[derive(Debug)]
-pub struct Service {
+pub struct Service<M> {
     pub status: watch::Receiver<DeskStatus>,
-    pub desk: mpsc::Sender<Request>,
+    pub controller: mpsc::Sender<M>,
+    /// The message that the controller answers as soon as it takes it.
+    pub probe: fn(oneshot::Sender<()>) -> M,
 }
 
-impl Service {
+impl<M> Service<M> {
     /// Tells that the agent runs, whether or not the PBX is there: what is wrong with a connection does not mend by not starting.
     /// Then keeps telling how it is until stopped.
     pub async fn run(self, stop: CancellationToken) {
@@ -48,11 +50,11 @@ impl Service {
                     }
                     tell(&[NotifyState::Status(&describe(&self.status.borrow_and_update()))]);
                 }
-                // One probe at a time: a desk that hangs is not asked again.
+                // One probe at a time: a controller that hangs is not asked again.
                 _ = probe.tick(), if answer.is_none() => {
                     let (reply, heard) = oneshot::channel();
-                    // Where the queue of requests is full, the next tick asks again.
-                    answer = self.desk.try_send(Request::Probe { reply }).is_ok().then_some(heard);
+                    // Where the queue of messages is full, the next tick asks again.
+                    answer = self.controller.try_send((self.probe)(reply)).is_ok().then_some(heard);
                 }
                 Some(heard) = async { Some(answer.as_mut()?.await) }, if answer.is_some() => {
                     answer = None;
@@ -89,39 +91,42 @@ mod tests {
     use shared::agent_status::PbxLink;
     use tokio::sync::mpsc::UnboundedReceiver;
 
+    /// A probe, or anything else that the controller is told.
+    type Message = Option<oneshot::Sender<()>>;
+
     struct Bench {
         status: watch::Sender<DeskStatus>,
-        desk: mpsc::Receiver<Request>,
+        controller: mpsc::Receiver<Message>,
         told: UnboundedReceiver<String>,
         stop: CancellationToken,
     }
 
     impl Bench {
-        /// A service, and a desk with room for one request.
+        /// A service, and a controller with room for one message.
         fn new() -> Self {
             Self::with(mpsc::channel(1))
         }
 
-        fn with((requests, desk): (mpsc::Sender<Request>, mpsc::Receiver<Request>)) -> Self {
+        fn with((messages, controller): (mpsc::Sender<Message>, mpsc::Receiver<Message>)) -> Self {
             let (status, watched) = watch::channel(DeskStatus::starting());
             let (teller, told) = mpsc::unbounded_channel();
             let stop = CancellationToken::new();
-            let service = Service { status: watched, desk: requests };
+            let service = Service { status: watched, controller: messages, probe: Some };
             tokio::spawn(service.watch(Duration::from_millis(1), stop.clone(), move |state| {
                 let lines: Vec<String> = state.iter().map(ToString::to_string).collect();
                 let _ = teller.send(lines.join(" "));
             }));
-            Self { status, desk, told, stop }
+            Self { status, controller, told, stop }
         }
 
         async fn told(&mut self) -> String {
             self.told.recv().await.expect("the service runs")
         }
 
-        /// What the desk has to answer, as soon as it looks.
+        /// What the controller has to answer, as soon as it looks.
         async fn probed(&mut self) -> oneshot::Sender<()> {
             loop {
-                if let Request::Probe { reply } = self.desk.recv().await.expect("the service runs") {
+                if let Some(reply) = self.controller.recv().await.expect("the service runs") {
                     return reply;
                 }
             }
@@ -138,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_desk_that_answers_is_alive() {
+    async fn only_a_controller_that_answers_is_alive() {
         let mut bench = Bench::new();
         assert_eq!(bench.told().await, "READY=1");
         assert_eq!(bench.told().await, "STATUS=no PBX session: starting");
@@ -157,10 +162,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_desk_that_takes_no_request_is_not_alive() {
-        let (requests, desk) = mpsc::channel(1);
-        requests.try_send(Request::GiveWay { to: "other".to_owned() }).expect("room");
-        let mut bench = Bench::with((requests, desk));
+    async fn a_controller_that_takes_no_message_is_not_alive() {
+        let (messages, controller) = mpsc::channel(1);
+        messages.try_send(None).expect("room");
+        let mut bench = Bench::with((messages, controller));
         assert_eq!(bench.told().await, "READY=1");
         assert_eq!(bench.told().await, "STATUS=no PBX session: starting");
         bench.connect();

@@ -1,20 +1,20 @@
 //! The heartbeat: what this agent is and how it is doing, every ten seconds and on every change. Calls come and go all day, so
 //! their number alone waits for the next beat.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use shared::agent_status::{self, AgentStatus, BEAT_EVERY};
 use shared::clock::CloudClock;
+use shared::ids::CommandId;
 use shared::tables::Exchange;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::commands::running::Running;
-use crate::controller::Request;
 use crate::events::outbox::OutboxStatus;
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;
@@ -33,7 +33,8 @@ pub struct Portrait {
     pub started_at: Timestamp,
     pub status: watch::Receiver<DeskStatus>,
     pub outbox: watch::Receiver<OutboxStatus>,
-    pub running: Running,
+    /// The long commands of this agent.
+    pub running: watch::Receiver<BTreeSet<CommandId>>,
     pub vitals: Vitals,
 }
 
@@ -59,7 +60,7 @@ impl Portrait {
             live_calls: status.live_calls,
             waiting_events: u32::try_from(outbox.depth).unwrap_or(u32::MAX),
             prefixes: status.prefixes.clone(),
-            running: self.running.commands().into_iter().collect(),
+            running: self.running.borrow().iter().copied().collect(),
             vitals: agent_status::Vitals {
                 os: self.os.clone(),
                 reconnects: self.vitals.reconnects(),
@@ -88,19 +89,24 @@ pub fn os() -> String {
     format!("{}, {}", name.map_or(std::env::consts::OS, |name| name.trim_matches('"')), std::env::consts::ARCH)
 }
 
+/// `M` is a message to the controller.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Pulse<M> {
     pub exchange: Exchange,
     pub portrait: Portrait,
-    pub desk: mpsc::Sender<Request>,
+    /// Gets the long commands that a heartbeat has listed, once it is written.
+    pub listed: watch::Sender<BTreeSet<CommandId>>,
+    pub controller: mpsc::Sender<M>,
+    /// The message that another PBX holds this stack.
+    pub give_way: fn(String) -> M,
 }
 
-impl Pulse {
+impl<M> Pulse<M> {
     /// Beats until stopped, then takes leave.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut beat = interval(BEAT_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut long_commands = self.portrait.running.changes();
+        let mut long_commands = self.portrait.running.clone();
         let mut told = DeskStatus::starting();
         loop {
             tokio::select! {
@@ -116,7 +122,7 @@ impl Pulse {
                     }
                 }
                 // A command waits for being listed, so this does not wait for other changes.
-                _ = long_commands.changed() => {}
+                Ok(()) = long_commands.changed() => {}
                 () = stop.cancelled() => break,
             }
             let status = self.portrait.status.borrow_and_update().clone();
@@ -141,14 +147,14 @@ impl Pulse {
         let beaten = self.exchange.beat(&item).await;
         self.portrait.vitals.exchange_table(beaten.is_ok());
         match beaten {
-            Ok(()) => self.portrait.running.was_told(item.running.into_iter().collect()),
+            Ok(()) => drop(self.listed.send_replace(item.running.into_iter().collect())),
             Err(error) => warn!("The heartbeat was not heard: {error}"),
         }
         let Some(pbx_id) = &status.pbx_id else { return };
         match self.exchange.register_pbx(pbx_id, self.portrait.clock.now()).await {
             Ok(None) => {}
             // While this agent was out of reach, another PBX took its place.
-            Ok(Some(other)) => drop(self.desk.try_send(Request::GiveWay { to: other })),
+            Ok(Some(other)) => drop(self.controller.try_send((self.give_way)(other))),
             Err(error) => warn!("The PBX's registration was not renewed: {error}"),
         }
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Connector, named};
-use crate::controller::Request;
+use crate::commands::request::Request;
 use crate::host::status::DeskStatus;
 use crate::pbx::session::FIRST_SETTLING;
 

@@ -24,10 +24,9 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::commands::jobs::{Guard, News, Reply};
+use crate::commands::request::{Act, Guard, News, Reply, Request};
 use crate::commands::results::Results;
 use crate::commands::running::{Listed, Running};
-use crate::controller::{Act, Request};
 use crate::host::status::DeskStatus;
 
 pub use cleaning::Cleaned;

@@ -5,7 +5,7 @@ use shared::command::{Dial, Refusal, Stage};
 use shared::ids::CallId;
 
 use crate::commands::causes::{code_of_cause, refusal_of_cause};
-use crate::commands::jobs::News;
+use crate::commands::request::News;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {

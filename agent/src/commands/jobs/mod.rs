@@ -11,14 +11,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
-use shared::clock::BootTime;
 use shared::codes::Code;
-use shared::command::{ACT_WITHIN, Outcome, Refusal};
+use shared::command::Refusal;
 use shared::event::{CallEvent, Status};
 use shared::ids::CallId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::request::{Guard, News, Reply};
 use crate::calls::{Calls, LegId, LegReport};
 use crate::pbx::frames::OperationResult;
 use crate::pbx::rcc;
@@ -30,46 +30,6 @@ const RESULT_WITHIN: Duration = Duration::from_secs(5);
 /// After this and the wait for the result, the command is not yet `unknown` to who looks at it.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(45);
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
-
-/// A command may act only while this is open. It is asked as the last thing before the frame is written.
-#[derive(Clone, Copy, Debug)]
-pub struct Guard {
-    pub claim_sent: BootTime,
-    /// How old the command was when it was claimed, on the cloud's clock.
-    pub age_at_claim: Duration,
-}
-
-impl Guard {
-    pub fn is_open(&self, now: BootTime) -> bool {
-        !self.open_for(now).is_zero()
-    }
-
-    /// How much longer it is open.
-    pub fn open_for(&self, now: BootTime) -> Duration {
-        ACT_WITHIN.saturating_sub(self.age_at_claim + now.since(self.claim_sent))
-    }
-}
-
-/// How a job ends.
-#[derive(Debug, PartialEq)]
-pub enum Reply {
-    Done(Outcome),
-    /// The guard had closed; nothing was sent.
-    TooLate,
-}
-
-/// What a long command hears of a call that it has placed. When the PBX session is lost, it hears nothing more.
-#[derive(Debug, PartialEq)]
-pub enum News {
-    Placed(CallId),
-    Answered,
-    /// With the cause, when the PBX named one.
-    Ended(Option<u16>),
-    /// The call did not come about.
-    Failed(Refusal),
-    /// The guard had closed; nothing was sent.
-    TooLate,
-}
 
 /// Who waits for a job.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::peers::heartbeat::Portrait;
+use crate::host::statistics::Vitals;
 use report::{Readiness, StatusReport};
 
 pub use ask::{events, status};
@@ -74,11 +74,16 @@ impl Listeners {
     }
 
     /// Answers until stopped. Open answers are cut off then.
-    pub async fn serve(self, portrait: Portrait, stop: CancellationToken) {
+    pub async fn serve(
+        self,
+        snapshot: impl Fn() -> AgentStatus + Send + Sync + 'static,
+        vitals: Vitals,
+        stop: CancellationToken,
+    ) {
         if let Some(address) = self.address {
             info!("Health at http://{address}/ready");
         }
-        let health = Arc::new(Health { portrait, address: self.address });
+        let health = Arc::new(Health { snapshot: Box::new(snapshot), vitals, address: self.address });
         let port = async {
             match self.port {
                 Some(listener) => axum::serve(listener, for_everybody(health.clone())).await,
@@ -120,9 +125,10 @@ fn write_address(file: &Path, address: Option<SocketAddr>) {
     }
 }
 
-#[derive(Debug)]
 struct Health {
-    portrait: Portrait,
+    /// How the agent is doing at this moment.
+    snapshot: Box<dyn Fn() -> AgentStatus + Send + Sync>,
+    vitals: Vitals,
     address: Option<SocketAddr>,
 }
 
@@ -140,26 +146,26 @@ fn for_the_administrator(health: Arc<Health>) -> Router {
 
 impl Health {
     fn readiness(&self, status: &AgentStatus) -> Readiness {
-        let cloud = self.portrait.vitals.cloud();
+        let cloud = self.vitals.cloud();
         Readiness { ready: status.pbx == PbxLink::Up && cloud.is_working(), pbx: status.pbx, cloud }
     }
 }
 
 async fn ready(State(health): Ctx) -> Response {
-    let readiness = health.readiness(&health.portrait.now());
+    let readiness = health.readiness(&(health.snapshot)());
     let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(readiness)).into_response()
 }
 
 async fn figures(State(health): Ctx) -> Response {
-    let status = health.portrait.now();
+    let status = (health.snapshot)();
     let ready = health.readiness(&status).ready;
-    let text = metrics::render(&status, &health.portrait.vitals, ready);
+    let text = metrics::render(&status, &health.vitals, ready);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn report(State(health): Ctx) -> Json<StatusReport> {
-    let agent = health.portrait.now();
+    let agent = (health.snapshot)();
     Json(StatusReport { readiness: health.readiness(&agent), health: health.address, agent })
 }
 
@@ -171,7 +177,7 @@ struct Wanted {
 
 /// The latest events, one JSON object per line, and with `tail` those that come.
 async fn tell_events(State(health): Ctx, Query(wanted): Query<Wanted>) -> Response {
-    let (recent, live) = health.portrait.vitals.listen();
+    let (recent, live) = health.vitals.listen();
     let recent = stream::iter(recent).map(|event| line(&event));
     let live = stream::unfold(live, async |mut live| match live.recv().await {
         Ok(event) => Some((line(&event), live)),

@@ -1,0 +1,91 @@
+//! What is asked of the controller, and what it answers.
+
+use std::time::Duration;
+
+use shared::clock::BootTime;
+use shared::command::{ACT_WITHIN, Dial, Outcome, Refusal};
+use shared::ids::CallId;
+use shared::operation::{Operation, Reach};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::calls::Sight;
+
+#[derive(Debug)]
+pub enum Request {
+    Act(Act),
+    /// Calls several numbers at once, all or none of them.
+    Dial {
+        via: String,
+        /// In dialled form, with who hears of each call.
+        numbers: Vec<(String, mpsc::UnboundedSender<News>)>,
+        guard: Guard,
+    },
+    /// The calls that a dial may have caused.
+    CallsOf {
+        dial: Dial,
+        reply: oneshot::Sender<Vec<CallId>>,
+    },
+    /// How well the one of these calls is known that is known worst.
+    Sight {
+        calls: Vec<CallId>,
+        reply: oneshot::Sender<Sight>,
+    },
+    /// Whether the controller still takes requests.
+    Probe {
+        reply: oneshot::Sender<()>,
+    },
+    /// Another PBX holds this stack.
+    GiveWay {
+        to: String,
+    },
+}
+
+/// One operation to be carried out.
+#[derive(Debug)]
+pub struct Act {
+    pub operation: Operation,
+    pub reach: Reach,
+    /// `None` for what a long command does when it is older than a guard allows: it has begun in time.
+    pub guard: Option<Guard>,
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// A command may act only while this is open. It is asked as the last thing before the frame is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    pub claim_sent: BootTime,
+    /// How old the command was when it was claimed, on the cloud's clock.
+    pub age_at_claim: Duration,
+}
+
+impl Guard {
+    pub fn is_open(&self, now: BootTime) -> bool {
+        !self.open_for(now).is_zero()
+    }
+
+    /// How much longer it is open.
+    pub fn open_for(&self, now: BootTime) -> Duration {
+        ACT_WITHIN.saturating_sub(self.age_at_claim + now.since(self.claim_sent))
+    }
+}
+
+/// How a job ends.
+#[derive(Debug, PartialEq)]
+pub enum Reply {
+    Done(Outcome),
+    /// The guard had closed; nothing was sent.
+    TooLate,
+}
+
+/// What a long command hears of a call that it has placed. When the PBX session is lost, it hears nothing more.
+#[derive(Debug, PartialEq)]
+pub enum News {
+    Placed(CallId),
+    Answered,
+    /// With the cause, when the PBX named one.
+    Ended(Option<u16>),
+    /// The call did not come about.
+    Failed(Refusal),
+    /// The guard had closed; nothing was sent.
+    TooLate,
+}
