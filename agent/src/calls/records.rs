@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use shared::ids::CallId;
 use uuid::Uuid;
 
-use super::Calls;
 use super::call::{Call, Identity, Origin};
+use super::call_core::Calls;
 use super::leg::Spot;
 use super::names::Knowledge;
 

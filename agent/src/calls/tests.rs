@@ -7,8 +7,17 @@ mod sequences;
 mod two_agents;
 mod view;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+use shared::event::{CallEvent, Direction, Status};
+use shared::ids::CallId;
+use shared::tables::LegItem;
+use uuid::Uuid;
+
+use super::call_core::ALIASES;
 use super::*;
 
 pub(crate) const PHONE: &str = "00000000000000000000000000000042";

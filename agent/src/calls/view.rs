@@ -10,8 +10,8 @@ use shared::number::DialString;
 use shared::numbering::DialPrefixes;
 use shared::time::iso_millis;
 
-use super::Calls;
 use super::call::Call;
+use super::call_core::Calls;
 use super::leg::{Assignment, Leg, LegId, LegState, Party, Phase, UserGuid};
 
 /// A call found in progress begins, by the PBX's whole seconds and this agent's idea of the cloud's time, at most so much
