@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Connector, named};
+use super::connector::{Connector, named};
 use crate::commands::request::Request;
 use crate::host::status::DeskStatus;
 use crate::pbx::session::FIRST_SETTLING;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::Connector;
+use super::connector::Connector;
 
 /// Well within the time after which a silent command reads as `unknown`.
 const NEWS_EVERY: Duration = Duration::from_secs(20);

@@ -13,7 +13,7 @@ use shared::number::DialString;
 use shared::numbering::{Reaches, Route};
 use shared::operation::DialOptions;
 
-use super::Planner;
+use super::planner::Planner;
 
 impl Planner<'_> {
     /// What to dial to reach a destination, if the key may.

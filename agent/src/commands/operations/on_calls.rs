@@ -5,7 +5,7 @@ use shared::codes::Code;
 use shared::command::Refusal;
 use shared::ids::CallId;
 
-use super::{Plan, Planner, rings};
+use super::planner::{Plan, Planner, rings};
 use crate::calls::{LegId, Phase, UserGuid};
 use crate::commands::jobs::{Park, Task, Wants};
 use crate::pbx::rcc;

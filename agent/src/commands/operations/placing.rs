@@ -8,7 +8,7 @@ use shared::command::Refusal;
 use shared::ids::CallId;
 use shared::operation::DialOptions;
 
-use super::{Plan, Planner, rings};
+use super::planner::{Plan, Planner, rings};
 use crate::calls::{Phase, UserGuid};
 use crate::commands::jobs::{NewCall, Task, Wants};
 use crate::pbx::rcc::{self, CallOptions};

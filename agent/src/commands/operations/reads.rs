@@ -10,7 +10,7 @@ use shared::command::Refusal;
 use shared::ids::CallId;
 use shared::operation::PageRequest;
 
-use super::{Plan, Planner};
+use super::planner::{Plan, Planner};
 
 /// A page is written into an item of the table and read by a function whose answer is bounded, too.
 const PAGE_BYTES: usize = 200_000;

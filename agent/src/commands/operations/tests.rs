@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use shared::codes::Code;
 use shared::destination::Rules;
+use shared::ids::CallId;
 use shared::numbering::DialPrefixes;
-use shared::operation::{DialOptions, PageRequest};
+use shared::operation::{DialOptions, PageRequest, Reach};
 
 use super::*;
+use crate::calls::Calls;
 use crate::calls::tests::{OTHER, PHONE, at, core, leg, play};
-use crate::config::Monitor;
+use crate::commands::jobs::{Task, Wants};
+use crate::config::{DtmfRecv, Monitor};
 use crate::pbx::frames::UserInfo;
+use crate::pbx::session::Session;
 
 const QUEUE: &str = "00000000000000000000000000000077";
 

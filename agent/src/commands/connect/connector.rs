@@ -1,0 +1,61 @@
+//! What long commands work with.
+
+use std::sync::Arc;
+
+use shared::clock::CloudClock;
+use shared::codes::Code;
+use shared::command::{Dial, Outcome, Refusal};
+use shared::ids::CallId;
+use shared::operation::{Operation, Reach};
+use shared::random::Random;
+use shared::tables::Exchange;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::commands::request::{Act, Reply, Request};
+use crate::commands::results::Results;
+use crate::commands::running::Running;
+use crate::host::status::DeskStatus;
+
+/// What long commands work with.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    pub exchange: Exchange,
+    pub clock: CloudClock,
+    pub random: Random,
+    pub agent_id: Arc<str>,
+    pub desk: mpsc::Sender<Request>,
+    pub status: watch::Receiver<DeskStatus>,
+    pub running: Running,
+    pub results: Results,
+}
+
+impl Connector {
+    /// Has something done that belongs to a command which has begun in time.
+    pub(super) async fn act(&self, operation: Operation) -> Outcome {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Act { operation, reach: Reach::default(), guard: None, reply }, answer).await
+    }
+
+    pub(super) async fn ask(&self, act: Act, answer: oneshot::Receiver<Reply>) -> Outcome {
+        if self.desk.send(Request::Act(act)).await.is_err() {
+            return Err(Code::Interrupted.into());
+        }
+        match answer.await {
+            Ok(Reply::Done(outcome)) => outcome,
+            Ok(Reply::TooLate) | Err(_) => Err(Code::Interrupted.into()),
+        }
+    }
+}
+
+/// The end of a command whose calls could not be looked after.
+pub fn out_of_reach() -> Refusal {
+    Refusal::with_detail(
+        Code::Interrupted,
+        "The connection to the PBX was lost and did not come back in time; calls of this command may still be there.",
+    )
+}
+
+/// The calls that a command has placed, as far as they have names.
+pub(super) fn named(dials: &[Dial]) -> impl Iterator<Item = CallId> {
+    dials.iter().filter_map(|dial| dial.call_id)
+}
