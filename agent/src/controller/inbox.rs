@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{End, Shift};
+use super::state::{End, Shift};
 use crate::calls::Records;
 use crate::commands::request::Request;
 use crate::pbx::session::FIRST_SETTLING;

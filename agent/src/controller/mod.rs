@@ -3,8 +3,10 @@
 //! It wakes for a frame, a request, an answer of the shared memory or the passing of time, asks the pure parts what follows
 //! from it, and does that. Nothing else writes to the PBX.
 
+mod frames;
 mod inbox;
 mod requests;
+mod state;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,24 +20,25 @@ use shared::tables::Exchange;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::calls::{Calls, Origin, Output, Records};
+use crate::calls::Records;
 use crate::commands::jobs::{Jobs, Outgoing};
-use crate::commands::request::{Act, Request};
+use crate::commands::request::Request;
 use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
 use crate::host::backoff::Backoff;
 use crate::host::statistics::Vitals;
 use crate::host::status::DeskStatus;
-use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
-use crate::pbx::session::{FIRST_SETTLING, Session};
+use crate::pbx::session::Session;
 use crate::peers::lookup::{Memory, Recollection};
 
 use inbox::Inbox;
+pub use state::Fatal;
+use state::{End, Shift, count};
 
 /// Naming time-outs and waiting jobs are looked at this often.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,34 +47,6 @@ const PORTION: Duration = Duration::from_millis(20);
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const LIST_WITHIN: Duration = Duration::from_secs(15);
 const NEXT_SETTLING: Duration = Duration::from_secs(10);
-
-/// What no retry can mend.
-#[derive(Debug, thiserror::Error)]
-pub enum Fatal {
-    #[error(
-        "cannot tell which PBX this is: its visible users name {0}. Set `pbx.id` in the configuration to one short name, \
-         the same for all agents of this PBX"
-    )]
-    PbxId(String),
-    #[error(
-        "the PBX shows no user, so it cannot be told which PBX this is. Make the App object an active member of the group with \
-         the users, and the users members of it; or set `pbx.id`"
-    )]
-    Nobody,
-}
-
-/// Why a session ended.
-enum End {
-    Stopped,
-    Lost(anyhow::Error),
-    Fatal(Fatal),
-}
-
-impl<E: Into<anyhow::Error>> From<E> for End {
-    fn from(error: E) -> Self {
-        Self::Lost(error.into())
-    }
-}
 
 #[derive(Debug)]
 pub struct Desk {
@@ -159,34 +134,6 @@ impl Desk {
     }
 }
 
-/// Everything that the desk keeps between one event and the next.
-struct Shift {
-    monitor: Monitor,
-    dtmf_recv: DtmfRecv,
-    configured_pbx_id: Option<String>,
-    agent_id: Arc<str>,
-    boot_id: Uuid,
-    clock: CloudClock,
-    exchange: Exchange,
-    memory: Memory,
-    outbox: Outbox,
-    /// Taken by the call core when it begins.
-    records: Option<Records>,
-    status: watch::Sender<DeskStatus>,
-    vitals: Vitals,
-    /// The call core, from the moment on when the PBX is known by its id.
-    calls: Option<Calls>,
-    pbx_id: Option<Arc<str>>,
-    session: Session,
-    jobs: Jobs,
-    /// Frames to be written before anything else happens.
-    outgoing: VecDeque<Outgoing>,
-    /// Commands that wait for a monitor that the PBX has been asked for.
-    deferred: Vec<Act>,
-    /// When to look again after calls that did not come back.
-    settle_at: Option<Instant>,
-}
-
 impl Shift {
     async fn serve(&mut self, mut link: Link, inbox: &mut Inbox, stop: &CancellationToken) -> End {
         info!("Logged in to the PBX");
@@ -247,10 +194,6 @@ impl Shift {
         }
     }
 
-    fn send(&mut self, text: String) {
-        self.outgoing.push_back(text.into());
-    }
-
     /// Writes what is to be written. A guard is asked as the very last thing before its frames go out.
     async fn flush(&mut self, link: &mut Link) -> anyhow::Result<()> {
         while let Some(Outgoing { frames, jobs, guard }) = self.outgoing.pop_front() {
@@ -267,141 +210,6 @@ impl Shift {
             }
         }
         Ok(())
-    }
-
-    async fn on_frame(&mut self, frame: Frame) -> Result<(), End> {
-        match frame {
-            Frame::CallInfo(call_info) => self.on_call_info(call_info),
-            Frame::User(user_info) => self.on_user_info(user_info),
-            Frame::InitializeResult { error: None } => self.on_listed().await?,
-            Frame::InitializeResult { error: Some(error) } => {
-                return Err(End::Lost(anyhow::anyhow!(
-                    "the PBX does not list its users ({error}); is the API check mark RCC set at the App object?"
-                )));
-            }
-            Frame::UserInitializeResult { src, handle, prefixes } => {
-                let watched = self.session.monitored(src.as_deref(), handle, prefixes);
-                if let (Some(user), Some(calls)) = (watched, &mut self.calls) {
-                    calls.watching(user, self.clock.now());
-                }
-                self.release_users();
-                self.announce_if_complete();
-                self.take_up_deferred();
-            }
-            Frame::Devices { src, labels } => self.session.labelled(src.as_deref(), labels),
-            Frame::Result(result) => {
-                let Some(calls) = &mut self.calls else { return Ok(()) };
-                let mut frames = Vec::new();
-                self.jobs.on_result(&result, self.session.number, calls, &mut frames);
-                self.outgoing.extend(frames);
-            }
-            Frame::Other(kind) => debug!(kind, "Frame without meaning for the agent"),
-            Frame::Challenge(_) | Frame::LoginResult { .. } => debug!("Login frame after the login"),
-        }
-        Ok(())
-    }
-
-    fn on_call_info(&mut self, call_info: CallInfo) {
-        let Some(user) = self.session.user_of_handle(call_info.user).cloned() else {
-            debug!(handle = call_info.user, "CallInfo for a handle that is not monitored");
-            return;
-        };
-        let Some(calls) = &mut self.calls else { return };
-        let report = call_info.into_report(self.session.number);
-        let outputs = calls.report(&user, report.clone(), self.clock.now());
-        let mut frames = Vec::new();
-        self.jobs.on_report(&report, calls, &mut frames);
-        self.outgoing.extend(frames);
-        self.perform(outputs);
-        if report.last {
-            self.release_users();
-        }
-    }
-
-    fn on_user_info(&mut self, user_info: UserInfo) {
-        if let Some((guid, identity)) = self.session.user_info(user_info, &self.monitor) {
-            if let Some(calls) = &mut self.calls {
-                calls.user_is(guid.clone(), identity);
-            }
-            if self.session.listed
-                && let Some(frame) = self.session.ask_for_labels(&guid)
-            {
-                self.send(frame);
-            }
-        }
-        if self.session.listed {
-            self.release_users();
-            self.tell_users();
-        }
-    }
-
-    fn release_users(&mut self) {
-        let calls = self.calls.as_ref();
-        for frame in self.session.release(|guid| calls.is_some_and(|calls| calls.has_calls(guid))) {
-            self.send(frame);
-        }
-    }
-
-    /// The list of users is complete: now it is certain which PBX this is, and monitoring can begin.
-    async fn on_listed(&mut self) -> Result<(), End> {
-        self.session.listed = true;
-        let pbx_id = self.identify().map_err(End::Fatal)?;
-        self.pbx_id = Some(pbx_id.clone());
-        let registered = timeout(Duration::from_secs(2), self.exchange.register_pbx(&pbx_id, self.clock.now())).await;
-        match registered {
-            Ok(Ok(None)) => {}
-            Ok(Ok(Some(other))) => return Err(self.belongs_to(&other)),
-            Ok(Err(error)) => warn!("The PBX could not be registered: {error}"),
-            Err(_) => warn!("The PBX could not be registered: the table does not answer"),
-        }
-        let now = self.clock.now();
-        let calls = self.calls.get_or_insert_with(|| {
-            let origin = Origin { pbx_id: pbx_id.clone(), agent_id: self.agent_id.clone() };
-            Calls::restore(origin, self.boot_id, self.records.take().unwrap_or_default(), now)
-        });
-        calls.session_started(now);
-        for (guid, identity) in self.session.identities() {
-            calls.user_is(guid, identity);
-        }
-        self.announce_if_complete();
-        Ok(())
-    }
-
-    fn identify(&self) -> Result<Arc<str>, Fatal> {
-        if let Some(pbx_id) = &self.pbx_id {
-            return Ok(pbx_id.clone());
-        }
-        if let Some(id) = &self.configured_pbx_id {
-            return Ok(Arc::from(id.as_str()));
-        }
-        let mut names: Vec<&str> = self.session.pbx_names().into_iter().collect();
-        names.sort_unstable();
-        match names.as_slice() {
-            [name] => Ok(Arc::from(*name)),
-            [] if self.session.visible().next().is_none() => Err(Fatal::Nobody),
-            [] => Err(Fatal::PbxId("none".to_owned())),
-            several => Err(Fatal::PbxId(several.join(", "))),
-        }
-    }
-
-    /// Once everybody is monitored, the agent can act, and says so.
-    fn announce_if_complete(&mut self) {
-        if !self.session.is_complete() || self.status.borrow().is_up() {
-            return;
-        }
-        let now = self.clock.now();
-        info!(users = self.session.visible().count(), pbx = self.pbx_id.as_deref(), "Monitoring");
-        self.settle_at = Some(Instant::now() + FIRST_SETTLING);
-        let (pbx_id, prefixes) = (self.pbx_id.clone(), self.session.prefixes.clone());
-        let visible_users = count(self.session.visible().count());
-        self.tell(|status| {
-            status.link = PbxLink::Up;
-            status.pbx_id = pbx_id;
-            status.session_since = Some(now);
-            status.prefixes = prefixes;
-            status.visible_users = visible_users;
-            status.problem = None;
-        });
     }
 
     fn close_session(&mut self) {
@@ -454,50 +262,4 @@ impl Shift {
         });
         Ok(())
     }
-
-    fn perform(&mut self, outputs: Vec<Output>) {
-        let (Some(pbx_id), Some(calls)) = (&self.pbx_id, &mut self.calls) else { return };
-        let mut events = Vec::new();
-        for output in outputs {
-            match output {
-                Output::Event(event) => {
-                    debug!(event.id = %event.event_id, call.id = %event.call_id(), status = event.status().as_str(), "Event");
-                    self.jobs.on_event(&event);
-                    self.vitals.event(&event);
-                    events.push(*event);
-                }
-                Output::Remember(user, item) => self.memory.remember(pbx_id.clone(), user, item),
-                Output::Ask(leg, user) => self.memory.ask(pbx_id.clone(), leg, user),
-            }
-        }
-        self.vitals.nameless_calls(calls.nameless_calls());
-        let changes = calls.changes();
-        if !events.is_empty() || !changes.is_empty() {
-            self.outbox.put(&events, changes, self.clock.now());
-        }
-    }
-
-    fn belongs_to(&self, other: &str) -> End {
-        let own = self.pbx_id.as_deref().unwrap_or("?");
-        End::Lost(anyhow::anyhow!(
-            "this stack belongs to PBX `{other}`, whose agent is online; PBX `{own}` needs a stack of its own"
-        ))
-    }
-
-    fn tell_users(&mut self) {
-        let visible_users = count(self.session.visible().count());
-        self.tell(|status| status.visible_users = visible_users);
-    }
-
-    fn tell(&self, change: impl FnOnce(&mut DeskStatus)) {
-        self.status.send_if_modified(|status| {
-            let before = status.clone();
-            change(status);
-            *status != before
-        });
-    }
-}
-
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }

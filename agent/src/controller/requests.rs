@@ -7,7 +7,7 @@ use shared::operation::{DialOptions, Operation, Reach};
 use shared::time::from_millis;
 use tokio::sync::mpsc;
 
-use super::{End, Shift};
+use super::state::{End, Shift};
 use crate::calls::{Sight, UserGuid};
 use crate::commands::jobs::{Asker, Outgoing};
 use crate::commands::operations::{Plan, Planner};

@@ -1,0 +1,157 @@
+//! What the controller keeps between one event and the next, and what every part of it does with that.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use shared::agent_status::PbxLink;
+use shared::clock::CloudClock;
+use shared::tables::Exchange;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use crate::calls::{Calls, Output, Records};
+use crate::commands::jobs::{Jobs, Outgoing};
+use crate::commands::request::Act;
+use crate::config::{DtmfRecv, Monitor};
+use crate::events::outbox::Outbox;
+use crate::host::statistics::Vitals;
+use crate::host::status::DeskStatus;
+use crate::pbx::session::{FIRST_SETTLING, Session};
+use crate::peers::lookup::Memory;
+
+/// What no retry can mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    #[error(
+        "cannot tell which PBX this is: its visible users name {0}. Set `pbx.id` in the configuration to one short name, \
+         the same for all agents of this PBX"
+    )]
+    PbxId(String),
+    #[error(
+        "the PBX shows no user, so it cannot be told which PBX this is. Make the App object an active member of the group with \
+         the users, and the users members of it; or set `pbx.id`"
+    )]
+    Nobody,
+}
+
+/// Why a session ended.
+pub(super) enum End {
+    Stopped,
+    Lost(anyhow::Error),
+    Fatal(Fatal),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for End {
+    fn from(error: E) -> Self {
+        Self::Lost(error.into())
+    }
+}
+
+/// Everything that the desk keeps between one event and the next.
+pub(super) struct Shift {
+    pub monitor: Monitor,
+    pub dtmf_recv: DtmfRecv,
+    pub configured_pbx_id: Option<String>,
+    pub agent_id: Arc<str>,
+    pub boot_id: Uuid,
+    pub clock: CloudClock,
+    pub exchange: Exchange,
+    pub memory: Memory,
+    pub outbox: Outbox,
+    /// Taken by the call core when it begins.
+    pub records: Option<Records>,
+    pub status: watch::Sender<DeskStatus>,
+    pub vitals: Vitals,
+    /// The call core, from the moment on when the PBX is known by its id.
+    pub calls: Option<Calls>,
+    pub pbx_id: Option<Arc<str>>,
+    pub session: Session,
+    pub jobs: Jobs,
+    /// Frames to be written before anything else happens.
+    pub outgoing: VecDeque<Outgoing>,
+    /// Commands that wait for a monitor that the PBX has been asked for.
+    pub deferred: Vec<Act>,
+    /// When to look again after calls that did not come back.
+    pub settle_at: Option<Instant>,
+}
+
+impl Shift {
+    pub(super) fn send(&mut self, text: String) {
+        self.outgoing.push_back(text.into());
+    }
+
+    pub(super) fn release_users(&mut self) {
+        let calls = self.calls.as_ref();
+        for frame in self.session.release(|guid| calls.is_some_and(|calls| calls.has_calls(guid))) {
+            self.send(frame);
+        }
+    }
+
+    /// Once everybody is monitored, the agent can act, and says so.
+    pub(super) fn announce_if_complete(&mut self) {
+        if !self.session.is_complete() || self.status.borrow().is_up() {
+            return;
+        }
+        let now = self.clock.now();
+        info!(users = self.session.visible().count(), pbx = self.pbx_id.as_deref(), "Monitoring");
+        self.settle_at = Some(Instant::now() + FIRST_SETTLING);
+        let (pbx_id, prefixes) = (self.pbx_id.clone(), self.session.prefixes.clone());
+        let visible_users = count(self.session.visible().count());
+        self.tell(|status| {
+            status.link = PbxLink::Up;
+            status.pbx_id = pbx_id;
+            status.session_since = Some(now);
+            status.prefixes = prefixes;
+            status.visible_users = visible_users;
+            status.problem = None;
+        });
+    }
+
+    pub(super) fn perform(&mut self, outputs: Vec<Output>) {
+        let (Some(pbx_id), Some(calls)) = (&self.pbx_id, &mut self.calls) else { return };
+        let mut events = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Event(event) => {
+                    debug!(event.id = %event.event_id, call.id = %event.call_id(), status = event.status().as_str(), "Event");
+                    self.jobs.on_event(&event);
+                    self.vitals.event(&event);
+                    events.push(*event);
+                }
+                Output::Remember(user, item) => self.memory.remember(pbx_id.clone(), user, item),
+                Output::Ask(leg, user) => self.memory.ask(pbx_id.clone(), leg, user),
+            }
+        }
+        self.vitals.nameless_calls(calls.nameless_calls());
+        let changes = calls.changes();
+        if !events.is_empty() || !changes.is_empty() {
+            self.outbox.put(&events, changes, self.clock.now());
+        }
+    }
+
+    pub(super) fn belongs_to(&self, other: &str) -> End {
+        let own = self.pbx_id.as_deref().unwrap_or("?");
+        End::Lost(anyhow::anyhow!(
+            "this stack belongs to PBX `{other}`, whose agent is online; PBX `{own}` needs a stack of its own"
+        ))
+    }
+
+    pub(super) fn tell_users(&mut self) {
+        let visible_users = count(self.session.visible().count());
+        self.tell(|status| status.visible_users = visible_users);
+    }
+
+    pub(super) fn tell(&self, change: impl FnOnce(&mut DeskStatus)) {
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            change(status);
+            *status != before
+        });
+    }
+}
+
+pub(super) fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
