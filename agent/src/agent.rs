@@ -24,14 +24,14 @@ use crate::commands::request::Request;
 use crate::commands::results::Results;
 use crate::commands::running::Running;
 use crate::config::Config;
-use crate::controller::{Desk, Fatal};
+use crate::controller::{Controller, Fatal};
 use crate::events::outbox::{Opened, Outbox};
 use crate::events::uplink::Uplink;
 use crate::host::credentials;
 use crate::host::health::Listeners;
 use crate::host::sdk;
 use crate::host::statistics::Vitals;
-use crate::host::status::DeskStatus;
+use crate::host::status::ControllerStatus;
 use crate::host::systemd::Service;
 use crate::pbx::link::{Dialer, Network, Tcp};
 use crate::peers::heartbeat::{self, Portrait, Pulse};
@@ -78,7 +78,7 @@ impl Host {
 
 #[derive(Debug)]
 pub struct Agent {
-    desk: Desk,
+    controller: Controller,
     downlink: Downlink,
     takeover: Takeover,
     service: Service<Request>,
@@ -108,12 +108,12 @@ impl Agent {
         let Opened { outbox, events, records, late } = outbox;
         let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
         let uplink = Uplink::new(queue, outbox.clone(), events, vitals.clone(), random.clone());
-        let (status, watch_status) = watch::channel(DeskStatus::starting());
+        let (status, watch_status) = watch::channel(ControllerStatus::starting());
         let (requests, requested) = mpsc::channel(64);
         let (answers, recollections) = mpsc::unbounded_channel();
 
         let dialer = Dialer::new(network, &config.pbx)?;
-        let desk = Desk {
+        let controller = Controller {
             dialer,
             monitor: config.pbx.monitor,
             dtmf_recv: config.pbx.dtmf_recv,
@@ -138,7 +138,7 @@ impl Agent {
             clock: clock.clone(),
             random: random.clone(),
             agent_id: agent_id.clone(),
-            desk: requests.clone(),
+            controller: requests.clone(),
             status: watch_status.clone(),
             running: running.clone(),
             results: Results { exchange: exchange.clone(), clock: clock.clone(), vitals: vitals.clone() },
@@ -150,7 +150,7 @@ impl Agent {
             clock: clock.clone(),
             random,
             agent_id: agent_id.clone(),
-            desk: requests.clone(),
+            controller: requests.clone(),
             status: watch_status.clone(),
             connector,
             vitals: vitals.clone(),
@@ -179,13 +179,14 @@ impl Agent {
             controller: requests,
             give_way: |to| Request::GiveWay { to },
         };
-        Ok(Self { desk, downlink, takeover, service, pulse, uplink, outbox, health })
+        Ok(Self { controller, downlink, takeover, service, pulse, uplink, outbox, health })
     }
 
     /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event in memory.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         info!(version = env!("CARGO_PKG_VERSION"), agent = %self.pulse.portrait.agent_id, "Agent started");
-        let [stop_commands, stop_desk, stop_pulse, stop_uplink] = std::array::from_fn(|_| CancellationToken::new());
+        let [stop_commands, stop_controller, stop_pulse, stop_uplink] =
+            std::array::from_fn(|_| CancellationToken::new());
         let (commands, outbox) = (self.downlink.tasks.clone(), self.outbox);
         let mut receivers = JoinSet::new();
         for _ in 0..RECEIVERS {
@@ -195,7 +196,7 @@ impl Agent {
         commands.spawn(self.takeover.run(stop_commands.clone()));
         commands.spawn(self.service.run(stop_commands.clone()));
         // Whoever drops this ends the workers.
-        let mut desk: AbortOnDropHandle<Result<(), Fatal>> = worker(self.desk.run(stop_desk.clone()));
+        let mut controller: AbortOnDropHandle<Result<(), Fatal>> = worker(self.controller.run(stop_controller.clone()));
         // It answers until the last event is sent.
         let stop_health = CancellationToken::new();
         let (snapshot, vitals) = (self.pulse.portrait.clone(), self.pulse.portrait.vitals.clone());
@@ -206,7 +207,7 @@ impl Agent {
         let ended = tokio::select! {
             biased;
             () = shutdown => None,
-            ended = &mut desk => Some(ended),
+            ended = &mut controller => Some(ended),
         };
         info!("Stopping");
         let drained = timeout(GRACE, async {
@@ -214,12 +215,12 @@ impl Agent {
             receivers.join_all().await;
             commands.close();
             let _ = timeout(Duration::from_secs(5), commands.wait()).await;
-            stop_desk.cancel();
+            stop_controller.cancel();
             let ended = match ended {
                 Some(ended) => ended,
-                None => desk.await,
+                None => controller.await,
             };
-            // What the desk interrupted is written down before the agent takes leave.
+            // What the controller interrupted is written down before the agent takes leave.
             let _ = timeout(Duration::from_secs(5), commands.wait()).await;
             stop_pulse.cancel();
             let _ = timeout(LEAVE_WITHIN, pulse).await;
@@ -240,7 +241,7 @@ impl Agent {
             warn!(events = left.depth, "Events wait on disk for the next start");
         }
         match drained {
-            Ok(ended) => Ok(ended.context("the desk failed")??),
+            Ok(ended) => Ok(ended.context("the controller failed")??),
             Err(_) => bail!("stopped before everything was handed over"),
         }
     }

@@ -1,4 +1,4 @@
-//! Commands from the cloud: hear the doorbell, claim, hand to the desk, write what came of it.
+//! Commands from the cloud: hear the doorbell, claim, hand to the controller, write what came of it.
 //!
 //! A command acts at most once, because only one claim wins, and never late, because its guard is asked again as the last
 //! thing before the frame is written.
@@ -24,7 +24,7 @@ use crate::calls::Sight;
 use crate::commands::connect::Connector;
 use crate::commands::request::{Act, Guard, Reply, Request};
 use crate::host::statistics::Vitals;
-use crate::host::status::DeskStatus;
+use crate::host::status::ControllerStatus;
 
 /// Long polls that may be open at once. While the answer of one is handled, the other listens.
 pub const RECEIVERS: usize = 2;
@@ -43,8 +43,8 @@ pub struct Downlink {
     pub clock: CloudClock,
     pub random: Random,
     pub agent_id: Arc<str>,
-    pub desk: mpsc::Sender<Request>,
-    pub status: watch::Receiver<DeskStatus>,
+    pub controller: mpsc::Sender<Request>,
+    pub status: watch::Receiver<ControllerStatus>,
     pub connector: Connector,
     pub vitals: Vitals,
     pub tasks: TaskTracker,
@@ -58,7 +58,7 @@ impl Downlink {
         let mut wait = Duration::ZERO;
         loop {
             let up = async {
-                let up = self.status.wait_for(DeskStatus::is_up).await.is_ok();
+                let up = self.status.wait_for(ControllerStatus::is_up).await.is_ok();
                 sleep(pause).await;
                 up
             };
@@ -171,7 +171,7 @@ impl Downlink {
         }
         let (reply, answer) = oneshot::channel();
         let act = Act { operation: command.operation.clone(), reach: command.reach.clone(), guard: Some(guard), reply };
-        if self.desk.send(Request::Act(act)).await.is_err() {
+        if self.controller.send(Request::Act(act)).await.is_err() {
             return Finish::Done(Err(Code::PbxOffline.into()));
         }
         match answer.await {
@@ -187,7 +187,7 @@ impl Downlink {
         }
         let (reply, answer) = oneshot::channel();
         let request = Request::Sight { calls: doorbell.call_ids.clone(), reply };
-        if self.desk.send(request).await.is_err() {
+        if self.controller.send(request).await.is_err() {
             return Sight::Unknown;
         }
         answer.await.unwrap_or(Sight::Unknown)

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::commands::connect::{Cleaned, Connector, Record, out_of_reach};
-use crate::host::status::DeskStatus;
+use crate::host::status::ControllerStatus;
 use crate::peers::identity::{Kinship, Own};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ impl Takeover {
         let mut status = self.connector.status.clone();
         loop {
             let up = async {
-                let up = status.wait_for(DeskStatus::is_up).await.is_ok();
+                let up = status.wait_for(ControllerStatus::is_up).await.is_ok();
                 sleep(AFTER_OTHERS).await;
                 up
             };

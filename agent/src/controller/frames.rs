@@ -6,18 +6,18 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::state::{End, Fatal, Shift};
+use super::state::{ControllerState, Fatal, SessionEnd};
 use crate::calls::{Calls, Origin};
 use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 
-impl Shift {
-    pub(super) async fn on_frame(&mut self, frame: Frame) -> Result<(), End> {
+impl ControllerState {
+    pub(super) async fn on_frame(&mut self, frame: Frame) -> Result<(), SessionEnd> {
         match frame {
             Frame::CallInfo(call_info) => self.on_call_info(call_info),
             Frame::User(user_info) => self.on_user_info(user_info),
             Frame::InitializeResult { error: None } => self.on_listed().await?,
             Frame::InitializeResult { error: Some(error) } => {
-                return Err(End::Lost(anyhow::anyhow!(
+                return Err(SessionEnd::Lost(anyhow::anyhow!(
                     "the PBX does not list its users ({error}); is the API check mark RCC set at the App object?"
                 )));
             }
@@ -78,9 +78,9 @@ impl Shift {
     }
 
     /// The list of users is complete: now it is certain which PBX this is, and monitoring can begin.
-    async fn on_listed(&mut self) -> Result<(), End> {
+    async fn on_listed(&mut self) -> Result<(), SessionEnd> {
         self.session.listed = true;
-        let pbx_id = self.identify().map_err(End::Fatal)?;
+        let pbx_id = self.identify().map_err(SessionEnd::Fatal)?;
         self.pbx_id = Some(pbx_id.clone());
         let registered = timeout(Duration::from_secs(2), self.exchange.register_pbx(&pbx_id, self.clock.now())).await;
         match registered {

@@ -1,9 +1,9 @@
-//! What others on this machine have for the desk.
+//! What others on this machine have for the controller.
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::state::{End, Shift};
+use super::state::{ControllerState, SessionEnd};
 use crate::calls::Records;
 use crate::commands::request::Request;
 use crate::pbx::session::FIRST_SETTLING;
@@ -15,7 +15,7 @@ pub(super) struct Inbox {
     pub late: mpsc::UnboundedReceiver<Records>,
 }
 
-pub(super) enum Post {
+pub(super) enum Message {
     Request(Request),
     Recollection(Recollection),
     /// What the call core knew before the agent was restarted, if the disk let it be read only now.
@@ -24,23 +24,23 @@ pub(super) enum Post {
 
 impl Inbox {
     /// Takes nothing out if it is given up. `None` when nobody is left who could have something.
-    pub(super) async fn next(&mut self) -> Option<Post> {
+    pub(super) async fn next(&mut self) -> Option<Message> {
         tokio::select! {
             biased;
-            Some(recollection) = self.recollections.recv() => Some(Post::Recollection(recollection)),
-            Some(records) = self.late.recv() => Some(Post::Records(records)),
-            Some(request) = self.requests.recv() => Some(Post::Request(request)),
+            Some(recollection) = self.recollections.recv() => Some(Message::Recollection(recollection)),
+            Some(records) = self.late.recv() => Some(Message::Records(records)),
+            Some(request) = self.requests.recv() => Some(Message::Request(request)),
             else => None,
         }
     }
 }
 
-impl Shift {
-    pub(super) fn on_post(&mut self, post: Post) -> Result<(), End> {
-        match post {
-            Post::Request(request) => return self.on_request(request),
-            Post::Recollection(recollection) => self.on_recollection(&recollection),
-            Post::Records(records) => self.on_late_records(records),
+impl ControllerState {
+    pub(super) fn on_message(&mut self, message: Message) -> Result<(), SessionEnd> {
+        match message {
+            Message::Request(request) => return self.on_request(request),
+            Message::Recollection(recollection) => self.on_recollection(&recollection),
+            Message::Records(records) => self.on_late_records(records),
         }
         Ok(())
     }

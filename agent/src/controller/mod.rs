@@ -1,4 +1,4 @@
-//! The desk: one task that holds the PBX session and the call core, and through which everything about calls passes.
+//! The controller: one task that holds the PBX session and the call core, and through which everything about calls passes.
 //!
 //! It wakes for a frame, a request, an answer of the shared memory or the passing of time, asks the pure parts what follows
 //! from it, and does that. Nothing else writes to the PBX.
@@ -30,7 +30,7 @@ use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
 use crate::host::backoff::Backoff;
 use crate::host::statistics::Vitals;
-use crate::host::status::DeskStatus;
+use crate::host::status::ControllerStatus;
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
@@ -38,7 +38,7 @@ use crate::peers::lookup::{Memory, Recollection};
 
 use inbox::Inbox;
 pub use state::Fatal;
-use state::{End, Shift, count};
+use state::{ControllerState, SessionEnd, count};
 
 /// Naming time-outs and waiting jobs are looked at this often.
 const TICK: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ const LIST_WITHIN: Duration = Duration::from_secs(15);
 const NEXT_SETTLING: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-pub struct Desk {
+pub struct Controller {
     pub dialer: Dialer,
     pub monitor: Monitor,
     pub dtmf_recv: DtmfRecv,
@@ -67,11 +67,11 @@ pub struct Desk {
     pub records: Records,
     /// The same, if it could be read only after the start.
     pub late: mpsc::UnboundedReceiver<Records>,
-    pub status: watch::Sender<DeskStatus>,
+    pub status: watch::Sender<ControllerStatus>,
     pub vitals: Vitals,
 }
 
-impl Desk {
+impl Controller {
     /// Holds a session with the PBX until stopped, and gets a new one whenever it is lost.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Fatal> {
         let Self { dialer, monitor, dtmf_recv, configured_pbx_id, agent_id, boot_id, clock, exchange, memory, .. } =
@@ -81,7 +81,7 @@ impl Desk {
                 "The connection to the PBX is not encrypted, and nobody proves to be the PBX: `pbx.url` begins with ws://"
             );
         }
-        let mut shift = Shift {
+        let mut state = ControllerState {
             monitor,
             dtmf_recv,
             configured_pbx_id,
@@ -107,35 +107,35 @@ impl Desk {
         let end = loop {
             let end = tokio::select! {
                 biased;
-                () = stop.cancelled() => End::Stopped,
+                () = stop.cancelled() => SessionEnd::Stopped,
                 link = dialer.connect() => match link {
-                    Ok(link) => shift.serve(link, &mut inbox, &stop).await,
-                    Err(error) => End::Lost(error),
+                    Ok(link) => state.serve(link, &mut inbox, &stop).await,
+                    Err(error) => SessionEnd::Lost(error),
                 },
             };
-            if shift.status.borrow().is_up() {
+            if state.status.borrow().is_up() {
                 backoff.reset(); // It was a good session; one that ends before it is of use does not count.
             }
-            shift.close_session();
+            state.close_session();
             let reason = match end {
-                End::Stopped => break Ok(()),
-                End::Fatal(fatal) => break Err(fatal),
-                End::Lost(reason) => reason,
+                SessionEnd::Stopped => break Ok(()),
+                SessionEnd::Fatal(fatal) => break Err(fatal),
+                SessionEnd::Lost(reason) => reason,
             };
             let pause = backoff.pause();
             warn!(retry_in_ms = pause.as_millis(), "No PBX session: {reason:#}");
-            shift.tell(|status| status.problem = Some(format!("{reason:#}")));
-            if !shift.wait(pause, &mut inbox, &stop).await {
+            state.tell(|status| status.problem = Some(format!("{reason:#}")));
+            if !state.wait(pause, &mut inbox, &stop).await {
                 break Ok(());
             }
         };
-        shift.memory.finish().await;
+        state.memory.finish().await;
         end
     }
 }
 
-impl Shift {
-    async fn serve(&mut self, mut link: Link, inbox: &mut Inbox, stop: &CancellationToken) -> End {
+impl ControllerState {
+    async fn serve(&mut self, mut link: Link, inbox: &mut Inbox, stop: &CancellationToken) -> SessionEnd {
         info!("Logged in to the PBX");
         self.vitals.session_begun();
         self.session = Session::new(self.session.number + 1);
@@ -152,7 +152,7 @@ impl Shift {
             // A PBX may send frames without end; what comes before them here is rare.
             let woken = tokio::select! {
                 biased;
-                () = stop.cancelled() => Err(End::Stopped),
+                () = stop.cancelled() => Err(SessionEnd::Stopped),
                 _ = tick.tick() => self.on_tick(),
                 _ = portion.tick(), if self.session.is_to_monitor_more() => {
                     for frame in self.session.monitor_next() {
@@ -160,14 +160,14 @@ impl Shift {
                     }
                     Ok(())
                 }
-                Some(post) = inbox.next() => self.on_post(post),
+                Some(message) = inbox.next() => self.on_message(message),
                 frame = link.next() => match frame {
                     Ok(frame) => self.on_frame(frame).await,
                     Err(error) => Err(error.into()),
                 },
             };
             if let Err(end) = woken {
-                if matches!(end, End::Stopped) {
+                if matches!(end, SessionEnd::Stopped) {
                     link.close().await;
                 }
                 return end;
@@ -189,7 +189,7 @@ impl Shift {
                 () = stop.cancelled() => return false,
                 () = sleep_until(until) => return true,
                 // Without a session there is nothing to end.
-                Some(post) = inbox.next() => drop(self.on_post(post)),
+                Some(message) = inbox.next() => drop(self.on_message(message)),
             }
         }
     }
@@ -205,7 +205,7 @@ impl Shift {
                 continue;
             }
             for frame in frames {
-                // A PBX that reads nothing any more must not hold up what else the desk does.
+                // A PBX that reads nothing any more must not hold up what else the controller does.
                 timeout(WRITE_WITHIN, link.send(frame)).await.context("the PBX takes no data")??;
             }
         }
@@ -228,13 +228,13 @@ impl Shift {
         });
     }
 
-    fn on_tick(&mut self) -> Result<(), End> {
+    fn on_tick(&mut self) -> Result<(), SessionEnd> {
         if self.session.listed {
             self.session.give_up_unanswered();
             self.announce_if_complete();
             self.expire_deferred();
         } else if self.session.begun.elapsed() > LIST_WITHIN {
-            return Err(End::Lost(anyhow::anyhow!(
+            return Err(SessionEnd::Lost(anyhow::anyhow!(
                 "the PBX did not list its users; is the API check mark RCC set at the App object?"
             )));
         }

@@ -7,14 +7,14 @@ use shared::operation::{DialOptions, Operation, Reach};
 use shared::time::from_millis;
 use tokio::sync::mpsc;
 
-use super::state::{End, Shift};
+use super::state::{ControllerState, SessionEnd};
 use crate::calls::{Sight, UserGuid};
 use crate::commands::jobs::{Asker, Outgoing};
 use crate::commands::operations::{Plan, Planner};
 use crate::commands::request::{Act, Guard, News, Reply, Request};
 
-impl Shift {
-    pub(super) fn on_request(&mut self, request: Request) -> Result<(), End> {
+impl ControllerState {
+    pub(super) fn on_request(&mut self, request: Request) -> Result<(), SessionEnd> {
         match request {
             Request::Sight { calls, reply } => {
                 let sight = self.calls.as_ref().map(|core| calls.iter().map(|call| core.sight_of(*call)).min());

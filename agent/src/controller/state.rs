@@ -17,7 +17,7 @@ use crate::commands::request::Act;
 use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
 use crate::host::statistics::Vitals;
-use crate::host::status::DeskStatus;
+use crate::host::status::ControllerStatus;
 use crate::pbx::session::{FIRST_SETTLING, Session};
 use crate::peers::lookup::Memory;
 
@@ -37,20 +37,20 @@ pub enum Fatal {
 }
 
 /// Why a session ended.
-pub(super) enum End {
+pub(super) enum SessionEnd {
     Stopped,
     Lost(anyhow::Error),
     Fatal(Fatal),
 }
 
-impl<E: Into<anyhow::Error>> From<E> for End {
+impl<E: Into<anyhow::Error>> From<E> for SessionEnd {
     fn from(error: E) -> Self {
         Self::Lost(error.into())
     }
 }
 
-/// Everything that the desk keeps between one event and the next.
-pub(super) struct Shift {
+/// Everything that the controller keeps between one event and the next.
+pub(super) struct ControllerState {
     pub monitor: Monitor,
     pub dtmf_recv: DtmfRecv,
     pub configured_pbx_id: Option<String>,
@@ -62,7 +62,7 @@ pub(super) struct Shift {
     pub outbox: Outbox,
     /// Taken by the call core when it begins.
     pub records: Option<Records>,
-    pub status: watch::Sender<DeskStatus>,
+    pub status: watch::Sender<ControllerStatus>,
     pub vitals: Vitals,
     /// The call core, from the moment on when the PBX is known by its id.
     pub calls: Option<Calls>,
@@ -77,7 +77,7 @@ pub(super) struct Shift {
     pub settle_at: Option<Instant>,
 }
 
-impl Shift {
+impl ControllerState {
     pub(super) fn send(&mut self, text: String) {
         self.outgoing.push_back(text.into());
     }
@@ -131,9 +131,9 @@ impl Shift {
         }
     }
 
-    pub(super) fn belongs_to(&self, other: &str) -> End {
+    pub(super) fn belongs_to(&self, other: &str) -> SessionEnd {
         let own = self.pbx_id.as_deref().unwrap_or("?");
-        End::Lost(anyhow::anyhow!(
+        SessionEnd::Lost(anyhow::anyhow!(
             "this stack belongs to PBX `{other}`, whose agent is online; PBX `{own}` needs a stack of its own"
         ))
     }
@@ -143,7 +143,7 @@ impl Shift {
         self.tell(|status| status.visible_users = visible_users);
     }
 
-    pub(super) fn tell(&self, change: impl FnOnce(&mut DeskStatus)) {
+    pub(super) fn tell(&self, change: impl FnOnce(&mut ControllerStatus)) {
         self.status.send_if_modified(|status| {
             let before = status.clone();
             change(status);

@@ -1,4 +1,4 @@
-//! How the desk is doing, for the heartbeat and for those who wait for the PBX.
+//! How the controller is doing, for the heartbeat and for those who wait for the PBX.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use shared::agent_status::PbxLink;
 use shared::numbering::DialPrefixes;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeskStatus {
+pub struct ControllerStatus {
     pub link: PbxLink,
     pub pbx_id: Option<Arc<str>>,
     pub session_since: Option<Timestamp>,
@@ -17,7 +17,7 @@ pub struct DeskStatus {
     pub problem: Option<String>,
 }
 
-impl DeskStatus {
+impl ControllerStatus {
     pub fn starting() -> Self {
         Self {
             link: PbxLink::Down,

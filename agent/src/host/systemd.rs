@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::status::DeskStatus;
+use super::status::ControllerStatus;
 
 /// The controller is asked this many times before the service manager loses its patience. While it dials a PBX that is silent, it
 /// answers after 20 seconds only.
@@ -21,7 +21,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(60);
 /// `M` is a message to the controller.
 #[derive(Debug)]
 pub struct Service<M> {
-    pub status: watch::Receiver<DeskStatus>,
+    pub status: watch::Receiver<ControllerStatus>,
     pub controller: mpsc::Sender<M>,
     /// The message that the controller answers as soon as it takes it.
     pub probe: fn(oneshot::Sender<()>) -> M,
@@ -70,7 +70,7 @@ impl<M> Service<M> {
 }
 
 /// One line for `systemctl status`.
-fn describe(status: &DeskStatus) -> String {
+fn describe(status: &ControllerStatus) -> String {
     match (&status.problem, &status.pbx_id) {
         (None, Some(pbx)) => format!("connected to PBX {pbx}, {} users", status.visible_users),
         (None, None) => "connecting to the PBX".to_owned(),
@@ -95,7 +95,7 @@ mod tests {
     type Message = Option<oneshot::Sender<()>>;
 
     struct Bench {
-        status: watch::Sender<DeskStatus>,
+        status: watch::Sender<ControllerStatus>,
         controller: mpsc::Receiver<Message>,
         told: UnboundedReceiver<String>,
         stop: CancellationToken,
@@ -108,7 +108,7 @@ mod tests {
         }
 
         fn with((messages, controller): (mpsc::Sender<Message>, mpsc::Receiver<Message>)) -> Self {
-            let (status, watched) = watch::channel(DeskStatus::starting());
+            let (status, watched) = watch::channel(ControllerStatus::starting());
             let (teller, told) = mpsc::unbounded_channel();
             let stop = CancellationToken::new();
             let service = Service { status: watched, controller: messages, probe: Some };

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::events::outbox::OutboxStatus;
 use crate::host::statistics::Vitals;
-use crate::host::status::DeskStatus;
+use crate::host::status::ControllerStatus;
 
 /// Changes come in bursts; they share a beat.
 const GATHER: Duration = Duration::from_millis(50);
@@ -31,7 +31,7 @@ pub struct Portrait {
     pub name: String,
     pub os: String,
     pub started_at: Timestamp,
-    pub status: watch::Receiver<DeskStatus>,
+    pub status: watch::Receiver<ControllerStatus>,
     pub outbox: watch::Receiver<OutboxStatus>,
     /// The long commands of this agent.
     pub running: watch::Receiver<BTreeSet<CommandId>>,
@@ -43,7 +43,7 @@ impl Portrait {
         self.of(&self.status.borrow())
     }
 
-    fn of(&self, status: &DeskStatus) -> AgentStatus {
+    fn of(&self, status: &ControllerStatus) -> AgentStatus {
         let now = self.clock.now();
         let outbox = self.outbox.borrow();
         let age_of = |at: Timestamp| (now.as_millisecond() - at.as_millisecond()).max(0);
@@ -107,7 +107,7 @@ impl<M> Pulse<M> {
         let mut beat = interval(BEAT_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut long_commands = self.portrait.running.clone();
-        let mut told = DeskStatus::starting();
+        let mut told = ControllerStatus::starting();
         loop {
             tokio::select! {
                 biased;
@@ -142,7 +142,7 @@ impl<M> Pulse<M> {
         }
     }
 
-    async fn beat(&self, status: &DeskStatus) {
+    async fn beat(&self, status: &ControllerStatus) {
         let item = self.portrait.of(status);
         let beaten = self.exchange.beat(&item).await;
         self.portrait.vitals.exchange_table(beaten.is_ok());

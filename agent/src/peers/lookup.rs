@@ -22,7 +22,7 @@ const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// An agent that stops does not wait longer than this for a table that is out of reach.
 const FINISH_WITHIN: Duration = Duration::from_secs(3);
 
-/// An answer from the table, for the desk.
+/// An answer from the table, for the controller.
 #[derive(Debug)]
 pub enum Recollection {
     /// `None`: the table was out of reach.

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::connector::{Connector, named};
 use crate::commands::request::Request;
-use crate::host::status::DeskStatus;
+use crate::host::status::ControllerStatus;
 use crate::pbx::session::FIRST_SETTLING;
 
 /// A PBX that is out of reach for longer will have lost its calls, or the parties will have hung up.
@@ -53,7 +53,7 @@ impl Connector {
         loop {
             let since = tokio::select! {
                 biased;
-                up = timeout_at(until, status.wait_for(DeskStatus::is_up)) => match up {
+                up = timeout_at(until, status.wait_for(ControllerStatus::is_up)) => match up {
                     Ok(Ok(status)) => status.session_since,
                     Ok(Err(_)) => return Cleaned::Stopped,
                     Err(_) => return Cleaned::OutOfReach,
@@ -107,7 +107,7 @@ impl Connector {
 
     async fn calls_of(&self, dial: &Dial) -> Option<Vec<CallId>> {
         let (reply, answer) = oneshot::channel();
-        self.desk.send(Request::CallsOf { dial: dial.clone(), reply }).await.ok()?;
+        self.controller.send(Request::CallsOf { dial: dial.clone(), reply }).await.ok()?;
         answer.await.ok()
     }
 

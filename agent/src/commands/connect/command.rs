@@ -82,7 +82,7 @@ impl Connector {
         let request =
             Request::Dial { via: via.clone(), numbers: numbers.into_iter().zip([news_a, news_b]).collect(), guard };
         let ringing_ends = Instant::now() + Duration::from_secs((*ring_seconds).into());
-        if self.desk.send(request).await.is_err() {
+        if self.controller.send(request).await.is_err() {
             return End::refused(Code::PbxOffline);
         }
         let record = Record::keep(self, command.command_id, token, dials.clone(), Stage::Calling);
@@ -121,7 +121,7 @@ impl Connector {
             wait_for_name(&mut parties, side, news, named_by).await;
         }
         parties.name(&mut dials);
-        // A call that the PBX only names later is cleared by the desk, because nobody follows it any more.
+        // A call that the PBX only names later is cleared by the controller, because nobody follows it any more.
         drop((a, b));
         record.set(&dials, Stage::CleaningUp);
         let begun = parties.begun(&dials);

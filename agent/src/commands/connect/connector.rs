@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::commands::request::{Act, Reply, Request};
 use crate::commands::results::Results;
 use crate::commands::running::Running;
-use crate::host::status::DeskStatus;
+use crate::host::status::ControllerStatus;
 
 /// What long commands work with.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub struct Connector {
     pub clock: CloudClock,
     pub random: Random,
     pub agent_id: Arc<str>,
-    pub desk: mpsc::Sender<Request>,
-    pub status: watch::Receiver<DeskStatus>,
+    pub controller: mpsc::Sender<Request>,
+    pub status: watch::Receiver<ControllerStatus>,
     pub running: Running,
     pub results: Results,
 }
@@ -37,7 +37,7 @@ impl Connector {
     }
 
     pub(super) async fn ask(&self, act: Act, answer: oneshot::Receiver<Reply>) -> Outcome {
-        if self.desk.send(Request::Act(act)).await.is_err() {
+        if self.controller.send(Request::Act(act)).await.is_err() {
             return Err(Code::Interrupted.into());
         }
         match answer.await {

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::calls::tests::{OTHER, PHONE, at, core, guid, leg, play};
 
-struct Desk {
+struct Bench {
     jobs: Jobs,
     calls: Calls,
     seconds: f64,
 }
 
-impl Desk {
+impl Bench {
     fn new() -> Self {
         Self { jobs: Jobs::default(), calls: core(), seconds: 0.0 }
     }
@@ -83,12 +83,12 @@ fn done(answer: &mut oneshot::Receiver<Reply>) -> Option<Value> {
 
 #[test]
 fn new_call_is_made_once_it_rings_and_has_a_name() {
-    let mut desk = Desk::new();
-    let mut answer = desk.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(false)));
-    desk.result("UserCall", Some("c1"), Some(7), None);
-    desk.report(leg(7, 1).conf("conf").peer("50"));
+    let mut bench = Bench::new();
+    let mut answer = bench.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(false)));
+    bench.result("UserCall", Some("c1"), Some(7), None);
+    bench.report(leg(7, 1).conf("conf").peer("50"));
     assert_eq!(done(&mut answer), None);
-    desk.report(leg(7, 4));
+    bench.report(leg(7, 4));
     let result = done(&mut answer).expect("made");
     assert_eq!(result["conferenceId"], "conf");
     assert!(result["CallId"].is_string());
@@ -96,123 +96,123 @@ fn new_call_is_made_once_it_rings_and_has_a_name() {
 
 #[test]
 fn cause_may_come_before_the_end() {
-    let mut desk = Desk::new();
-    let mut answer = desk.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(false)));
-    desk.result("UserCall", Some("c1"), Some(7), None);
-    desk.report(leg(7, 1).conf("conf").peer("50"));
-    desk.report(leg(7, 2).cause(17));
-    desk.report(LegReport { state: None, ..leg(7, 0) }.del());
+    let mut bench = Bench::new();
+    let mut answer = bench.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(false)));
+    bench.result("UserCall", Some("c1"), Some(7), None);
+    bench.report(leg(7, 1).conf("conf").peer("50"));
+    bench.report(leg(7, 2).cause(17));
+    bench.report(LegReport { state: None, ..leg(7, 0) }.del());
     assert_eq!(code(&mut answer), Some(Code::UserBusy));
 }
 
 #[test]
 fn refused_call_of_a_queue_is_cleared() {
-    let mut desk = Desk::new();
-    let mut answer = desk.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(true)));
-    desk.result("UserCall", Some("c1"), Some(7), None);
-    desk.report(leg(7, 1).conf("conf").peer("50"));
-    let frames = desk.report(leg(7, 6).cause(17));
+    let mut bench = Bench::new();
+    let mut answer = bench.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(true)));
+    bench.result("UserCall", Some("c1"), Some(7), None);
+    bench.report(leg(7, 1).conf("conf").peer("50"));
+    let frames = bench.report(leg(7, 6).cause(17));
     assert_eq!((&frames[0]["mt"], &frames[0]["call"]), (&json!("UserClear"), &json!(7)));
     assert_eq!(code(&mut answer), Some(Code::UserBusy));
 }
 
 #[test]
 fn busy_tone_of_a_queue_is_cleared_also_when_its_command_has_succeeded() {
-    let mut desk = Desk::new();
-    let mut answer = desk.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(true)));
-    desk.result("UserCall", Some("c1"), Some(7), None);
-    desk.report(leg(7, 1).conf("conf").peer("50"));
-    desk.report(leg(7, 4));
+    let mut bench = Bench::new();
+    let mut answer = bench.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(true)));
+    bench.result("UserCall", Some("c1"), Some(7), None);
+    bench.report(leg(7, 1).conf("conf").peer("50"));
+    bench.report(leg(7, 4));
     assert!(done(&mut answer).is_some());
-    let frames = desk.report(leg(7, 6).cause(17));
+    let frames = bench.report(leg(7, 6).cause(17));
     assert_eq!((&frames[0]["mt"], &frames[0]["call"]), (&json!("UserClear"), &json!(7)));
-    assert!(desk.report(leg(7, 6)).is_empty(), "once is enough");
+    assert!(bench.report(leg(7, 6)).is_empty(), "once is enough");
 }
 
 #[test]
 fn call_that_nobody_waits_for_any_more_is_cleared_when_the_pbx_names_it() {
-    let mut desk = Desk::new();
+    let mut bench = Bench::new();
     let (news, heard) = mpsc::unbounded_channel();
-    desk.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(true)), Asker::Long(news));
+    bench.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(true)), Asker::Long(news));
     drop(heard);
-    assert!(desk.review(Vec::new()).is_empty(), "its handle is not known");
-    let frames = desk.result("UserCall", Some("c1"), Some(7), None);
+    assert!(bench.review(Vec::new()).is_empty(), "its handle is not known");
+    let frames = bench.result("UserCall", Some("c1"), Some(7), None);
     assert_eq!((&frames[0]["mt"], &frames[0]["call"]), (&json!("UserClear"), &json!(7)));
 }
 
 #[test]
 fn long_command_hears_of_its_call_to_its_end() {
-    let mut desk = Desk::new();
+    let mut bench = Bench::new();
     let (news, mut heard) = mpsc::unbounded_channel();
-    desk.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(true)), Asker::Long(news));
-    desk.result("UserCall", Some("c1"), Some(7), None);
-    desk.report(leg(7, 1).conf("conf").peer("50"));
-    desk.report(leg(7, 5));
+    bench.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(true)), Asker::Long(news));
+    bench.result("UserCall", Some("c1"), Some(7), None);
+    bench.report(leg(7, 1).conf("conf").peer("50"));
+    bench.report(leg(7, 5));
     let Ok(News::Placed(call)) = heard.try_recv() else { panic!("not placed") };
     assert_eq!(heard.try_recv(), Ok(News::Answered));
-    desk.report(leg(8, 1).conf("other").peer("51"));
-    desk.report(leg(8, 7).cause(16).del());
-    desk.report(leg(7, 6).cause(16).del());
+    bench.report(leg(8, 1).conf("other").peer("51"));
+    bench.report(leg(8, 7).cause(16).del());
+    bench.report(leg(7, 6).cause(16).del());
     assert_eq!(heard.try_recv(), Ok(News::Ended(Some(16))));
     assert_eq!(heard.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
-    assert!(!desk.calls.knows(call));
+    assert!(!bench.calls.knows(call));
 }
 
 #[test]
 fn lost_session_tells_a_long_command_nothing_more() {
-    let mut desk = Desk::new();
+    let mut bench = Bench::new();
     let (news, mut heard) = mpsc::unbounded_channel();
-    desk.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(true)), Asker::Long(news));
-    let mut answer = desk.begin("UserDTMF", "c2", Wants::Agreed);
-    desk.jobs.interrupt_all();
+    bench.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(true)), Asker::Long(news));
+    let mut answer = bench.begin("UserDTMF", "c2", Wants::Agreed);
+    bench.jobs.interrupt_all();
     assert_eq!(heard.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
     assert_eq!(code(&mut answer), Some(Code::Interrupted));
 }
 
 #[test]
 fn picked_up_call_has_to_be_connected_and_is_never_cleared() {
-    let mut desk = Desk::new();
-    let mut answer = desk.begin("UserPickup", "c1", Wants::NewCall(NewCall::picked_up()));
-    desk.result("UserPickup", Some("c1"), Some(7), None);
-    desk.report(leg(7, 129).conf("conf").peer("50"));
-    desk.report(leg(7, 132));
+    let mut bench = Bench::new();
+    let mut answer = bench.begin("UserPickup", "c1", Wants::NewCall(NewCall::picked_up()));
+    bench.result("UserPickup", Some("c1"), Some(7), None);
+    bench.report(leg(7, 129).conf("conf").peer("50"));
+    bench.report(leg(7, 132));
     assert_eq!(done(&mut answer), None);
     drop(answer);
-    assert!(desk.review(Vec::new()).is_empty());
+    assert!(bench.review(Vec::new()).is_empty());
 
-    let mut answer = desk.begin("UserPickup", "c2", Wants::NewCall(NewCall::picked_up()));
-    desk.result("UserPickup", Some("c2"), Some(8), None);
-    desk.report(leg(8, 133).conf("conf2").peer("51"));
+    let mut answer = bench.begin("UserPickup", "c2", Wants::NewCall(NewCall::picked_up()));
+    bench.result("UserPickup", Some("c2"), Some(8), None);
+    bench.report(leg(8, 133).conf("conf2").peer("51"));
     assert!(done(&mut answer).is_some());
 }
 
 #[test]
 fn hold_shows_in_the_state_and_not_in_the_result() {
-    let mut desk = Desk::new();
-    desk.report(leg(1, 133).conf("conf").peer("50"));
-    let call = desk.calls.all().next().expect("a call").0;
-    let mut answer = desk.begin("UserHold", "c1", Wants::Held(call, true));
-    desk.result("UserHold", Some("c1"), None, None);
+    let mut bench = Bench::new();
+    bench.report(leg(1, 133).conf("conf").peer("50"));
+    let call = bench.calls.all().next().expect("a call").0;
+    let mut answer = bench.begin("UserHold", "c1", Wants::Held(call, true));
+    bench.result("UserHold", Some("c1"), None, None);
     assert_eq!(done(&mut answer), None);
-    desk.report(leg(1, 389));
+    bench.report(leg(1, 389));
     assert!(done(&mut answer).is_some());
 
-    let mut answer = desk.begin("UserRetrieve", "c2", Wants::Held(call, false));
-    desk.report(leg(1, 134).cause(16).del());
+    let mut answer = bench.begin("UserRetrieve", "c2", Wants::Held(call, false));
+    bench.report(leg(1, 134).cause(16).del());
     assert_eq!(code(&mut answer), Some(Code::CallNotFound));
 }
 
 #[test]
 fn two_hang_ups_are_no_transfer() {
-    let mut desk = Desk::new();
-    desk.report(leg(1, 5).conf("a").peer("50"));
-    desk.report(leg(2, 5).conf("b").peer("51"));
-    let ids: Vec<CallId> = desk.calls.all().map(|(call, _)| call).collect();
-    let mut answer = desk.begin("UserTransfer", "c1", Wants::Joined(ids[0], ids[1]));
-    desk.report(leg(1, 6).cause(16).del());
-    desk.report(leg(2, 6).cause(16).del());
+    let mut bench = Bench::new();
+    bench.report(leg(1, 5).conf("a").peer("50"));
+    bench.report(leg(2, 5).conf("b").peer("51"));
+    let ids: Vec<CallId> = bench.calls.all().map(|(call, _)| call).collect();
+    let mut answer = bench.begin("UserTransfer", "c1", Wants::Joined(ids[0], ids[1]));
+    bench.report(leg(1, 6).cause(16).del());
+    bench.report(leg(2, 6).cause(16).del());
     assert_eq!(done(&mut answer), None);
-    desk.result("UserTransfer", Some("c1"), None, Some("no such call"));
+    bench.result("UserTransfer", Some("c1"), None, Some("no such call"));
     assert_eq!(code(&mut answer), Some(Code::NotParkable));
 }
 
@@ -225,66 +225,66 @@ fn park_at_the_own_place_is_the_same_call_and_elsewhere_another() {
         leg: leg(1, 0).leg,
         stays: if user == PHONE { vec![leg(1, 0).leg] } else { Vec::new() },
     };
-    let mut desk = Desk::new();
-    desk.report(leg(1, 133).conf("conf").peer("50"));
-    let call = desk.calls.all().next().expect("a call").0;
-    let mut answer = desk.begin("UserPark", "c1", Wants::Parked(park(PHONE)));
-    desk.result("UserPark", Some("c1"), Some(2), None);
-    desk.report(leg(1, 134).del());
-    assert!(desk.calls.knows(call), "it is on its way into the park");
+    let mut bench = Bench::new();
+    bench.report(leg(1, 133).conf("conf").peer("50"));
+    let call = bench.calls.all().next().expect("a call").0;
+    let mut answer = bench.begin("UserPark", "c1", Wants::Parked(park(PHONE)));
+    bench.result("UserPark", Some("c1"), Some(2), None);
+    bench.report(leg(1, 134).del());
+    assert!(bench.calls.knows(call), "it is on its way into the park");
     assert_eq!(done(&mut answer), None);
-    desk.report(leg(2, 136).conf("conf").peer("50"));
+    bench.report(leg(2, 136).conf("conf").peer("50"));
     assert_eq!(done(&mut answer).expect("parked")["CallId"], json!(call));
 
     // Another user's park of the same conference; `play` only tells of the first user.
-    let mut answer = desk.begin("UserPark", "c2", Wants::Parked(park(OTHER)));
-    desk.result("UserPark", Some("c2"), Some(3), None);
+    let mut answer = bench.begin("UserPark", "c2", Wants::Parked(park(OTHER)));
+    bench.result("UserPark", Some("c2"), Some(3), None);
     let parked = leg(3, 136).user_handle(2).conf("conf").peer("50");
-    let asked = desk.calls.report(&guid(OTHER), parked, at(20.0));
-    crate::calls::tests::settle_questions(&mut desk.calls, asked, at(20.0));
-    desk.review(Vec::new());
+    let asked = bench.calls.report(&guid(OTHER), parked, at(20.0));
+    crate::calls::tests::settle_questions(&mut bench.calls, asked, at(20.0));
+    bench.review(Vec::new());
     assert_ne!(done(&mut answer).expect("parked")["CallId"], json!(call));
 }
 
 #[test]
 fn refused_park_leaves_the_end_of_its_leg_an_end() {
-    let mut desk = Desk::new();
-    desk.report(leg(1, 133).conf("conf").peer("50"));
+    let mut bench = Bench::new();
+    bench.report(leg(1, 133).conf("conf").peer("50"));
     let own = leg(1, 0).leg;
     let park = Park { at: guid(PHONE), conference: "conf".to_owned(), handle: None, leg: own, stays: vec![own] };
-    let mut answer = desk.begin("UserPark", "c1", Wants::Parked(park));
-    desk.result("UserPark", Some("c1"), Some(0), Some("the parking place is taken"));
+    let mut answer = bench.begin("UserPark", "c1", Wants::Parked(park));
+    bench.result("UserPark", Some("c1"), Some(0), Some("the parking place is taken"));
     assert_eq!(code(&mut answer), Some(Code::NotParkable));
-    desk.report(leg(1, 134).del());
-    assert_eq!(desk.calls.live_calls(), 0);
+    bench.report(leg(1, 134).del());
+    assert_eq!(bench.calls.live_calls(), 0);
 }
 
 #[test]
 fn one_of_several_frames_may_be_refused() {
-    let mut desk = Desk::new();
-    desk.report(leg(1, 132).conf("conf").peer("50"));
-    let call = desk.calls.all().next().expect("a call").0;
+    let mut bench = Bench::new();
+    bench.report(leg(1, 132).conf("conf").peer("50"));
+    let call = bench.calls.all().next().expect("a call").0;
     let (reply, mut answer) = oneshot::channel();
     let request = Request { mt: "UserClear", src: "c1".to_owned(), user: 1, objection: Code::Refused };
     let task = Task { request, wants: Wants::Ended(call), frames: vec![String::new(), String::new()] };
     let mut out = Outgoing::guarded(None);
-    desk.jobs.begin(task, Asker::Command(reply), &mut desk.calls, &mut out);
-    desk.result("UserClear", Some("c1"), None, Some("no such call"));
-    desk.result("UserClear", Some("c1"), None, None);
+    bench.jobs.begin(task, Asker::Command(reply), &mut bench.calls, &mut out);
+    bench.result("UserClear", Some("c1"), None, Some("no such call"));
+    bench.result("UserClear", Some("c1"), None, None);
     assert_eq!(code(&mut answer), None);
-    desk.report(leg(1, 135).del());
+    bench.report(leg(1, 135).del());
     assert!(done(&mut answer).is_some());
 }
 
 #[test]
 fn results_without_src_belong_to_the_oldest_request_of_their_kind() {
-    let mut desk = Desk::new();
-    let mut first = desk.begin("UserDTMF", "c1", Wants::Agreed);
-    let mut other = desk.begin("UserRc", "c2", Wants::Agreed);
-    let mut second = desk.begin("UserDTMF", "c3", Wants::Agreed);
-    desk.result("UserDTMF", None, None, None);
+    let mut bench = Bench::new();
+    let mut first = bench.begin("UserDTMF", "c1", Wants::Agreed);
+    let mut other = bench.begin("UserRc", "c2", Wants::Agreed);
+    let mut second = bench.begin("UserDTMF", "c3", Wants::Agreed);
+    bench.result("UserDTMF", None, None, None);
     assert_eq!((done(&mut first).is_some(), done(&mut second), done(&mut other)), (true, None, None));
-    desk.result("UserDTMF", None, None, Some("the call is not connected"));
+    bench.result("UserDTMF", None, None, Some("the call is not connected"));
     assert_eq!(code(&mut second), Some(Code::NotParkable));
 }
 
@@ -318,12 +318,12 @@ fn what_is_overdue_is_judged_by_what_it_wanted() {
 
 #[test]
 fn command_that_came_too_late_has_done_nothing() {
-    let mut desk = Desk::new();
+    let mut bench = Bench::new();
     let (reply, mut answer) = oneshot::channel();
-    let out = desk.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(false)), Asker::Command(reply));
+    let out = bench.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(false)), Asker::Command(reply));
     for job in out.jobs {
-        desk.jobs.too_late(job, &mut desk.calls);
+        bench.jobs.too_late(job, &mut bench.calls);
     }
     assert_eq!(answer.try_recv(), Ok(Reply::TooLate));
-    assert!(desk.result("UserCall", Some("c1"), Some(7), None).is_empty());
+    assert!(bench.result("UserCall", Some("c1"), Some(7), None).is_empty());
 }

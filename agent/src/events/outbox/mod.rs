@@ -1,4 +1,4 @@
-//! The durable outbox: events between the desk and the queue, and what the call core has to remember over a restart.
+//! The durable outbox: events between the controller and the queue, and what the call core has to remember over a restart.
 //!
 //! Promises:
 //! - An event is on disk, synced, before the uplink gets it, and leaves the disk only after the queue has accepted it. All

@@ -95,7 +95,7 @@ impl<M: Medium> Writer<M> {
         to_uplink: mpsc::UnboundedSender<Waiting>,
     ) -> Result<Begun<M>, Trouble> {
         let (status, watch_status) = watch::channel(OutboxStatus::default());
-        let (to_desk, late) = mpsc::unbounded_channel();
+        let (to_controller, late) = mpsc::unbounded_channel();
         let mut writer = Self {
             medium,
             limits,
@@ -126,7 +126,7 @@ impl<M: Medium> Writer<M> {
             Err(Trouble::Denied(reason)) => return Err(Trouble::Denied(reason)),
             Err(Trouble::Refused(reason) | Trouble::Damaged(reason)) => {
                 writer.refused(reason);
-                writer.begin_in_memory(to_desk)
+                writer.begin_in_memory(to_controller)
             }
         };
         writer.next = writer.next.max(writer.written + 1);
