@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
-use crate::commands::connect::Connector;
 use crate::commands::receiver::{Downlink, RECEIVERS};
 use crate::commands::recovery::Takeover;
-use crate::commands::request::Request;
+use crate::commands::request::ControllerRequest;
 use crate::commands::results::Results;
 use crate::commands::running::Running;
+use crate::commands::two_party::TwoPartyCommands;
 use crate::config::Config;
 use crate::controller::{Controller, Fatal};
 use crate::events::outbox::{Opened, Outbox};
@@ -81,8 +81,8 @@ pub struct Agent {
     controller: Controller,
     downlink: Downlink,
     takeover: Takeover,
-    service: Service<Request>,
-    pulse: Pulse<Request>,
+    service: Service<ControllerRequest>,
+    pulse: Pulse<ControllerRequest>,
     uplink: Uplink,
     outbox: Outbox,
     health: Listeners,
@@ -133,7 +133,7 @@ impl Agent {
             vitals: vitals.clone(),
         };
         let running = Running::default();
-        let connector = Connector {
+        let two_party = TwoPartyCommands {
             exchange: exchange.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -143,7 +143,7 @@ impl Agent {
             running: running.clone(),
             results: Results { exchange: exchange.clone(), clock: clock.clone(), vitals: vitals.clone() },
         };
-        let takeover = Takeover { connector: connector.clone(), own };
+        let takeover = Takeover { two_party: two_party.clone(), own };
         let downlink = Downlink {
             queue: Queue::new(sqs, config.aws.commands_queue_url),
             exchange: exchange.clone(),
@@ -152,14 +152,14 @@ impl Agent {
             agent_id: agent_id.clone(),
             controller: requests.clone(),
             status: watch_status.clone(),
-            connector,
+            two_party,
             vitals: vitals.clone(),
             tasks: TaskTracker::new(),
         };
         let service = Service {
             status: watch_status.clone(),
             controller: requests.clone(),
-            probe: |reply| Request::Probe { reply },
+            probe: |reply| ControllerRequest::Probe { reply },
         };
         let portrait = Portrait {
             started_at: clock.now(),
@@ -177,7 +177,7 @@ impl Agent {
             portrait,
             listed: running.heartbeats(),
             controller: requests,
-            give_way: |to| Request::GiveWay { to },
+            give_way: |to| ControllerRequest::GiveWay { to },
         };
         Ok(Self { controller, downlink, takeover, service, pulse, uplink, outbox, health })
     }

@@ -178,7 +178,7 @@ async fn list_users(link: &mut Link, monitor: &Monitor) -> anyhow::Result<Sessio
         let frame = timeout(ANSWER_WITHIN, link.next()).await;
         match frame.context("the PBX does not answer on the API RCC")?? {
             Frame::User(info) => {
-                session.user_info(info, monitor);
+                session.on_user_info(info, monitor);
             }
             Frame::InitializeResult { error: None } => return Ok(session),
             Frame::InitializeResult { error: Some(error) } => bail!("the PBX refuses the API RCC: {error}"),

@@ -1,7 +1,6 @@
 //! Commands from apps: received, carried out at the PBX, and their results written down.
 
 mod causes;
-pub mod connect;
 pub mod jobs;
 pub mod operations;
 pub mod receiver;
@@ -9,3 +8,4 @@ pub mod recovery;
 pub mod request;
 pub mod results;
 pub mod running;
+pub mod two_party;

@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::calls::Sight;
-use crate::commands::connect::Connector;
-use crate::commands::request::{Act, Guard, Reply, Request};
+use crate::commands::request::{ControllerRequest, Guard, OperationReply, OperationRequest};
+use crate::commands::two_party::TwoPartyCommands;
 use crate::host::statistics::Vitals;
 use crate::host::status::ControllerStatus;
 
@@ -43,9 +43,9 @@ pub struct Downlink {
     pub clock: CloudClock,
     pub random: Random,
     pub agent_id: Arc<str>,
-    pub controller: mpsc::Sender<Request>,
+    pub controller: mpsc::Sender<ControllerRequest>,
     pub status: watch::Receiver<ControllerStatus>,
-    pub connector: Connector,
+    pub two_party: TwoPartyCommands,
     pub vitals: Vitals,
     pub tasks: TaskTracker,
 }
@@ -156,10 +156,10 @@ impl Downlink {
         let age_at_claim = command.age(date.unwrap_or_else(|| self.clock.at(claim_sent)));
         let guard = Guard { claim_sent, age_at_claim };
         if matches!(command.operation, Operation::ConnectParties { .. }) && guard.is_open(self.clock.boot()) {
-            return self.connector.run(&command, &token, guard, stop).await;
+            return self.two_party.run(&command, &token, guard, stop).await;
         }
         let end = self.carry_out(&command, guard, sight).await;
-        self.connector.results.finish(&command, &token, &end).await
+        self.two_party.results.finish(&command, &token, &end).await
     }
 
     async fn carry_out(&self, command: &Command, guard: Guard, sight: Sight) -> Finish {
@@ -170,13 +170,18 @@ impl Downlink {
             return Finish::Done(Err(Code::CallNotFound.into()));
         }
         let (reply, answer) = oneshot::channel();
-        let act = Act { operation: command.operation.clone(), reach: command.reach.clone(), guard: Some(guard), reply };
-        if self.controller.send(Request::Act(act)).await.is_err() {
+        let request = OperationRequest {
+            operation: command.operation.clone(),
+            reach: command.reach.clone(),
+            guard: Some(guard),
+            reply,
+        };
+        if self.controller.send(ControllerRequest::Operate(request)).await.is_err() {
             return Finish::Done(Err(Code::PbxOffline.into()));
         }
         match answer.await {
-            Ok(Reply::Done(outcome)) => Finish::Done(outcome),
-            Ok(Reply::TooLate) => Finish::Expired,
+            Ok(OperationReply::Done(outcome)) => Finish::Done(outcome),
+            Ok(OperationReply::TooLate) => Finish::Expired,
             Err(_) => Finish::Done(Err(Code::Interrupted.into())),
         }
     }
@@ -186,7 +191,7 @@ impl Downlink {
             return Sight::Live;
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request::Sight { calls: doorbell.call_ids.clone(), reply };
+        let request = ControllerRequest::Sight { calls: doorbell.call_ids.clone(), reply };
         if self.controller.send(request).await.is_err() {
             return Sight::Unknown;
         }

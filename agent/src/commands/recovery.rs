@@ -1,6 +1,6 @@
 //! Ending what agents that are gone have left undone.
 //!
-//! A crashed agent's long commands stand in its heartbeat. Once that is stale, or the agent of the same name is back, one of
+//! A crashed agent's two-party commands stand in its heartbeat. Once that is stale, or the agent of the same name is back, one of
 //! the others makes such a command its own and only cleans up: nobody can know whether the parties still want to be
 //! joined, but nobody is to be left in the queue.
 
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::commands::connect::{Cleaned, Connector, Record, out_of_reach};
+use crate::commands::two_party::{CleanupResult, ProgressRecord, TwoPartyCommands, out_of_reach};
 use crate::host::status::ControllerStatus;
 use crate::peers::identity::{Kinship, Own};
 
@@ -28,14 +28,14 @@ const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub struct Takeover {
-    pub connector: Connector,
+    pub two_party: TwoPartyCommands,
     pub own: Own,
 }
 
 impl Takeover {
     /// Looks for agents that are gone, whenever the PBX session is up.
     pub async fn run(self, stop: CancellationToken) {
-        let mut status = self.connector.status.clone();
+        let mut status = self.two_party.status.clone();
         loop {
             let up = async {
                 let up = status.wait_for(ControllerStatus::is_up).await.is_ok();
@@ -59,7 +59,7 @@ impl Takeover {
     }
 
     async fn look(&self, stop: &CancellationToken) -> Result<(), TableError> {
-        let Connector { exchange, clock, results, .. } = &self.connector;
+        let TwoPartyCommands { exchange, clock, results, .. } = &self.two_party;
         let agents = exchange.known_agents().await?;
         let now = clock.now();
         let kinship = |agent: &AgentStatus| self.own.kinship(agent, clock);
@@ -81,7 +81,7 @@ impl Takeover {
 
     /// Ends what one command has begun. Returns whether that is done, by whomever.
     async fn end(&self, id: CommandId, gone: &AgentStatus, stop: &CancellationToken) -> Result<bool, TableError> {
-        let Connector { exchange, clock, random, agent_id, running, .. } = &self.connector;
+        let TwoPartyCommands { exchange, clock, random, agent_id, running, .. } = &self.two_party;
         // If this agent goes, too, the command has to be found with it.
         let listed = running.list(id);
         if !listed.is_told(TELL_WITHIN).await {
@@ -92,25 +92,25 @@ impl Takeover {
             return Ok(true);
         };
         info!(command.id = %id, agent = gone.agent_id, "Ending what another agent has begun");
-        let record = Record::keep(&self.connector, id, &token, command.dials.clone(), Stage::CleaningUp);
+        let record = ProgressRecord::keep(&self.two_party, id, &token, command.dials.clone(), Stage::CleaningUp);
         let cleaned = tokio::select! {
             biased;
-            cleaned = self.connector.clean_up(id, &command.dials, stop) => cleaned,
+            cleaned = self.two_party.clean_up(id, &command.dials, stop) => cleaned,
             () = record.taken_over() => return Ok(true),
         };
         drop(record);
         let refusal = match cleaned {
-            Cleaned::Yes => Refusal::with_detail(
+            CleanupResult::Yes => Refusal::with_detail(
                 Code::Interrupted,
                 "The agent that called the parties has failed; those of its calls that were still there were ended.",
             ),
-            Cleaned::OutOfReach => out_of_reach(),
-            Cleaned::Stopped => {
+            CleanupResult::OutOfReach => out_of_reach(),
+            CleanupResult::Stopped => {
                 listed.keep();
                 return Ok(false);
             }
         };
-        self.connector.results.finish(&command, &token, &Finish::Done(Err(refusal))).await?;
+        self.two_party.results.finish(&command, &token, &Finish::Done(Err(refusal))).await?;
         Ok(true)
     }
 }

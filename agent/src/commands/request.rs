@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::calls::Sight;
 
 #[derive(Debug)]
-pub enum Request {
-    Act(Act),
+pub enum ControllerRequest {
+    Operate(OperationRequest),
     /// Calls several numbers at once, all or none of them.
-    Dial {
+    PlaceCalls {
         via: String,
         /// In dialled form, with who hears of each call.
-        numbers: Vec<(String, mpsc::UnboundedSender<News>)>,
+        numbers: Vec<(String, mpsc::UnboundedSender<CallProgress>)>,
         guard: Guard,
     },
     /// The calls that a dial may have caused.
@@ -42,12 +42,12 @@ pub enum Request {
 
 /// One operation to be carried out.
 #[derive(Debug)]
-pub struct Act {
+pub struct OperationRequest {
     pub operation: Operation,
     pub reach: Reach,
-    /// `None` for what a long command does when it is older than a guard allows: it has begun in time.
+    /// `None` for what a two-party command does when it is older than a guard allows: it has begun in time.
     pub guard: Option<Guard>,
-    pub reply: oneshot::Sender<Reply>,
+    pub reply: oneshot::Sender<OperationReply>,
 }
 
 /// A command may act only while this is open. It is asked as the last thing before the frame is written.
@@ -71,15 +71,15 @@ impl Guard {
 
 /// How a job ends.
 #[derive(Debug, PartialEq)]
-pub enum Reply {
+pub enum OperationReply {
     Done(Outcome),
     /// The guard had closed; nothing was sent.
     TooLate,
 }
 
-/// What a long command hears of a call that it has placed. When the PBX session is lost, it hears nothing more.
+/// What a two-party command hears of a call that it has placed. When the PBX session is lost, it hears nothing more.
 #[derive(Debug, PartialEq)]
-pub enum News {
+pub enum CallProgress {
     Placed(CallId),
     Answered,
     /// With the cause, when the PBX named one.

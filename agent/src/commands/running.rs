@@ -1,4 +1,4 @@
-//! The long commands that this agent carries out, as its heartbeat lists them.
+//! The two-party commands that this agent carries out, as its heartbeat lists them.
 //!
 //! Whoever finds a list of an agent that is gone ends what it has begun. So a command stands in the list before its first
 //! frame goes out, and leaves it only after its end is written down.

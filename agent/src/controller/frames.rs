@@ -61,7 +61,7 @@ impl ControllerState {
     }
 
     fn on_user_info(&mut self, user_info: UserInfo) {
-        if let Some((guid, identity)) = self.session.user_info(user_info, &self.monitor) {
+        if let Some((guid, identity)) = self.session.on_user_info(user_info, &self.monitor) {
             if let Some(calls) = &mut self.calls {
                 calls.user_is(guid.clone(), identity);
             }

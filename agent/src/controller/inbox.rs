@@ -5,18 +5,18 @@ use tokio::time::Instant;
 
 use super::state::{ControllerState, SessionEnd};
 use crate::calls::Records;
-use crate::commands::request::Request;
+use crate::commands::request::ControllerRequest;
 use crate::pbx::session::FIRST_SETTLING;
 use crate::peers::lookup::Recollection;
 
 pub(super) struct Inbox {
-    pub requests: mpsc::Receiver<Request>,
+    pub requests: mpsc::Receiver<ControllerRequest>,
     pub recollections: mpsc::UnboundedReceiver<Recollection>,
     pub late: mpsc::UnboundedReceiver<Records>,
 }
 
 pub(super) enum Message {
-    Request(Request),
+    ControllerRequest(ControllerRequest),
     Recollection(Recollection),
     /// What the call core knew before the agent was restarted, if the disk let it be read only now.
     Records(Records),
@@ -29,7 +29,7 @@ impl Inbox {
             biased;
             Some(recollection) = self.recollections.recv() => Some(Message::Recollection(recollection)),
             Some(records) = self.late.recv() => Some(Message::Records(records)),
-            Some(request) = self.requests.recv() => Some(Message::Request(request)),
+            Some(request) = self.requests.recv() => Some(Message::ControllerRequest(request)),
             else => None,
         }
     }
@@ -38,7 +38,7 @@ impl Inbox {
 impl ControllerState {
     pub(super) fn on_message(&mut self, message: Message) -> Result<(), SessionEnd> {
         match message {
-            Message::Request(request) => return self.on_request(request),
+            Message::ControllerRequest(request) => return self.on_request(request),
             Message::Recollection(recollection) => self.on_recollection(&recollection),
             Message::Records(records) => self.on_late_records(records),
         }

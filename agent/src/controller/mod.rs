@@ -24,8 +24,8 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::calls::Records;
-use crate::commands::jobs::{Jobs, Outgoing};
-use crate::commands::request::Request;
+use crate::commands::jobs::{FrameBatch, Jobs};
+use crate::commands::request::ControllerRequest;
 use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
 use crate::host::backoff::Backoff;
@@ -61,7 +61,7 @@ pub struct Controller {
     pub exchange: Exchange,
     pub memory: Memory,
     pub recollections: mpsc::UnboundedReceiver<Recollection>,
-    pub requests: mpsc::Receiver<Request>,
+    pub requests: mpsc::Receiver<ControllerRequest>,
     pub outbox: Outbox,
     /// What the call core knew before the agent was restarted.
     pub records: Records,
@@ -196,7 +196,7 @@ impl ControllerState {
 
     /// Writes what is to be written. A guard is asked as the very last thing before its frames go out.
     async fn flush(&mut self, link: &mut Link) -> anyhow::Result<()> {
-        while let Some(Outgoing { frames, jobs, guard }) = self.outgoing.pop_front() {
+        while let Some(FrameBatch { frames, jobs, guard }) = self.outgoing.pop_front() {
             if guard.is_some_and(|guard| !guard.is_open(self.clock.boot())) {
                 warn!("A command came too late and was not carried out");
                 if let Some(calls) = &mut self.calls {

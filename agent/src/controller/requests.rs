@@ -9,29 +9,29 @@ use tokio::sync::mpsc;
 
 use super::state::{ControllerState, SessionEnd};
 use crate::calls::{Sight, UserGuid};
-use crate::commands::jobs::{Asker, Outgoing};
+use crate::commands::jobs::{FrameBatch, JobOwner};
 use crate::commands::operations::{Plan, Planner};
-use crate::commands::request::{Act, Guard, News, Reply, Request};
+use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationReply, OperationRequest};
 
 impl ControllerState {
-    pub(super) fn on_request(&mut self, request: Request) -> Result<(), SessionEnd> {
+    pub(super) fn on_request(&mut self, request: ControllerRequest) -> Result<(), SessionEnd> {
         match request {
-            Request::Sight { calls, reply } => {
+            ControllerRequest::Sight { calls, reply } => {
                 let sight = self.calls.as_ref().map(|core| calls.iter().map(|call| core.sight_of(*call)).min());
                 let _ = reply.send(sight.map_or(Sight::Unknown, |sight| sight.unwrap_or(Sight::Live)));
             }
-            Request::Act(act) => self.act(act),
-            Request::Dial { via, numbers, guard } => self.dial(&via, numbers, guard),
-            Request::CallsOf { dial, reply } => {
+            ControllerRequest::Operate(request) => self.operate(request),
+            ControllerRequest::PlaceCalls { via, numbers, guard } => self.place_calls(&via, numbers, guard),
+            ControllerRequest::CallsOf { dial, reply } => {
                 // Without a session nothing can be said; the dropped reply tells that.
                 if self.status.borrow().is_up() {
                     let _ = reply.send(self.calls_of(&dial));
                 }
             }
-            Request::Probe { reply } => {
+            ControllerRequest::Probe { reply } => {
                 let _ = reply.send(());
             }
-            Request::GiveWay { to } => return Err(self.belongs_to(&to)),
+            ControllerRequest::GiveWay { to } => return Err(self.belongs_to(&to)),
         }
         Ok(())
     }
@@ -47,49 +47,49 @@ impl ControllerState {
         }
     }
 
-    fn act(&mut self, command: Act) {
+    fn operate(&mut self, command: OperationRequest) {
         let plan = self.plan(&command.operation, &command.reach);
         let reply = match (plan, &mut self.calls) {
-            (Ok(Plan::Answer(result)), _) => Reply::Done(Ok(result)),
-            (Err(refusal), _) => Reply::Done(Err(refusal)),
+            (Ok(Plan::Answer(result)), _) => OperationReply::Done(Ok(result)),
+            (Err(refusal), _) => OperationReply::Done(Err(refusal)),
             (Ok(Plan::Later(frames)), _) => {
                 frames.into_iter().for_each(|frame| self.send(frame));
                 self.deferred.push(command);
                 return;
             }
-            (Ok(Plan::Act(task)), Some(calls)) => {
-                let mut out = Outgoing::guarded(command.guard);
-                self.jobs.begin(task, Asker::Command(command.reply), calls, &mut out);
+            (Ok(Plan::Send(task)), Some(calls)) => {
+                let mut out = FrameBatch::guarded(command.guard);
+                self.jobs.begin(task, JobOwner::Command(command.reply), calls, &mut out);
                 self.outgoing.push_back(out);
                 return;
             }
-            (Ok(Plan::Act(_)), None) => Reply::Done(Err(Code::PbxOffline.into())),
+            (Ok(Plan::Send(_)), None) => OperationReply::Done(Err(Code::PbxOffline.into())),
         };
         let _ = command.reply.send(reply);
     }
 
-    fn dial(&mut self, via: &str, numbers: Vec<(String, mpsc::UnboundedSender<News>)>, guard: Guard) {
+    fn place_calls(&mut self, via: &str, numbers: Vec<(String, mpsc::UnboundedSender<CallProgress>)>, guard: Guard) {
         let mut tasks = Vec::new();
         for (number, _) in &numbers {
             let options = DialOptions::default();
             let operation = Operation::MakeCall { from: via.to_owned(), to: number.clone(), options };
             let refusal = match self.plan(&operation, &Reach::default()) {
-                Ok(Plan::Act(task)) => {
+                Ok(Plan::Send(task)) => {
                     tasks.push(task);
                     continue;
                 }
                 Ok(Plan::Answer(_) | Plan::Later(_)) => Code::Refused.into(), // A call without a device is neither.
                 Err(refusal) => refusal,
             };
-            for (_, news) in &numbers {
-                let _ = news.send(News::Failed(refusal.clone()));
+            for (_, progress) in &numbers {
+                let _ = progress.send(CallProgress::Failed(refusal.clone()));
             }
             return;
         }
         let Some(calls) = &mut self.calls else { return };
-        let mut out = Outgoing::guarded(Some(guard));
-        for (task, (_, news)) in tasks.into_iter().zip(numbers) {
-            self.jobs.begin(task, Asker::Long(news), calls, &mut out);
+        let mut out = FrameBatch::guarded(Some(guard));
+        for (task, (_, progress)) in tasks.into_iter().zip(numbers) {
+            self.jobs.begin(task, JobOwner::TwoParty(progress), calls, &mut out);
         }
         self.outgoing.push_back(out);
     }
@@ -103,23 +103,23 @@ impl ControllerState {
     /// A monitor was opened or refused: the commands that wait for one are planned anew.
     pub(super) fn take_up_deferred(&mut self) {
         for command in std::mem::take(&mut self.deferred) {
-            self.act(command);
+            self.operate(command);
         }
     }
 
     /// A command that waits for a monitor ages like every other one.
     pub(super) fn expire_deferred(&mut self) {
         let now = self.clock.boot();
-        let is_over = |command: &mut Act| command.guard.is_some_and(|guard| !guard.is_open(now));
+        let is_over = |command: &mut OperationRequest| command.guard.is_some_and(|guard| !guard.is_open(now));
         for command in self.deferred.extract_if(.., is_over) {
-            let _ = command.reply.send(Reply::TooLate);
+            let _ = command.reply.send(OperationReply::TooLate);
         }
     }
 
     /// The session is gone; of these commands nothing has reached the PBX.
     pub(super) fn give_deferred_up(&mut self) {
         for command in self.deferred.drain(..) {
-            let _ = command.reply.send(Reply::Done(Err(Code::PbxOffline.into())));
+            let _ = command.reply.send(OperationReply::Done(Err(Code::PbxOffline.into())));
         }
     }
 }

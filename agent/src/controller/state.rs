@@ -12,8 +12,8 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use crate::calls::{Calls, Output, Records};
-use crate::commands::jobs::{Jobs, Outgoing};
-use crate::commands::request::Act;
+use crate::commands::jobs::{FrameBatch, Jobs};
+use crate::commands::request::OperationRequest;
 use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
 use crate::host::statistics::Vitals;
@@ -70,9 +70,9 @@ pub(super) struct ControllerState {
     pub session: Session,
     pub jobs: Jobs,
     /// Frames to be written before anything else happens.
-    pub outgoing: VecDeque<Outgoing>,
+    pub outgoing: VecDeque<FrameBatch>,
     /// Commands that wait for a monitor that the PBX has been asked for.
-    pub deferred: Vec<Act>,
+    pub deferred: Vec<OperationRequest>,
     /// When to look again after calls that did not come back.
     pub settle_at: Option<Instant>,
 }

@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// Takes a snapshot of a user. Returns it with its guid, unless it is not wanted or gone.
-    pub fn user_info(&mut self, info: UserInfo, monitor: &Monitor) -> Option<(UserGuid, Identity)> {
+    pub fn on_user_info(&mut self, info: UserInfo, monitor: &Monitor) -> Option<(UserGuid, Identity)> {
         let guid: UserGuid = Arc::from(info.guid.as_str());
         if info.gone {
             if let Some(user) = self.users.get_mut(&guid) {
@@ -374,7 +374,7 @@ mod tests {
     fn users_come_in_portions_and_go_when_their_calls_have_ended() {
         let mut session = Session::new(1);
         for n in 0..120 {
-            session.user_info(info(&format!("g{n}"), &n.to_string()), &Monitor::default());
+            session.on_user_info(info(&format!("g{n}"), &n.to_string()), &Monitor::default());
         }
         assert_eq!(
             [session.monitor_next().len(), session.monitor_next().len(), session.monitor_next().len()],
@@ -387,15 +387,15 @@ mod tests {
         assert_eq!(session.by_extension("1").map(|(_, handle)| handle), Some(7));
 
         let app = UserInfo { pseudo: "app".to_owned(), ..info("app", "EasyConnect") };
-        assert!(session.user_info(app, &Monitor::default()).is_none(), "an App object that sees itself");
-        session.user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
+        assert!(session.on_user_info(app, &Monitor::default()).is_none(), "an App object that sees itself");
+        session.on_user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
         assert!(session.by_extension("1").is_none());
         assert!(session.release(|_| true).is_empty());
         assert_eq!(session.release(|_| false).len(), 1);
         assert!(session.user_of_handle(7).is_none());
 
         // Who leaves before the PBX has answered is let go as soon as it has.
-        session.user_info(UserInfo { gone: true, ..info("g5", "5") }, &Monitor::default());
+        session.on_user_info(UserInfo { gone: true, ..info("g5", "5") }, &Monitor::default());
         assert!(session.release(|_| false).is_empty());
         session.monitored(Some("u6"), 9, DialPrefixes::default());
         assert_eq!(session.release(|_| false).len(), 1);
@@ -406,7 +406,7 @@ mod tests {
     fn device_has_a_monitor_of_its_own_from_its_first_use_on() {
         let mut session = Session::new(1);
         let guid: UserGuid = Arc::from("g1");
-        session.user_info(UserInfo { devices: vec!["p1".to_owned()], ..info("g1", "1") }, &Monitor::default());
+        session.on_user_info(UserInfo { devices: vec!["p1".to_owned()], ..info("g1", "1") }, &Monitor::default());
         // The monitor of the user, and the labels of the devices.
         assert_eq!(session.monitor_next().len(), 2);
         assert_eq!(session.monitored(Some("u1"), 7, DialPrefixes::default()), Some(guid.clone()));
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(session.user_of_handle(8), Some(&guid));
         assert!(session.is_of_one_device(8) && !session.is_of_one_device(7));
 
-        session.user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
+        session.on_user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
         assert_eq!(session.release(|_| false).len(), 2);
         assert!(session.user_of_handle(8).is_none());
     }
@@ -432,12 +432,12 @@ mod tests {
             devices: devices.iter().map(|hw| (*hw).to_owned()).collect(),
             ..info("g1", "1")
         };
-        session.user_info(with(&["p1"]), &Monitor::default());
+        session.on_user_info(with(&["p1"]), &Monitor::default());
         assert!(session.ask_for_labels(&guid).is_some());
         assert!(session.ask_for_labels(&guid).is_none(), "the answer is on its way, or never comes");
         session.labelled(None, vec![("p2".to_owned(), "Softphone".to_owned())]);
         assert!(session.ask_for_labels(&guid).is_none(), "p1 has no label");
-        session.user_info(with(&["p1", "p2", "p3"]), &Monitor::default());
+        session.on_user_info(with(&["p1", "p2", "p3"]), &Monitor::default());
         assert!(session.ask_for_labels(&guid).is_some(), "p3 is new");
         let described = session.visible_with("1").expect("visible").describe();
         assert_eq!(
@@ -451,15 +451,15 @@ mod tests {
     fn only_listed_users_are_monitored() {
         let mut session = Session::new(1);
         let monitor = Monitor::List(vec!["a".to_owned()]);
-        assert!(session.user_info(info("1", "a"), &monitor).is_some());
-        assert!(session.user_info(info("2", "b"), &monitor).is_none());
+        assert!(session.on_user_info(info("1", "a"), &monitor).is_some());
+        assert!(session.on_user_info(info("2", "b"), &monitor).is_none());
         assert_eq!(session.monitor_next().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn late_answer_still_counts() {
         let mut session = Session::new(1);
-        session.user_info(info("1", "a"), &Monitor::default());
+        session.on_user_info(info("1", "a"), &Monitor::default());
         session.listed = true;
         session.monitor_next();
         tokio::time::advance(ANSWER_WITHIN * 2).await;
@@ -473,7 +473,7 @@ mod tests {
     #[test]
     fn a_refused_monitor_leaves_no_handle() {
         let mut session = Session::new(1);
-        session.user_info(info("1", "a"), &Monitor::default());
+        session.on_user_info(info("1", "a"), &Monitor::default());
         session.monitor_next();
         session.monitored(Some("u1"), 0, DialPrefixes::default());
         assert!(session.by_extension("a").is_none());

@@ -33,7 +33,7 @@ pub struct Portrait {
     pub started_at: Timestamp,
     pub status: watch::Receiver<ControllerStatus>,
     pub outbox: watch::Receiver<OutboxStatus>,
-    /// The long commands of this agent.
+    /// The two-party commands of this agent.
     pub running: watch::Receiver<BTreeSet<CommandId>>,
     pub vitals: Vitals,
 }
@@ -94,7 +94,7 @@ pub fn os() -> String {
 pub struct Pulse<M> {
     pub exchange: Exchange,
     pub portrait: Portrait,
-    /// Gets the long commands that a heartbeat has listed, once it is written.
+    /// Gets the two-party commands that a heartbeat has listed, once it is written.
     pub listed: watch::Sender<BTreeSet<CommandId>>,
     pub controller: mpsc::Sender<M>,
     /// The message that another PBX holds this stack.
@@ -106,7 +106,7 @@ impl<M> Pulse<M> {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut beat = interval(BEAT_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut long_commands = self.portrait.running.clone();
+        let mut two_party_commands = self.portrait.running.clone();
         let mut told = ControllerStatus::starting();
         loop {
             tokio::select! {
@@ -122,11 +122,11 @@ impl<M> Pulse<M> {
                     }
                 }
                 // A command waits for being listed, so this does not wait for other changes.
-                Ok(()) = long_commands.changed() => {}
+                Ok(()) = two_party_commands.changed() => {}
                 () = stop.cancelled() => break,
             }
             let status = self.portrait.status.borrow_and_update().clone();
-            long_commands.mark_unchanged();
+            two_party_commands.mark_unchanged();
             self.beat(&status).await;
             told = status;
         }

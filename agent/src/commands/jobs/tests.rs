@@ -17,17 +17,17 @@ impl Bench {
     }
 
     /// Begins a job of the request `src` with one frame.
-    fn begin(&mut self, mt: &'static str, src: &str, wants: Wants) -> oneshot::Receiver<Reply> {
+    fn begin(&mut self, mt: &'static str, src: &str, expected: ExpectedState) -> oneshot::Receiver<OperationReply> {
         let (reply, answer) = oneshot::channel();
-        self.begin_for(mt, src, wants, Asker::Command(reply));
+        self.begin_for(mt, src, expected, JobOwner::Command(reply));
         answer
     }
 
-    fn begin_for(&mut self, mt: &'static str, src: &str, wants: Wants, asker: Asker) -> Outgoing {
-        let request = Request { mt, src: src.to_owned(), user: 1, objection: Code::NotParkable };
-        let task = Task { request, wants, frames: vec!["{}".to_owned()] };
-        let mut out = Outgoing::guarded(None);
-        self.jobs.begin(task, asker, &mut self.calls, &mut out);
+    fn begin_for(&mut self, mt: &'static str, src: &str, expected: ExpectedState, owner: JobOwner) -> FrameBatch {
+        let request = PbxRequest { mt, src: src.to_owned(), user: 1, objection: Code::NotParkable };
+        let task = PbxTask { request, expected, frames: vec!["{}".to_owned()] };
+        let mut out = FrameBatch::guarded(None);
+        self.jobs.begin(task, owner, &mut self.calls, &mut out);
         out
     }
 
@@ -58,25 +58,25 @@ impl Bench {
         self.review(out)
     }
 
-    fn review(&mut self, mut out: Vec<Outgoing>) -> Vec<Value> {
+    fn review(&mut self, mut out: Vec<FrameBatch>) -> Vec<Value> {
         self.jobs.review(&mut self.calls, &mut out);
         let frames = out.into_iter().flat_map(|out| out.frames);
         frames.map(|frame| serde_json::from_str(&frame).expect("JSON")).collect()
     }
 }
 
-fn code(answer: &mut oneshot::Receiver<Reply>) -> Option<Code> {
+fn code(answer: &mut oneshot::Receiver<OperationReply>) -> Option<Code> {
     match answer.try_recv() {
-        Ok(Reply::Done(Err(refusal))) => Some(refusal.code),
+        Ok(OperationReply::Done(Err(refusal))) => Some(refusal.code),
         Ok(other) => panic!("not refused: {other:?}"),
         Err(_) => None,
     }
 }
 
-fn done(answer: &mut oneshot::Receiver<Reply>) -> Option<Value> {
+fn done(answer: &mut oneshot::Receiver<OperationReply>) -> Option<Value> {
     match answer.try_recv() {
-        Ok(Reply::Done(outcome)) => Some(outcome.expect("not refused")),
-        Ok(Reply::TooLate) => panic!("too late"),
+        Ok(OperationReply::Done(outcome)) => Some(outcome.expect("not refused")),
+        Ok(OperationReply::TooLate) => panic!("too late"),
         Err(_) => None,
     }
 }
@@ -84,7 +84,7 @@ fn done(answer: &mut oneshot::Receiver<Reply>) -> Option<Value> {
 #[test]
 fn new_call_is_made_once_it_rings_and_has_a_name() {
     let mut bench = Bench::new();
-    let mut answer = bench.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(false)));
+    let mut answer = bench.begin("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(false)));
     bench.result("UserCall", Some("c1"), Some(7), None);
     bench.report(leg(7, 1).conf("conf").peer("50"));
     assert_eq!(done(&mut answer), None);
@@ -97,7 +97,7 @@ fn new_call_is_made_once_it_rings_and_has_a_name() {
 #[test]
 fn cause_may_come_before_the_end() {
     let mut bench = Bench::new();
-    let mut answer = bench.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(false)));
+    let mut answer = bench.begin("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(false)));
     bench.result("UserCall", Some("c1"), Some(7), None);
     bench.report(leg(7, 1).conf("conf").peer("50"));
     bench.report(leg(7, 2).cause(17));
@@ -108,7 +108,7 @@ fn cause_may_come_before_the_end() {
 #[test]
 fn refused_call_of_a_queue_is_cleared() {
     let mut bench = Bench::new();
-    let mut answer = bench.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(true)));
+    let mut answer = bench.begin("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(true)));
     bench.result("UserCall", Some("c1"), Some(7), None);
     bench.report(leg(7, 1).conf("conf").peer("50"));
     let frames = bench.report(leg(7, 6).cause(17));
@@ -119,7 +119,7 @@ fn refused_call_of_a_queue_is_cleared() {
 #[test]
 fn busy_tone_of_a_queue_is_cleared_also_when_its_command_has_succeeded() {
     let mut bench = Bench::new();
-    let mut answer = bench.begin("UserCall", "c1", Wants::NewCall(NewCall::placed(true)));
+    let mut answer = bench.begin("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(true)));
     bench.result("UserCall", Some("c1"), Some(7), None);
     bench.report(leg(7, 1).conf("conf").peer("50"));
     bench.report(leg(7, 4));
@@ -132,8 +132,8 @@ fn busy_tone_of_a_queue_is_cleared_also_when_its_command_has_succeeded() {
 #[test]
 fn call_that_nobody_waits_for_any_more_is_cleared_when_the_pbx_names_it() {
     let mut bench = Bench::new();
-    let (news, heard) = mpsc::unbounded_channel();
-    bench.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(true)), Asker::Long(news));
+    let (progress, heard) = mpsc::unbounded_channel();
+    bench.begin_for("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(true)), JobOwner::TwoParty(progress));
     drop(heard);
     assert!(bench.review(Vec::new()).is_empty(), "its handle is not known");
     let frames = bench.result("UserCall", Some("c1"), Some(7), None);
@@ -143,17 +143,17 @@ fn call_that_nobody_waits_for_any_more_is_cleared_when_the_pbx_names_it() {
 #[test]
 fn long_command_hears_of_its_call_to_its_end() {
     let mut bench = Bench::new();
-    let (news, mut heard) = mpsc::unbounded_channel();
-    bench.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(true)), Asker::Long(news));
+    let (progress, mut heard) = mpsc::unbounded_channel();
+    bench.begin_for("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(true)), JobOwner::TwoParty(progress));
     bench.result("UserCall", Some("c1"), Some(7), None);
     bench.report(leg(7, 1).conf("conf").peer("50"));
     bench.report(leg(7, 5));
-    let Ok(News::Placed(call)) = heard.try_recv() else { panic!("not placed") };
-    assert_eq!(heard.try_recv(), Ok(News::Answered));
+    let Ok(CallProgress::Placed(call)) = heard.try_recv() else { panic!("not placed") };
+    assert_eq!(heard.try_recv(), Ok(CallProgress::Answered));
     bench.report(leg(8, 1).conf("other").peer("51"));
     bench.report(leg(8, 7).cause(16).del());
     bench.report(leg(7, 6).cause(16).del());
-    assert_eq!(heard.try_recv(), Ok(News::Ended(Some(16))));
+    assert_eq!(heard.try_recv(), Ok(CallProgress::Ended(Some(16))));
     assert_eq!(heard.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
     assert!(!bench.calls.knows(call));
 }
@@ -161,9 +161,9 @@ fn long_command_hears_of_its_call_to_its_end() {
 #[test]
 fn lost_session_tells_a_long_command_nothing_more() {
     let mut bench = Bench::new();
-    let (news, mut heard) = mpsc::unbounded_channel();
-    bench.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(true)), Asker::Long(news));
-    let mut answer = bench.begin("UserDTMF", "c2", Wants::Agreed);
+    let (progress, mut heard) = mpsc::unbounded_channel();
+    bench.begin_for("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(true)), JobOwner::TwoParty(progress));
+    let mut answer = bench.begin("UserDTMF", "c2", ExpectedState::Agreed);
     bench.jobs.interrupt_all();
     assert_eq!(heard.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
     assert_eq!(code(&mut answer), Some(Code::Interrupted));
@@ -172,7 +172,7 @@ fn lost_session_tells_a_long_command_nothing_more() {
 #[test]
 fn picked_up_call_has_to_be_connected_and_is_never_cleared() {
     let mut bench = Bench::new();
-    let mut answer = bench.begin("UserPickup", "c1", Wants::NewCall(NewCall::picked_up()));
+    let mut answer = bench.begin("UserPickup", "c1", ExpectedState::NewCall(NewCall::picked_up()));
     bench.result("UserPickup", Some("c1"), Some(7), None);
     bench.report(leg(7, 129).conf("conf").peer("50"));
     bench.report(leg(7, 132));
@@ -180,7 +180,7 @@ fn picked_up_call_has_to_be_connected_and_is_never_cleared() {
     drop(answer);
     assert!(bench.review(Vec::new()).is_empty());
 
-    let mut answer = bench.begin("UserPickup", "c2", Wants::NewCall(NewCall::picked_up()));
+    let mut answer = bench.begin("UserPickup", "c2", ExpectedState::NewCall(NewCall::picked_up()));
     bench.result("UserPickup", Some("c2"), Some(8), None);
     bench.report(leg(8, 133).conf("conf2").peer("51"));
     assert!(done(&mut answer).is_some());
@@ -191,13 +191,13 @@ fn hold_shows_in_the_state_and_not_in_the_result() {
     let mut bench = Bench::new();
     bench.report(leg(1, 133).conf("conf").peer("50"));
     let call = bench.calls.all().next().expect("a call").0;
-    let mut answer = bench.begin("UserHold", "c1", Wants::Held(call, true));
+    let mut answer = bench.begin("UserHold", "c1", ExpectedState::Held(call, true));
     bench.result("UserHold", Some("c1"), None, None);
     assert_eq!(done(&mut answer), None);
     bench.report(leg(1, 389));
     assert!(done(&mut answer).is_some());
 
-    let mut answer = bench.begin("UserRetrieve", "c2", Wants::Held(call, false));
+    let mut answer = bench.begin("UserRetrieve", "c2", ExpectedState::Held(call, false));
     bench.report(leg(1, 134).cause(16).del());
     assert_eq!(code(&mut answer), Some(Code::CallNotFound));
 }
@@ -208,7 +208,7 @@ fn two_hang_ups_are_no_transfer() {
     bench.report(leg(1, 5).conf("a").peer("50"));
     bench.report(leg(2, 5).conf("b").peer("51"));
     let ids: Vec<CallId> = bench.calls.all().map(|(call, _)| call).collect();
-    let mut answer = bench.begin("UserTransfer", "c1", Wants::Joined(ids[0], ids[1]));
+    let mut answer = bench.begin("UserTransfer", "c1", ExpectedState::Joined(ids[0], ids[1]));
     bench.report(leg(1, 6).cause(16).del());
     bench.report(leg(2, 6).cause(16).del());
     assert_eq!(done(&mut answer), None);
@@ -228,7 +228,7 @@ fn park_at_the_own_place_is_the_same_call_and_elsewhere_another() {
     let mut bench = Bench::new();
     bench.report(leg(1, 133).conf("conf").peer("50"));
     let call = bench.calls.all().next().expect("a call").0;
-    let mut answer = bench.begin("UserPark", "c1", Wants::Parked(park(PHONE)));
+    let mut answer = bench.begin("UserPark", "c1", ExpectedState::Parked(park(PHONE)));
     bench.result("UserPark", Some("c1"), Some(2), None);
     bench.report(leg(1, 134).del());
     assert!(bench.calls.knows(call), "it is on its way into the park");
@@ -237,7 +237,7 @@ fn park_at_the_own_place_is_the_same_call_and_elsewhere_another() {
     assert_eq!(done(&mut answer).expect("parked")["CallId"], json!(call));
 
     // Another user's park of the same conference; `play` only tells of the first user.
-    let mut answer = bench.begin("UserPark", "c2", Wants::Parked(park(OTHER)));
+    let mut answer = bench.begin("UserPark", "c2", ExpectedState::Parked(park(OTHER)));
     bench.result("UserPark", Some("c2"), Some(3), None);
     let parked = leg(3, 136).user_handle(2).conf("conf").peer("50");
     let asked = bench.calls.report(&guid(OTHER), parked, at(20.0));
@@ -252,7 +252,7 @@ fn refused_park_leaves_the_end_of_its_leg_an_end() {
     bench.report(leg(1, 133).conf("conf").peer("50"));
     let own = leg(1, 0).leg;
     let park = Park { at: guid(PHONE), conference: "conf".to_owned(), handle: None, leg: own, stays: vec![own] };
-    let mut answer = bench.begin("UserPark", "c1", Wants::Parked(park));
+    let mut answer = bench.begin("UserPark", "c1", ExpectedState::Parked(park));
     bench.result("UserPark", Some("c1"), Some(0), Some("the parking place is taken"));
     assert_eq!(code(&mut answer), Some(Code::NotParkable));
     bench.report(leg(1, 134).del());
@@ -265,10 +265,10 @@ fn one_of_several_frames_may_be_refused() {
     bench.report(leg(1, 132).conf("conf").peer("50"));
     let call = bench.calls.all().next().expect("a call").0;
     let (reply, mut answer) = oneshot::channel();
-    let request = Request { mt: "UserClear", src: "c1".to_owned(), user: 1, objection: Code::Refused };
-    let task = Task { request, wants: Wants::Ended(call), frames: vec![String::new(), String::new()] };
-    let mut out = Outgoing::guarded(None);
-    bench.jobs.begin(task, Asker::Command(reply), &mut bench.calls, &mut out);
+    let request = PbxRequest { mt: "UserClear", src: "c1".to_owned(), user: 1, objection: Code::Refused };
+    let task = PbxTask { request, expected: ExpectedState::Ended(call), frames: vec![String::new(), String::new()] };
+    let mut out = FrameBatch::guarded(None);
+    bench.jobs.begin(task, JobOwner::Command(reply), &mut bench.calls, &mut out);
     bench.result("UserClear", Some("c1"), None, Some("no such call"));
     bench.result("UserClear", Some("c1"), None, None);
     assert_eq!(code(&mut answer), None);
@@ -279,9 +279,9 @@ fn one_of_several_frames_may_be_refused() {
 #[test]
 fn results_without_src_belong_to_the_oldest_request_of_their_kind() {
     let mut bench = Bench::new();
-    let mut first = bench.begin("UserDTMF", "c1", Wants::Agreed);
-    let mut other = bench.begin("UserRc", "c2", Wants::Agreed);
-    let mut second = bench.begin("UserDTMF", "c3", Wants::Agreed);
+    let mut first = bench.begin("UserDTMF", "c1", ExpectedState::Agreed);
+    let mut other = bench.begin("UserRc", "c2", ExpectedState::Agreed);
+    let mut second = bench.begin("UserDTMF", "c3", ExpectedState::Agreed);
     bench.result("UserDTMF", None, None, None);
     assert_eq!((done(&mut first).is_some(), done(&mut second), done(&mut other)), (true, None, None));
     bench.result("UserDTMF", None, None, Some("the call is not connected"));
@@ -294,16 +294,16 @@ fn what_is_overdue_is_judged_by_what_it_wanted() {
     play(&mut calls, 0.0, vec![leg(1, 133).conf("conf").peer("50")]);
     let call = calls.all().next().expect("a call").0;
     let now = Instant::now();
-    let code = |wants: &Wants| match wants.too_late(&calls, true, now) {
-        Verdict::Failed(refusal) => Some(refusal.code),
+    let code = |expected: &ExpectedState| match expected.too_late(&calls, true, now) {
+        JobOutcome::Failed(refusal) => Some(refusal.code),
         _ => None,
     };
-    assert_eq!(code(&Wants::Agreed), Some(Code::PbxTimeout));
-    assert_eq!(code(&Wants::Held(call, true)), Some(Code::PbxTimeout));
-    assert_eq!(code(&Wants::NewCall(NewCall::placed(false))), Some(Code::PbxTimeout));
-    assert_eq!(code(&Wants::Moved(leg(1, 0).leg)), Some(Code::PbxTimeout));
+    assert_eq!(code(&ExpectedState::Agreed), Some(Code::PbxTimeout));
+    assert_eq!(code(&ExpectedState::Held(call, true)), Some(Code::PbxTimeout));
+    assert_eq!(code(&ExpectedState::NewCall(NewCall::placed(false))), Some(Code::PbxTimeout));
+    assert_eq!(code(&ExpectedState::Moved(leg(1, 0).leg)), Some(Code::PbxTimeout));
     // The PBX never answered, but the leg has gone: that has to do.
-    assert_eq!(code(&Wants::Moved(leg(9, 0).leg)), None);
+    assert_eq!(code(&ExpectedState::Moved(leg(9, 0).leg)), None);
     // It agreed and took the call from its leg, but shows no parked call.
     let park = |handle| Park {
         at: guid(OTHER),
@@ -312,18 +312,19 @@ fn what_is_overdue_is_judged_by_what_it_wanted() {
         leg: leg(handle, 0).leg,
         stays: Vec::new(),
     };
-    assert_eq!(code(&Wants::Parked(park(9))), None);
-    assert_eq!(code(&Wants::Parked(park(1))), Some(Code::PbxTimeout));
+    assert_eq!(code(&ExpectedState::Parked(park(9))), None);
+    assert_eq!(code(&ExpectedState::Parked(park(1))), Some(Code::PbxTimeout));
 }
 
 #[test]
 fn command_that_came_too_late_has_done_nothing() {
     let mut bench = Bench::new();
     let (reply, mut answer) = oneshot::channel();
-    let out = bench.begin_for("UserCall", "c1", Wants::NewCall(NewCall::placed(false)), Asker::Command(reply));
+    let out =
+        bench.begin_for("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(false)), JobOwner::Command(reply));
     for job in out.jobs {
         bench.jobs.too_late(job, &mut bench.calls);
     }
-    assert_eq!(answer.try_recv(), Ok(Reply::TooLate));
+    assert_eq!(answer.try_recv(), Ok(OperationReply::TooLate));
     assert!(bench.result("UserCall", Some("c1"), Some(7), None).is_empty());
 }

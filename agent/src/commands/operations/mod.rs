@@ -30,7 +30,7 @@ impl Planner<'_> {
             Operation::TransferCall { call_id_a, call_id_b } => self.transfer(*call_id_a, *call_id_b),
             Operation::ParkCall { call_id, at, position } => self.park(*call_id, at.as_deref(), *position),
             Operation::SendDtmf { call_id, digits, to_own_party } => self.dtmf(*call_id, digits, *to_own_party),
-            Operation::SendUserInfo { call_id, uui, to_own_party } => self.user_info(*call_id, uui, *to_own_party),
+            Operation::SendUserInfo { call_id, uui, to_own_party } => self.user_to_user(*call_id, uui, *to_own_party),
             Operation::SendInfo { call_id, digits, keypad, display } => {
                 self.info(*call_id, digits.as_deref(), keypad.as_deref(), display.as_deref())
             }

@@ -7,14 +7,16 @@ use shared::ids::CallId;
 
 use super::planner::{Plan, Planner, rings};
 use crate::calls::{LegId, Phase, UserGuid};
-use crate::commands::jobs::{Park, Task, Wants};
+use crate::commands::jobs::{ExpectedState, Park, PbxTask};
 use crate::pbx::rcc;
 
 impl Planner<'_> {
     pub(super) fn answer(&mut self, call: CallId) -> Result<Plan, Refusal> {
         let ringing = self.legs(call)?.into_iter().find(|(_, state)| rings(*state));
         let (leg, _) = ringing.ok_or(Code::NotAnswerable)?;
-        self.act("UserConnect", leg, Wants::Answered(call), Code::NotAnswerable, |src| rcc::connect(src, leg))
+        self.send_on_leg("UserConnect", leg, ExpectedState::Answered(call), Code::NotAnswerable, |src| {
+            rcc::answer(src, leg)
+        })
     }
 
     pub(super) fn disconnect(&mut self, call: CallId, cause: Option<u8>) -> Result<Plan, Refusal> {
@@ -22,7 +24,7 @@ impl Planner<'_> {
         let cause = cause.map_or(rcc::NORMAL_CLEARING, u16::from);
         let request = self.request("UserClear", legs[0].user, Code::Refused);
         let frames = legs.into_iter().map(|leg| rcc::clear(&request.src, leg, cause)).collect();
-        Ok(Plan::Act(Task { request, wants: Wants::Ended(call), frames }))
+        Ok(Plan::Send(PbxTask { request, expected: ExpectedState::Ended(call), frames }))
     }
 
     pub(super) fn hold(&mut self, call: CallId, music: bool) -> Result<Plan, Refusal> {
@@ -30,20 +32,22 @@ impl Planner<'_> {
         if state.held_by_user {
             return Ok(Plan::Answer(json!({})));
         }
-        let wants = Wants::Held(call, true);
-        self.act("UserHold", leg, wants, Code::NotConnected, |src| rcc::hold(src, leg, music))
+        let expected = ExpectedState::Held(call, true);
+        self.send_on_leg("UserHold", leg, expected, Code::NotConnected, |src| rcc::hold(src, leg, music))
     }
 
     pub(super) fn retrieve(&mut self, call: CallId) -> Result<Plan, Refusal> {
         let held = self.legs(call)?.into_iter().find(|(_, state)| state.held_by_user);
         let (leg, _) = held.ok_or(Code::NotHeld)?;
-        self.act("UserRetrieve", leg, Wants::Held(call, false), Code::NotHeld, |src| rcc::retrieve(src, leg))
+        self.send_on_leg("UserRetrieve", leg, ExpectedState::Held(call, false), Code::NotHeld, |src| {
+            rcc::retrieve(src, leg)
+        })
     }
 
     pub(super) fn transfer(&mut self, a: CallId, b: CallId) -> Result<Plan, Refusal> {
         let (leg_a, leg_b) = self.two_legs(a, b)?;
         let frame = |src: &str| rcc::transfer(src, leg_a, leg_b);
-        self.act("UserTransfer", leg_a, Wants::Joined(a, b), Code::NotTransferable, frame)
+        self.send_on_leg("UserTransfer", leg_a, ExpectedState::Joined(a, b), Code::NotTransferable, frame)
     }
 
     pub(super) fn redirect(
@@ -65,7 +69,7 @@ impl Planner<'_> {
         let (leg, _) = *movable.ok_or(Code::NotRedirectable)?;
         let dialled = self.to_dial("to", to)?;
         let mt = if honour_forwarding { "UserReroute" } else { "UserRedirect" };
-        self.act(mt, leg, Wants::Moved(leg), Code::NotRedirectable, |src| {
+        self.send_on_leg(mt, leg, ExpectedState::Moved(leg), Code::NotRedirectable, |src| {
             if honour_forwarding {
                 rcc::reroute(src, leg, &dialled)
             } else {
@@ -91,19 +95,25 @@ impl Planner<'_> {
         };
         let (at, cn) = place.map_or((own, None), |(guid, cn)| (guid, Some(cn)));
         let conference = self.calls.conference_of(call).unwrap_or_default();
-        let wants = Wants::Parked(Park { at, conference, handle: None, leg, stays });
-        self.act("UserPark", leg, wants, Code::NotParkable, |src| rcc::park(src, leg, cn.as_deref(), position))
+        let expected = ExpectedState::Parked(Park { at, conference, handle: None, leg, stays });
+        self.send_on_leg("UserPark", leg, expected, Code::NotParkable, |src| {
+            rcc::park(src, leg, cn.as_deref(), position)
+        })
     }
 
     pub(super) fn dtmf(&mut self, call: CallId, digits: &str, to_own_party: bool) -> Result<Plan, Refusal> {
         let (leg, _) = self.connected_leg(call, Code::NotConnected)?;
         let recv = self.dtmf_recv.flag(to_own_party);
-        self.act("UserDTMF", leg, Wants::Agreed, Code::NotConnected, |src| rcc::dtmf(src, leg, digits, recv))
+        self.send_on_leg("UserDTMF", leg, ExpectedState::Agreed, Code::NotConnected, |src| {
+            rcc::dtmf(src, leg, digits, recv)
+        })
     }
 
-    pub(super) fn user_info(&mut self, call: CallId, uui: &str, to_own_party: bool) -> Result<Plan, Refusal> {
+    pub(super) fn user_to_user(&mut self, call: CallId, uui: &str, to_own_party: bool) -> Result<Plan, Refusal> {
         let leg = self.main_leg(call)?;
-        self.act("UserUUI", leg, Wants::Agreed, Code::NotConnected, |src| rcc::user_info(src, leg, uui, to_own_party))
+        self.send_on_leg("UserUUI", leg, ExpectedState::Agreed, Code::NotConnected, |src| {
+            rcc::user_to_user(src, leg, uui, to_own_party)
+        })
     }
 
     pub(super) fn info(
@@ -118,17 +128,19 @@ impl Planner<'_> {
             self.add_digits(call, added)?;
         }
         let frame = |src: &str| rcc::info(src, leg, digits, keypad, display);
-        self.act("UserInfo", leg, Wants::Agreed, Code::NotConnected, frame)
+        self.send_on_leg("UserInfo", leg, ExpectedState::Agreed, Code::NotConnected, frame)
     }
 
     pub(super) fn remote_control(&mut self, call: CallId, code: u8) -> Result<Plan, Refusal> {
         let leg = self.main_leg(call)?;
-        self.act("UserRc", leg, Wants::Agreed, Code::NotConnected, |src| rcc::remote_control(src, leg, code))
+        self.send_on_leg("UserRc", leg, ExpectedState::Agreed, Code::NotConnected, |src| {
+            rcc::remote_control(src, leg, code)
+        })
     }
 
     pub(super) fn transfer_media(&mut self, a: CallId, b: CallId, user: bool, peer: bool) -> Result<Plan, Refusal> {
         let (leg_a, leg_b) = self.two_legs(a, b)?;
         let frame = |src: &str| rcc::transfer_media(src, leg_a, leg_b, user, peer);
-        self.act("UserMediaTransfer", leg_a, Wants::Agreed, Code::NotTransferable, frame)
+        self.send_on_leg("UserMediaTransfer", leg_a, ExpectedState::Agreed, Code::NotTransferable, frame)
     }
 }

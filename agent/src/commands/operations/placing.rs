@@ -10,7 +10,7 @@ use shared::operation::DialOptions;
 
 use super::planner::{Plan, Planner, rings};
 use crate::calls::{Phase, UserGuid};
-use crate::commands::jobs::{NewCall, Task, Wants};
+use crate::commands::jobs::{ExpectedState, NewCall, PbxTask};
 use crate::pbx::rcc::{self, CallOptions};
 use crate::pbx::session::{DeviceMonitor, User};
 
@@ -45,10 +45,10 @@ impl Planner<'_> {
         };
         let request = self.request("UserCall", handle, Code::Refused);
         let frames = vec![rcc::call(&request.src, handle, &dialled, &call)];
-        Ok(Plan::Act(Task { request, wants: Wants::NewCall(NewCall::placed(phoneless)), frames }))
+        Ok(Plan::Send(PbxTask { request, expected: ExpectedState::NewCall(NewCall::placed(phoneless)), frames }))
     }
 
-    /// A long command: here it is only found out what is to be dialled, the rest is done by `connect`.
+    /// Only finds out what a two-party command has to dial. The rest is done by `two_party`.
     pub(super) fn connect_parties(&self, via: &str, parties: [&str; 2]) -> Result<Plan, Refusal> {
         self.actor("via", via)?;
         let [a, b] = parties;
@@ -75,6 +75,6 @@ impl Planner<'_> {
                 return Err(Refusal::with_detail(Code::InvalidRequest, "one of `CallId` and `at` has to be given"));
             }
         };
-        Ok(Plan::Act(Task { request, wants: Wants::NewCall(NewCall::picked_up()), frames: vec![frame] }))
+        Ok(Plan::Send(PbxTask { request, expected: ExpectedState::NewCall(NewCall::picked_up()), frames: vec![frame] }))
     }
 }

@@ -9,7 +9,7 @@ use shared::ids::CallId;
 use shared::operation::Reach;
 
 use crate::calls::{Calls, LegId, LegState, Phase};
-use crate::commands::jobs::{Request, Task, Wants};
+use crate::commands::jobs::{ExpectedState, PbxRequest, PbxTask};
 use crate::config::DtmfRecv;
 use crate::pbx::session::{Session, User};
 
@@ -18,7 +18,7 @@ use crate::pbx::session::{Session, User};
 pub enum Plan {
     /// The answer is known here.
     Answer(Value),
-    Act(Task),
+    Send(PbxTask),
     /// A monitor has to be opened first; then it is to be planned anew.
     Later(Vec<String>),
 }
@@ -34,22 +34,22 @@ pub struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    pub(super) fn request(&mut self, mt: &'static str, user: u64, objection: Code) -> Request {
-        Request { mt, src: self.session.new_src("c"), user, objection }
+    pub(super) fn request(&mut self, mt: &'static str, user: u64, objection: Code) -> PbxRequest {
+        PbxRequest { mt, src: self.session.new_src("c"), user, objection }
     }
 
     /// One request about one leg.
-    pub(super) fn act(
+    pub(super) fn send_on_leg(
         &mut self,
         mt: &'static str,
         leg: LegId,
-        wants: Wants,
+        expected: ExpectedState,
         objection: Code,
         frame: impl FnOnce(&str) -> String,
     ) -> Result<Plan, Refusal> {
         let request = self.request(mt, leg.user, objection);
         let frames = vec![frame(&request.src)];
-        Ok(Plan::Act(Task { request, wants, frames }))
+        Ok(Plan::Send(PbxTask { request, expected, frames }))
     }
 
     /// The monitored user or queue that acts, and its handle. `field` is the one that names it.

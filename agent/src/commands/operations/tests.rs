@@ -12,7 +12,7 @@ use shared::operation::{DialOptions, PageRequest, Reach};
 use super::*;
 use crate::calls::Calls;
 use crate::calls::tests::{OTHER, PHONE, at, core, leg, play};
-use crate::commands::jobs::{Task, Wants};
+use crate::commands::jobs::{ExpectedState, PbxTask};
 use crate::config::{DtmfRecv, Monitor};
 use crate::pbx::frames::UserInfo;
 use crate::pbx::session::Session;
@@ -44,7 +44,7 @@ impl Scene {
             user(QUEUE, "77", "waiting", &[]),
         ];
         for (handle, user) in (1..).zip(users) {
-            session.user_info(user, &Monitor::default());
+            session.on_user_info(user, &Monitor::default());
             session.monitor_next();
             session.monitored(None, handle, prefixes.clone());
         }
@@ -66,9 +66,9 @@ impl Scene {
     }
 
     #[track_caller]
-    fn task(&mut self, operation: &Operation) -> Task {
+    fn task(&mut self, operation: &Operation) -> PbxTask {
         match self.plan(operation) {
-            Ok(Plan::Act(task)) => task,
+            Ok(Plan::Send(task)) => task,
             other => panic!("{other:?}"),
         }
     }
@@ -291,9 +291,9 @@ fn park_and_pick_up() {
     assert_eq!(scene.frame(&park(talks, None)), json!({"mt": "UserPark", "user": 1, "call": 2, "position": 7}));
     let elsewhere = scene.task(&park(talks, Some("43")));
     assert!(elsewhere.frames[0].contains(r#""cn":"User 43""#), "{}", elsewhere.frames[0]);
-    let Wants::Parked(wanted) = elsewhere.wants else { panic!("no park") };
+    let ExpectedState::Parked(wanted) = elsewhere.expected else { panic!("no park") };
     assert_eq!((&*wanted.at, wanted.stays.len()), (OTHER, 0));
-    let Wants::Parked(own) = scene.task(&park(talks, Some("42"))).wants else { panic!("no park") };
+    let ExpectedState::Parked(own) = scene.task(&park(talks, Some("42"))).expected else { panic!("no park") };
     assert_eq!((&*own.at, own.stays.len()), (PHONE, 1));
 
     let pick = |call_id, at: Option<&str>| Operation::PickUpCall {

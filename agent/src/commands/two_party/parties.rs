@@ -1,11 +1,11 @@
-//! The two parties of a long command: what happens to them, and what follows from it.
+//! The two parties of a two-party command: what happens to them, and what follows from it.
 
 use shared::codes::Code;
 use shared::command::{Dial, Refusal, Stage};
 use shared::ids::CallId;
 
 use crate::commands::causes::{code_of_cause, refusal_of_cause};
-use crate::commands::request::News;
+use crate::commands::request::CallProgress;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -24,8 +24,8 @@ impl Side {
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Happened {
-    News(Side, News),
+pub(super) enum PartyEvent {
+    Progress(Side, CallProgress),
     /// The PBX session is gone, and with it what the PBX would have told.
     Lost,
     RingingEnds,
@@ -33,15 +33,15 @@ pub(super) enum Happened {
     Stopped,
 }
 
-impl Happened {
+impl PartyEvent {
     /// What was heard of a party; nothing more is heard once the session is lost.
-    pub(super) fn to(side: Side, news: Option<News>) -> Self {
-        news.map_or(Self::Lost, |news| Self::News(side, news))
+    pub(super) fn to(side: Side, progress: Option<CallProgress>) -> Self {
+        progress.map_or(Self::Lost, |progress| Self::Progress(side, progress))
     }
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Step {
+pub(super) enum NextStep {
     Wait,
     Join(CallId, CallId),
     /// Nothing was sent to the PBX.
@@ -70,47 +70,49 @@ impl Parties {
         Self { parties: [PartyState::Called; 2], ring_seconds }
     }
 
-    pub(super) fn take(&mut self, happened: Happened) -> Step {
-        match happened {
-            Happened::News(side, news) => self.news(side, news),
-            Happened::Lost => Step::CleanUp(Code::Interrupted.into()),
-            Happened::RingingEnds => Step::CleanUp(self.nobody_answered()),
-            Happened::Stopped => Step::CleanUp(Refusal::with_detail(
+    pub(super) fn take(&mut self, event: PartyEvent) -> NextStep {
+        match event {
+            PartyEvent::Progress(side, progress) => self.on_progress(side, progress),
+            PartyEvent::Lost => NextStep::CleanUp(Code::Interrupted.into()),
+            PartyEvent::RingingEnds => NextStep::CleanUp(self.nobody_answered()),
+            PartyEvent::Stopped => NextStep::CleanUp(Refusal::with_detail(
                 Code::Interrupted,
                 "The agent was stopped before both parties had answered; what it had begun was ended.",
             )),
         }
     }
 
-    fn news(&mut self, side: Side, news: News) -> Step {
+    fn on_progress(&mut self, side: Side, progress: CallProgress) -> NextStep {
         let party = &mut self.parties[side as usize];
-        let (code, text) = match (news, *party) {
-            (News::Placed(call), _) => {
+        let (code, text) = match (progress, *party) {
+            (CallProgress::Placed(call), _) => {
                 *party = PartyState::Placed(call);
-                return Step::Wait;
+                return NextStep::Wait;
             }
-            (News::Answered, PartyState::Placed(call)) => {
+            (CallProgress::Answered, PartyState::Placed(call)) => {
                 *party = PartyState::Answered(call);
                 return match self.parties {
-                    [PartyState::Answered(a), PartyState::Answered(b)] => Step::Join(a, b),
-                    _ => Step::Wait,
+                    [PartyState::Answered(a), PartyState::Answered(b)] => NextStep::Join(a, b),
+                    _ => NextStep::Wait,
                 };
             }
-            (News::Answered, _) => return Step::Wait,
-            (News::TooLate, _) => return Step::Expired,
-            (News::Failed(refusal), _) => (refusal.code, text_of(&refusal)),
+            (CallProgress::Answered, _) => return NextStep::Wait,
+            (CallProgress::TooLate, _) => return NextStep::Expired,
+            (CallProgress::Failed(refusal), _) => (refusal.code, text_of(&refusal)),
             // Whoever hangs up after the answer did not want to wait; that is no fault of the PBX.
-            (News::Ended(cause), PartyState::Answered(_)) if code_of_cause(cause.unwrap_or(0)) == Code::Refused => {
+            (CallProgress::Ended(cause), PartyState::Answered(_))
+                if code_of_cause(cause.unwrap_or(0)) == Code::Refused =>
+            {
                 let cause = cause.map(|cause| format!(" (cause {cause})")).unwrap_or_default();
                 (Code::CallRejected, format!("The party hung up before the other one had answered.{cause}"))
             }
-            (News::Ended(cause), _) => {
+            (CallProgress::Ended(cause), _) => {
                 let refusal = refusal_of_cause(cause);
                 (refusal.code, text_of(&refusal))
             }
         };
         *party = PartyState::Gone;
-        Step::CleanUp(Refusal::with_detail(code, format!("Party `{}`: {text}", side.field())))
+        NextStep::CleanUp(Refusal::with_detail(code, format!("Party `{}`: {text}", side.field())))
     }
 
     fn nobody_answered(&self) -> Refusal {
@@ -166,49 +168,49 @@ mod tests {
     }
 
     /// Lets things happen; all but the last of them leave the parties waiting.
-    fn play(happened: Vec<Happened>) -> Step {
+    fn play(event: Vec<PartyEvent>) -> NextStep {
         let mut parties = Parties::new(45);
-        let mut step = Step::Wait;
-        for happened in happened {
-            assert_eq!(step, Step::Wait);
-            step = parties.take(happened);
+        let mut step = NextStep::Wait;
+        for event in event {
+            assert_eq!(step, NextStep::Wait);
+            step = parties.take(event);
         }
         step
     }
 
-    fn refused(happened: Vec<Happened>) -> (Code, String) {
-        match play(happened) {
-            Step::CleanUp(refusal) => (refusal.code, refusal.detail.unwrap_or_default()),
+    fn refused(event: Vec<PartyEvent>) -> (Code, String) {
+        match play(event) {
+            NextStep::CleanUp(refusal) => (refusal.code, refusal.detail.unwrap_or_default()),
             other => panic!("{other:?}"),
         }
     }
 
-    fn placed(side: Side) -> Happened {
-        Happened::News(side, News::Placed(call(side as u64)))
+    fn placed(side: Side) -> PartyEvent {
+        PartyEvent::Progress(side, CallProgress::Placed(call(side as u64)))
     }
 
-    fn answered(side: Side) -> Happened {
-        Happened::News(side, News::Answered)
+    fn answered(side: Side) -> PartyEvent {
+        PartyEvent::Progress(side, CallProgress::Answered)
     }
 
-    fn ended(side: Side, cause: u16) -> Happened {
-        Happened::News(side, News::Ended(Some(cause)))
+    fn ended(side: Side, cause: u16) -> PartyEvent {
+        PartyEvent::Progress(side, CallProgress::Ended(Some(cause)))
     }
 
     use Side::{A, B};
 
     #[test]
     fn both_are_joined_whoever_answers_first() {
-        let joined = Step::Join(call(0), call(1));
+        let joined = NextStep::Join(call(0), call(1));
         assert_eq!(play(vec![placed(A), placed(B), answered(A), answered(B)]), joined);
         assert_eq!(play(vec![placed(B), answered(B), placed(A), answered(A)]), joined);
     }
 
     #[test]
     fn refusal_names_the_party_and_the_cause() {
-        let busy = News::Failed(refusal_of_cause(Some(17)));
+        let busy = CallProgress::Failed(refusal_of_cause(Some(17)));
         assert_eq!(
-            refused(vec![placed(A), Happened::News(B, busy)]),
+            refused(vec![placed(A), PartyEvent::Progress(B, busy)]),
             (Code::UserBusy, "Party `b`: The called party is busy. (cause 17)".to_owned())
         );
         assert_eq!(refused(vec![placed(A), ended(A, 21)]).0, Code::CallRejected);
@@ -220,17 +222,17 @@ mod tests {
 
     #[test]
     fn ringing_ends_for_whom_it_may_concern() {
-        let text = |happened| refused(happened).1;
-        assert!(text(vec![placed(A), Happened::RingingEnds]).starts_with("Parties `a` and `b`"));
-        assert!(text(vec![placed(A), placed(B), answered(A), Happened::RingingEnds]).starts_with("Party `b`"));
-        assert!(text(vec![placed(A), placed(B), answered(B), Happened::RingingEnds]).starts_with("Party `a`"));
+        let text = |event| refused(event).1;
+        assert!(text(vec![placed(A), PartyEvent::RingingEnds]).starts_with("Parties `a` and `b`"));
+        assert!(text(vec![placed(A), placed(B), answered(A), PartyEvent::RingingEnds]).starts_with("Party `b`"));
+        assert!(text(vec![placed(A), placed(B), answered(B), PartyEvent::RingingEnds]).starts_with("Party `a`"));
     }
 
     #[test]
     fn interruptions_clean_up_and_lateness_has_nothing_to_clean() {
-        assert_eq!(refused(vec![placed(A), Happened::to(B, None)]).0, Code::Interrupted);
-        assert_eq!(refused(vec![Happened::Stopped]).0, Code::Interrupted);
-        assert_eq!(play(vec![Happened::News(A, News::TooLate)]), Step::Expired);
+        assert_eq!(refused(vec![placed(A), PartyEvent::to(B, None)]).0, Code::Interrupted);
+        assert_eq!(refused(vec![PartyEvent::Stopped]).0, Code::Interrupted);
+        assert_eq!(play(vec![PartyEvent::Progress(A, CallProgress::TooLate)]), NextStep::Expired);
     }
 
     #[test]
@@ -249,7 +251,7 @@ mod tests {
         parties.name(&mut dials);
         assert_eq!(dials[1].call_id, Some(call(1)), "what was named stays named");
         assert_eq!(parties.begun(&dials).len(), 2);
-        parties.take(Happened::News(A, News::Failed(Code::UserBusy.into())));
+        parties.take(PartyEvent::Progress(A, CallProgress::Failed(Code::UserBusy.into())));
         assert_eq!(parties.begun(&dials), [dials[1].clone()], "a call that did not come about leaves nothing");
     }
 }

@@ -1,4 +1,4 @@
-//! Ending what a long command has begun, whoever began it.
+//! Ending what a two-party command has begun, whoever began it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::connector::{Connector, named};
-use crate::commands::request::Request;
+use super::context::{TwoPartyCommands, named};
+use crate::commands::request::ControllerRequest;
 use crate::host::status::ControllerStatus;
 use crate::pbx::session::FIRST_SETTLING;
 
@@ -25,7 +25,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Whether what was begun has been ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cleaned {
+pub enum CleanupResult {
     Yes,
     /// The PBX was out of reach for too long, or refused.
     OutOfReach,
@@ -33,20 +33,20 @@ pub enum Cleaned {
     Stopped,
 }
 
-/// What other long commands are about.
+/// What other two-party commands are about.
 #[derive(Debug, Default)]
-struct Others {
+struct OtherCommands {
     named: BTreeSet<CallId>,
     /// Dialled, and not named yet: any call to this number may be theirs.
     unnamed: Vec<Dial>,
 }
 
-impl Connector {
+impl TwoPartyCommands {
     /// Ends the calls of these dials: those that are named, and for a dial without a name the calls to its number that no
     /// other command names. Waits for the PBX session, and after a new one began until its calls have come back.
-    pub async fn clean_up(&self, id: CommandId, dials: &[Dial], stop: &CancellationToken) -> Cleaned {
+    pub async fn clean_up(&self, id: CommandId, dials: &[Dial], stop: &CancellationToken) -> CleanupResult {
         if dials.is_empty() {
-            return Cleaned::Yes;
+            return CleanupResult::Yes;
         }
         let until = Instant::now() + PATIENCE;
         let mut status = self.status.clone();
@@ -55,17 +55,17 @@ impl Connector {
                 biased;
                 up = timeout_at(until, status.wait_for(ControllerStatus::is_up)) => match up {
                     Ok(Ok(status)) => status.session_since,
-                    Ok(Err(_)) => return Cleaned::Stopped,
-                    Err(_) => return Cleaned::OutOfReach,
+                    Ok(Err(_)) => return CleanupResult::Stopped,
+                    Err(_) => return CleanupResult::OutOfReach,
                 },
-                () = stop.cancelled() => return Cleaned::Stopped,
+                () = stop.cancelled() => return CleanupResult::Stopped,
             };
             let ended = self.sweep(id, dials).await;
             if ended && sees_everything(dials, since, self.clock.now()) {
-                return Cleaned::Yes;
+                return CleanupResult::Yes;
             }
             if Instant::now() >= until {
-                return Cleaned::OutOfReach;
+                return CleanupResult::OutOfReach;
             }
             sleep(LOOK_AGAIN_AFTER).await;
         }
@@ -94,7 +94,7 @@ impl Connector {
             }
         }
         for call_id in calls {
-            match self.act(Operation::DisconnectCall { call_id, cause: None }).await {
+            match self.operate(Operation::DisconnectCall { call_id, cause: None }).await {
                 Err(refusal) if refusal.code != Code::CallNotFound => {
                     warn!(command.id = %id, call.id = %call_id, code = refusal.code.as_str(), "A call is not ended yet");
                     all = false;
@@ -107,13 +107,13 @@ impl Connector {
 
     async fn calls_of(&self, dial: &Dial) -> Option<Vec<CallId>> {
         let (reply, answer) = oneshot::channel();
-        self.controller.send(Request::CallsOf { dial: dial.clone(), reply }).await.ok()?;
+        self.controller.send(ControllerRequest::CallsOf { dial: dial.clone(), reply }).await.ok()?;
         answer.await.ok()
     }
 
-    /// What the long commands of all agents are about, this one left out.
-    async fn others(&self, id: CommandId) -> Result<Others, TableError> {
-        let mut others = Others::default();
+    /// What the two-party commands of all agents are about, this one left out.
+    async fn others(&self, id: CommandId) -> Result<OtherCommands, TableError> {
+        let mut others = OtherCommands::default();
         let running: BTreeSet<CommandId> =
             self.exchange.known_agents().await?.into_iter().flat_map(|agent| agent.running).collect();
         for other in running.into_iter().filter(|other| *other != id) {
@@ -131,7 +131,7 @@ impl Connector {
     }
 }
 
-impl Others {
+impl OtherCommands {
     fn may_own(&self, dial: &Dial) -> bool {
         self.unnamed.iter().any(|other| other.via == dial.via && other.number == dial.number)
     }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn dial_of_another_command_without_a_name_protects_its_number() {
-        let others = Others { unnamed: vec![dial("50", 0)], ..Others::default() };
+        let others = OtherCommands { unnamed: vec![dial("50", 0)], ..OtherCommands::default() };
         assert!(others.may_own(&dial("50", 7)));
         assert!(!others.may_own(&dial("51", 7)));
     }

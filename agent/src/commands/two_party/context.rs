@@ -1,4 +1,4 @@
-//! What long commands work with.
+//! What two-party commands work with.
 
 use std::sync::Arc;
 
@@ -11,38 +11,38 @@ use shared::random::Random;
 use shared::tables::Exchange;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::commands::request::{Act, Reply, Request};
+use crate::commands::request::{ControllerRequest, OperationReply, OperationRequest};
 use crate::commands::results::Results;
 use crate::commands::running::Running;
 use crate::host::status::ControllerStatus;
 
-/// What long commands work with.
+/// What two-party commands work with.
 #[derive(Clone, Debug)]
-pub struct Connector {
+pub struct TwoPartyCommands {
     pub exchange: Exchange,
     pub clock: CloudClock,
     pub random: Random,
     pub agent_id: Arc<str>,
-    pub controller: mpsc::Sender<Request>,
+    pub controller: mpsc::Sender<ControllerRequest>,
     pub status: watch::Receiver<ControllerStatus>,
     pub running: Running,
     pub results: Results,
 }
 
-impl Connector {
+impl TwoPartyCommands {
     /// Has something done that belongs to a command which has begun in time.
-    pub(super) async fn act(&self, operation: Operation) -> Outcome {
+    pub(super) async fn operate(&self, operation: Operation) -> Outcome {
         let (reply, answer) = oneshot::channel();
-        self.ask(Act { operation, reach: Reach::default(), guard: None, reply }, answer).await
+        self.ask(OperationRequest { operation, reach: Reach::default(), guard: None, reply }, answer).await
     }
 
-    pub(super) async fn ask(&self, act: Act, answer: oneshot::Receiver<Reply>) -> Outcome {
-        if self.controller.send(Request::Act(act)).await.is_err() {
+    pub(super) async fn ask(&self, request: OperationRequest, answer: oneshot::Receiver<OperationReply>) -> Outcome {
+        if self.controller.send(ControllerRequest::Operate(request)).await.is_err() {
             return Err(Code::Interrupted.into());
         }
         match answer.await {
-            Ok(Reply::Done(outcome)) => outcome,
-            Ok(Reply::TooLate) | Err(_) => Err(Code::Interrupted.into()),
+            Ok(OperationReply::Done(outcome)) => outcome,
+            Ok(OperationReply::TooLate) | Err(_) => Err(Code::Interrupted.into()),
         }
     }
 }

@@ -15,7 +15,7 @@ const SETUP_IS_PROGRESS_AFTER: Duration = Duration::from_millis(500);
 
 /// The state that shows that a command was carried out.
 #[derive(Debug)]
-pub enum Wants {
+pub enum ExpectedState {
     NewCall(NewCall),
     Answered(CallId),
     /// The user holds the call, or does not hold it.
@@ -66,7 +66,7 @@ pub struct Park {
 
 /// How a job stands.
 #[derive(Debug, PartialEq)]
-pub enum Verdict {
+pub enum JobOutcome {
     /// This call is what was wanted.
     Call(CallId),
     Done,
@@ -127,52 +127,55 @@ impl NewCall {
     }
 }
 
-impl Wants {
+impl ExpectedState {
     /// What is to be said now, if anything. `agreed`: the PBX has answered the request and not refused it.
-    pub fn verdict(&self, calls: &Calls, agreed: bool, now: Instant) -> Option<Verdict> {
+    pub fn outcome(&self, calls: &Calls, agreed: bool, now: Instant) -> Option<JobOutcome> {
         match self {
             Self::NewCall(new) => {
                 let call = calls.call_of(new.leg?)?;
-                new.has_progressed(now).then_some(Verdict::Call(call))
+                new.has_progressed(now).then_some(JobOutcome::Call(call))
             }
             Self::Answered(call) => reached(calls.is_connected(*call), "was answered"),
             Self::Held(call, held) => {
                 let what = if *held { "was held" } else { "was retrieved" };
                 reached(calls.is_held(*call).map(|is| is == *held), what)
             }
-            Self::Ended(call) => (!calls.knows(*call)).then_some(Verdict::Done),
-            Self::Joined(a, b) => (agreed && !calls.knows(*a) && !calls.knows(*b)).then_some(Verdict::Done),
-            Self::Moved(leg) => (agreed && calls.call_of(*leg).is_none()).then_some(Verdict::Done),
-            Self::Parked(park) if agreed => calls.parked_at(&park.at, &park.conference, park.handle).map(Verdict::Call),
+            Self::Ended(call) => (!calls.knows(*call)).then_some(JobOutcome::Done),
+            Self::Joined(a, b) => (agreed && !calls.knows(*a) && !calls.knows(*b)).then_some(JobOutcome::Done),
+            Self::Moved(leg) => (agreed && calls.call_of(*leg).is_none()).then_some(JobOutcome::Done),
+            Self::Parked(park) if agreed => {
+                calls.parked_at(&park.at, &park.conference, park.handle).map(JobOutcome::Call)
+            }
             Self::Parked(_) => None,
-            Self::Agreed => agreed.then_some(Verdict::Done),
+            Self::Agreed => agreed.then_some(JobOutcome::Done),
         }
     }
 
     /// What is to be said when the time is over.
-    pub fn too_late(&self, calls: &Calls, agreed: bool, now: Instant) -> Verdict {
+    pub fn too_late(&self, calls: &Calls, agreed: bool, now: Instant) -> JobOutcome {
         match self {
             // The PBX has taken the call from its leg, only it does not show where it is.
             Self::Parked(park) if agreed && calls.call_of(park.leg).is_none() => {
-                calls.parked_at(&park.at, &park.conference, park.handle).map_or(Verdict::Done, Verdict::Call)
+                calls.parked_at(&park.at, &park.conference, park.handle).map_or(JobOutcome::Done, JobOutcome::Call)
             }
-            Self::NewCall(new) => Verdict::Failed(new.too_slow().into()),
-            Self::Answered(_) => Verdict::Failed(Code::NotAnswerable.into()),
+            Self::NewCall(new) => JobOutcome::Failed(new.too_slow().into()),
+            Self::Answered(_) => JobOutcome::Failed(Code::NotAnswerable.into()),
             // A PBX that never answers the request may have carried it out all the same.
             Self::Joined(..) | Self::Moved(_) | Self::Parked(_) => {
-                self.verdict(calls, true, now).unwrap_or(Verdict::Failed(Code::PbxTimeout.into()))
+                self.outcome(calls, true, now).unwrap_or(JobOutcome::Failed(Code::PbxTimeout.into()))
             }
-            Self::Held(..) | Self::Ended(_) | Self::Agreed => Verdict::Failed(Code::PbxTimeout.into()),
+            Self::Held(..) | Self::Ended(_) | Self::Agreed => JobOutcome::Failed(Code::PbxTimeout.into()),
         }
     }
 }
 
-fn reached(state: Option<bool>, what: &str) -> Option<Verdict> {
+fn reached(state: Option<bool>, what: &str) -> Option<JobOutcome> {
     match state {
-        Some(true) => Some(Verdict::Done),
+        Some(true) => Some(JobOutcome::Done),
         Some(false) => None,
-        None => {
-            Some(Verdict::Failed(Refusal::with_detail(Code::CallNotFound, format!("The call ended before it {what}."))))
-        }
+        None => Some(JobOutcome::Failed(Refusal::with_detail(
+            Code::CallNotFound,
+            format!("The call ended before it {what}."),
+        ))),
     }
 }

@@ -1,4 +1,4 @@
-//! How far a long command has come, kept in its item: at once when it changes, and now and then as a sign of life.
+//! How far a two-party command has come, kept in its item: at once when it changes, and now and then as a sign of life.
 
 use std::time::Duration;
 
@@ -10,53 +10,53 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::connector::Connector;
+use super::context::TwoPartyCommands;
 
 /// Well within the time after which a silent command reads as `unknown`.
-const NEWS_EVERY: Duration = Duration::from_secs(20);
+const WRITE_EVERY: Duration = Duration::from_secs(20);
 /// The end of a command does not wait longer for its record than this.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
-struct State {
+struct RecordedState {
     number: u64,
     dials: Vec<Dial>,
     stage: Stage,
 }
 
 #[derive(Debug)]
-pub struct Record {
-    latest: watch::Sender<State>,
+pub struct ProgressRecord {
+    latest: watch::Sender<RecordedState>,
     /// The number of the latest state that was written.
     written: watch::Receiver<u64>,
     taken_over: CancellationToken,
     _writer: AbortOnDropHandle<()>,
 }
 
-impl Record {
+impl ProgressRecord {
     /// Keeps the record of a command that is at this stage, as its item says already.
-    pub fn keep(connector: &Connector, id: CommandId, token: &str, dials: Vec<Dial>, stage: Stage) -> Self {
-        let latest = watch::Sender::new(State { number: 0, dials, stage });
+    pub fn keep(commands: &TwoPartyCommands, id: CommandId, token: &str, dials: Vec<Dial>, stage: Stage) -> Self {
+        let latest = watch::Sender::new(RecordedState { number: 0, dials, stage });
         let (wrote, written) = watch::channel(0);
         let taken_over = CancellationToken::new();
-        let (exchange, clock, token) = (connector.exchange.clone(), connector.clock.clone(), token.to_owned());
-        let (mut news, lost) = (latest.subscribe(), taken_over.clone());
+        let (exchange, clock, token) = (commands.exchange.clone(), commands.clock.clone(), token.to_owned());
+        let (mut progress, lost) = (latest.subscribe(), taken_over.clone());
         let writer = tokio::spawn(async move {
             loop {
                 tokio::select! {
                     biased;
-                    changed = news.changed() => if changed.is_err() { return },
-                    () = sleep(NEWS_EVERY) => {}
+                    changed = progress.changed() => if changed.is_err() { return },
+                    () = sleep(WRITE_EVERY) => {}
                 }
-                let State { number, dials, stage } = news.borrow_and_update().clone();
+                let RecordedState { number, dials, stage } = progress.borrow_and_update().clone();
                 match exchange.progress(id, &token, &dials, stage, clock.now()).await {
                     Ok(true) => drop(wrote.send_replace(number)),
                     Ok(false) => return lost.cancel(),
                     Err(error) => {
                         warn!(command.id = %id, "The record of a long command lags behind: {error}");
                         sleep(AGAIN_AFTER).await;
-                        news.mark_changed();
+                        progress.mark_changed();
                     }
                 }
             }
@@ -68,7 +68,7 @@ impl Record {
         self.latest.send_if_modified(|latest| {
             let is_new = latest.dials != dials || latest.stage != stage;
             if is_new {
-                *latest = State { number: latest.number + 1, dials: dials.to_vec(), stage };
+                *latest = RecordedState { number: latest.number + 1, dials: dials.to_vec(), stage };
             }
             is_new
         });

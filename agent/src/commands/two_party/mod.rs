@@ -1,4 +1,4 @@
-//! The long command: a queue calls two parties and joins them once both have answered.
+//! The two-party command (`ConnectParties`): a queue calls two parties and joins them once both have answered.
 //!
 //! It outlives its request, so everything that somebody else would need to end what it has begun is written down before
 //! it happens: that this agent runs it, and each number before it is dialled. Whatever goes wrong, nobody is left in the
@@ -6,10 +6,10 @@
 
 mod cleaning;
 mod command;
-mod connector;
+mod context;
 mod parties;
 mod record;
 
-pub use cleaning::Cleaned;
-pub use connector::{Connector, out_of_reach};
-pub use record::Record;
+pub use cleaning::CleanupResult;
+pub use context::{TwoPartyCommands, out_of_reach};
+pub use record::ProgressRecord;

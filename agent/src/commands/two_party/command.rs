@@ -12,18 +12,18 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::cleaning::Cleaned;
-use super::connector::{Connector, out_of_reach};
-use super::parties::{Happened, Parties, Side, Step};
-use super::record::Record;
-use crate::commands::request::{Act, Guard, News, Request};
+use super::cleaning::CleanupResult;
+use super::context::{TwoPartyCommands, out_of_reach};
+use super::parties::{NextStep, Parties, PartyEvent, Side};
+use super::record::ProgressRecord;
+use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationRequest};
 use crate::commands::running::Listed;
 
 /// A call that is just being placed has its name within this time, or nobody knows when.
 const NAME_WITHIN: Duration = Duration::from_secs(2);
 
-/// How a long command leaves this agent.
-enum End {
+/// How a two-party command leaves this agent.
+enum CommandEnd {
     Finished(Finish),
     /// Another agent has it.
     TakenOver,
@@ -31,13 +31,13 @@ enum End {
     Unfinished,
 }
 
-impl End {
+impl CommandEnd {
     fn refused(refusal: impl Into<Refusal>) -> Self {
         Self::Finished(Finish::Done(Err(refusal.into())))
     }
 }
 
-impl Connector {
+impl TwoPartyCommands {
     /// Carries out a claimed command and writes down how it ended.
     pub async fn run(
         &self,
@@ -48,9 +48,11 @@ impl Connector {
     ) -> Result<(), TableError> {
         let listed = self.running.list(command.command_id);
         match self.connect(command, token, guard, &listed, stop).await {
-            End::Finished(end) => self.results.finish(command, token, &end).await?,
-            End::TakenOver => warn!(command.id = %command.command_id, "Another agent has taken the command over"),
-            End::Unfinished => listed.keep(),
+            CommandEnd::Finished(end) => self.results.finish(command, token, &end).await?,
+            CommandEnd::TakenOver => {
+                warn!(command.id = %command.command_id, "Another agent has taken the command over")
+            }
+            CommandEnd::Unfinished => listed.keep(),
         }
         Ok(())
     }
@@ -62,9 +64,9 @@ impl Connector {
         guard: Guard,
         listed: &Listed,
         stop: &CancellationToken,
-    ) -> End {
+    ) -> CommandEnd {
         let Operation::ConnectParties { via, ring_seconds, .. } = &command.operation else {
-            return End::refused(Code::Refused);
+            return CommandEnd::refused(Code::Refused);
         };
         let numbers = match self.numbers(command, guard).await {
             Ok(numbers) => numbers,
@@ -77,48 +79,51 @@ impl Connector {
             return end;
         }
 
-        let (news_a, mut a) = mpsc::unbounded_channel();
-        let (news_b, mut b) = mpsc::unbounded_channel();
-        let request =
-            Request::Dial { via: via.clone(), numbers: numbers.into_iter().zip([news_a, news_b]).collect(), guard };
+        let (progress_a, mut a) = mpsc::unbounded_channel();
+        let (progress_b, mut b) = mpsc::unbounded_channel();
+        let request = ControllerRequest::PlaceCalls {
+            via: via.clone(),
+            numbers: numbers.into_iter().zip([progress_a, progress_b]).collect(),
+            guard,
+        };
         let ringing_ends = Instant::now() + Duration::from_secs((*ring_seconds).into());
         if self.controller.send(request).await.is_err() {
-            return End::refused(Code::PbxOffline);
+            return CommandEnd::refused(Code::PbxOffline);
         }
-        let record = Record::keep(self, command.command_id, token, dials.clone(), Stage::Calling);
+        let record = ProgressRecord::keep(self, command.command_id, token, dials.clone(), Stage::Calling);
         let mut parties = Parties::new(*ring_seconds);
         let refusal = loop {
-            let happened = tokio::select! {
+            let event = tokio::select! {
                 biased;
-                () = record.taken_over() => return End::TakenOver,
-                () = stop.cancelled() => Happened::Stopped,
-                news = a.recv() => Happened::to(Side::A, news),
-                news = b.recv() => Happened::to(Side::B, news),
-                () = sleep_until(ringing_ends) => Happened::RingingEnds,
+                () = record.taken_over() => return CommandEnd::TakenOver,
+                () = stop.cancelled() => PartyEvent::Stopped,
+                progress = a.recv() => PartyEvent::to(Side::A, progress),
+                progress = b.recv() => PartyEvent::to(Side::B, progress),
+                () = sleep_until(ringing_ends) => PartyEvent::RingingEnds,
             };
-            let step = parties.take(happened);
+            let step = parties.take(event);
             parties.name(&mut dials);
             match step {
-                Step::Wait => record.set(&dials, parties.stage()),
-                Step::Join(a, b) => {
+                NextStep::Wait => record.set(&dials, parties.stage()),
+                NextStep::Join(a, b) => {
                     record.set(&dials, Stage::Joining);
                     info!(command.id = %command.command_id, "Both parties have answered");
-                    match self.act(Operation::TransferCall { call_id_a: a, call_id_b: b }).await {
+                    match self.operate(Operation::TransferCall { call_id_a: a, call_id_b: b }).await {
                         Ok(_) => {
                             record.is_written().await;
-                            return End::Finished(Finish::Done(Ok(json!({"CallIdA": a, "CallIdB": b}))));
+                            return CommandEnd::Finished(Finish::Done(Ok(json!({"CallIdA": a, "CallIdB": b}))));
                         }
                         Err(refusal) => break refusal,
                     }
                 }
-                Step::Expired => return End::Finished(Finish::Expired),
-                Step::CleanUp(refusal) => break refusal,
+                NextStep::Expired => return CommandEnd::Finished(Finish::Expired),
+                NextStep::CleanUp(refusal) => break refusal,
             }
         };
         info!(command.id = %command.command_id, code = refusal.code.as_str(), "The parties are not joined");
         let named_by = Instant::now() + NAME_WITHIN;
-        for (side, news) in [(Side::A, &mut a), (Side::B, &mut b)] {
-            wait_for_name(&mut parties, side, news, named_by).await;
+        for (side, progress) in [(Side::A, &mut a), (Side::B, &mut b)] {
+            wait_for_name(&mut parties, side, progress, named_by).await;
         }
         parties.name(&mut dials);
         // A call that the PBX only names later is cleared by the controller, because nobody follows it any more.
@@ -128,22 +133,29 @@ impl Connector {
         let cleaned = tokio::select! {
             biased;
             cleaned = self.clean_up(command.command_id, &begun, stop) => cleaned,
-            () = record.taken_over() => return End::TakenOver,
+            () = record.taken_over() => return CommandEnd::TakenOver,
         };
         match cleaned {
-            Cleaned::Yes => End::refused(refusal),
-            Cleaned::OutOfReach => End::refused(out_of_reach()),
-            Cleaned::Stopped => End::Unfinished,
+            CleanupResult::Yes => CommandEnd::refused(refusal),
+            CleanupResult::OutOfReach => CommandEnd::refused(out_of_reach()),
+            CleanupResult::Stopped => CommandEnd::Unfinished,
         }
     }
 
     /// What is to be dialled, or why it may not be.
-    async fn numbers(&self, command: &Command, guard: Guard) -> Result<[String; 2], End> {
+    async fn numbers(&self, command: &Command, guard: Guard) -> Result<[String; 2], CommandEnd> {
         let (reply, answer) = oneshot::channel();
-        let act = Act { operation: command.operation.clone(), reach: command.reach.clone(), guard: Some(guard), reply };
-        match self.ask(act, answer).await {
-            Ok(result) => serde_json::from_value(result["numbers"].clone()).map_err(|_| End::refused(Code::Refused)),
-            Err(refusal) => Err(End::refused(refusal)),
+        let request = OperationRequest {
+            operation: command.operation.clone(),
+            reach: command.reach.clone(),
+            guard: Some(guard),
+            reply,
+        };
+        match self.ask(request, answer).await {
+            Ok(result) => {
+                serde_json::from_value(result["numbers"].clone()).map_err(|_| CommandEnd::refused(Code::Refused))
+            }
+            Err(refusal) => Err(CommandEnd::refused(refusal)),
         }
     }
 
@@ -155,27 +167,32 @@ impl Connector {
         guard: Guard,
         listed: &Listed,
         dials: &[Dial],
-    ) -> Result<(), End> {
+    ) -> Result<(), CommandEnd> {
         let progress = self.exchange.progress(command.command_id, token, dials, Stage::Calling, self.clock.now());
         let open_for = guard.open_for(self.clock.boot());
         let (told, written) = tokio::join!(listed.is_told(open_for), timeout(open_for, progress));
         match written {
             Ok(Ok(true)) if told => Ok(()),
-            Ok(Ok(true)) | Err(_) => Err(End::Finished(Finish::Expired)),
-            Ok(Ok(false)) => Err(End::TakenOver),
+            Ok(Ok(true)) | Err(_) => Err(CommandEnd::Finished(Finish::Expired)),
+            Ok(Ok(false)) => Err(CommandEnd::TakenOver),
             Ok(Err(error)) => {
                 warn!(command.id = %command.command_id, "Nothing was dialled: {error}");
-                Err(End::refused(Code::Unavailable))
+                Err(CommandEnd::refused(Code::Unavailable))
             }
         }
     }
 }
 
 /// A dial that the PBX has not named yet is worth a short wait: what has a name is ended for certain.
-async fn wait_for_name(parties: &mut Parties, side: Side, news: &mut mpsc::UnboundedReceiver<News>, until: Instant) {
+async fn wait_for_name(
+    parties: &mut Parties,
+    side: Side,
+    progress: &mut mpsc::UnboundedReceiver<CallProgress>,
+    until: Instant,
+) {
     while parties.is_unnamed(side) {
-        match timeout_at(until, news.recv()).await {
-            Ok(Some(news)) => drop(parties.take(Happened::News(side, news))),
+        match timeout_at(until, progress.recv()).await {
+            Ok(Some(progress)) => drop(parties.take(PartyEvent::Progress(side, progress))),
             Ok(None) | Err(_) => return,
         }
     }
