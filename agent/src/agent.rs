@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
-use crate::commands::receiver::{Downlink, RECEIVERS};
-use crate::commands::recovery::Takeover;
+use crate::commands::receiver::{CommandReceiver, RECEIVERS};
+use crate::commands::recovery::Recovery;
 use crate::commands::request::ControllerRequest;
 use crate::commands::results::Results;
 use crate::commands::running::Running;
@@ -32,11 +32,11 @@ use crate::host::health::Listeners;
 use crate::host::sdk;
 use crate::host::statistics::Vitals;
 use crate::host::status::ControllerStatus;
-use crate::host::systemd::Service;
+use crate::host::systemd::SystemdNotifier;
 use crate::pbx::link::{Dialer, Network, Tcp};
-use crate::peers::heartbeat::{self, Portrait, Pulse};
-use crate::peers::identity::Own;
-use crate::peers::lookup::Memory;
+use crate::peers::heartbeat::{self, Heartbeat, Snapshot};
+use crate::peers::identity::AgentIdentity;
+use crate::peers::lookup::SharedNames;
 
 /// How long a stopping agent may take to hand over what it has.
 const GRACE: Duration = Duration::from_secs(20);
@@ -79,10 +79,10 @@ impl Host {
 #[derive(Debug)]
 pub struct Agent {
     controller: Controller,
-    downlink: Downlink,
-    takeover: Takeover,
-    service: Service<ControllerRequest>,
-    pulse: Pulse<ControllerRequest>,
+    receiver: CommandReceiver,
+    recovery: Recovery,
+    systemd: SystemdNotifier<ControllerRequest>,
+    heartbeat: Heartbeat<ControllerRequest>,
     uplink: Uplink,
     outbox: Outbox,
     health: Listeners,
@@ -103,14 +103,15 @@ impl Agent {
 
         let boot_id = random.uuid();
         let agent_id: Arc<str> = Arc::from(format!("{}/{boot_id}", config.agent.name));
-        let own = Own { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: clock.boot() };
+        let identity =
+            AgentIdentity { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: clock.boot() };
         let vitals = Vitals::default();
         let Opened { outbox, events, records, late } = outbox;
         let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
         let uplink = Uplink::new(queue, outbox.clone(), events, vitals.clone(), random.clone());
         let (status, watch_status) = watch::channel(ControllerStatus::starting());
         let (requests, requested) = mpsc::channel(64);
-        let (answers, recollections) = mpsc::unbounded_channel();
+        let (answers, lookups) = mpsc::unbounded_channel();
 
         let dialer = Dialer::new(network, &config.pbx)?;
         let controller = Controller {
@@ -123,8 +124,8 @@ impl Agent {
             clock: clock.clone(),
             random: random.clone(),
             exchange: exchange.clone(),
-            memory: Memory::new(exchange.clone(), clock.clone(), own.clone(), answers, random.clone()),
-            recollections,
+            shared_names: SharedNames::new(exchange.clone(), clock.clone(), identity.clone(), answers, random.clone()),
+            lookups,
             requests: requested,
             outbox: outbox.clone(),
             records,
@@ -143,8 +144,8 @@ impl Agent {
             running: running.clone(),
             results: Results { exchange: exchange.clone(), clock: clock.clone(), vitals: vitals.clone() },
         };
-        let takeover = Takeover { two_party: two_party.clone(), own };
-        let downlink = Downlink {
+        let recovery = Recovery { two_party: two_party.clone(), identity };
+        let receiver = CommandReceiver {
             queue: Queue::new(sqs, config.aws.commands_queue_url),
             exchange: exchange.clone(),
             clock: clock.clone(),
@@ -156,12 +157,12 @@ impl Agent {
             vitals: vitals.clone(),
             tasks: TaskTracker::new(),
         };
-        let service = Service {
+        let systemd = SystemdNotifier {
             status: watch_status.clone(),
             controller: requests.clone(),
             probe: |reply| ControllerRequest::Probe { reply },
         };
-        let portrait = Portrait {
+        let snapshot = Snapshot {
             started_at: clock.now(),
             clock,
             agent_id,
@@ -172,36 +173,36 @@ impl Agent {
             running: running.changes(),
             vitals,
         };
-        let pulse = Pulse {
+        let heartbeat = Heartbeat {
             exchange,
-            portrait,
+            snapshot,
             listed: running.heartbeats(),
             controller: requests,
             give_way: |to| ControllerRequest::GiveWay { to },
         };
-        Ok(Self { controller, downlink, takeover, service, pulse, uplink, outbox, health })
+        Ok(Self { controller, receiver, recovery, systemd, heartbeat, uplink, outbox, health })
     }
 
     /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event in memory.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        info!(version = env!("CARGO_PKG_VERSION"), agent = %self.pulse.portrait.agent_id, "Agent started");
-        let [stop_commands, stop_controller, stop_pulse, stop_uplink] =
+        info!(version = env!("CARGO_PKG_VERSION"), agent = %self.heartbeat.snapshot.agent_id, "Agent started");
+        let [stop_commands, stop_controller, stop_heartbeat, stop_uplink] =
             std::array::from_fn(|_| CancellationToken::new());
-        let (commands, outbox) = (self.downlink.tasks.clone(), self.outbox);
+        let (commands, outbox) = (self.receiver.tasks.clone(), self.outbox);
         let mut receivers = JoinSet::new();
         for _ in 0..RECEIVERS {
-            receivers.spawn(self.downlink.clone().run(stop_commands.clone()));
+            receivers.spawn(self.receiver.clone().run(stop_commands.clone()));
         }
-        drop(self.downlink);
-        commands.spawn(self.takeover.run(stop_commands.clone()));
-        commands.spawn(self.service.run(stop_commands.clone()));
+        drop(self.receiver);
+        commands.spawn(self.recovery.run(stop_commands.clone()));
+        commands.spawn(self.systemd.run(stop_commands.clone()));
         // Whoever drops this ends the workers.
         let mut controller: AbortOnDropHandle<Result<(), Fatal>> = worker(self.controller.run(stop_controller.clone()));
         // It answers until the last event is sent.
         let stop_health = CancellationToken::new();
-        let (snapshot, vitals) = (self.pulse.portrait.clone(), self.pulse.portrait.vitals.clone());
+        let (snapshot, vitals) = (self.heartbeat.snapshot.clone(), self.heartbeat.snapshot.vitals.clone());
         let health = worker(self.health.serve(move || snapshot.now(), vitals, stop_health.clone()));
-        let pulse = worker(self.pulse.run(stop_pulse.clone()));
+        let heartbeat = worker(self.heartbeat.run(stop_heartbeat.clone()));
         let uplink = worker(self.uplink.run(stop_uplink.clone()));
 
         let ended = tokio::select! {
@@ -222,8 +223,8 @@ impl Agent {
             };
             // What the controller interrupted is written down before the agent takes leave.
             let _ = timeout(Duration::from_secs(5), commands.wait()).await;
-            stop_pulse.cancel();
-            let _ = timeout(LEAVE_WITHIN, pulse).await;
+            stop_heartbeat.cancel();
+            let _ = timeout(LEAVE_WITHIN, heartbeat).await;
             let _ = timeout(SEND_FOR, outbox.emptied()).await;
             stop_uplink.cancel();
             let _ = uplink.await;

@@ -37,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const NEXT_IN_TURN: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Debug)]
-pub struct Downlink {
+pub struct CommandReceiver {
     pub queue: Queue,
     pub exchange: Exchange,
     pub clock: CloudClock,
@@ -50,7 +50,7 @@ pub struct Downlink {
     pub tasks: TaskTracker,
 }
 
-impl Downlink {
+impl CommandReceiver {
     /// Listens while the PBX session is up.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut pause = Duration::ZERO;
@@ -81,8 +81,8 @@ impl Downlink {
                 Ok(messages) => {
                     pause = Duration::ZERO;
                     for message in messages {
-                        let (downlink, stop) = (self.clone(), stop.clone());
-                        self.tasks.spawn(async move { downlink.hear(message, &stop).await });
+                        let (receiver, stop) = (self.clone(), stop.clone());
+                        self.tasks.spawn(async move { receiver.hear(message, &stop).await });
                     }
                 }
                 Err(error) => {

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::commands::two_party::{CleanupResult, ProgressRecord, TwoPartyCommands, out_of_reach};
 use crate::host::status::ControllerStatus;
-use crate::peers::identity::{Kinship, Own};
+use crate::peers::identity::{AgentIdentity, PeerRelation};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// When a session begins, others have more urgent requests.
@@ -27,12 +27,12 @@ const AFTER_OTHERS: Duration = Duration::from_millis(75);
 const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub struct Takeover {
+pub struct Recovery {
     pub two_party: TwoPartyCommands,
-    pub own: Own,
+    pub identity: AgentIdentity,
 }
 
-impl Takeover {
+impl Recovery {
     /// Looks for agents that are gone, whenever the PBX session is up.
     pub async fn run(self, stop: CancellationToken) {
         let mut status = self.two_party.status.clone();
@@ -62,9 +62,9 @@ impl Takeover {
         let TwoPartyCommands { exchange, clock, results, .. } = &self.two_party;
         let agents = exchange.known_agents().await?;
         let now = clock.now();
-        let kinship = |agent: &AgentStatus| self.own.kinship(agent, clock);
-        let is_gone = |agent: &&AgentStatus| is_gone(agent, kinship(agent), now);
-        let is_namesake = |agent: &AgentStatus| kinship(agent) == Kinship::Namesake && agent.is_fresh(now);
+        let relation = |agent: &AgentStatus| self.identity.relation(agent, clock);
+        let is_gone = |agent: &&AgentStatus| is_gone(agent, relation(agent), now);
+        let is_namesake = |agent: &AgentStatus| relation(agent) == PeerRelation::Namesake && agent.is_fresh(now);
         results.vitals.has_namesake(agents.iter().any(is_namesake));
         for gone in agents.iter().filter(|agent| !agent.running.is_empty()).filter(is_gone) {
             let ends = join_all(gone.running.iter().map(|id| self.end(*id, gone, stop))).await;
@@ -115,11 +115,11 @@ impl Takeover {
     }
 }
 
-fn is_gone(agent: &AgentStatus, kinship: Kinship, now: Timestamp) -> bool {
-    match kinship {
-        Kinship::Own => false,
-        Kinship::FormerSelf => true,
-        Kinship::Namesake | Kinship::Other => !agent.is_fresh(now),
+fn is_gone(agent: &AgentStatus, relation: PeerRelation, now: Timestamp) -> bool {
+    match relation {
+        PeerRelation::Own => false,
+        PeerRelation::PreviousRun => true,
+        PeerRelation::Namesake | PeerRelation::Other => !agent.is_fresh(now),
     }
 }
 
@@ -132,11 +132,11 @@ mod tests {
 
     #[test]
     fn gone_is_who_is_stale_or_was_this_agent_before() {
-        let gone = |kinship, updated_at| is_gone(&agent("some", updated_at), kinship, from_millis(120_000));
-        assert!(!gone(Kinship::Other, 99_999), "it is fresh");
-        assert!(gone(Kinship::Other, 89_999));
-        assert!(gone(Kinship::FormerSelf, 119_999), "nobody but this agent has its name");
-        assert!(!gone(Kinship::Namesake, 110_000), "two agents have one name, and both are there");
-        assert!(gone(Kinship::Other, 0), "it has left, and left something undone");
+        let gone = |relation, updated_at| is_gone(&agent("some", updated_at), relation, from_millis(120_000));
+        assert!(!gone(PeerRelation::Other, 99_999), "it is fresh");
+        assert!(gone(PeerRelation::Other, 89_999));
+        assert!(gone(PeerRelation::PreviousRun, 119_999), "nobody but this agent has its name");
+        assert!(!gone(PeerRelation::Namesake, 110_000), "two agents have one name, and both are there");
+        assert!(gone(PeerRelation::Other, 0), "it has left, and left something undone");
     }
 }

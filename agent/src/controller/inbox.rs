@@ -7,17 +7,17 @@ use super::state::{ControllerState, SessionEnd};
 use crate::calls::Records;
 use crate::commands::request::ControllerRequest;
 use crate::pbx::session::FIRST_SETTLING;
-use crate::peers::lookup::Recollection;
+use crate::peers::lookup::LookupResult;
 
 pub(super) struct Inbox {
     pub requests: mpsc::Receiver<ControllerRequest>,
-    pub recollections: mpsc::UnboundedReceiver<Recollection>,
+    pub lookups: mpsc::UnboundedReceiver<LookupResult>,
     pub late: mpsc::UnboundedReceiver<Records>,
 }
 
 pub(super) enum Message {
     ControllerRequest(ControllerRequest),
-    Recollection(Recollection),
+    LookupResult(LookupResult),
     /// What the call core knew before the agent was restarted, if the disk let it be read only now.
     Records(Records),
 }
@@ -27,7 +27,7 @@ impl Inbox {
     pub(super) async fn next(&mut self) -> Option<Message> {
         tokio::select! {
             biased;
-            Some(recollection) = self.recollections.recv() => Some(Message::Recollection(recollection)),
+            Some(result) = self.lookups.recv() => Some(Message::LookupResult(result)),
             Some(records) = self.late.recv() => Some(Message::Records(records)),
             Some(request) = self.requests.recv() => Some(Message::ControllerRequest(request)),
             else => None,
@@ -39,21 +39,21 @@ impl ControllerState {
     pub(super) fn on_message(&mut self, message: Message) -> Result<(), SessionEnd> {
         match message {
             Message::ControllerRequest(request) => return self.on_request(request),
-            Message::Recollection(recollection) => self.on_recollection(&recollection),
+            Message::LookupResult(result) => self.on_lookup(&result),
             Message::Records(records) => self.on_late_records(records),
         }
         Ok(())
     }
 
-    fn on_recollection(&mut self, recollection: &Recollection) {
+    fn on_lookup(&mut self, result: &LookupResult) {
         let Some(calls) = &mut self.calls else { return };
         let now = self.clock.now();
-        let outputs = match recollection {
-            Recollection::Legs { leg, items } => calls.learn(*leg, items.as_deref(), now),
-            Recollection::Missing { user, items, others_since } if self.settle_at.is_some() => {
+        let outputs = match result {
+            LookupResult::Legs { leg, items } => calls.learn(*leg, items.as_deref(), now),
+            LookupResult::Missing { user, items, others_since } if self.settle_at.is_some() => {
                 calls.settle(user, self.session.channels(user), *others_since, items, now)
             }
-            Recollection::Missing { .. } => return, // The session was lost again meanwhile.
+            LookupResult::Missing { .. } => return, // The session was lost again meanwhile.
         };
         self.perform(outputs);
         self.release_users();

@@ -1,6 +1,6 @@
 //! The controller: one task that holds the PBX session and the call core, and through which everything about calls passes.
 //!
-//! It wakes for a frame, a request, an answer of the shared memory or the passing of time, asks the pure parts what follows
+//! It wakes for a frame, a request, an answer of the shared names or the passing of time, asks the pure parts what follows
 //! from it, and does that. Nothing else writes to the PBX.
 
 mod frames;
@@ -34,7 +34,7 @@ use crate::host::status::ControllerStatus;
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
-use crate::peers::lookup::{Memory, Recollection};
+use crate::peers::lookup::{LookupResult, SharedNames};
 
 use inbox::Inbox;
 pub use state::Fatal;
@@ -59,8 +59,8 @@ pub struct Controller {
     pub clock: CloudClock,
     pub random: Random,
     pub exchange: Exchange,
-    pub memory: Memory,
-    pub recollections: mpsc::UnboundedReceiver<Recollection>,
+    pub shared_names: SharedNames,
+    pub lookups: mpsc::UnboundedReceiver<LookupResult>,
     pub requests: mpsc::Receiver<ControllerRequest>,
     pub outbox: Outbox,
     /// What the call core knew before the agent was restarted.
@@ -74,8 +74,18 @@ pub struct Controller {
 impl Controller {
     /// Holds a session with the PBX until stopped, and gets a new one whenever it is lost.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Fatal> {
-        let Self { dialer, monitor, dtmf_recv, configured_pbx_id, agent_id, boot_id, clock, exchange, memory, .. } =
-            self;
+        let Self {
+            dialer,
+            monitor,
+            dtmf_recv,
+            configured_pbx_id,
+            agent_id,
+            boot_id,
+            clock,
+            exchange,
+            shared_names,
+            ..
+        } = self;
         if dialer.is_exposed() {
             warn!(
                 "The connection to the PBX is not encrypted, and nobody proves to be the PBX: `pbx.url` begins with ws://"
@@ -89,7 +99,7 @@ impl Controller {
             boot_id,
             clock,
             exchange,
-            memory,
+            shared_names,
             outbox: self.outbox,
             records: Some(self.records),
             status: self.status,
@@ -102,7 +112,7 @@ impl Controller {
             deferred: Vec::new(),
             settle_at: None,
         };
-        let mut inbox = Inbox { requests: self.requests, recollections: self.recollections, late: self.late };
+        let mut inbox = Inbox { requests: self.requests, lookups: self.lookups, late: self.late };
         let mut backoff = Backoff::new(self.random);
         let end = loop {
             let end = tokio::select! {
@@ -129,7 +139,7 @@ impl Controller {
                 break Ok(());
             }
         };
-        state.memory.finish().await;
+        state.shared_names.finish().await;
         end
     }
 }
@@ -246,7 +256,7 @@ impl ControllerState {
             let missing = calls.users_with_missing_calls();
             self.settle_at = (!missing.is_empty()).then(|| Instant::now() + NEXT_SETTLING);
             if !missing.is_empty() {
-                self.memory.ask_about_missing(pbx_id.clone(), missing);
+                self.shared_names.ask_about_missing(pbx_id.clone(), missing);
             }
         }
         let something_ended = !outputs.is_empty();

@@ -19,7 +19,7 @@ use crate::events::outbox::Outbox;
 use crate::host::statistics::Vitals;
 use crate::host::status::ControllerStatus;
 use crate::pbx::session::{FIRST_SETTLING, Session};
-use crate::peers::lookup::Memory;
+use crate::peers::lookup::SharedNames;
 
 /// What no retry can mend.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,7 @@ pub(super) struct ControllerState {
     pub boot_id: Uuid,
     pub clock: CloudClock,
     pub exchange: Exchange,
-    pub memory: Memory,
+    pub shared_names: SharedNames,
     pub outbox: Outbox,
     /// Taken by the call core when it begins.
     pub records: Option<Records>,
@@ -120,8 +120,8 @@ impl ControllerState {
                     self.vitals.event(&event);
                     events.push(*event);
                 }
-                Output::Remember(user, item) => self.memory.remember(pbx_id.clone(), user, item),
-                Output::Ask(leg, user) => self.memory.ask(pbx_id.clone(), leg, user),
+                Output::Remember(user, item) => self.shared_names.remember(pbx_id.clone(), user, item),
+                Output::Ask(leg, user) => self.shared_names.ask(pbx_id.clone(), leg, user),
             }
         }
         self.vitals.nameless_calls(calls.nameless_calls());

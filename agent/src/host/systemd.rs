@@ -20,14 +20,14 @@ const PROBE_EVERY: Duration = Duration::from_secs(60);
 
 /// `M` is a message to the controller.
 #[derive(Debug)]
-pub struct Service<M> {
+pub struct SystemdNotifier<M> {
     pub status: watch::Receiver<ControllerStatus>,
     pub controller: mpsc::Sender<M>,
     /// The message that the controller answers as soon as it takes it.
     pub probe: fn(oneshot::Sender<()>) -> M,
 }
 
-impl<M> Service<M> {
+impl<M> SystemdNotifier<M> {
     /// Tells that the agent runs, whether or not the PBX is there: what is wrong with a connection does not mend by not starting.
     /// Then keeps telling how it is until stopped.
     pub async fn run(self, stop: CancellationToken) {
@@ -111,7 +111,7 @@ mod tests {
             let (status, watched) = watch::channel(ControllerStatus::starting());
             let (teller, told) = mpsc::unbounded_channel();
             let stop = CancellationToken::new();
-            let service = Service { status: watched, controller: messages, probe: Some };
+            let service = SystemdNotifier { status: watched, controller: messages, probe: Some };
             tokio::spawn(service.watch(Duration::from_millis(1), stop.clone(), move |state| {
                 let lines: Vec<String> = state.iter().map(ToString::to_string).collect();
                 let _ = teller.send(lines.join(" "));

@@ -25,7 +25,7 @@ const KEEP_SECONDS: i64 = 24 * 60 * 60;
 
 /// Everything that the agent says of itself.
 #[derive(Clone, Debug)]
-pub struct Portrait {
+pub struct Snapshot {
     pub clock: CloudClock,
     pub agent_id: Arc<str>,
     pub name: String,
@@ -38,7 +38,7 @@ pub struct Portrait {
     pub vitals: Vitals,
 }
 
-impl Portrait {
+impl Snapshot {
     pub fn now(&self) -> AgentStatus {
         self.of(&self.status.borrow())
     }
@@ -91,9 +91,9 @@ pub fn os() -> String {
 
 /// `M` is a message to the controller.
 #[derive(Debug)]
-pub struct Pulse<M> {
+pub struct Heartbeat<M> {
     pub exchange: Exchange,
-    pub portrait: Portrait,
+    pub snapshot: Snapshot,
     /// Gets the two-party commands that a heartbeat has listed, once it is written.
     pub listed: watch::Sender<BTreeSet<CommandId>>,
     pub controller: mpsc::Sender<M>,
@@ -101,23 +101,23 @@ pub struct Pulse<M> {
     pub give_way: fn(String) -> M,
 }
 
-impl<M> Pulse<M> {
+impl<M> Heartbeat<M> {
     /// Beats until stopped, then takes leave.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut beat = interval(BEAT_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut two_party_commands = self.portrait.running.clone();
+        let mut two_party_commands = self.snapshot.running.clone();
         let mut told = ControllerStatus::starting();
         loop {
             tokio::select! {
                 biased;
                 _ = beat.tick() => {}
-                changed = self.portrait.status.changed() => {
+                changed = self.snapshot.status.changed() => {
                     if changed.is_err() {
                         break;
                     }
                     sleep(GATHER).await;
-                    if self.portrait.status.borrow_and_update().is_same_but_for_calls(&told) {
+                    if self.snapshot.status.borrow_and_update().is_same_but_for_calls(&told) {
                         continue;
                     }
                 }
@@ -125,14 +125,14 @@ impl<M> Pulse<M> {
                 Ok(()) = two_party_commands.changed() => {}
                 () = stop.cancelled() => break,
             }
-            let status = self.portrait.status.borrow_and_update().clone();
+            let status = self.snapshot.status.borrow_and_update().clone();
             two_party_commands.mark_unchanged();
             self.beat(&status).await;
             told = status;
         }
-        let last = self.portrait.now();
+        let last = self.snapshot.now();
         let left = if last.running.is_empty() {
-            self.exchange.leave(&self.portrait.agent_id).await
+            self.exchange.leave(&self.snapshot.agent_id).await
         } else {
             // What is left undone has to be found by another agent.
             self.exchange.beat(&last.gone()).await
@@ -143,15 +143,15 @@ impl<M> Pulse<M> {
     }
 
     async fn beat(&self, status: &ControllerStatus) {
-        let item = self.portrait.of(status);
+        let item = self.snapshot.of(status);
         let beaten = self.exchange.beat(&item).await;
-        self.portrait.vitals.exchange_table(beaten.is_ok());
+        self.snapshot.vitals.exchange_table(beaten.is_ok());
         match beaten {
             Ok(()) => drop(self.listed.send_replace(item.running.into_iter().collect())),
             Err(error) => warn!("The heartbeat was not heard: {error}"),
         }
         let Some(pbx_id) = &status.pbx_id else { return };
-        match self.exchange.register_pbx(pbx_id, self.portrait.clock.now()).await {
+        match self.exchange.register_pbx(pbx_id, self.snapshot.clock.now()).await {
             Ok(None) => {}
             // While this agent was out of reach, another PBX took its place.
             Ok(Some(other)) => drop(self.controller.try_send((self.give_way)(other))),

@@ -11,7 +11,7 @@ const CLOCK_ERROR: SignedDuration = SignedDuration::from_secs(2);
 
 /// This agent as others see it.
 #[derive(Clone, Debug)]
-pub struct Own {
+pub struct AgentIdentity {
     pub agent_id: Arc<str>,
     /// As configured; it outlives a restart.
     pub name: String,
@@ -19,29 +19,29 @@ pub struct Own {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kinship {
+pub(crate) enum PeerRelation {
     Own,
     /// It has not been heard of since this agent began.
-    FormerSelf,
+    PreviousRun,
     /// It has this agent's name and is there at the same time: somebody gave one name to two agents.
     Namesake,
     Other,
 }
 
-impl Own {
-    pub(crate) fn kinship(&self, agent: &AgentStatus, clock: &CloudClock) -> Kinship {
-        self.kinship_at(agent, clock.at(self.born))
+impl AgentIdentity {
+    pub(crate) fn relation(&self, agent: &AgentStatus, clock: &CloudClock) -> PeerRelation {
+        self.relation_at(agent, clock.at(self.born))
     }
 
-    fn kinship_at(&self, agent: &AgentStatus, born: Timestamp) -> Kinship {
+    fn relation_at(&self, agent: &AgentStatus, born: Timestamp) -> PeerRelation {
         if *agent.agent_id == *self.agent_id {
-            Kinship::Own
+            PeerRelation::Own
         } else if agent.name != self.name {
-            Kinship::Other
+            PeerRelation::Other
         } else if agent.updated_at > (born + CLOCK_ERROR).as_millisecond() {
-            Kinship::Namesake
+            PeerRelation::Namesake
         } else {
-            Kinship::FormerSelf
+            PeerRelation::PreviousRun
         }
     }
 }
@@ -77,14 +77,14 @@ pub(crate) mod tests {
 
     #[test]
     fn names_outlive_a_restart() {
-        let kinship = |own_id: &str, name: &str, updated_at| {
-            let own = Own { agent_id: own_id.into(), name: "own".to_owned(), born: BootTime::now() };
-            own.kinship_at(&agent(name, updated_at), from_millis(100_000))
+        let relation = |own_id: &str, name: &str, updated_at| {
+            let own = AgentIdentity { agent_id: own_id.into(), name: "own".to_owned(), born: BootTime::now() };
+            own.relation_at(&agent(name, updated_at), from_millis(100_000))
         };
-        assert_eq!(kinship("own/1", "own", 120_000), Kinship::Own);
-        assert_eq!(kinship("own/2", "own", 99_999), Kinship::FormerSelf);
-        assert_eq!(kinship("own/2", "own", 101_999), Kinship::FormerSelf, "its clock may be ahead");
-        assert_eq!(kinship("own/2", "own", 110_000), Kinship::Namesake);
-        assert_eq!(kinship("own/2", "other", 99_999), Kinship::Other);
+        assert_eq!(relation("own/1", "own", 120_000), PeerRelation::Own);
+        assert_eq!(relation("own/2", "own", 99_999), PeerRelation::PreviousRun);
+        assert_eq!(relation("own/2", "own", 101_999), PeerRelation::PreviousRun, "its clock may be ahead");
+        assert_eq!(relation("own/2", "own", 110_000), PeerRelation::Namesake);
+        assert_eq!(relation("own/2", "other", 99_999), PeerRelation::Other);
     }
 }

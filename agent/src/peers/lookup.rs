@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::calls::{LegId, UserGuid};
-use crate::peers::identity::{Kinship, Own};
-use crate::peers::writer::{Note, Scribe};
+use crate::peers::identity::{AgentIdentity, PeerRelation};
+use crate::peers::writer::{NameUpdate, NameWriter};
 
 /// A name must not wait longer than this for what others may know.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(3);
 
 /// An answer from the table, for the controller.
 #[derive(Debug)]
-pub enum Recollection {
+pub enum LookupResult {
     /// `None`: the table was out of reach.
     Legs { leg: LegId, items: Option<Vec<LegItem>> },
     /// What settles the missing calls of a user after a lost session.
@@ -32,32 +32,32 @@ pub enum Recollection {
 }
 
 #[derive(Debug)]
-pub struct Memory {
+pub struct SharedNames {
     exchange: Exchange,
     clock: CloudClock,
-    own: Own,
-    answers: mpsc::UnboundedSender<Recollection>,
-    notes: mpsc::UnboundedSender<Note>,
+    identity: AgentIdentity,
+    answers: mpsc::UnboundedSender<LookupResult>,
+    updates: mpsc::UnboundedSender<NameUpdate>,
     tasks: TaskTracker,
 }
 
-impl Memory {
+impl SharedNames {
     pub fn new(
         exchange: Exchange,
         clock: CloudClock,
-        own: Own,
-        answers: mpsc::UnboundedSender<Recollection>,
+        identity: AgentIdentity,
+        answers: mpsc::UnboundedSender<LookupResult>,
         random: Random,
     ) -> Self {
-        let (notes, written) = mpsc::unbounded_channel();
+        let (updates, written) = mpsc::unbounded_channel();
         let tasks = TaskTracker::new();
         let table = exchange.clone();
-        let write = move |note: Note| {
+        let write = move |update: NameUpdate| {
             let table = table.clone();
-            async move { table.remember_leg(&note.pbx_id, &note.user, &note.item).await }
+            async move { table.remember_leg(&update.pbx_id, &update.user, &update.item).await }
         };
-        tasks.spawn(Scribe::new(write, random).run(written));
-        Self { exchange, clock, own, answers, notes, tasks }
+        tasks.spawn(NameWriter::new(write, random).run(written));
+        Self { exchange, clock, identity, answers, updates, tasks }
     }
 
     /// Finds out what is known about a user's calls. The answer comes within [`ASK_WITHIN`], or says that there is none.
@@ -75,20 +75,20 @@ impl Memory {
                     None
                 }
             };
-            let _ = answers.send(Recollection::Legs { leg, items });
+            let _ = answers.send(LookupResult::Legs { leg, items });
         });
     }
 
     /// Finds out what others know about calls that did not come back. No answer means that it cannot be told now.
     pub fn ask_about_missing(&self, pbx_id: Arc<str>, users: Vec<UserGuid>) {
         let (exchange, answers, clock) = (self.exchange.clone(), self.answers.clone(), self.clock.clone());
-        let own = self.own.clone();
+        let identity = self.identity.clone();
         self.tasks.spawn(async move {
             let settled: Result<(), shared::tables::TableError> = async {
                 let agents = exchange.agents(clock.now()).await?;
                 // What was this one before a restart sees nothing any more.
                 let is_there = |agent: &&AgentStatus| {
-                    matches!(own.kinship(agent, &clock), Kinship::Other | Kinship::Namesake)
+                    matches!(identity.relation(agent, &clock), PeerRelation::Other | PeerRelation::Namesake)
                         && agent.can_act(clock.now())
                 };
                 let others = agents.iter().filter(is_there);
@@ -96,7 +96,7 @@ impl Memory {
                 let others_since = others_since.map(shared::time::from_millis);
                 for user in users {
                     let items = exchange.legs(&pbx_id, &user, clock.now()).await?;
-                    let _ = answers.send(Recollection::Missing { user, items, others_since });
+                    let _ = answers.send(LookupResult::Missing { user, items, others_since });
                 }
                 Ok(())
             }
@@ -109,13 +109,13 @@ impl Memory {
 
     /// Begins to write down what others may have to know.
     pub fn remember(&self, pbx_id: Arc<str>, user: UserGuid, item: LegItem) {
-        let _ = self.notes.send(Note { pbx_id, user, item }); // The scribe outlives this.
+        let _ = self.updates.send(NameUpdate { pbx_id, user, item }); // The writer outlives this.
     }
 
     /// Waits until everything begun is written, for a while.
     pub async fn finish(self) {
-        let Self { notes, tasks, .. } = self;
-        drop(notes);
+        let Self { updates, tasks, .. } = self;
+        drop(updates);
         tasks.close();
         if timeout(FINISH_WITHIN, tasks.wait()).await.is_err() {
             warn!("Other agents do not hear of every ended call: the table does not answer");

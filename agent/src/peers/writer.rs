@@ -1,6 +1,6 @@
 //! Writes down what other agents have to know of calls, until the table has it.
 //!
-//! An outage may last for hours, so what waits is bounded: one note for each user, conference and direction, the latest. Counts only
+//! An outage may last for hours, so what waits is bounded: one update for each user, conference and direction, the latest. Counts only
 //! grow, so that a late write of an old count does no harm.
 
 use std::collections::{HashMap, VecDeque};
@@ -19,39 +19,39 @@ use tracing::warn;
 use crate::calls::UserGuid;
 use crate::host::backoff::Backoff;
 
-/// Notes that wait. Beyond that the oldest are given up; another agent then learns of those calls from the events alone.
+/// Updates that wait. Beyond that the oldest are given up; another agent then learns of those calls from the events alone.
 const WAITING: usize = 20_000;
 const AT_ONCE: usize = 8;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Note {
+pub(crate) struct NameUpdate {
     pub pbx_id: Arc<str>,
     pub user: UserGuid,
     pub item: LegItem,
 }
 
-/// What a note is about.
-type Subject = (UserGuid, String, Direction);
+/// What an update is about.
+type LegKey = (UserGuid, String, Direction);
 
-impl Note {
-    fn subject(&self) -> Subject {
+impl NameUpdate {
+    fn key(&self) -> LegKey {
         (self.user.clone(), self.item.conference.clone(), self.item.direction)
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Scribe<W> {
+pub(crate) struct NameWriter<W> {
     write: W,
     backoff: Backoff,
     /// In the order in which they came.
-    order: VecDeque<Subject>,
-    waiting: HashMap<Subject, Note>,
+    order: VecDeque<LegKey>,
+    waiting: HashMap<LegKey, NameUpdate>,
     given_up: u64,
 }
 
-impl<W, F, E> Scribe<W>
+impl<W, F, E> NameWriter<W>
 where
-    W: Fn(Note) -> F,
+    W: Fn(NameUpdate) -> F,
     F: Future<Output = Result<(), E>>,
     E: Display,
 {
@@ -60,20 +60,20 @@ where
         Self { write, backoff, order: VecDeque::new(), waiting: HashMap::new(), given_up: 0 }
     }
 
-    /// Writes until nobody brings notes any more and all are written.
-    pub(crate) async fn run(mut self, mut notes: mpsc::UnboundedReceiver<Note>) {
+    /// Writes until nobody brings updates any more and all are written.
+    pub(crate) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<NameUpdate>) {
         let mut writing = FuturesUnordered::new();
         let (mut open, mut again_at) = (true, Instant::now());
         while open || !self.waiting.is_empty() || !writing.is_empty() {
             tokio::select! {
                 biased;
-                Some((note, written)) = writing.next(), if !writing.is_empty() => match written {
+                Some((update, written)) = writing.next(), if !writing.is_empty() => match written {
                     Ok(()) => {
                         self.backoff.reset();
                         self.report();
                     }
                     Err(error) => {
-                        self.put_back(note);
+                        self.put_back(update);
                         if again_at <= Instant::now() {
                             again_at = Instant::now() + self.backoff.pause();
                             warn!(waiting = self.waiting.len(), "Other agents hear of calls later: {error}");
@@ -81,41 +81,41 @@ where
                     }
                 },
                 () = sleep_until(again_at), if !self.waiting.is_empty() && writing.len() < AT_ONCE => {
-                    if let Some(note) = self.next() {
-                        let written = (self.write)(note.clone());
-                        writing.push(async move { (note, written.await) });
+                    if let Some(update) = self.next() {
+                        let written = (self.write)(update.clone());
+                        writing.push(async move { (update, written.await) });
                     }
                 }
-                note = notes.recv(), if open => match note {
-                    Some(note) => self.add(note),
+                update = updates.recv(), if open => match update {
+                    Some(update) => self.add(update),
                     None => open = false,
                 },
             }
         }
     }
 
-    fn add(&mut self, note: Note) {
-        let subject = note.subject();
-        if self.waiting.insert(subject.clone(), note).is_none() {
-            self.order.push_back(subject);
+    fn add(&mut self, update: NameUpdate) {
+        let key = update.key();
+        if self.waiting.insert(key.clone(), update).is_none() {
+            self.order.push_back(key);
         }
         if self.waiting.len() > WAITING && self.next().is_some() {
             self.given_up += 1;
         }
     }
 
-    /// A note that could not be written waits again, unless a later one about the same has come.
-    fn put_back(&mut self, note: Note) {
-        let subject = note.subject();
-        if !self.waiting.contains_key(&subject) {
-            self.order.push_front(subject.clone());
-            self.waiting.insert(subject, note);
+    /// An update that could not be written waits again, unless a later one about the same has come.
+    fn put_back(&mut self, update: NameUpdate) {
+        let key = update.key();
+        if !self.waiting.contains_key(&key) {
+            self.order.push_front(key.clone());
+            self.waiting.insert(key, update);
         }
     }
 
-    fn next(&mut self) -> Option<Note> {
-        let subject = self.order.pop_front()?;
-        self.waiting.remove(&subject)
+    fn next(&mut self) -> Option<NameUpdate> {
+        let key = self.order.pop_front()?;
+        self.waiting.remove(&key)
     }
 
     fn report(&mut self) {
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    fn note(conference: u64, ended: u32) -> Note {
+    fn update(conference: u64, ended: u32) -> NameUpdate {
         let item = LegItem {
             conference: format!("{conference:032x}"),
             direction: Direction::Incoming,
@@ -145,7 +145,7 @@ mod tests {
             last_ended_at: None,
             expires_at: 0,
         };
-        Note { pbx_id: "master".into(), user: "u".into(), item }
+        NameUpdate { pbx_id: "master".into(), user: "u".into(), item }
     }
 
     /// A table that can be out of reach, and what was written into it.
@@ -156,20 +156,20 @@ mod tests {
     }
 
     impl Table {
-        fn scribe(self: &Arc<Self>) -> (mpsc::UnboundedSender<Note>, tokio::task::JoinHandle<()>) {
-            let (notes, brought) = mpsc::unbounded_channel();
+        fn writer(self: &Arc<Self>) -> (mpsc::UnboundedSender<NameUpdate>, tokio::task::JoinHandle<()>) {
+            let (updates, brought) = mpsc::unbounded_channel();
             let table = self.clone();
-            let write = move |note: Note| {
+            let write = move |update: NameUpdate| {
                 let table = table.clone();
                 async move {
                     if table.away.load(Ordering::SeqCst) {
                         return Err("the table is out of reach");
                     }
-                    table.written.lock().expect("no panic").push((note.item.conference, note.item.ended));
+                    table.written.lock().expect("no panic").push((update.item.conference, update.item.ended));
                     Ok(())
                 }
             };
-            (notes, tokio::spawn(Scribe::new(write, Random::default()).run(brought)))
+            (updates, tokio::spawn(NameWriter::new(write, Random::default()).run(brought)))
         }
 
         fn written(&self) -> Vec<(String, u32)> {
@@ -181,16 +181,16 @@ mod tests {
     async fn outage_of_hours_leaves_the_latest_of_each() {
         let table = Arc::new(Table::default());
         table.away.store(true, Ordering::SeqCst);
-        let (notes, scribe) = table.scribe();
+        let (updates, writer) = table.writer();
         for ended in 1..=3 {
             for conference in 0..100 {
-                notes.send(note(conference, ended)).expect("it listens");
+                updates.send(update(conference, ended)).expect("it listens");
             }
             tokio::time::sleep(Duration::from_secs(3600)).await;
         }
         table.away.store(false, Ordering::SeqCst);
-        drop(notes);
-        scribe.await.expect("it ends when all is written");
+        drop(updates);
+        writer.await.expect("it ends when all is written");
         let mut written = table.written();
         written.sort();
         assert_eq!(written.len(), 100);
@@ -201,15 +201,15 @@ mod tests {
     async fn what_waits_is_bounded() {
         let table = Arc::new(Table::default());
         table.away.store(true, Ordering::SeqCst);
-        let (notes, scribe) = table.scribe();
+        let (updates, writer) = table.writer();
         let all = WAITING as u64 + 500;
         for conference in 0..all {
-            notes.send(note(conference, 1)).expect("it listens");
+            updates.send(update(conference, 1)).expect("it listens");
         }
         tokio::time::sleep(Duration::from_secs(3600)).await;
         table.away.store(false, Ordering::SeqCst);
-        drop(notes);
-        scribe.await.expect("it ends when all is written");
+        drop(updates);
+        writer.await.expect("it ends when all is written");
         let written = table.written();
         assert!((WAITING..=WAITING + AT_ONCE).contains(&written.len()), "{}", written.len());
         assert!(written.contains(&(format!("{:032x}", all - 1), 1)), "the latest is among them");
