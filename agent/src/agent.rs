@@ -30,7 +30,7 @@ use crate::events::uplink::Uplink;
 use crate::host::credentials;
 use crate::host::health::Listeners;
 use crate::host::sdk;
-use crate::host::statistics::Vitals;
+use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 use crate::host::systemd::SystemdNotifier;
 use crate::pbx::link::{Dialer, Network, Tcp};
@@ -105,10 +105,10 @@ impl Agent {
         let agent_id: Arc<str> = Arc::from(format!("{}/{boot_id}", config.agent.name));
         let identity =
             AgentIdentity { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: clock.boot() };
-        let vitals = Vitals::default();
+        let statistics = Statistics::default();
         let Opened { outbox, events, records, late } = outbox;
         let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
-        let uplink = Uplink::new(queue, outbox.clone(), events, vitals.clone(), random.clone());
+        let uplink = Uplink::new(queue, outbox.clone(), events, statistics.clone(), random.clone());
         let (status, watch_status) = watch::channel(ControllerStatus::starting());
         let (requests, requested) = mpsc::channel(64);
         let (answers, lookups) = mpsc::unbounded_channel();
@@ -131,7 +131,7 @@ impl Agent {
             records,
             late,
             status,
-            vitals: vitals.clone(),
+            statistics: statistics.clone(),
         };
         let running = Running::default();
         let two_party = TwoPartyCommands {
@@ -142,7 +142,7 @@ impl Agent {
             controller: requests.clone(),
             status: watch_status.clone(),
             running: running.clone(),
-            results: Results { exchange: exchange.clone(), clock: clock.clone(), vitals: vitals.clone() },
+            results: Results { exchange: exchange.clone(), clock: clock.clone(), statistics: statistics.clone() },
         };
         let recovery = Recovery { two_party: two_party.clone(), identity };
         let receiver = CommandReceiver {
@@ -154,7 +154,7 @@ impl Agent {
             controller: requests.clone(),
             status: watch_status.clone(),
             two_party,
-            vitals: vitals.clone(),
+            statistics: statistics.clone(),
             tasks: TaskTracker::new(),
         };
         let systemd = SystemdNotifier {
@@ -171,7 +171,7 @@ impl Agent {
             status: watch_status,
             outbox: outbox.status(),
             running: running.changes(),
-            vitals,
+            statistics,
         };
         let heartbeat = Heartbeat {
             exchange,
@@ -200,8 +200,8 @@ impl Agent {
         let mut controller: AbortOnDropHandle<Result<(), Fatal>> = worker(self.controller.run(stop_controller.clone()));
         // It answers until the last event is sent.
         let stop_health = CancellationToken::new();
-        let (snapshot, vitals) = (self.heartbeat.snapshot.clone(), self.heartbeat.snapshot.vitals.clone());
-        let health = worker(self.health.serve(move || snapshot.now(), vitals, stop_health.clone()));
+        let (snapshot, statistics) = (self.heartbeat.snapshot.clone(), self.heartbeat.snapshot.statistics.clone());
+        let health = worker(self.health.serve(move || snapshot.now(), statistics, stop_health.clone()));
         let heartbeat = worker(self.heartbeat.run(stop_heartbeat.clone()));
         let uplink = worker(self.uplink.run(stop_uplink.clone()));
 

@@ -23,7 +23,7 @@ use tracing::warn;
 use crate::calls::Sight;
 use crate::commands::request::{ControllerRequest, Guard, OperationReply, OperationRequest};
 use crate::commands::two_party::TwoPartyCommands;
-use crate::host::statistics::Vitals;
+use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 
 /// Long polls that may be open at once. While the answer of one is handled, the other listens.
@@ -46,7 +46,7 @@ pub struct CommandReceiver {
     pub controller: mpsc::Sender<ControllerRequest>,
     pub status: watch::Receiver<ControllerStatus>,
     pub two_party: TwoPartyCommands,
-    pub vitals: Vitals,
+    pub statistics: Statistics,
     pub tasks: TaskTracker,
 }
 
@@ -74,7 +74,7 @@ impl CommandReceiver {
                 received = self.queue.receive(DOORBELLS, wait) => received,
                 () = stop.cancelled() => return,
             };
-            self.vitals.commands_queue(received.is_ok());
+            self.statistics.commands_queue(received.is_ok());
             wait = if received.is_ok() { LONG_POLL } else { Duration::ZERO };
             match received {
                 Ok(messages) if !self.status.borrow().is_up() => self.give_back(&messages).await,

@@ -65,7 +65,7 @@ impl Recovery {
         let relation = |agent: &AgentStatus| self.identity.relation(agent, clock);
         let is_gone = |agent: &&AgentStatus| is_gone(agent, relation(agent), now);
         let is_namesake = |agent: &AgentStatus| relation(agent) == PeerRelation::Namesake && agent.is_fresh(now);
-        results.vitals.has_namesake(agents.iter().any(is_namesake));
+        results.statistics.has_namesake(agents.iter().any(is_namesake));
         for gone in agents.iter().filter(|agent| !agent.running.is_empty()).filter(is_gone) {
             let ends = join_all(gone.running.iter().map(|id| self.end(*id, gone, stop))).await;
             let mut all_over = true;

@@ -9,14 +9,14 @@ use shared::tables::{Exchange, Finish, TableError};
 use shared::time::from_millis;
 use tracing::info;
 
-use crate::host::statistics::Vitals;
+use crate::host::statistics::Statistics;
 
 /// Where results are written, and counted.
 #[derive(Clone, Debug)]
 pub struct Results {
     pub exchange: Exchange,
     pub clock: CloudClock,
-    pub vitals: Vitals,
+    pub statistics: Statistics,
 }
 
 impl Results {
@@ -31,7 +31,7 @@ impl Results {
         };
         let age = self.clock.now().duration_since(from_millis(command.created_at));
         let age_ms = age.as_millis();
-        self.vitals.command_ended(command.operation.name(), state, Duration::try_from(age).unwrap_or_default());
+        self.statistics.command_ended(command.operation.name(), state, Duration::try_from(age).unwrap_or_default());
         info!(
             command.id = %command.command_id,
             operation = command.operation.name(),

@@ -29,7 +29,7 @@ use crate::commands::request::ControllerRequest;
 use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
 use crate::host::backoff::Backoff;
-use crate::host::statistics::Vitals;
+use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
@@ -68,7 +68,7 @@ pub struct Controller {
     /// The same, if it could be read only after the start.
     pub late: mpsc::UnboundedReceiver<Records>,
     pub status: watch::Sender<ControllerStatus>,
-    pub vitals: Vitals,
+    pub statistics: Statistics,
 }
 
 impl Controller {
@@ -103,7 +103,7 @@ impl Controller {
             outbox: self.outbox,
             records: Some(self.records),
             status: self.status,
-            vitals: self.vitals,
+            statistics: self.statistics,
             calls: None,
             pbx_id: None,
             session: Session::new(0),
@@ -147,7 +147,7 @@ impl Controller {
 impl ControllerState {
     async fn serve(&mut self, mut link: Link, inbox: &mut Inbox, stop: &CancellationToken) -> SessionEnd {
         info!("Logged in to the PBX");
-        self.vitals.session_begun();
+        self.statistics.session_begun();
         self.session = Session::new(self.session.number + 1);
         self.send(rcc::initialize(self.monitor.by_group()));
         let mut tick = interval(TICK);

@@ -16,7 +16,7 @@ use crate::commands::jobs::{FrameBatch, Jobs};
 use crate::commands::request::OperationRequest;
 use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
-use crate::host::statistics::Vitals;
+use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 use crate::pbx::session::{FIRST_SETTLING, Session};
 use crate::peers::lookup::SharedNames;
@@ -63,7 +63,7 @@ pub(super) struct ControllerState {
     /// Taken by the call core when it begins.
     pub records: Option<Records>,
     pub status: watch::Sender<ControllerStatus>,
-    pub vitals: Vitals,
+    pub statistics: Statistics,
     /// The call core, from the moment on when the PBX is known by its id.
     pub calls: Option<Calls>,
     pub pbx_id: Option<Arc<str>>,
@@ -117,14 +117,14 @@ impl ControllerState {
                 Output::Event(event) => {
                     debug!(event.id = %event.event_id, call.id = %event.call_id(), status = event.status().as_str(), "Event");
                     self.jobs.on_event(&event);
-                    self.vitals.event(&event);
+                    self.statistics.event(&event);
                     events.push(*event);
                 }
                 Output::Remember(user, item) => self.shared_names.remember(pbx_id.clone(), user, item),
                 Output::Ask(leg, user) => self.shared_names.ask(pbx_id.clone(), leg, user),
             }
         }
-        self.vitals.nameless_calls(calls.nameless_calls());
+        self.statistics.nameless_calls(calls.nameless_calls());
         let changes = calls.changes();
         if !events.is_empty() || !changes.is_empty() {
             self.outbox.put(&events, changes, self.clock.now());

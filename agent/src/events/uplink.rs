@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::events::outbox::{Outbox, Settled, Waiting};
-use crate::host::statistics::Vitals;
+use crate::host::statistics::Statistics;
 
 /// Batches that may be on their way at once.
 const BATCHES: usize = 4;
@@ -45,7 +45,7 @@ impl EventQueue for Queue {
 pub struct Uplink<Q = Queue> {
     queue: Q,
     outbox: Outbox,
-    vitals: Vitals,
+    statistics: Statistics,
     random: Random,
     events: mpsc::UnboundedReceiver<Waiting>,
     /// Got from the outbox and not accepted, in order.
@@ -64,13 +64,13 @@ impl<Q: EventQueue> Uplink<Q> {
         queue: Q,
         outbox: Outbox,
         events: mpsc::UnboundedReceiver<Waiting>,
-        vitals: Vitals,
+        statistics: Statistics,
         random: Random,
     ) -> Self {
         Self {
             queue,
             outbox,
-            vitals,
+            statistics,
             random,
             events,
             backlog: VecDeque::new(),
@@ -136,7 +136,7 @@ impl<Q: EventQueue> Uplink<Q> {
 
     fn settle(&mut self, batch: Vec<Waiting>, result: Result<Vec<Taken>, Q::Error>) {
         // A queue that answers and takes none of them does not work either.
-        self.vitals.events_queue(result.as_ref().is_ok_and(|taken| taken.iter().any(Taken::is_yes)));
+        self.statistics.events_queue(result.as_ref().is_ok_and(|taken| taken.iter().any(Taken::is_yes)));
         let taken = result.unwrap_or_else(|error| {
             let waiting = self.outbox.status().borrow().depth;
             warn!(waiting, "Events wait: {error}");
@@ -149,11 +149,11 @@ impl<Q: EventQueue> Uplink<Q> {
             match taken {
                 Taken::Yes => {
                     debug!(event.id = %dedup, "Event accepted");
-                    self.vitals.event_accepted();
+                    self.statistics.event_accepted();
                     settled.push((event.number, Settled::Accepted));
                 }
                 Taken::No { code, hopeless: true } => {
-                    self.vitals.event_hopeless();
+                    self.statistics.event_hopeless();
                     error!(event.id = %dedup, call.id = %group, code, "The queue will never take this event");
                     settled.push((event.number, Settled::Refused));
                 }

@@ -85,9 +85,9 @@ struct Counts {
 }
 
 #[derive(Clone, Debug)]
-pub struct Vitals(Arc<Counts>);
+pub struct Statistics(Arc<Counts>);
 
-impl Default for Vitals {
+impl Default for Statistics {
     fn default() -> Self {
         Self(Arc::new(Counts {
             sessions: AtomicU64::default(),
@@ -106,7 +106,7 @@ impl Default for Vitals {
     }
 }
 
-impl Vitals {
+impl Statistics {
     /// The PBX accepted a login.
     pub fn session_begun(&self) {
         self.0.sessions.fetch_add(1, Ordering::Relaxed);
@@ -240,44 +240,44 @@ mod tests {
 
     #[tokio::test]
     async fn who_listens_misses_nothing_and_the_oldest_are_forgotten() {
-        let vitals = Vitals::default();
+        let statistics = Statistics::default();
         for name in 0..105 {
-            vitals.event(&CallEvent::example(call(name), Status::Ringing, Timestamp::UNIX_EPOCH));
+            statistics.event(&CallEvent::example(call(name), Status::Ringing, Timestamp::UNIX_EPOCH));
         }
-        let (recent, mut live) = vitals.listen();
-        vitals.event(&CallEvent::example(call(105), Status::Disconnected, Timestamp::UNIX_EPOCH));
+        let (recent, mut live) = statistics.listen();
+        statistics.event(&CallEvent::example(call(105), Status::Disconnected, Timestamp::UNIX_EPOCH));
         let names: Vec<CallId> = recent.iter().map(|event| event.call_id()).collect();
         assert_eq!(names, (5..105).map(call).collect::<Vec<_>>());
         assert_eq!(live.recv().await.expect("an event").call_id(), call(105));
-        let counts: Vec<u64> = vitals.events_by_status().map(|(_, count)| count).collect();
-        assert_eq!((counts, vitals.events()), (vec![105, 0, 1], 106));
+        let counts: Vec<u64> = statistics.events_by_status().map(|(_, count)| count).collect();
+        assert_eq!((counts, statistics.events()), (vec![105, 0, 1], 106));
     }
 
     #[test]
     fn the_cloud_works_unless_the_latest_attempt_failed() {
-        let vitals = Vitals::default();
-        assert!(!vitals.cloud().is_working(), "nothing is known yet");
-        vitals.commands_queue(true);
-        vitals.exchange_table(true);
-        assert!(vitals.cloud().is_working(), "that nobody called is no fault");
-        vitals.events_queue(false);
-        assert!(!vitals.cloud().is_working());
-        vitals.events_queue(true);
-        vitals.commands_queue(false);
-        assert!(!vitals.cloud().is_working());
+        let statistics = Statistics::default();
+        assert!(!statistics.cloud().is_working(), "nothing is known yet");
+        statistics.commands_queue(true);
+        statistics.exchange_table(true);
+        assert!(statistics.cloud().is_working(), "that nobody called is no fault");
+        statistics.events_queue(false);
+        assert!(!statistics.cloud().is_working());
+        statistics.events_queue(true);
+        statistics.commands_queue(false);
+        assert!(!statistics.cloud().is_working());
     }
 
     #[test]
     fn commands_are_counted_by_their_ends() {
-        let vitals = Vitals::default();
+        let statistics = Statistics::default();
         for (operation, state) in [("MakeCall", "succeeded"), ("HoldCall", "succeeded"), ("MakeCall", "expired")] {
-            vitals.command_ended(operation, state, Duration::from_millis(20));
+            statistics.command_ended(operation, state, Duration::from_millis(20));
         }
-        assert_eq!((vitals.commands_ended("succeeded"), vitals.commands_ended("failed")), (2, 0));
-        assert_eq!(vitals.commands()[&("MakeCall", "expired")], 1);
-        vitals.session_begun();
-        assert_eq!(vitals.reconnects(), 0);
-        vitals.session_begun();
-        assert_eq!(vitals.reconnects(), 1);
+        assert_eq!((statistics.commands_ended("succeeded"), statistics.commands_ended("failed")), (2, 0));
+        assert_eq!(statistics.commands()[&("MakeCall", "expired")], 1);
+        statistics.session_begun();
+        assert_eq!(statistics.reconnects(), 0);
+        statistics.session_begun();
+        assert_eq!(statistics.reconnects(), 1);
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::events::outbox::OutboxStatus;
-use crate::host::statistics::Vitals;
+use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 
 /// Changes come in bursts; they share a beat.
@@ -35,7 +35,7 @@ pub struct Snapshot {
     pub outbox: watch::Receiver<OutboxStatus>,
     /// The two-party commands of this agent.
     pub running: watch::Receiver<BTreeSet<CommandId>>,
-    pub vitals: Vitals,
+    pub statistics: Statistics,
 }
 
 impl Snapshot {
@@ -63,20 +63,20 @@ impl Snapshot {
             running: self.running.borrow().iter().copied().collect(),
             vitals: agent_status::Vitals {
                 os: self.os.clone(),
-                reconnects: self.vitals.reconnects(),
-                events: self.vitals.events(),
+                reconnects: self.statistics.reconnects(),
+                events: self.statistics.events(),
                 dropped_events: outbox.dropped,
                 oldest_event_age_ms: outbox.oldest.map(age_of),
-                commands_succeeded: self.vitals.commands_ended("succeeded"),
-                commands_failed: self.vitals.commands_ended("failed"),
-                commands_expired: self.vitals.commands_ended("expired"),
+                commands_succeeded: self.statistics.commands_ended("succeeded"),
+                commands_failed: self.statistics.commands_ended("failed"),
+                commands_expired: self.statistics.commands_ended("expired"),
                 clock_ahead_ms: self.clock.machine_is_ahead_by().map(|ahead| ahead.as_millis() as i64),
             },
             problem: status
                 .problem
                 .clone()
                 .or_else(|| outbox.problem.clone())
-                .or_else(|| self.vitals.problem().map(str::to_owned)),
+                .or_else(|| self.statistics.problem().map(str::to_owned)),
             expires_at: now.as_second() + KEEP_SECONDS,
         }
     }
@@ -145,7 +145,7 @@ impl<M> Heartbeat<M> {
     async fn beat(&self, status: &ControllerStatus) {
         let item = self.snapshot.of(status);
         let beaten = self.exchange.beat(&item).await;
-        self.snapshot.vitals.exchange_table(beaten.is_ok());
+        self.snapshot.statistics.exchange_table(beaten.is_ok());
         match beaten {
             Ok(()) => drop(self.listed.send_replace(item.running.into_iter().collect())),
             Err(error) => warn!("The heartbeat was not heard: {error}"),

@@ -93,7 +93,8 @@ impl Scene {
         let Opened { outbox, events, .. } = Outbox::open(&folder, 1 << 30).expect("it opens");
         let stop = CancellationToken::new();
         let uplink = tokio::spawn(
-            Uplink::new(queue.clone(), outbox.clone(), events, Vitals::default(), Random::default()).run(stop.clone()),
+            Uplink::new(queue.clone(), outbox.clone(), events, Statistics::default(), Random::default())
+                .run(stop.clone()),
         );
         Self { queue, outbox, stop, uplink, folder }
     }

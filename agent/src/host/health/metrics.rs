@@ -6,7 +6,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use shared::agent_status::{AgentStatus, PbxLink};
 
-use crate::host::statistics::{COMMAND_SECONDS, Vitals, Working};
+use crate::host::statistics::{COMMAND_SECONDS, Statistics, Working};
 
 /// Up to the age at which a command expires and the longest that a command takes.
 const BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
@@ -32,13 +32,13 @@ pub fn upkeep() {
 }
 
 /// The figures of this moment in Prometheus's text format.
-pub fn render(status: &AgentStatus, vitals: &Vitals, ready: bool) -> String {
+pub fn render(status: &AgentStatus, statistics: &Statistics, ready: bool) -> String {
     let Some(handle) = EXPORTER.get().and_then(Option::as_ref) else { return String::new() };
     let flag = |on: bool| f64::from(u8::from(on));
     gauge!("easyconnect_agent_info", "version" => status.version.clone(), "os" => status.vitals.os.clone()).set(1.0);
     gauge!("easyconnect_agent_start_time_seconds").set(status.started_at as f64 / 1000.0);
     gauge!("easyconnect_agent_ready").set(flag(ready));
-    let cloud = vitals.cloud();
+    let cloud = statistics.cloud();
     for (link, up) in [
         ("pbx", status.pbx == PbxLink::Up),
         ("events_queue", cloud.events_queue != Working::No),
@@ -50,17 +50,17 @@ pub fn render(status: &AgentStatus, vitals: &Vitals, ready: bool) -> String {
     counter!("easyconnect_agent_pbx_reconnects_total").absolute(status.vitals.reconnects);
     gauge!("easyconnect_agent_visible_users").set(status.visible_users);
     gauge!("easyconnect_agent_live_calls").set(status.live_calls);
-    counter!("easyconnect_agent_calls_without_conference_total").absolute(vitals.calls_without_conference());
-    for (status, count) in vitals.events_by_status() {
+    counter!("easyconnect_agent_calls_without_conference_total").absolute(statistics.calls_without_conference());
+    for (status, count) in statistics.events_by_status() {
         counter!("easyconnect_agent_events_total", "status" => status.as_str()).absolute(count);
     }
-    counter!("easyconnect_agent_events_accepted_total").absolute(vitals.accepted_events());
-    counter!("easyconnect_agent_events_refused_total").absolute(vitals.hopeless_events());
+    counter!("easyconnect_agent_events_accepted_total").absolute(statistics.accepted_events());
+    counter!("easyconnect_agent_events_refused_total").absolute(statistics.hopeless_events());
     counter!("easyconnect_agent_events_dropped_total").absolute(status.vitals.dropped_events);
     gauge!("easyconnect_agent_outbox_events").set(status.waiting_events);
     let oldest = status.vitals.oldest_event_age_ms.unwrap_or(0);
     gauge!("easyconnect_agent_outbox_oldest_age_seconds").set(oldest as f64 / 1000.0);
-    for ((operation, state), count) in vitals.commands() {
+    for ((operation, state), count) in statistics.commands() {
         counter!("easyconnect_agent_commands_total", "operation" => operation, "state" => state).absolute(count);
     }
     if let Some(ahead) = status.vitals.clock_ahead_ms {

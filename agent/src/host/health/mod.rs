@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::host::statistics::Vitals;
+use crate::host::statistics::Statistics;
 use report::{Readiness, StatusReport};
 
 pub use ask::{events, status};
@@ -77,13 +77,13 @@ impl Listeners {
     pub async fn serve(
         self,
         snapshot: impl Fn() -> AgentStatus + Send + Sync + 'static,
-        vitals: Vitals,
+        statistics: Statistics,
         stop: CancellationToken,
     ) {
         if let Some(address) = self.address {
             info!("Health at http://{address}/ready");
         }
-        let health = Arc::new(Health { snapshot: Box::new(snapshot), vitals, address: self.address });
+        let health = Arc::new(Health { snapshot: Box::new(snapshot), statistics, address: self.address });
         let port = async {
             match self.port {
                 Some(listener) => axum::serve(listener, for_everybody(health.clone())).await,
@@ -128,7 +128,7 @@ fn write_address(file: &Path, address: Option<SocketAddr>) {
 struct Health {
     /// How the agent is doing at this moment.
     snapshot: Box<dyn Fn() -> AgentStatus + Send + Sync>,
-    vitals: Vitals,
+    statistics: Statistics,
     address: Option<SocketAddr>,
 }
 
@@ -146,7 +146,7 @@ fn for_the_administrator(health: Arc<Health>) -> Router {
 
 impl Health {
     fn readiness(&self, status: &AgentStatus) -> Readiness {
-        let cloud = self.vitals.cloud();
+        let cloud = self.statistics.cloud();
         Readiness { ready: status.pbx == PbxLink::Up && cloud.is_working(), pbx: status.pbx, cloud }
     }
 }
@@ -160,7 +160,7 @@ async fn ready(State(health): Ctx) -> Response {
 async fn figures(State(health): Ctx) -> Response {
     let status = (health.snapshot)();
     let ready = health.readiness(&status).ready;
-    let text = metrics::render(&status, &health.vitals, ready);
+    let text = metrics::render(&status, &health.statistics, ready);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
@@ -177,7 +177,7 @@ struct Wanted {
 
 /// The latest events, one JSON object per line, and with `tail` those that come.
 async fn tell_events(State(health): Ctx, Query(wanted): Query<Wanted>) -> Response {
-    let (recent, live) = health.vitals.listen();
+    let (recent, live) = health.statistics.listen();
     let recent = stream::iter(recent).map(|event| line(&event));
     let live = stream::unfold(live, async |mut live| match live.recv().await {
         Ok(event) => Some((line(&event), live)),
