@@ -9,9 +9,9 @@ use shared::ids::CallId;
 use shared::tables::LegItem;
 use uuid::Uuid;
 
-use super::call::{Call, Identity, Origin};
-use super::leg::{Assignment, Leg, LegId, LegReport, Phase, Relation, Spot, UserGuid, Waiting};
-use super::names::Names;
+use super::call::{Call, Origin, UserIdentity};
+use super::leg::{Assignment, Leg, LegId, LegReport, Phase, Relation, Spot, UnassignedLeg, UserGuid};
+use super::names::CallNames;
 
 /// A leg that has no conference id for this long gets a name of its own.
 const NAME_WITHOUT_CONFERENCE_AFTER: SignedDuration = SignedDuration::from_secs(2);
@@ -42,14 +42,14 @@ pub struct Calls {
     pub(super) origin: Origin,
     pub(super) boot_id: Uuid,
     /// Everybody who is or was monitored and may still have calls.
-    pub(super) users: HashMap<UserGuid, Arc<Identity>>,
+    pub(super) users: HashMap<UserGuid, Arc<UserIdentity>>,
     pub(super) legs: HashMap<LegId, Leg>,
     /// Legs in the order in which they ended, also such that were deleted since.
     pub(super) ended: VecDeque<LegId>,
     pub(super) calls: HashMap<CallId, Call>,
     /// Calls that have changed, begun or ended since they were last written to disk.
     pub(super) changed: HashSet<CallId>,
-    pub(super) names: Names,
+    pub(super) names: CallNames,
     pub(super) session_since: Timestamp,
     /// Since when each user is monitored in this session.
     pub(super) watched: HashMap<UserGuid, Timestamp>,
@@ -70,7 +70,7 @@ impl Calls {
             ended: VecDeque::new(),
             calls: HashMap::new(),
             changed: HashSet::new(),
-            names: Names::default(),
+            names: CallNames::default(),
             session_since: Timestamp::MIN,
             watched: HashMap::new(),
             nameless: 0,
@@ -79,7 +79,7 @@ impl Calls {
         }
     }
 
-    pub fn user_is(&mut self, guid: UserGuid, identity: Identity) {
+    pub fn user_is(&mut self, guid: UserGuid, identity: UserIdentity) {
         self.users.insert(guid, Arc::new(identity));
     }
 
@@ -174,8 +174,9 @@ impl Calls {
     /// Lets time pass: names legs that wait too long for a conference, ends calls that did not reach the park.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Output> {
         let mut out = Vec::new();
-        let overdue =
-            |waiting: &Waiting| !waiting.asked && now.duration_since(waiting.since) >= NAME_WITHOUT_CONFERENCE_AFTER;
+        let overdue = |waiting: &UnassignedLeg| {
+            !waiting.asked && now.duration_since(waiting.since) >= NAME_WITHOUT_CONFERENCE_AFTER
+        };
         let overdue: BTreeSet<LegId> =
             self.waiting_legs().filter(|(_, waiting)| overdue(waiting)).map(|(id, _)| id).collect();
         for id in overdue {
@@ -195,7 +196,7 @@ impl Calls {
         out
     }
 
-    pub(super) fn waiting_legs(&self) -> impl Iterator<Item = (LegId, &Waiting)> {
+    pub(super) fn waiting_legs(&self) -> impl Iterator<Item = (LegId, &UnassignedLeg)> {
         self.legs.iter().filter_map(|(id, leg)| match &leg.assignment {
             Assignment::Waiting(waiting) => Some((*id, waiting)),
             _ => None,
@@ -393,8 +394,9 @@ impl Calls {
 
     /// Before a call ends with its last leg, the legs that only wait for its name join it: the user's other devices.
     fn join_waiting(&mut self, id: CallId, at: Timestamp, out: &mut Vec<Output>) {
-        let belongs =
-            |leg: &Leg, waiting: &Waiting| leg.spot(waiting).is_some_and(|spot| self.names.live(&spot) == Some(id));
+        let belongs = |leg: &Leg, waiting: &UnassignedLeg| {
+            leg.spot(waiting).is_some_and(|spot| self.names.live(&spot) == Some(id))
+        };
         let joining: Vec<LegId> = self
             .waiting_legs()
             .filter(|(leg, waiting)| self.legs.get(leg).is_some_and(|leg| belongs(leg, waiting)))

@@ -20,8 +20,8 @@ mod records;
 pub(crate) mod tests;
 mod view;
 
-pub use call::{Identity, Origin};
+pub use call::{Origin, UserIdentity};
 pub use call_core::{Calls, ENDED_HANDLES, Output};
 pub use leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
-pub use records::{Changes, Records, Subject, Unreadable};
-pub use view::Sight;
+pub use records::{Changes, RecordKey, Records, UnreadableRecord};
+pub use view::CallView;

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::calls::Sight;
+use crate::calls::CallView;
 use crate::commands::request::{ControllerRequest, Guard, OperationReply, OperationRequest};
 use crate::commands::two_party::TwoPartyCommands;
 use crate::host::statistics::Statistics;
@@ -128,17 +128,17 @@ impl CommandReceiver {
         message: &Received,
         stop: &CancellationToken,
     ) -> Result<(), TableError> {
-        let mut sight = self.sight(doorbell).await;
-        if sight != Sight::Live && !self.nobody_else_sees(doorbell).await? {
+        let mut view = self.view(doorbell).await;
+        if view != CallView::Live && !self.nobody_else_sees(doorbell).await? {
             // Another agent may see the call. It gets its turn soon, but this one does not ask again at once.
             sleep(NEXT_IN_TURN).await;
             self.give_back(std::slice::from_ref(message)).await;
             return Ok(());
         }
         let doubt = Instant::now();
-        while sight == Sight::Doubtful && doubt.elapsed() < CLEARS_UP_WITHIN {
+        while view == CallView::Doubtful && doubt.elapsed() < CLEARS_UP_WITHIN {
             sleep(LOOK_EVERY).await;
-            sight = self.sight(doorbell).await;
+            view = self.view(doorbell).await;
         }
         let token = self.random.uuid().to_string();
         let claim_sent = self.clock.boot();
@@ -158,15 +158,15 @@ impl CommandReceiver {
         if matches!(command.operation, Operation::ConnectParties { .. }) && guard.is_open(self.clock.boot()) {
             return self.two_party.run(&command, &token, guard, stop).await;
         }
-        let end = self.carry_out(&command, guard, sight).await;
+        let end = self.carry_out(&command, guard, view).await;
         self.two_party.results.finish(&command, &token, &end).await
     }
 
-    async fn carry_out(&self, command: &Command, guard: Guard, sight: Sight) -> Finish {
+    async fn carry_out(&self, command: &Command, guard: Guard, view: CallView) -> Finish {
         if !guard.is_open(self.clock.boot()) {
             return Finish::Expired;
         }
-        if sight != Sight::Live {
+        if view != CallView::Live {
             return Finish::Done(Err(Code::CallNotFound.into()));
         }
         let (reply, answer) = oneshot::channel();
@@ -186,16 +186,16 @@ impl CommandReceiver {
         }
     }
 
-    async fn sight(&self, doorbell: &Doorbell) -> Sight {
+    async fn view(&self, doorbell: &Doorbell) -> CallView {
         if doorbell.call_ids.is_empty() {
-            return Sight::Live;
+            return CallView::Live;
         }
         let (reply, answer) = oneshot::channel();
-        let request = ControllerRequest::Sight { calls: doorbell.call_ids.clone(), reply };
+        let request = ControllerRequest::View { calls: doorbell.call_ids.clone(), reply };
         if self.controller.send(request).await.is_err() {
-            return Sight::Unknown;
+            return CallView::Unknown;
         }
-        answer.await.unwrap_or(Sight::Unknown)
+        answer.await.unwrap_or(CallView::Unknown)
     }
 
     /// Adds this agent to those that do not see a call, and tells whether all that are there have declined.

@@ -8,7 +8,7 @@ use shared::ids::CallId;
 use shared::operation::{Operation, Reach};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::calls::Sight;
+use crate::calls::CallView;
 
 #[derive(Debug)]
 pub enum ControllerRequest {
@@ -26,9 +26,9 @@ pub enum ControllerRequest {
         reply: oneshot::Sender<Vec<CallId>>,
     },
     /// How well the one of these calls is known that is known worst.
-    Sight {
+    View {
         calls: Vec<CallId>,
-        reply: oneshot::Sender<Sight>,
+        reply: oneshot::Sender<CallView>,
     },
     /// Whether the controller still takes requests.
     Probe {

@@ -8,7 +8,7 @@ use shared::time::from_millis;
 use tokio::sync::mpsc;
 
 use super::state::{ControllerState, SessionEnd};
-use crate::calls::{Sight, UserGuid};
+use crate::calls::{CallView, UserGuid};
 use crate::commands::jobs::{FrameBatch, JobOwner};
 use crate::commands::operations::{Plan, Planner};
 use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationReply, OperationRequest};
@@ -16,9 +16,9 @@ use crate::commands::request::{CallProgress, ControllerRequest, Guard, Operation
 impl ControllerState {
     pub(super) fn on_request(&mut self, request: ControllerRequest) -> Result<(), SessionEnd> {
         match request {
-            ControllerRequest::Sight { calls, reply } => {
-                let sight = self.calls.as_ref().map(|core| calls.iter().map(|call| core.sight_of(*call)).min());
-                let _ = reply.send(sight.map_or(Sight::Unknown, |sight| sight.unwrap_or(Sight::Live)));
+            ControllerRequest::View { calls, reply } => {
+                let view = self.calls.as_ref().map(|core| calls.iter().map(|call| core.view_of(*call)).min());
+                let _ = reply.send(view.map_or(CallView::Unknown, |view| view.unwrap_or(CallView::Live)));
             }
             ControllerRequest::Operate(request) => self.operate(request),
             ControllerRequest::PlaceCalls { via, numbers, guard } => self.place_calls(&via, numbers, guard),

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::frames::UserInfo;
 use super::rcc;
-use crate::calls::{Identity, UserGuid};
+use crate::calls::{UserGuid, UserIdentity};
 use crate::config::Monitor;
 
 /// After a session began, its users' calls have this long to come back.
@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// Takes a snapshot of a user. Returns it with its guid, unless it is not wanted or gone.
-    pub fn on_user_info(&mut self, info: UserInfo, monitor: &Monitor) -> Option<(UserGuid, Identity)> {
+    pub fn on_user_info(&mut self, info: UserInfo, monitor: &Monitor) -> Option<(UserGuid, UserIdentity)> {
         let guid: UserGuid = Arc::from(info.guid.as_str());
         if info.gone {
             if let Some(user) = self.users.get_mut(&guid) {
@@ -324,7 +324,7 @@ impl Session {
         self.users.get(guid)
     }
 
-    pub fn identities(&self) -> impl Iterator<Item = (UserGuid, Identity)> {
+    pub fn identities(&self) -> impl Iterator<Item = (UserGuid, UserIdentity)> {
         self.users.iter().map(|(guid, user)| (guid.clone(), identity(&user.info)))
     }
 
@@ -347,8 +347,8 @@ impl Session {
     }
 }
 
-fn identity(info: &UserInfo) -> Identity {
-    Identity { extension: info.e164.clone(), name: info.display_name() }
+fn identity(info: &UserInfo) -> UserIdentity {
+    UserIdentity { extension: info.e164.clone(), name: info.display_name() }
 }
 
 /// What a log may say of a user. Where the PBX gives no id, the key is a name.

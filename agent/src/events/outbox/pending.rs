@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::event::Waiting;
 use super::store::Batch;
-use crate::calls::{Changes, Subject};
+use crate::calls::{Changes, RecordKey};
 
 /// Bytes of events that wait in memory while the disk refuses them.
 pub const MEMORY_CAP: u64 = 8 << 20;
@@ -88,10 +88,10 @@ impl Pending {
 
     /// Gives changes up: first that a record goes which is not on disk, then all about spots, which the table has as well and a
     /// restart asks for. What stays is one for each call that runs, or whose record is on disk.
-    pub(super) fn trim_changes(&mut self, is_on_disk: impl Fn(&Subject) -> bool) {
-        self.changes.retain(|subject, text| text.is_some() || is_on_disk(subject));
+    pub(super) fn trim_changes(&mut self, is_on_disk: impl Fn(&RecordKey) -> bool) {
+        self.changes.retain(|key, text| text.is_some() || is_on_disk(key));
         if self.changes.len() > RECORDS {
-            self.changes.retain(|subject, _| matches!(subject, Subject::Call(_)));
+            self.changes.retain(|key, _| matches!(key, RecordKey::Call(_)));
         }
         self.left = self.changes.len();
     }

@@ -17,7 +17,7 @@ use super::tables::{
     CALLS, EVENTS, Events, Figures, SPOTS, depth, make_room, put_changes, put_events, read_figures, remove_events,
     waiting, write_figures,
 };
-use crate::calls::{Changes, Records, Subject};
+use crate::calls::{Changes, RecordKey, Records};
 use crate::host::disk;
 
 /// The library's cache is large by default, and nothing here is read twice.
@@ -267,7 +267,7 @@ impl Store {
             }
             for row in read.open_table(SPOTS)?.iter()? {
                 let (key, text) = row?;
-                if !newer.contains_key(&Subject::Spot(key.value().to_owned())) {
+                if !newer.contains_key(&RecordKey::Spot(key.value().to_owned())) {
                     unreadable += u32::from(records.add_spot(key.value(), text.value()).is_err());
                 }
             }
@@ -282,12 +282,12 @@ impl Store {
     }
 
     /// Whether there is a record of this.
-    pub(super) fn holds(&self, subject: &Subject) -> Result<bool, Trouble> {
+    pub(super) fn holds(&self, key: &RecordKey) -> Result<bool, Trouble> {
         guarded(|| {
             let read = self.database().begin_read()?;
-            Ok(match subject {
-                Subject::Call(id) => read.open_table(CALLS)?.get(id.as_uuid().as_u128())?.is_some(),
-                Subject::Spot(key) => read.open_table(SPOTS)?.get(key.as_str())?.is_some(),
+            Ok(match key {
+                RecordKey::Call(id) => read.open_table(CALLS)?.get(id.as_uuid().as_u128())?.is_some(),
+                RecordKey::Spot(key) => read.open_table(SPOTS)?.get(key.as_str())?.is_some(),
             })
         })
     }
@@ -362,7 +362,7 @@ impl Store {
             }
             for row in read.open_table(SPOTS)?.iter()? {
                 let (key, text) = row?;
-                changes.insert(Subject::Spot(key.value().to_owned()), Some(text.value().to_owned()));
+                changes.insert(RecordKey::Spot(key.value().to_owned()), Some(text.value().to_owned()));
             }
             Ok(())
         });
@@ -370,8 +370,8 @@ impl Store {
     }
 }
 
-fn call(id: u128) -> Subject {
-    Subject::Call(CallId::from_uuid(Uuid::from_u128(id)))
+fn call(id: u128) -> RecordKey {
+    RecordKey::Call(CallId::from_uuid(Uuid::from_u128(id)))
 }
 
 /// Does something with the database. It trusts what it reads and may panic over a damaged file; that is damage like any other.

@@ -8,7 +8,7 @@ use shared::time::from_millis;
 use uuid::Uuid;
 
 use super::event::Waiting;
-use crate::calls::{Changes, Subject};
+use crate::calls::{Changes, RecordKey};
 
 /// What the tables mean. A file with another version is set aside.
 const SCHEMA: u64 = 1;
@@ -120,10 +120,10 @@ pub(super) fn put_changes(write: &WriteTransaction, changes: &Changes) -> Result
     let (mut calls, mut spots) = (write.open_table(CALLS)?, write.open_table(SPOTS)?);
     for change in changes {
         match change {
-            (Subject::Call(id), Some(text)) => drop(calls.insert(id.as_uuid().as_u128(), text.as_str())?),
-            (Subject::Call(id), None) => drop(calls.remove(id.as_uuid().as_u128())?),
-            (Subject::Spot(key), Some(text)) => drop(spots.insert(key.as_str(), text.as_str())?),
-            (Subject::Spot(key), None) => drop(spots.remove(key.as_str())?),
+            (RecordKey::Call(id), Some(text)) => drop(calls.insert(id.as_uuid().as_u128(), text.as_str())?),
+            (RecordKey::Call(id), None) => drop(calls.remove(id.as_uuid().as_u128())?),
+            (RecordKey::Spot(key), Some(text)) => drop(spots.insert(key.as_str(), text.as_str())?),
+            (RecordKey::Spot(key), None) => drop(spots.remove(key.as_str())?),
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::writer::Put;
 use super::*;
-use crate::calls::Subject;
+use crate::calls::RecordKey;
 use disk::Disk;
 
 const NO_CAP: u64 = 1 << 40;
@@ -50,7 +50,7 @@ impl Run {
         let ends = |event: &CallEvent| event.status() == Disconnected;
         let changes = events.iter().map(|event| {
             let text = (!ends(event)).then(|| event.status().as_str().to_owned());
-            (Subject::Call(event.call_id()), text)
+            (RecordKey::Call(event.call_id()), text)
         });
         let (events, changes) = (events.iter().map(Waiting::new).collect(), changes.collect());
         self.writer.take(Job::Put(Put { events, changes, now: from_millis(1_000_000) }));

@@ -14,7 +14,7 @@ use super::pending::Pending;
 use super::status::OutboxStatus;
 use super::store::{Access, Batch, Limits, Store, Trouble};
 use super::tables::Figures;
-use crate::calls::{Changes, Records, Subject};
+use crate::calls::{Changes, RecordKey, Records};
 
 /// What belongs to no event may wait this long for one whose sync it can share.
 const LINGER: Duration = Duration::from_millis(100);
@@ -391,7 +391,7 @@ impl<M: Medium> Writer<M> {
         if self.pending.has_many_changes() {
             self.look();
             let store = self.access.store();
-            let is_on_disk = |subject: &Subject| store.is_some_and(|store| store.holds(subject).unwrap_or(false));
+            let is_on_disk = |key: &RecordKey| store.is_some_and(|store| store.holds(key).unwrap_or(false));
             self.pending.trim_changes(is_on_disk);
         }
     }

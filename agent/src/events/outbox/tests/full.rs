@@ -229,23 +229,23 @@ fn transaction_that_reached_the_disk_although_it_failed_is_known_for_that() {
 fn records_that_wait_for_a_full_disk_are_bounded() {
     let disk = Disk::new(false);
     let mut run = Run::begin(&disk, LIMITS).expect("it opens");
-    let change = |run: &mut Run, changes: &[(Subject, Option<&str>)]| {
-        let changes = changes.iter().map(|(subject, text)| (subject.clone(), text.map(str::to_owned))).collect();
+    let change = |run: &mut Run, changes: &[(RecordKey, Option<&str>)]| {
+        let changes = changes.iter().map(|(key, text)| (key.clone(), text.map(str::to_owned))).collect();
         run.writer.take(Job::Put(Put { events: Vec::new(), changes, now: from_millis(1) }));
         run.writer.turn();
     };
-    let spot = |n: u64| Subject::Spot(format!("spot {n}"));
+    let spot = |n: u64| RecordKey::Spot(format!("spot {n}"));
     let on_disk =
-        [(Subject::Call(call(1)), Some("one")), (Subject::Call(call(2)), Some("two")), (spot(1), Some("old"))];
+        [(RecordKey::Call(call(1)), Some("one")), (RecordKey::Call(call(2)), Some("two")), (spot(1), Some("old"))];
     change(&mut run, &on_disk);
     run.flush();
     disk.set_full(true);
-    change(&mut run, &[(Subject::Call(call(1)), None), (Subject::Call(call(3)), Some("three"))]);
+    change(&mut run, &[(RecordKey::Call(call(1)), None), (RecordKey::Call(call(3)), Some("three"))]);
     run.flush();
     let mut most = 0;
     for n in 1_000..40_000 {
-        change(&mut run, &[(Subject::Call(call(n)), Some("it runs")), (spot(n), Some("it is known"))]);
-        change(&mut run, &[(Subject::Call(call(n)), None)]);
+        change(&mut run, &[(RecordKey::Call(call(n)), Some("it runs")), (spot(n), Some("it is known"))]);
+        change(&mut run, &[(RecordKey::Call(call(n)), None)]);
         most = most.max(run.writer.waiting_changes().len());
     }
     assert!(most <= 2 * RECORDS, "{most} changes waited");
@@ -255,8 +255,8 @@ fn records_that_wait_for_a_full_disk_are_bounded() {
     drop(run);
     let run = Run::begin(&disk.after_power_cut(0), LIMITS).expect("it opens");
     let records = run.writer.store().expect("it is open").readable_changes();
-    let calls: HashSet<_> = records.keys().filter(|subject| matches!(subject, Subject::Call(_))).collect();
-    assert_eq!(calls, HashSet::from([&Subject::Call(call(2)), &Subject::Call(call(3))]));
+    let calls: HashSet<_> = records.keys().filter(|key| matches!(key, RecordKey::Call(_))).collect();
+    assert_eq!(calls, HashSet::from([&RecordKey::Call(call(2)), &RecordKey::Call(call(3))]));
     assert_eq!(records.get(&spot(1)).and_then(Option::as_deref), Some("old"));
 }
 

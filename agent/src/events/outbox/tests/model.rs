@@ -171,12 +171,12 @@ fn play(steps: &[Step], lies: bool, ends_full: bool, limits: Limits) -> Result<(
 fn check_records(run: &Run, model: &Model) -> Result<(), TestCaseError> {
     let records = run.writer.store().expect("it is open").readable_changes();
     for (told, text) in &records {
-        let Subject::Call(call) = told else { continue };
+        let RecordKey::Call(call) = told else { continue };
         let status = LIFE.into_iter().find(|status| Some(status.as_str()) == text.as_deref());
         prop_assert!(status.is_some_and(|status| model.put.contains(&(*call, status))), "{call} {text:?}");
     }
     for (call, status) in &model.durable {
-        let record = records.get(&Subject::Call(*call)).and_then(Option::as_deref);
+        let record = records.get(&RecordKey::Call(*call)).and_then(Option::as_deref);
         let at_least = LIFE.into_iter().filter(|later| later >= status);
         let mut fitting = at_least.map(|later| (later != Disconnected).then_some(later.as_str()));
         prop_assert!(fitting.any(|text| text == record), "{call} {status:?} but its record is {record:?}");
