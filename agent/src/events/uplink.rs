@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::events::outbox::{Outbox, Settled, Waiting};
+use crate::events::outbox::{Outbox, OutboxEvent, Settled};
 use crate::host::statistics::Statistics;
 
 /// Batches that may be on their way at once.
@@ -47,9 +47,9 @@ pub struct Uplink<Q = Queue> {
     outbox: Outbox,
     statistics: Statistics,
     random: Random,
-    events: mpsc::UnboundedReceiver<Waiting>,
+    events: mpsc::UnboundedReceiver<OutboxEvent>,
     /// Got from the outbox and not accepted, in order.
-    backlog: VecDeque<Waiting>,
+    backlog: VecDeque<OutboxEvent>,
     /// Calls with an event on its way.
     on_the_way: HashSet<CallId>,
     backoff: Duration,
@@ -57,13 +57,13 @@ pub struct Uplink<Q = Queue> {
     resume_at: Option<Instant>,
 }
 
-type Sent<E> = (Vec<Waiting>, Result<Vec<Taken>, E>);
+type Sent<E> = (Vec<OutboxEvent>, Result<Vec<Taken>, E>);
 
 impl<Q: EventQueue> Uplink<Q> {
     pub fn new(
         queue: Q,
         outbox: Outbox,
-        events: mpsc::UnboundedReceiver<Waiting>,
+        events: mpsc::UnboundedReceiver<OutboxEvent>,
         statistics: Statistics,
         random: Random,
     ) -> Self {
@@ -114,13 +114,13 @@ impl<Q: EventQueue> Uplink<Q> {
     }
 
     /// The oldest events, one of each call.
-    fn next_batch(&mut self) -> Vec<Waiting> {
+    fn next_batch(&mut self) -> Vec<OutboxEvent> {
         let mut batch = Vec::new();
         let mut room = Room::default();
         let mut at = 0;
         let mut skipped = HashSet::new();
         while at < self.backlog.len() {
-            let Waiting { tag: EventTag { group, .. }, body, .. } = &self.backlog[at];
+            let OutboxEvent { tag: EventTag { group, .. }, body, .. } = &self.backlog[at];
             if self.on_the_way.contains(group) || !skipped.insert(*group) {
                 at += 1;
                 continue;
@@ -134,7 +134,7 @@ impl<Q: EventQueue> Uplink<Q> {
         batch
     }
 
-    fn settle(&mut self, batch: Vec<Waiting>, result: Result<Vec<Taken>, Q::Error>) {
+    fn settle(&mut self, batch: Vec<OutboxEvent>, result: Result<Vec<Taken>, Q::Error>) {
         // A queue that answers and takes none of them does not work either.
         self.statistics.events_queue(result.as_ref().is_ok_and(|taken| taken.iter().any(Taken::is_yes)));
         let taken = result.unwrap_or_else(|error| {
@@ -180,7 +180,7 @@ impl<Q: EventQueue> Uplink<Q> {
     }
 }
 
-fn message(event: &Waiting) -> Outgoing {
+fn message(event: &OutboxEvent) -> Outgoing {
     event.tag.message(event.body.clone())
 }
 

@@ -299,7 +299,7 @@ impl Jobs {
                 self.followed.push((call, progress));
             }
             (JobOwner::TwoParty(progress), JobOutcome::Failed(refusal)) => {
-                drop(progress.send(CallProgress::Failed(refusal)))
+                drop(progress.send(CallProgress::Failed(refusal)));
             }
             (JobOwner::TwoParty(_), JobOutcome::Done) => {} // A call that was placed always has a name.
         }

@@ -50,7 +50,7 @@ impl TwoPartyCommands {
         match self.connect(command, token, guard, &listed, stop).await {
             CommandEnd::Finished(end) => self.results.finish(command, token, &end).await?,
             CommandEnd::TakenOver => {
-                warn!(command.id = %command.command_id, "Another agent has taken the command over")
+                warn!(command.id = %command.command_id, "Another agent has taken the command over");
             }
             CommandEnd::Unfinished => listed.keep(),
         }

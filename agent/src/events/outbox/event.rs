@@ -9,7 +9,7 @@ pub const WINDOW: usize = 256;
 
 /// An event on its way to the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct OutboxEvent {
     /// Its position in the outbox. Later events have greater numbers, also after a restart with a backlog.
     pub number: u64,
     pub tag: EventTag,
@@ -18,7 +18,7 @@ pub struct Waiting {
     pub body: String,
 }
 
-impl Waiting {
+impl OutboxEvent {
     pub(super) fn new(event: &CallEvent) -> Self {
         Self {
             number: 0,

@@ -46,10 +46,10 @@ use tracing::error;
 use crate::calls::{Changes, Records};
 use crate::host::disk;
 use file::{DataFile, Medium};
-use store::Limits;
-use writer::{Begun, Job, Put, Writer};
+use store::StoreLimits;
+use writer::{OpenedWriter, OutboxTask, OutboxWriter, Put};
 
-pub use event::{Settled, WINDOW, Waiting};
+pub use event::{OutboxEvent, Settled, WINDOW};
 pub use pending::MEMORY_CAP;
 pub use status::OutboxStatus;
 
@@ -58,7 +58,7 @@ const LOCK: &str = "lock";
 /// Hands events to the outbox and takes back what became of them.
 #[derive(Clone, Debug)]
 pub struct Outbox {
-    jobs: mpsc::UnboundedSender<Job>,
+    tasks: mpsc::UnboundedSender<OutboxTask>,
     status: watch::Receiver<OutboxStatus>,
 }
 
@@ -67,7 +67,7 @@ pub struct Outbox {
 pub struct Opened {
     pub outbox: Outbox,
     /// The events for the uplink, in order.
-    pub events: mpsc::UnboundedReceiver<Waiting>,
+    pub events: mpsc::UnboundedReceiver<OutboxEvent>,
     /// What the call core knew.
     pub records: Records,
     /// The same, if the disk lets it be read only later.
@@ -87,43 +87,43 @@ impl Outbox {
         run: impl FnOnce(BoxFuture<'static, ()>) -> io::Result<()>,
     ) -> anyhow::Result<Opened> {
         let lock = lock(folder)?;
-        Self::begin(DataFile::new(folder), Limits::with_cap(cap), lock, run)
+        Self::begin(DataFile::new(folder), StoreLimits::with_cap(cap), lock, run)
             .with_context(|| format!("`agent.state_dir`: the outbox in {} cannot be opened", folder.display()))
     }
 
     /// `lock` is kept as long as the outbox works.
     fn begin<M: Medium>(
         medium: M,
-        limits: Limits,
+        limits: StoreLimits,
         lock: impl Send + 'static,
         run: impl FnOnce(BoxFuture<'static, ()>) -> io::Result<()>,
     ) -> anyhow::Result<Opened> {
         let (to_uplink, events) = mpsc::unbounded_channel();
-        let (jobs, queue) = mpsc::unbounded_channel();
-        let Begun { writer, records, late, status } = Writer::open(medium, limits, queue, to_uplink)?;
+        let (tasks, queue) = mpsc::unbounded_channel();
+        let OpenedWriter { writer, records, late, status } = OutboxWriter::open(medium, limits, queue, to_uplink)?;
         let work = async move {
             writer.run().await;
             drop(lock);
         };
         run(Box::pin(work)).context("nobody does the work of the outbox")?;
-        Ok(Opened { outbox: Self { jobs, status }, events, records, late })
+        Ok(Opened { outbox: Self { tasks, status }, events, records, late })
     }
 
     /// Takes over what has happened at one moment: events, and the records that belong to them.
     pub fn put(&self, events: &[CallEvent], changes: Changes, now: Timestamp) {
-        let events = events.iter().map(Waiting::new).collect();
-        self.tell(Job::Put(Put { events, changes, now }));
+        let events = events.iter().map(OutboxEvent::new).collect();
+        self.tell(OutboxTask::Put(Put { events, changes, now }));
     }
 
     /// The uplink has done with these events.
     pub fn settle(&self, settled: Vec<(u64, Settled)>) {
-        self.tell(Job::Settle(settled));
+        self.tell(OutboxTask::Settle(settled));
     }
 
     /// Waits until everything that was told before is on disk, or the disk has refused it.
     pub async fn flushed(&self) {
         let (reply, done) = oneshot::channel();
-        self.tell(Job::Flush(reply));
+        self.tell(OutboxTask::Flush(reply));
         let _ = done.await;
     }
 
@@ -137,8 +137,8 @@ impl Outbox {
         self.status.clone()
     }
 
-    fn tell(&self, job: Job) {
-        if self.jobs.send(job).is_err() {
+    fn tell(&self, task: OutboxTask) {
+        if self.tasks.send(task).is_err() {
             error!("The outbox has ended and takes nothing more");
         }
     }

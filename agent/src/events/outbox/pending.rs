@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::event::Waiting;
-use super::store::Batch;
+use super::event::OutboxEvent;
+use super::store::WriteBatch;
 use crate::calls::{Changes, RecordKey};
 
 /// Bytes of events that wait in memory while the disk refuses them.
@@ -17,7 +17,7 @@ const PORTION: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    pub events: Vec<Waiting>,
+    pub events: Vec<OutboxEvent>,
     pub changes: Changes,
     /// Events on disk that the queue has accepted or will never take, each with its rank. No more than the disk had when it began to refuse.
     pub done: BTreeMap<u64, u8>,
@@ -33,10 +33,10 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn batch(&self) -> Batch<'_> {
+    pub(super) fn batch(&self) -> WriteBatch<'_> {
         let done = self.done.iter().map(|(number, rank)| (*number, *rank)).collect();
         let Self { events, changes, dropped, refused, seen, .. } = self;
-        Batch { events, changes, done, dropped: *dropped, refused: *refused, seen: *seen }
+        WriteBatch { events, changes, done, dropped: *dropped, refused: *refused, seen: *seen }
     }
 
     /// Some of the events that may leave the disk.

@@ -10,7 +10,7 @@ use shared::time::from_millis;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::event::Waiting;
+use super::event::OutboxEvent;
 use super::file::Medium;
 use super::shadow::Shadow;
 use super::tables::{
@@ -28,13 +28,13 @@ const LARGE: u64 = 64 << 20;
 const COPY: usize = 500;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct StoreLimits {
     /// Bytes that events may take.
     pub cap: u64,
     pub large: u64,
 }
 
-impl Limits {
+impl StoreLimits {
     pub(super) fn with_cap(cap: u64) -> Self {
         Self { cap, large: LARGE }
     }
@@ -42,7 +42,7 @@ impl Limits {
 
 /// Why the disk did not do what it should.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum StoreError {
     /// It is full, read-only or failing: what was to be written is not written, and opening it again may help.
     Refused(String),
     /// There is no such place, or it is not the agent's.
@@ -51,7 +51,7 @@ pub(super) enum Trouble {
     Damaged(String),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(reason) | Self::Denied(reason) | Self::Damaged(reason) => f.write_str(reason),
@@ -59,9 +59,9 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for StoreError {}
 
-impl From<redb::Error> for Trouble {
+impl From<redb::Error> for StoreError {
     fn from(error: redb::Error) -> Self {
         use std::io::ErrorKind::{InvalidData, UnexpectedEof};
         let reason = error.to_string();
@@ -81,8 +81,8 @@ impl From<redb::Error> for Trouble {
 
 /// What goes into one transaction.
 #[derive(Debug)]
-pub(super) struct Batch<'a> {
-    pub events: &'a [Waiting],
+pub(super) struct WriteBatch<'a> {
+    pub events: &'a [OutboxEvent],
     pub changes: &'a Changes,
     /// Events that the queue has accepted or will never take, each with its rank.
     pub done: Vec<(u64, u8)>,
@@ -95,7 +95,7 @@ pub(super) struct Batch<'a> {
 pub(super) struct Store {
     /// `None` only while it is being dropped.
     database: Option<Database>,
-    limits: Limits,
+    limits: StoreLimits,
     pub figures: Figures,
     was_large: bool,
 }
@@ -138,7 +138,7 @@ impl Drop for Store {
 }
 
 impl Store {
-    pub(super) fn open<M: Medium>(medium: &M, limits: Limits) -> Result<Self, Trouble> {
+    pub(super) fn open<M: Medium>(medium: &M, limits: StoreLimits) -> Result<Self, StoreError> {
         let mut is_new = false;
         let opened = guarded(|| {
             let backend = medium.open()?;
@@ -155,11 +155,11 @@ impl Store {
 
     /// Opens what is there without writing to it; nothing, if nothing is there. It serves to be read alone: what is written to it
     /// is gone when it is dropped.
-    pub(super) fn open_to_read<M: Medium>(medium: &M, limits: Limits) -> Result<Self, Trouble> {
+    pub(super) fn open_to_read<M: Medium>(medium: &M, limits: StoreLimits) -> Result<Self, StoreError> {
         guarded(|| Self::over(Shadow::over(medium.look()?)?, limits))
     }
 
-    fn over(backend: impl StorageBackend, limits: Limits) -> Result<Self, redb::Error> {
+    fn over(backend: impl StorageBackend, limits: StoreLimits) -> Result<Self, redb::Error> {
         let was_large = backend.len()? > limits.large;
         let database = Builder::new()
             .set_cache_size(CACHE)
@@ -185,8 +185,8 @@ impl Store {
         self.was_large = false;
         let Some(database) = &mut self.database else { return };
         // What was to be written is written; if this fails, the next transaction will say so.
-        if let Err(trouble) = guarded(|| Ok(database.compact()?)) {
-            warn!("The outbox does not return its space: {trouble}");
+        if let Err(error) = guarded(|| Ok(database.compact()?)) {
+            warn!("The outbox does not return its space: {error}");
         }
     }
 
@@ -195,7 +195,7 @@ impl Store {
     }
 
     /// Writes all of it or nothing. Returns the numbers of the events that had to go for lack of space.
-    pub(super) fn commit(&mut self, batch: &Batch<'_>) -> Result<Vec<u64>, Trouble> {
+    pub(super) fn commit(&mut self, batch: &WriteBatch<'_>) -> Result<Vec<u64>, StoreError> {
         let (figures, dropped) = guarded(|| {
             let write = self.database().begin_write()?;
             let mut figures = self.figures;
@@ -217,7 +217,7 @@ impl Store {
     }
 
     /// Up to `most` events behind this number, in order.
-    pub(super) fn page(&self, behind: u64, most: usize) -> Result<Vec<Waiting>, Trouble> {
+    pub(super) fn page(&self, behind: u64, most: usize) -> Result<Vec<OutboxEvent>, StoreError> {
         guarded(|| {
             let read = self.database().begin_read()?;
             let mut page = Vec::new();
@@ -242,7 +242,7 @@ impl Store {
     }
 
     /// The greatest number of an event, 0 if there is none.
-    pub(super) fn greatest(&self) -> Result<u64, Trouble> {
+    pub(super) fn greatest(&self) -> Result<u64, StoreError> {
         guarded(|| {
             let read = self.database().begin_read()?;
             let mut greatest = 0;
@@ -254,7 +254,7 @@ impl Store {
     }
 
     /// What the call core wrote down, without what there are `newer` changes of.
-    pub(super) fn records(&self, newer: &Changes) -> Result<Records, Trouble> {
+    pub(super) fn records(&self, newer: &Changes) -> Result<Records, StoreError> {
         guarded(|| {
             let read = self.database().begin_read()?;
             let mut records = Records::default();
@@ -282,7 +282,7 @@ impl Store {
     }
 
     /// Whether there is a record of this.
-    pub(super) fn holds(&self, key: &RecordKey) -> Result<bool, Trouble> {
+    pub(super) fn holds(&self, key: &RecordKey) -> Result<bool, StoreError> {
         guarded(|| {
             let read = self.database().begin_read()?;
             Ok(match key {
@@ -293,11 +293,11 @@ impl Store {
     }
 
     /// Copies what can be read out of a damaged store, but no event that is `done`. Returns how many events it could read.
-    pub(super) fn rescue(&mut self, damaged: &Self, done: impl Fn(u64) -> bool) -> Result<usize, Trouble> {
+    pub(super) fn rescue(&mut self, damaged: &Self, done: impl Fn(u64) -> bool) -> Result<usize, StoreError> {
         let changes = damaged.readable_changes();
         let Figures { dropped, refused, seen, .. } = damaged.figures;
         let dropped = i64::try_from(dropped).unwrap_or(i64::MAX);
-        self.commit(&Batch { events: &[], changes: &changes, done: Vec::new(), dropped, refused, seen })?;
+        self.commit(&WriteBatch { events: &[], changes: &changes, done: Vec::new(), dropped, refused, seen })?;
         let nothing = Changes::new();
         let mut rescued = 0;
         for (rank, table) in EVENTS {
@@ -313,7 +313,7 @@ impl Store {
                     }
                     events.retain(|event| !done(event.number));
                     rescued += events.len();
-                    self.commit(&Batch {
+                    self.commit(&WriteBatch {
                         events: &events,
                         changes: &nothing,
                         done: Vec::new(),
@@ -328,8 +328,8 @@ impl Store {
     }
 
     /// Some events of a range from one of its ends on, as far as they can be read.
-    fn readable_events(&self, rank: u8, table: Events, range: Range<u64>, backwards: bool) -> Vec<Waiting> {
-        let mut events: Vec<Waiting> = Vec::new();
+    fn readable_events(&self, rank: u8, table: Events, range: Range<u64>, backwards: bool) -> Vec<OutboxEvent> {
+        let mut events: Vec<OutboxEvent> = Vec::new();
         let _ = guarded(|| {
             let read = self.database().begin_read()?;
             let table = read.open_table(table)?;
@@ -375,9 +375,9 @@ fn call(id: u128) -> RecordKey {
 }
 
 /// Does something with the database. It trusts what it reads and may panic over a damaged file; that is damage like any other.
-fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
+fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => Ok(result?),
-        Err(_) => Err(Trouble::Damaged("the database cannot make sense of it".to_owned())),
+        Err(_) => Err(StoreError::Damaged("the database cannot make sense of it".to_owned())),
     }
 }

@@ -7,7 +7,7 @@ use shared::kind::Kind;
 use shared::time::from_millis;
 use uuid::Uuid;
 
-use super::event::Waiting;
+use super::event::OutboxEvent;
 use crate::calls::{Changes, RecordKey};
 
 /// What the tables mean. A file with another version is set aside.
@@ -40,7 +40,7 @@ pub(super) struct Figures {
     pub seen: i64,
 }
 
-fn row(event: &Waiting) -> Row<'_> {
+fn row(event: &OutboxEvent) -> Row<'_> {
     let EventTag { rank, group, dedup, .. } = event.tag;
     let (group, dedup) = (group.as_uuid().as_u128(), dedup.as_uuid().as_u128());
     let occurred_at = event.occurred_at.as_millisecond();
@@ -49,13 +49,13 @@ fn row(event: &Waiting) -> Row<'_> {
 }
 
 /// The event in a row; `None` if it is not what was written there.
-pub(super) fn waiting(number: u64, rank: u8, row: Row<'_>) -> Option<Waiting> {
+pub(super) fn waiting(number: u64, rank: u8, row: Row<'_>) -> Option<OutboxEvent> {
     let (group, dedup, occurred_at, checked, body) = row;
     if checksum(number, rank, group, dedup, occurred_at, body) != checked {
         return None;
     }
     let (group, dedup) = (CallId::from_uuid(Uuid::from_u128(group)), EventId::from_uuid(Uuid::from_u128(dedup)));
-    Some(Waiting {
+    Some(OutboxEvent {
         number,
         tag: EventTag { kind: Kind::Call, rank, group, dedup },
         occurred_at: from_millis(occurred_at),
@@ -81,7 +81,7 @@ fn size(body: &str) -> u64 {
 
 pub(super) fn put_events(
     write: &WriteTransaction,
-    events: &[Waiting],
+    events: &[OutboxEvent],
     figures: &mut Figures,
 ) -> Result<(), redb::Error> {
     for (rank, table) in EVENTS {

@@ -17,7 +17,7 @@ use crate::calls::RecordKey;
 use disk::Disk;
 
 const NO_CAP: u64 = 1 << 40;
-const LIMITS: Limits = Limits { cap: NO_CAP, large: u64::MAX };
+const LIMITS: StoreLimits = StoreLimits { cap: NO_CAP, large: u64::MAX };
 
 fn call(n: u64) -> CallId {
     CallId::of_handle(uuid::Uuid::nil(), n, n, n)
@@ -29,18 +29,18 @@ fn event(n: u64, status: Status) -> CallEvent {
 
 /// A run of the outbox without its thread, so that nothing happens by itself.
 struct Run {
-    writer: Writer<Disk>,
-    events: UnboundedReceiver<Waiting>,
+    writer: OutboxWriter<Disk>,
+    events: UnboundedReceiver<OutboxEvent>,
     /// What a call core would be told after the start.
     late: UnboundedReceiver<Records>,
     status: watch::Receiver<OutboxStatus>,
 }
 
 impl Run {
-    fn begin(disk: &Disk, limits: Limits) -> anyhow::Result<Self> {
+    fn begin(disk: &Disk, limits: StoreLimits) -> anyhow::Result<Self> {
         let (to_uplink, events) = mpsc::unbounded_channel();
-        let (_, jobs) = mpsc::unbounded_channel();
-        let Begun { mut writer, late, status, .. } = Writer::open(disk.clone(), limits, jobs, to_uplink)?;
+        let (_, tasks) = mpsc::unbounded_channel();
+        let OpenedWriter { mut writer, late, status, .. } = OutboxWriter::open(disk.clone(), limits, tasks, to_uplink)?;
         writer.turn();
         Ok(Self { writer, events, late, status })
     }
@@ -52,17 +52,17 @@ impl Run {
             let text = (!ends(event)).then(|| event.status().as_str().to_owned());
             (RecordKey::Call(event.call_id()), text)
         });
-        let (events, changes) = (events.iter().map(Waiting::new).collect(), changes.collect());
-        self.writer.take(Job::Put(Put { events, changes, now: from_millis(1_000_000) }));
+        let (events, changes) = (events.iter().map(OutboxEvent::new).collect(), changes.collect());
+        self.writer.take(OutboxTask::Put(Put { events, changes, now: from_millis(1_000_000) }));
         self.writer.turn();
     }
 
     fn settle(&mut self, number: u64, how: Settled) {
-        self.writer.take(Job::Settle(vec![(number, how)]));
+        self.writer.take(OutboxTask::Settle(vec![(number, how)]));
     }
 
     fn flush(&mut self) {
-        self.writer.take(Job::Flush(oneshot::channel().0));
+        self.writer.take(OutboxTask::Flush(oneshot::channel().0));
         self.writer.turn();
     }
 
@@ -70,12 +70,12 @@ impl Run {
         self.status.borrow().clone()
     }
 
-    fn handed(&mut self) -> Vec<Waiting> {
+    fn handed(&mut self) -> Vec<OutboxEvent> {
         std::iter::from_fn(|| self.events.try_recv().ok()).collect()
     }
 
     /// Everything that is in the outbox, as a queue that accepts everything gets it.
-    fn drain(&mut self) -> Vec<Waiting> {
+    fn drain(&mut self) -> Vec<OutboxEvent> {
         let mut all = Vec::new();
         loop {
             let handed = self.handed();
@@ -89,11 +89,11 @@ impl Run {
     }
 }
 
-fn status_of(event: &Waiting) -> (CallId, Status) {
+fn status_of(event: &OutboxEvent) -> (CallId, Status) {
     (event.tag.group, Status::of_sequence(event.tag.rank).expect("a status"))
 }
 
-fn shown(events: &[Waiting]) -> Vec<(CallId, Status)> {
+fn shown(events: &[OutboxEvent]) -> Vec<(CallId, Status)> {
     events.iter().map(status_of).collect()
 }
 
@@ -138,8 +138,8 @@ fn uplink_gets_no_more_than_it_has_room_for() {
 #[test]
 fn cap_takes_the_oldest_of_the_least_worthy_and_counts_it() {
     let disk = Disk::new(false);
-    let size = Waiting::new(&event(1, Ringing)).body.len() as u64 + 200;
-    let mut run = Run::begin(&disk, Limits { cap: 5 * size, ..LIMITS }).expect("it opens");
+    let size = OutboxEvent::new(&event(1, Ringing)).body.len() as u64 + 200;
+    let mut run = Run::begin(&disk, StoreLimits { cap: 5 * size, ..LIMITS }).expect("it opens");
     run.put(&[event(1, Disconnected), event(2, Ringing), event(3, Connected), event(4, Ringing), event(5, Ringing)]);
     assert_eq!(run.status().dropped, 0);
     let handed = run.handed();
@@ -162,7 +162,7 @@ fn cap_takes_the_oldest_of_the_least_worthy_and_counts_it() {
 #[test]
 fn space_of_a_backlog_that_is_gone_is_returned() {
     let disk = Disk::new(false);
-    let limits = Limits { large: 64 << 10, ..LIMITS };
+    let limits = StoreLimits { large: 64 << 10, ..LIMITS };
     let mut run = Run::begin(&disk, limits).expect("it opens");
     let all: Vec<CallEvent> = (0..2_000).map(|n| event(n, Ringing)).collect();
     run.put(&all);

@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use super::event::{Settled, WINDOW, Waiting};
+use super::event::{OutboxEvent, Settled, WINDOW};
 use super::file::Medium;
 use super::pending::Pending;
 use super::status::OutboxStatus;
-use super::store::{Access, Batch, Limits, Store, Trouble};
+use super::store::{Access, Store, StoreError, StoreLimits, WriteBatch};
 use super::tables::Figures;
 use crate::calls::{Changes, RecordKey, Records};
 
@@ -23,7 +23,7 @@ const TRY_DISK_EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: u32 = 10;
 
 #[derive(Debug)]
-pub(super) enum Job {
+pub(super) enum OutboxTask {
     Put(Put),
     Settle(Vec<(u64, Settled)>),
     Flush(oneshot::Sender<()>),
@@ -31,14 +31,14 @@ pub(super) enum Job {
 
 #[derive(Debug)]
 pub(super) struct Put {
-    pub events: Vec<Waiting>,
+    pub events: Vec<OutboxEvent>,
     pub changes: Changes,
     pub now: Timestamp,
 }
 
 /// An event in the uplink's hands.
 #[derive(Debug)]
-struct Handed {
+struct HandedEvent {
     rank: u8,
     occurred_at: Timestamp,
     /// It was given up for lack of space meanwhile, and counted.
@@ -47,8 +47,8 @@ struct Handed {
 
 /// A writer that has opened what there is.
 #[derive(Debug)]
-pub(super) struct Begun<M> {
-    pub writer: Writer<M>,
+pub(super) struct OpenedWriter<M> {
+    pub writer: OutboxWriter<M>,
     pub records: Records,
     /// The records, should the disk let them be read only later.
     pub late: mpsc::UnboundedReceiver<Records>,
@@ -56,11 +56,11 @@ pub(super) struct Begun<M> {
 }
 
 #[derive(Debug)]
-pub(super) struct Writer<M> {
+pub(super) struct OutboxWriter<M> {
     medium: M,
-    limits: Limits,
-    jobs: mpsc::UnboundedReceiver<Job>,
-    to_uplink: mpsc::UnboundedSender<Waiting>,
+    limits: StoreLimits,
+    tasks: mpsc::UnboundedReceiver<OutboxTask>,
+    to_uplink: mpsc::UnboundedSender<OutboxEvent>,
     status: watch::Sender<OutboxStatus>,
     access: Access,
     /// What the store said last.
@@ -76,7 +76,7 @@ pub(super) struct Writer<M> {
     written: u64,
     /// The number of the last event that the uplink got; those that it gets while what is on disk cannot be read do not count.
     cursor: u64,
-    handed: BTreeMap<u64, Handed>,
+    handed: BTreeMap<u64, HandedEvent>,
     /// What the disk said last, as long as it refuses.
     refusal: Option<String>,
     /// It was logged that it cannot even be read.
@@ -87,19 +87,19 @@ pub(super) struct Writer<M> {
     late: Option<mpsc::UnboundedSender<Records>>,
 }
 
-impl<M: Medium> Writer<M> {
+impl<M: Medium> OutboxWriter<M> {
     pub(super) fn open(
         medium: M,
-        limits: Limits,
-        jobs: mpsc::UnboundedReceiver<Job>,
-        to_uplink: mpsc::UnboundedSender<Waiting>,
-    ) -> Result<Begun<M>, Trouble> {
+        limits: StoreLimits,
+        tasks: mpsc::UnboundedReceiver<OutboxTask>,
+        to_uplink: mpsc::UnboundedSender<OutboxEvent>,
+    ) -> Result<OpenedWriter<M>, StoreError> {
         let (status, watch_status) = watch::channel(OutboxStatus::default());
         let (to_controller, late) = mpsc::unbounded_channel();
         let mut writer = Self {
             medium,
             limits,
-            jobs,
+            tasks,
             to_uplink,
             status,
             access: Access::Closed,
@@ -117,14 +117,14 @@ impl<M: Medium> Writer<M> {
             aside: None,
             late: None,
         };
-        let opened = writer.open_to_write().or_else(|trouble| match trouble {
-            Trouble::Damaged(reason) => writer.set_aside(&reason),
-            Trouble::Refused(_) | Trouble::Denied(_) => Err(trouble),
+        let opened = writer.open_to_write().or_else(|error| match error {
+            StoreError::Damaged(reason) => writer.set_aside(&reason),
+            StoreError::Refused(_) | StoreError::Denied(_) => Err(error),
         });
         let records = match opened {
             Ok(records) => records,
-            Err(Trouble::Denied(reason)) => return Err(Trouble::Denied(reason)),
-            Err(Trouble::Refused(reason) | Trouble::Damaged(reason)) => {
+            Err(StoreError::Denied(reason)) => return Err(StoreError::Denied(reason)),
+            Err(StoreError::Refused(reason) | StoreError::Damaged(reason)) => {
                 writer.refused(reason);
                 writer.begin_in_memory(to_controller)
             }
@@ -134,7 +134,7 @@ impl<M: Medium> Writer<M> {
             info!(events = writer.figures.depth, "Events of the last run go out now");
         }
         writer.publish();
-        Ok(Begun { writer, records, late, status: watch_status })
+        Ok(OpenedWriter { writer, records, late, status: watch_status })
     }
 
     /// What the disk holds goes on, if it can be read. If it cannot, it follows as soon as it can be.
@@ -179,23 +179,23 @@ impl<M: Medium> Writer<M> {
             (None, None) => None,
         };
         let first = match due {
-            Some(due) => timeout_at(due, self.jobs.recv()).await,
-            None => Ok(self.jobs.recv().await),
+            Some(due) => timeout_at(due, self.tasks.recv()).await,
+            None => Ok(self.tasks.recv().await),
         };
         match first {
-            Ok(Some(job)) => self.take(job),
+            Ok(Some(task)) => self.take(task),
             Ok(None) => return false,
             Err(_) => {} // Something is due.
         }
-        while let Ok(job) = self.jobs.try_recv() {
-            self.take(job);
+        while let Ok(task) = self.tasks.try_recv() {
+            self.take(task);
         }
         true
     }
 
-    pub(super) fn take(&mut self, job: Job) {
-        match job {
-            Job::Put(Put { events, changes, now }) => {
+    pub(super) fn take(&mut self, task: OutboxTask) {
+        match task {
+            OutboxTask::Put(Put { events, changes, now }) => {
                 for mut event in events {
                     event.number = self.next;
                     self.next += 1;
@@ -204,8 +204,8 @@ impl<M: Medium> Writer<M> {
                 self.pending.changes.extend(changes);
                 self.pending.seen = self.pending.seen.max(now.as_millisecond());
             }
-            Job::Settle(settled) => settled.into_iter().for_each(|(number, how)| self.settle(number, how)),
-            Job::Flush(reply) => {
+            OutboxTask::Settle(settled) => settled.into_iter().for_each(|(number, how)| self.settle(number, how)),
+            OutboxTask::Flush(reply) => {
                 self.flushes.push(reply);
                 return;
             }
@@ -241,11 +241,11 @@ impl<M: Medium> Writer<M> {
                     info!("The disk takes events again");
                 }
             }
-            Err(Trouble::Damaged(reason)) => {
+            Err(StoreError::Damaged(reason)) => {
                 let _ = self.set_aside(&reason);
                 self.keep_in_memory();
             }
-            Err(Trouble::Refused(reason) | Trouble::Denied(reason)) => {
+            Err(StoreError::Refused(reason) | StoreError::Denied(reason)) => {
                 self.refused(reason);
                 self.keep_in_memory();
             }
@@ -254,7 +254,7 @@ impl<M: Medium> Writer<M> {
 
     /// Whether a disk that refused takes anything again shows when something is written, and be it nothing but the figures.
     /// Returns the numbers of the events that had to go for lack of space.
-    fn write_pending(&mut self) -> Result<Vec<u64>, Trouble> {
+    fn write_pending(&mut self) -> Result<Vec<u64>, StoreError> {
         if !matches!(self.access, Access::Write(_)) {
             self.open_to_write()?;
         }
@@ -263,7 +263,7 @@ impl<M: Medium> Writer<M> {
         while self.refusal.is_some() && !self.pending.done.is_empty() {
             let done = self.pending.portion_done();
             let nothing = Changes::new();
-            store.commit(&Batch {
+            store.commit(&WriteBatch {
                 done: done.clone(),
                 changes: &nothing,
                 events: &[],
@@ -286,7 +286,7 @@ impl<M: Medium> Writer<M> {
     }
 
     /// The store is opened, or opened again after the disk had refused.
-    fn open_to_write(&mut self) -> Result<Records, Trouble> {
+    fn open_to_write(&mut self) -> Result<Records, StoreError> {
         // A file is open once at a time.
         self.access = Access::Closed;
         let begun = Instant::now();
@@ -309,19 +309,19 @@ impl<M: Medium> Writer<M> {
         self.leave_disk_alone();
         self.access = match opened.and_then(|store| self.learn(&store).map(|_| store)) {
             Ok(store) => Access::Read(store),
-            Err(trouble) => self.unreadable(&trouble),
+            Err(error) => self.unreadable(&error),
         };
     }
 
-    fn unreadable(&mut self, trouble: &Trouble) -> Access {
+    fn unreadable(&mut self, error: &StoreError) -> Access {
         if !std::mem::replace(&mut self.is_dark, true) {
-            warn!("What is on the disk cannot be read: {trouble}");
+            warn!("What is on the disk cannot be read: {error}");
         }
         Access::Nothing
     }
 
     /// Takes over what a store that was just opened says.
-    fn learn(&mut self, store: &Store) -> Result<Records, Trouble> {
+    fn learn(&mut self, store: &Store) -> Result<Records, StoreError> {
         let (greatest, records) = (store.greatest()?, store.records(&self.pending.changes)?);
         self.figures = store.figures;
         self.written = self.written.max(greatest);
@@ -355,17 +355,17 @@ impl<M: Medium> Writer<M> {
     }
 
     /// Begins a new file, with what can be read out of the damaged one.
-    fn set_aside(&mut self, reason: &str) -> Result<Records, Trouble> {
+    fn set_aside(&mut self, reason: &str) -> Result<Records, StoreError> {
         let damaged = std::mem::replace(&mut self.access, Access::Closed);
         let begun = self.begin_anew(damaged.store(), reason);
-        if let Err(trouble) = &begun {
-            self.refused(format!("the damaged outbox ({reason}) cannot be replaced: {trouble}"));
+        if let Err(error) = &begun {
+            self.refused(format!("the damaged outbox ({reason}) cannot be replaced: {error}"));
         }
         begun
     }
 
-    fn begin_anew(&mut self, damaged: Option<&Store>, reason: &str) -> Result<Records, Trouble> {
-        let aside = self.medium.set_aside().map_err(|error| Trouble::Refused(error.to_string()))?;
+    fn begin_anew(&mut self, damaged: Option<&Store>, reason: &str) -> Result<Records, StoreError> {
+        let aside = self.medium.set_aside().map_err(|error| StoreError::Refused(error.to_string()))?;
         let mut fresh = Store::open(&self.medium, self.limits)?;
         let (cursor, handed) = (self.cursor, &self.handed);
         let done = &self.pending.done;
@@ -429,13 +429,13 @@ impl<M: Medium> Writer<M> {
                         }
                     }
                 }
-                Err(trouble) if matches!(self.access, Access::Read(_)) => self.access = self.unreadable(&trouble),
-                Err(Trouble::Damaged(reason)) => {
+                Err(error) if matches!(self.access, Access::Read(_)) => self.access = self.unreadable(&error),
+                Err(StoreError::Damaged(reason)) => {
                     if self.set_aside(&reason).is_err() {
                         return;
                     }
                 }
-                Err(Trouble::Refused(reason) | Trouble::Denied(reason)) => self.refused(reason),
+                Err(StoreError::Refused(reason) | StoreError::Denied(reason)) => self.refused(reason),
             }
         }
         let is_behind = self.cursor < self.written;
@@ -445,7 +445,7 @@ impl<M: Medium> Writer<M> {
         }
         let room = WINDOW.saturating_sub(self.handed.len());
         let unsent = self.pending.events.iter().filter(|event| !self.handed.contains_key(&event.number));
-        let unsent: Vec<Waiting> = unsent.take(room).cloned().collect();
+        let unsent: Vec<OutboxEvent> = unsent.take(room).cloned().collect();
         for event in unsent {
             if is_readable {
                 self.cursor = event.number;
@@ -454,8 +454,8 @@ impl<M: Medium> Writer<M> {
         }
     }
 
-    fn hand(&mut self, event: Waiting) {
-        let handed = Handed { rank: event.tag.rank, occurred_at: event.occurred_at, dropped: false };
+    fn hand(&mut self, event: OutboxEvent) {
+        let handed = HandedEvent { rank: event.tag.rank, occurred_at: event.occurred_at, dropped: false };
         self.handed.insert(event.number, handed);
         let _ = self.to_uplink.send(event);
     }

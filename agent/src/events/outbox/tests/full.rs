@@ -34,7 +34,7 @@ fn memory_has_its_limits_while_the_disk_is_full() {
     let disk = Disk::new(false);
     let mut run = Run::begin(&disk, LIMITS).expect("it opens");
     disk.set_full(true);
-    let size = Waiting::new(&event(1, Disconnected)).body.len() as u64;
+    let size = OutboxEvent::new(&event(1, Disconnected)).body.len() as u64;
     let fits = MEMORY_CAP / size;
     let all: Vec<CallEvent> = (0..fits).map(|n| event(n, if n % 2 == 0 { Ringing } else { Disconnected })).collect();
     run.put(&all);
@@ -231,7 +231,7 @@ fn records_that_wait_for_a_full_disk_are_bounded() {
     let mut run = Run::begin(&disk, LIMITS).expect("it opens");
     let change = |run: &mut Run, changes: &[(RecordKey, Option<&str>)]| {
         let changes = changes.iter().map(|(key, text)| (key.clone(), text.map(str::to_owned))).collect();
-        run.writer.take(Job::Put(Put { events: Vec::new(), changes, now: from_millis(1) }));
+        run.writer.take(OutboxTask::Put(Put { events: Vec::new(), changes, now: from_millis(1) }));
         run.writer.turn();
     };
     let spot = |n: u64| RecordKey::Spot(format!("spot {n}"));

@@ -72,12 +72,12 @@ impl Model {
 }
 
 /// An outbox that opens on a disk with power, whatever is on it and whether it takes anything.
-fn open(disk: &Disk, limits: Limits) -> Run {
+fn open(disk: &Disk, limits: StoreLimits) -> Run {
     Run::begin(disk, limits).expect("it opens or begins anew")
 }
 
 /// What one run hands over has each event once, and each call's events in their order.
-fn check_order(handed: &[Waiting]) -> Result<(), TestCaseError> {
+fn check_order(handed: &[OutboxEvent]) -> Result<(), TestCaseError> {
     let mut last: HashMap<CallId, Status> = HashMap::new();
     for event in handed {
         let (call, status) = status_of(event);
@@ -87,7 +87,7 @@ fn check_order(handed: &[Waiting]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn play(steps: &[Step], lies: bool, ends_full: bool, limits: Limits) -> Result<(), TestCaseError> {
+fn play(steps: &[Step], lies: bool, ends_full: bool, limits: StoreLimits) -> Result<(), TestCaseError> {
     let mut disk = Disk::new(lies);
     let mut run = open(&disk, limits);
     let (mut model, mut in_hand, mut all_handed) = (Model::default(), Vec::new(), Vec::new());
@@ -100,7 +100,7 @@ fn play(steps: &[Step], lies: bool, ends_full: bool, limits: Limits) -> Result<(
             }
             Step::Accept(most) => {
                 for event in in_hand.drain(..in_hand.len().min(*most)) {
-                    let event: Waiting = event;
+                    let event: OutboxEvent = event;
                     model.accepted.insert(status_of(&event));
                     run.settle(event.number, Settled::Accepted);
                 }
@@ -191,18 +191,18 @@ proptest! {
     fn honest_disk_loses_nothing(
         steps in prop::collection::vec(step(), 0..40), ends_full in any::<bool>(), returns_space in any::<bool>(),
     ) {
-        play(&steps, false, ends_full, Limits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } })?;
+        play(&steps, false, ends_full, StoreLimits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } })?;
     }
 
     #[test]
     fn lying_disk_never_confuses(steps in prop::collection::vec(step(), 0..40), returns_space in any::<bool>()) {
-        play(&steps, true, false, Limits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } })?;
+        play(&steps, true, false, StoreLimits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } })?;
     }
 
     /// Bytes that rot: it opens or begins anew, hands nothing over twice, and saves what it can.
     #[test]
     fn damaged_file_is_survived(seed in any::<u64>(), places in 1usize..40, returns_space in any::<bool>()) {
-        let limits = Limits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } };
+        let limits = StoreLimits { cap: NO_CAP, large: if returns_space { 4096 } else { u64::MAX } };
         let disk = Disk::new(false);
         let mut run = open(&disk, limits);
         for calls in 0..20 {
