@@ -21,10 +21,10 @@ use crate::commands::receiver::{CommandReceiver, RECEIVERS};
 use crate::commands::recovery::Recovery;
 use crate::commands::request::ControllerRequest;
 use crate::commands::results::Results;
-use crate::commands::running::Running;
+use crate::commands::running::RunningCommands;
 use crate::commands::two_party::TwoPartyCommands;
 use crate::config::Config;
-use crate::controller::{Controller, Fatal};
+use crate::controller::{Controller, FatalError};
 use crate::events::outbox::{Opened, Outbox};
 use crate::events::uplink::Uplink;
 use crate::host::credentials;
@@ -133,7 +133,7 @@ impl Agent {
             status,
             statistics: statistics.clone(),
         };
-        let running = Running::default();
+        let running = RunningCommands::default();
         let two_party = TwoPartyCommands {
             exchange: exchange.clone(),
             clock: clock.clone(),
@@ -197,7 +197,8 @@ impl Agent {
         commands.spawn(self.recovery.run(stop_commands.clone()));
         commands.spawn(self.systemd.run(stop_commands.clone()));
         // Whoever drops this ends the workers.
-        let mut controller: AbortOnDropHandle<Result<(), Fatal>> = worker(self.controller.run(stop_controller.clone()));
+        let mut controller: AbortOnDropHandle<Result<(), FatalError>> =
+            worker(self.controller.run(stop_controller.clone()));
         // It answers until the last event is sent.
         let stop_health = CancellationToken::new();
         let (snapshot, statistics) = (self.heartbeat.snapshot.clone(), self.heartbeat.snapshot.statistics.clone());

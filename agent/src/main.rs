@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use easyconnect_agent::agent::Agent;
 use easyconnect_agent::check;
 use easyconnect_agent::config::{Config, ConfigError};
-use easyconnect_agent::controller::Fatal;
-use easyconnect_agent::host::credentials::Lacking;
+use easyconnect_agent::controller::FatalError;
+use easyconnect_agent::host::credentials::AwsSetupError;
 use easyconnect_agent::host::health::{self, metrics};
 use easyconnect_agent::host::telemetry;
 use easyconnect_agent::pbx::tls;
@@ -90,7 +90,7 @@ fn run(file: &Path) -> ExitCode {
     metrics::install();
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Fatal>() || error.is::<Lacking>() => {
+        Err(error) if error.is::<FatalError>() || error.is::<AwsSetupError>() => {
             complain(EXIT_INCOMPLETE_CONFIG, "incomplete configuration", &error)
         }
         Err(error) => complain(1, "failed", &error),

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::report::{Report, Trial};
+use super::report::{CheckReport, OpenHop};
 use super::steps::within;
 use crate::config::{Config, Monitor, MonitorName};
 use crate::pbx::frames::Frame;
@@ -28,13 +28,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 const GROUP_SIZE: usize = 50;
 const EXPIRES_SOON_DAYS: i64 = 30;
 
-pub(super) async fn check(config: &Config, report: &mut Report) {
+pub(super) async fn check(config: &Config, report: &mut CheckReport) {
     go(config, report).await;
     report.skip_rest(&HOPS);
 }
 
 /// Ends at the first hop that is broken.
-async fn go(config: &Config, report: &mut Report) {
+async fn go(config: &Config, report: &mut CheckReport) {
     let dialer = match Dialer::new(Arc::new(Tcp), &config.pbx) {
         Ok(dialer) => dialer,
         Err(error) => {
@@ -150,7 +150,7 @@ async fn go(config: &Config, report: &mut Report) {
     }
 }
 
-fn judge_certificate(certificate: &CertificateDer<'_>, config: &Config, report: &mut Report, hop: Trial) {
+fn judge_certificate(certificate: &CertificateDer<'_>, config: &Config, report: &mut CheckReport, hop: OpenHop) {
     let how = match (&config.pbx.fingerprint, &config.pbx.ca_file) {
         (Some(_), _) => "trusted by its fingerprint",
         (None, Some(_)) => "trusted by `pbx.ca_file`",
@@ -188,7 +188,7 @@ async fn list_users(link: &mut Link, monitor: &Monitor) -> anyhow::Result<Sessio
 }
 
 /// Whether the agent would see somebody.
-fn judge_users(session: &Session, config: &Config, report: &mut Report, hop: Trial) -> bool {
+fn judge_users(session: &Session, config: &Config, report: &mut CheckReport, hop: OpenHop) -> bool {
     let (app, visible) = (&config.pbx.app, session.visible().count());
     let detail = format!("{visible} users and queues are visible");
     match &config.pbx.monitor {

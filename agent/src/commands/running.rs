@@ -13,7 +13,7 @@ use tokio::time::timeout;
 type Commands = BTreeSet<CommandId>;
 
 #[derive(Clone, Debug, Default)]
-pub struct Running {
+pub struct RunningCommands {
     now: watch::Sender<Commands>,
     /// What the last heartbeat said that was heard.
     told: watch::Sender<Commands>,
@@ -22,18 +22,18 @@ pub struct Running {
 /// A command in the list. It leaves it when this is dropped, or stays in it for others.
 #[derive(Debug)]
 #[must_use]
-pub struct Listed {
-    running: Running,
+pub struct ListedCommand {
+    running: RunningCommands,
     id: CommandId,
     stays: bool,
 }
 
-impl Running {
-    pub fn list(&self, id: CommandId) -> Listed {
+impl RunningCommands {
+    pub fn list(&self, id: CommandId) -> ListedCommand {
         self.now.send_modify(|commands| {
             commands.insert(id);
         });
-        Listed { running: self.clone(), id, stays: false }
+        ListedCommand { running: self.clone(), id, stays: false }
     }
 
     /// The list, and every change of it.
@@ -47,7 +47,7 @@ impl Running {
     }
 }
 
-impl Listed {
+impl ListedCommand {
     /// Waits until a heartbeat with this command was heard. Returns false when none was in this time.
     pub async fn is_told(&self, within: Duration) -> bool {
         let mut told = self.running.told.subscribe();
@@ -61,7 +61,7 @@ impl Listed {
     }
 }
 
-impl Drop for Listed {
+impl Drop for ListedCommand {
     fn drop(&mut self) {
         if !self.stays {
             self.running.now.send_modify(|commands| {
@@ -79,7 +79,7 @@ mod tests {
 
     #[tokio::test]
     async fn command_is_listed_until_it_is_over_or_left_to_others() {
-        let running = Running::default();
+        let running = RunningCommands::default();
         let (ended, left) = (CommandId::random(), CommandId::random());
         let (over, open) = (running.list(ended), running.list(left));
         assert!(!over.is_told(SOON).await, "no heartbeat was heard");

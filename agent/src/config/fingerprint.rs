@@ -5,9 +5,9 @@ use serde::Deserialize;
 /// A SHA-256 fingerprint, with or without colons.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Fingerprint(pub [u8; 32]);
+pub struct CertificateFingerprint(pub [u8; 32]);
 
-impl TryFrom<String> for Fingerprint {
+impl TryFrom<String> for CertificateFingerprint {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {

@@ -6,21 +6,21 @@ use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
 
 /// Where the queues and tables are and how to get there, when not as the environment says.
 #[derive(Clone, Debug, Default)]
-pub struct Location {
+pub struct AwsLocation {
     pub region: Option<String>,
     pub endpoint_url: Option<String>,
     /// A shared credentials file, instead of the one in the home folder.
     pub credentials_file: Option<PathBuf>,
     /// Whom to ask for a tunnel to AWS.
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<AwsProxy>,
 }
 
 /// An HTTP proxy that makes tunnels (`CONNECT`). What is not encrypted does not go through it: that is only the instance metadata
 /// of a cloud machine, and a local stack.
 #[derive(Clone)]
-pub struct Proxy(ProxyConfig);
+pub struct AwsProxy(ProxyConfig);
 
-impl Proxy {
+impl AwsProxy {
     /// `http://HOST:PORT`, with `USER:PASSWORD@` before the host where the proxy wants to know who asks.
     pub fn new(url: &str) -> Result<Self, ProxyError> {
         ProxyConfig::https(url).map(Self)
@@ -33,7 +33,7 @@ impl Proxy {
 }
 
 /// Its URL may hold a password.
-impl std::fmt::Debug for Proxy {
+impl std::fmt::Debug for AwsProxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Proxy")
     }

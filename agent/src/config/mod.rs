@@ -14,8 +14,8 @@ use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
-pub use fingerprint::Fingerprint;
-pub use location::{Location, Proxy};
+pub use fingerprint::CertificateFingerprint;
+pub use location::{AwsLocation, AwsProxy};
 
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 /// Where the service manager has put the files that only this service may read (systemd's `LoadCredential=`).
@@ -34,18 +34,18 @@ pub enum ConfigError {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    pub agent: Agent,
-    pub pbx: Pbx,
-    pub aws: Aws,
+    pub agent: AgentConfig,
+    pub pbx: PbxConfig,
+    pub aws: AwsConfig,
     #[serde(default)]
-    pub log: Log,
+    pub log: LogConfig,
     #[serde(default)]
-    pub health: Health,
+    pub health: HealthConfig,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Agent {
+pub struct AgentConfig {
     /// How this agent is called among several on one PBX. As the machine, if nothing else is said.
     #[serde(default = "host_name")]
     pub name: String,
@@ -100,7 +100,7 @@ impl TryFrom<NumberOrText> for Mebibytes {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pbx {
+pub struct PbxConfig {
     /// `wss://pbx.example.com/PBX0/APPS/websocket`.
     pub url: Url,
     /// `Name` of the App object.
@@ -122,7 +122,7 @@ pub struct Pbx {
     pub ca_file: Option<PathBuf>,
     /// SHA-256 of the PBX's certificate, for boxes that signed their own.
     #[serde(default)]
-    pub fingerprint: Option<Fingerprint>,
+    pub fingerprint: Option<CertificateFingerprint>,
 }
 
 /// Who is monitored.
@@ -182,7 +182,7 @@ impl DtmfRecv {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Aws {
+pub struct AwsConfig {
     #[serde(default)]
     pub region: Option<String>,
     /// Another endpoint than AWS itself, for a local stack.
@@ -204,12 +204,12 @@ pub struct Aws {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Log {
+pub struct LogConfig {
     pub level: String,
     pub format: LogFormat,
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Text }
     }
@@ -224,7 +224,7 @@ pub enum LogFormat {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Health {
+pub struct HealthConfig {
     pub listen: HealthListen,
 }
 
@@ -377,7 +377,7 @@ impl Config {
     }
 }
 
-impl Pbx {
+impl PbxConfig {
     /// The App object's password, from the configuration or from its file.
     pub fn password(&self) -> Result<Secret, ConfigError> {
         let invalid = |key, reason: String| Err(ConfigError::Invalid { key, reason });
@@ -394,22 +394,22 @@ impl Pbx {
     }
 }
 
-impl Aws {
+impl AwsConfig {
     /// The full path of the file in which an administrator keeps the credentials, if there is one.
     pub fn credentials_file_to_edit(&self) -> Option<&Path> {
         self.edited_credentials_file.as_deref().or(self.credentials_file.as_deref())
     }
 
     /// Where AWS is for the agent.
-    pub fn location(&self) -> Result<Location, ConfigError> {
+    pub fn location(&self) -> Result<AwsLocation, ConfigError> {
         let invalid = |key, reason: String| ConfigError::Invalid { key, reason };
         if let Some(file) = &self.credentials_file {
             let unreadable =
                 |error| invalid("aws.credentials_file", format!("cannot read `{}`: {error}", file.display()));
             std::fs::File::open(file).map_err(unreadable)?;
         }
-        let proxy = self.proxy.as_ref().map(|url| Proxy::new(url.expose())).transpose();
-        Ok(Location {
+        let proxy = self.proxy.as_ref().map(|url| AwsProxy::new(url.expose())).transpose();
+        Ok(AwsLocation {
             region: self.region.clone(),
             endpoint_url: self.endpoint_url.clone(),
             credentials_file: self.credentials_file.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::state::{ControllerState, Fatal, SessionEnd};
+use super::state::{ControllerState, FatalError, SessionEnd};
 use crate::calls::{Calls, Origin};
 use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 
@@ -102,7 +102,7 @@ impl ControllerState {
         Ok(())
     }
 
-    fn identify(&self) -> Result<Arc<str>, Fatal> {
+    fn identify(&self) -> Result<Arc<str>, FatalError> {
         if let Some(pbx_id) = &self.pbx_id {
             return Ok(pbx_id.clone());
         }
@@ -113,9 +113,9 @@ impl ControllerState {
         names.sort_unstable();
         match names.as_slice() {
             [name] => Ok(Arc::from(*name)),
-            [] if self.session.visible().next().is_none() => Err(Fatal::Nobody),
-            [] => Err(Fatal::PbxId("none".to_owned())),
-            several => Err(Fatal::PbxId(several.join(", "))),
+            [] if self.session.visible().next().is_none() => Err(FatalError::Nobody),
+            [] => Err(FatalError::PbxId("none".to_owned())),
+            several => Err(FatalError::PbxId(several.join(", "))),
         }
     }
 }

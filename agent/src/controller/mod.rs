@@ -37,7 +37,7 @@ use crate::pbx::session::Session;
 use crate::peers::lookup::{LookupResult, SharedNames};
 
 use inbox::Inbox;
-pub use state::Fatal;
+pub use state::FatalError;
 use state::{ControllerState, SessionEnd, count};
 
 /// Naming time-outs and waiting jobs are looked at this often.
@@ -73,7 +73,7 @@ pub struct Controller {
 
 impl Controller {
     /// Holds a session with the PBX until stopped, and gets a new one whenever it is lost.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), Fatal> {
+    pub async fn run(self, stop: CancellationToken) -> Result<(), FatalError> {
         let Self {
             dialer,
             monitor,

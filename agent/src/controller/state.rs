@@ -23,7 +23,7 @@ use crate::peers::lookup::SharedNames;
 
 /// What no retry can mend.
 #[derive(Debug, thiserror::Error)]
-pub enum Fatal {
+pub enum FatalError {
     #[error(
         "cannot tell which PBX this is: its visible users name {0}. Set `pbx.id` in the configuration to one short name, \
          the same for all agents of this PBX"
@@ -40,7 +40,7 @@ pub enum Fatal {
 pub(super) enum SessionEnd {
     Stopped,
     Lost(anyhow::Error),
-    Fatal(Fatal),
+    Fatal(FatalError),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for SessionEnd {

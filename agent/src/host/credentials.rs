@@ -7,11 +7,11 @@ use aws_credential_types::provider::error::CredentialsError;
 use jiff::Timestamp;
 use tracing::warn;
 
-use crate::config::Aws;
+use crate::config::AwsConfig;
 
 /// What no request can be made without.
 #[derive(Debug, thiserror::Error)]
-pub enum Lacking {
+pub enum AwsSetupError {
     #[error("the AWS region is missing; {REGION_FIX}")]
     Region,
     #[error("the AWS credentials are missing; {fix}")]
@@ -23,7 +23,7 @@ pub enum Lacking {
 pub const REGION_FIX: &str = "set `aws.region` in the configuration, or AWS_REGION in the agent's environment";
 
 /// What brings credentials, where an administrator of this configuration keeps them.
-pub fn credentials_fix(aws: &Aws) -> String {
+pub fn credentials_fix(aws: &AwsConfig) -> String {
     match aws.credentials_file_to_edit() {
         Some(file) => format!(
             "put the access key of the agent's IAM user, or a credential_process, under [default] into {}",
@@ -35,18 +35,21 @@ pub fn credentials_fix(aws: &Aws) -> String {
     }
 }
 
-pub fn region(sdk: &SdkConfig) -> Result<&str, Lacking> {
-    sdk.region().map(AsRef::as_ref).ok_or(Lacking::Region)
+pub fn region(sdk: &SdkConfig) -> Result<&str, AwsSetupError> {
+    sdk.region().map(AsRef::as_ref).ok_or(AwsSetupError::Region)
 }
 
 /// When the credentials end, if they do. What may be better at the next try is no lack of them.
-pub async fn credentials(sdk: &SdkConfig, aws: &Aws) -> Result<Result<Option<Timestamp>, CredentialsError>, Lacking> {
-    let missing = || Lacking::Credentials { fix: credentials_fix(aws) };
+pub async fn credentials(
+    sdk: &SdkConfig,
+    aws: &AwsConfig,
+) -> Result<Result<Option<Timestamp>, CredentialsError>, AwsSetupError> {
+    let missing = || AwsSetupError::Credentials { fix: credentials_fix(aws) };
     match credentials_expire(sdk).await {
         Ok(expiry) => Ok(Ok(expiry)),
         Err(CredentialsError::CredentialsNotLoaded(_)) => Err(missing()),
         Err(error @ CredentialsError::InvalidConfiguration(_)) => {
-            Err(Lacking::Unreadable { cause: explain(&error), fix: credentials_fix(aws) })
+            Err(AwsSetupError::Unreadable { cause: explain(&error), fix: credentials_fix(aws) })
         }
         // The metadata service of a virtual machine at AWS is asked last, when there is nothing else.
         Err(error) if comes_from_metadata(&error) => Err(missing()),
@@ -55,7 +58,7 @@ pub async fn credentials(sdk: &SdkConfig, aws: &Aws) -> Result<Result<Option<Tim
 }
 
 /// Refuses to start without what no later moment will bring.
-pub async fn require(sdk: &SdkConfig, aws: &Aws) -> Result<(), Lacking> {
+pub async fn require(sdk: &SdkConfig, aws: &AwsConfig) -> Result<(), AwsSetupError> {
     region(sdk)?;
     if let Err(error) = credentials(sdk, aws).await? {
         let (cause, fix) = (explain(&error), credentials_fix(aws));

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use shared::aws::{TLS, http_client};
 
-use crate::config::{Location, Proxy};
+use crate::config::{AwsLocation, AwsProxy};
 
 /// The agent may stand behind a line that a backup or a telephone call fills. There a handshake takes seconds, and one that is
 /// begun anew takes as long again.
@@ -22,7 +22,7 @@ const ATTEMPTS: u32 = 3;
 
 /// Takes credentials and region from wherever an administrator keeps them (variables, profile files, a credential process), and
 /// checks them on first use only.
-pub async fn config(location: Location) -> SdkConfig {
+pub async fn config(location: AwsLocation) -> SdkConfig {
     let limits = TimeoutConfig::builder().connect_timeout(CONNECTS_WITHIN).read_timeout(IS_ANSWERED_WITHIN).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(location.proxy.map_or_else(http_client, http_client_through))
@@ -47,7 +47,7 @@ pub fn without_retries(config: &SdkConfig) -> SdkConfig {
 }
 
 /// The same as [`http_client`], whose builder knows no proxy.
-fn http_client_through(proxy: Proxy) -> SharedHttpClient {
+fn http_client_through(proxy: AwsProxy) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder().proxy_config(proxy.tunnels());
         connector.set_connector_settings(settings.cloned());

@@ -32,9 +32,9 @@ pub enum Working {
 
 /// The outcome of the latest attempt.
 #[derive(Debug, Default)]
-struct Latest(AtomicU8);
+struct LatestAttempt(AtomicU8);
 
-impl Latest {
+impl LatestAttempt {
     fn set(&self, worked: bool) {
         self.0.store(if worked { 1 } else { 2 }, Ordering::Relaxed);
     }
@@ -51,13 +51,13 @@ impl Latest {
 /// The parts of the cloud that the agent needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Cloud {
+pub struct CloudLinks {
     pub events_queue: Working,
     pub commands_queue: Working,
     pub exchange_table: Working,
 }
 
-impl Cloud {
+impl CloudLinks {
     /// Commands are heard, other agents hear of this one, and no event is being refused. That events were never sent does
     /// not speak against the queue: nobody may have called yet.
     pub fn is_working(self) -> bool {
@@ -76,9 +76,9 @@ struct Counts {
     hopeless_events: AtomicU64,
     nameless_calls: AtomicU64,
     commands: Mutex<BTreeMap<Ended, u64>>,
-    events_queue: Latest,
-    commands_queue: Latest,
-    exchange_table: Latest,
+    events_queue: LatestAttempt,
+    commands_queue: LatestAttempt,
+    exchange_table: LatestAttempt,
     has_namesake: AtomicBool,
     recent: Mutex<VecDeque<Arc<CallEvent>>>,
     live: broadcast::Sender<Arc<CallEvent>>,
@@ -96,9 +96,9 @@ impl Default for Statistics {
             hopeless_events: AtomicU64::default(),
             nameless_calls: AtomicU64::default(),
             commands: Mutex::default(),
-            events_queue: Latest::default(),
-            commands_queue: Latest::default(),
-            exchange_table: Latest::default(),
+            events_queue: LatestAttempt::default(),
+            commands_queue: LatestAttempt::default(),
+            exchange_table: LatestAttempt::default(),
             has_namesake: AtomicBool::default(),
             recent: Mutex::default(),
             live: broadcast::channel(RECENT).0,
@@ -177,8 +177,8 @@ impl Statistics {
         }
     }
 
-    pub fn cloud(&self) -> Cloud {
-        Cloud {
+    pub fn cloud(&self) -> CloudLinks {
+        CloudLinks {
             events_queue: self.0.events_queue.get(),
             commands_queue: self.0.commands_queue.get(),
             exchange_table: self.0.exchange_table.get(),

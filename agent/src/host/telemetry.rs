@@ -6,10 +6,10 @@ use shared::telemetry::filter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 
 /// Starts logging to standard error. `RUST_LOG`, where it is set, goes before the configured level.
-pub fn init(log: &Log) {
+pub fn init(log: &LogConfig) {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // The SDK repeats at length, with every request, what the agent says once about missing credentials.
     let filter = filter(&format!("aws_config=error,{}", log.level));

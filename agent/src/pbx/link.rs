@@ -25,7 +25,7 @@ use super::frames::Frame;
 use super::login;
 use super::tcp::{self, Stream};
 use super::tls::{self, Untrusted};
-use crate::config::{ConfigError, Pbx};
+use crate::config::{ConfigError, PbxConfig};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ pub struct Dialer {
 
 impl Dialer {
     /// Dials the PBX of this configuration. Reads the files that it names.
-    pub fn new(network: Arc<dyn Network>, pbx: &Pbx) -> Result<Self, ConfigError> {
+    pub fn new(network: Arc<dyn Network>, pbx: &PbxConfig) -> Result<Self, ConfigError> {
         let (tls, password) = (tls::client_config(pbx)?, pbx.password()?);
         Ok(Self { network, url: pbx.url.clone(), app: pbx.app.clone(), password, tls })
     }

@@ -72,7 +72,7 @@ pub enum DeviceMonitor {
 
 /// A request for a monitor that the PBX has not answered.
 #[derive(Debug)]
-struct Asked {
+struct AskedMonitor {
     src: String,
     user: UserGuid,
     /// The one device, or all that the user has.
@@ -94,9 +94,9 @@ pub struct Session {
     /// Who is to be monitored next; the PBX gets them in portions.
     to_monitor: VecDeque<UserGuid>,
     /// Monitors asked for, in order.
-    asked: VecDeque<Asked>,
+    asked: VecDeque<AskedMonitor>,
     /// Those that nobody waits for any more, by their `src`. A PBX that is slow may still answer.
-    given_up: HashMap<String, Asked>,
+    given_up: HashMap<String, AskedMonitor>,
     /// Requests for the labels of devices, in order. Some PBXs never answer them, and nothing waits for it.
     labels_asked: VecDeque<(String, UserGuid)>,
     next_src: u64,
@@ -185,7 +185,7 @@ impl Session {
             let src = self.new_src("u");
             frames.push(rcc::user_initialize(&src, &cn, None));
             frames.extend(self.ask_for_labels(&guid));
-            self.asked.push_back(Asked { src, user: guid, hw: None, at: Instant::now() });
+            self.asked.push_back(AskedMonitor { src, user: guid, hw: None, at: Instant::now() });
         }
         frames
     }
@@ -223,7 +223,7 @@ impl Session {
         let cn = user.info.cn.clone();
         let src = self.new_src("u");
         let frame = rcc::user_initialize(&src, &cn, Some(hw));
-        self.asked.push_back(Asked { src, user: guid.clone(), hw: Some(hw.to_owned()), at: Instant::now() });
+        self.asked.push_back(AskedMonitor { src, user: guid.clone(), hw: Some(hw.to_owned()), at: Instant::now() });
         Some((DeviceMonitor::Asked, Some(frame)))
     }
 
@@ -231,7 +231,7 @@ impl Session {
     /// Returns who is watched from now on; the monitor of one device adds nobody.
     pub fn monitored(&mut self, src: Option<&str>, handle: u64, prefixes: DialPrefixes) -> Option<UserGuid> {
         let at = src.map_or(Some(0), |src| self.asked.iter().position(|asked| asked.src == src));
-        let Asked { user: guid, hw, .. } = match at {
+        let AskedMonitor { user: guid, hw, .. } = match at {
             Some(at) => self.asked.remove(at),
             None => self.given_up.remove(src?),
         }?;

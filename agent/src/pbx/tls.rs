@@ -18,10 +18,10 @@ use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use crate::config::{ConfigError, Fingerprint, Pbx};
+use crate::config::{CertificateFingerprint, ConfigError, PbxConfig};
 
 /// Trusts one certificate, or those that an authority of this file has issued, or else whom this system trusts.
-pub fn client_config(pbx: &Pbx) -> Result<Arc<ClientConfig>, ConfigError> {
+pub fn client_config(pbx: &PbxConfig) -> Result<Arc<ClientConfig>, ConfigError> {
     let config = match (&pbx.fingerprint, &pbx.ca_file) {
         (Some(fingerprint), _) => trusting(Trust::Pinned(fingerprint.clone())),
         (None, Some(file)) => authorities_of(file).and_then(Trust::issued_by).and_then(trusting),
@@ -126,7 +126,7 @@ impl std::error::Error for Untrusted {}
 enum Trust {
     Issued(Arc<WebPkiServerVerifier>),
     /// Exactly one certificate, whatever its name, issuer and dates say; its key must still prove itself.
-    Pinned(Fingerprint),
+    Pinned(CertificateFingerprint),
 }
 
 impl Trust {

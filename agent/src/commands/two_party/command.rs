@@ -17,7 +17,7 @@ use super::context::{TwoPartyCommands, out_of_reach};
 use super::parties::{NextStep, Parties, PartyEvent, Side};
 use super::record::ProgressRecord;
 use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationRequest};
-use crate::commands::running::Listed;
+use crate::commands::running::ListedCommand;
 
 /// A call that is just being placed has its name within this time, or nobody knows when.
 const NAME_WITHIN: Duration = Duration::from_secs(2);
@@ -62,7 +62,7 @@ impl TwoPartyCommands {
         command: &Command,
         token: &str,
         guard: Guard,
-        listed: &Listed,
+        listed: &ListedCommand,
         stop: &CancellationToken,
     ) -> CommandEnd {
         let Operation::ConnectParties { via, ring_seconds, .. } = &command.operation else {
@@ -165,7 +165,7 @@ impl TwoPartyCommands {
         command: &Command,
         token: &str,
         guard: Guard,
-        listed: &Listed,
+        listed: &ListedCommand,
         dials: &[Dial],
     ) -> Result<(), CommandEnd> {
         let progress = self.exchange.progress(command.command_id, token, dials, Stage::Calling, self.clock.now());

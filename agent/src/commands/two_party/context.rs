@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::commands::request::{ControllerRequest, OperationReply, OperationRequest};
 use crate::commands::results::Results;
-use crate::commands::running::Running;
+use crate::commands::running::RunningCommands;
 use crate::host::status::ControllerStatus;
 
 /// What two-party commands work with.
@@ -25,7 +25,7 @@ pub struct TwoPartyCommands {
     pub agent_id: Arc<str>,
     pub controller: mpsc::Sender<ControllerRequest>,
     pub status: watch::Receiver<ControllerStatus>,
-    pub running: Running,
+    pub running: RunningCommands,
     pub results: Results,
 }
 

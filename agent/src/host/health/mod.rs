@@ -83,7 +83,7 @@ impl Listeners {
         if let Some(address) = self.address {
             info!("Health at http://{address}/ready");
         }
-        let health = Arc::new(Health { snapshot: Box::new(snapshot), statistics, address: self.address });
+        let health = Arc::new(HealthState { snapshot: Box::new(snapshot), statistics, address: self.address });
         let port = async {
             match self.port {
                 Some(listener) => axum::serve(listener, for_everybody(health.clone())).await,
@@ -125,58 +125,58 @@ fn write_address(file: &Path, address: Option<SocketAddr>) {
     }
 }
 
-struct Health {
+struct HealthState {
     /// How the agent is doing at this moment.
     snapshot: Box<dyn Fn() -> AgentStatus + Send + Sync>,
     statistics: Statistics,
     address: Option<SocketAddr>,
 }
 
-type Ctx = State<Arc<Health>>;
+type SharedHealth = State<Arc<HealthState>>;
 
-fn for_everybody(health: Arc<Health>) -> Router {
+fn for_everybody(health: Arc<HealthState>) -> Router {
     let router = Router::new().route("/live", get(async || "live\n")).route("/ready", get(ready));
     router.route("/metrics", get(figures)).with_state(health)
 }
 
-fn for_the_administrator(health: Arc<Health>) -> Router {
+fn for_the_administrator(health: Arc<HealthState>) -> Router {
     let router = Router::new().route("/status", get(report)).route("/events", get(tell_events));
     router.with_state(health)
 }
 
-impl Health {
+impl HealthState {
     fn readiness(&self, status: &AgentStatus) -> Readiness {
         let cloud = self.statistics.cloud();
         Readiness { ready: status.pbx == PbxLink::Up && cloud.is_working(), pbx: status.pbx, cloud }
     }
 }
 
-async fn ready(State(health): Ctx) -> Response {
+async fn ready(State(health): SharedHealth) -> Response {
     let readiness = health.readiness(&(health.snapshot)());
     let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(readiness)).into_response()
 }
 
-async fn figures(State(health): Ctx) -> Response {
+async fn figures(State(health): SharedHealth) -> Response {
     let status = (health.snapshot)();
     let ready = health.readiness(&status).ready;
     let text = metrics::render(&status, &health.statistics, ready);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-async fn report(State(health): Ctx) -> Json<StatusReport> {
+async fn report(State(health): SharedHealth) -> Json<StatusReport> {
     let agent = (health.snapshot)();
     Json(StatusReport { readiness: health.readiness(&agent), health: health.address, agent })
 }
 
 #[derive(Debug, Deserialize)]
-struct Wanted {
+struct EventsQuery {
     #[serde(default)]
     tail: bool,
 }
 
 /// The latest events, one JSON object per line, and with `tail` those that come.
-async fn tell_events(State(health): Ctx, Query(wanted): Query<Wanted>) -> Response {
+async fn tell_events(State(health): SharedHealth, Query(wanted): Query<EventsQuery>) -> Response {
     let (recent, live) = health.statistics.listen();
     let recent = stream::iter(recent).map(|event| line(&event));
     let live = stream::unfold(live, async |mut live| match live.recv().await {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use shared::agent_status::{AgentStatus, PbxLink};
 
-use crate::host::statistics::Cloud;
+use crate::host::statistics::CloudLinks;
 
 /// Why the agent is ready, or not.
 #[derive(Debug, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub(super) struct Readiness {
     pub(super) ready: bool,
     pub(super) pbx: PbxLink,
     #[serde(flatten)]
-    pub(super) cloud: Cloud,
+    pub(super) cloud: CloudLinks,
 }
 
 /// What a running agent says of itself.
