@@ -101,7 +101,8 @@ pub(crate) fn platform_ahead(process: &Process, chance: &Chance, ahead: SignedDu
 
 /// The configuration of an agent's requests to AWS.
 pub(crate) async fn agent_config(platform: &Platform) -> SdkConfig {
-    let location = AwsLocation { region: Some(region()), endpoint_url: Some(ENDPOINT.to_owned()), ..AwsLocation::default() };
+    let location =
+        AwsLocation { region: Some(region()), endpoint_url: Some(ENDPOINT.to_owned()), ..AwsLocation::default() };
     aws::on_platform(&sdk::config(location).await, platform)
 }
 
