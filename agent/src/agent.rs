@@ -40,13 +40,12 @@ use crate::peers::lookup::SharedNames;
 
 /// How long a stopping agent may take to hand over what it has.
 const GRACE: Duration = Duration::from_secs(20);
-/// Who leaves without saying so is found out by its silence.
+/// The last heartbeat does not take longer. An agent that stops without one is considered offline after 30 s.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
-/// How long it still sends events; what is left is on disk and goes out after the next start.
+/// How long a stopping agent still sends events. The rest is on disk and is sent after the next start.
 const SEND_FOR: Duration = Duration::from_secs(3);
 
-/// What an agent stands on: everything through which it touches the world. A simulation that runs agents in its own process puts its
-/// own things there.
+/// Everything outside the process that an agent uses. A simulation that runs agents in its own process replaces it.
 #[derive(Debug)]
 pub struct Host {
     pub machine: Arc<dyn Machine>,
@@ -196,10 +195,10 @@ impl Agent {
         drop(self.receiver);
         commands.spawn(self.recovery.run(stop_commands.clone()));
         commands.spawn(self.systemd.run(stop_commands.clone()));
-        // Whoever drops this ends the workers.
+        // Dropping a handle ends its worker.
         let mut controller: AbortOnDropHandle<Result<(), FatalError>> =
             worker(self.controller.run(stop_controller.clone()));
-        // It answers until the last event is sent.
+        // The health endpoint answers until the last event is sent.
         let stop_health = CancellationToken::new();
         let (snapshot, statistics) = (self.heartbeat.snapshot.clone(), self.heartbeat.snapshot.statistics.clone());
         let health = worker(self.health.serve(move || snapshot.now(), statistics, stop_health.clone()));
@@ -222,7 +221,7 @@ impl Agent {
                 Some(ended) => ended,
                 None => controller.await,
             };
-            // What the controller interrupted is written down before the agent takes leave.
+            // What the controller interrupted is written down before the last heartbeat.
             let _ = timeout(Duration::from_secs(5), commands.wait()).await;
             stop_heartbeat.cancel();
             let _ = timeout(LEAVE_WITHIN, heartbeat).await;

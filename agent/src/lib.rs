@@ -5,8 +5,8 @@
 //! → `pbx`. `peers` is what the agents of one PBX share: identity, heartbeat and names of calls. `host` is this machine:
 //! systemd, the health endpoint, statistics. `check` finds out why nothing happens.
 //!
-//! Imports go downwards: `agent` → `controller` → `commands`, `events`, `peers` → `host`, `pbx` → `calls` → `config`. Nothing
-//! but `agent` imports `controller`.
+//! Imports go downwards: `agent` → `controller` → `commands` → `peers` → `events` → `host`, `pbx` → `calls`, `config`. `check`
+//! uses `host` and `pbx`. Nothing but `agent` imports `controller`.
 
 pub mod agent;
 pub mod calls;

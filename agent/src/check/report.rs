@@ -141,7 +141,7 @@ impl CheckReport {
     }
 }
 
-/// Who reads may have gone, for example `head`; the exit code still tells.
+/// The reader may have ended, for example `head`; the exit code still tells.
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

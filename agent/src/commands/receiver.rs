@@ -1,4 +1,5 @@
-//! Commands from the cloud: hear the doorbell, claim, hand to the controller, write what came of it.
+//! The receiver of commands: takes a doorbell from the queue, claims its command, has the controller carry it out, writes the
+//! result.
 //!
 //! A command acts at most once, because only one claim wins, and never late, because its guard is asked again as the last
 //! thing before the frame is written.
@@ -51,10 +52,10 @@ pub struct CommandReceiver {
 }
 
 impl CommandReceiver {
-    /// Listens while the PBX session is up.
+    /// Polls the queue while the PBX session is up.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut pause = Duration::ZERO;
-        // The first poll, and the first one after a failure, is answered at once: only then is it known that commands are heard.
+        // The first poll, and the first one after a failure, is answered at once: only then is it known that commands arrive.
         let mut wait = Duration::ZERO;
         loop {
             let up = async {
@@ -130,7 +131,7 @@ impl CommandReceiver {
     ) -> Result<(), TableError> {
         let mut view = self.view(doorbell).await;
         if view != CallView::Live && !self.nobody_else_sees(doorbell).await? {
-            // Another agent may see the call. It gets its turn soon, but this one does not ask again at once.
+            // Another agent may see the call. The pause keeps this one from taking the message again at once.
             sleep(NEXT_IN_TURN).await;
             self.give_back(std::slice::from_ref(message)).await;
             return Ok(());
@@ -143,7 +144,7 @@ impl CommandReceiver {
         let token = self.random.uuid().to_string();
         let claim_sent = self.clock.boot();
         let claim = self.exchange.claim(doorbell.command_id, &token, &self.agent_id, self.clock.now());
-        // The doorbell has done its work whoever wins, and the deletion is not waited for.
+        // The doorbell is not needed any more, whichever agent wins the claim. Nothing waits for its deletion.
         let (claim, ()) = tokio::join!(claim, async {
             let (queue, receipt) = (self.queue.clone(), message.receipt.clone());
             self.tasks.spawn(async move {

@@ -1,4 +1,4 @@
-//! Ending what agents that are gone have left undone.
+//! Recovery: ends what the commands of dead agents have begun.
 //!
 //! A crashed agent's two-party commands stand in its heartbeat. Once that is stale, or the agent of the same name is back, one of
 //! the others makes such a command its own and only cleans up: nobody can know whether the parties still want to be
@@ -22,7 +22,7 @@ use crate::host::status::ControllerStatus;
 use crate::peers::identity::{AgentIdentity, PeerRelation};
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// When a session begins, others have more urgent requests.
+/// At the start of a session other requests are more urgent.
 const AFTER_OTHERS: Duration = Duration::from_millis(75);
 const TELL_WITHIN: Duration = Duration::from_secs(5);
 
@@ -79,10 +79,10 @@ impl Recovery {
         Ok(())
     }
 
-    /// Ends what one command has begun. Returns whether that is done, by whomever.
+    /// Ends what one command has begun. Returns whether that is done, by this agent or another.
     async fn end(&self, id: CommandId, gone: &AgentStatus, stop: &CancellationToken) -> Result<bool, TableError> {
         let TwoPartyCommands { exchange, clock, random, agent_id, running, .. } = &self.two_party;
-        // If this agent goes, too, the command has to be found with it.
+        // If this agent dies as well, another one finds the command in its heartbeat.
         let listed = running.list(id);
         if !listed.is_told(TELL_WITHIN).await {
             return Ok(false);

@@ -16,7 +16,7 @@ pub enum ControllerRequest {
     /// Calls several numbers at once, all or none of them.
     PlaceCalls {
         via: String,
-        /// In dialled form, with who hears of each call.
+        /// In dialled form, with the channel for the progress of each call.
         numbers: Vec<(String, mpsc::UnboundedSender<CallProgress>)>,
         guard: Guard,
     },
@@ -25,7 +25,7 @@ pub enum ControllerRequest {
         dial: Dial,
         reply: oneshot::Sender<Vec<CallId>>,
     },
-    /// How well the one of these calls is known that is known worst.
+    /// The worst view of these calls.
     View {
         calls: Vec<CallId>,
         reply: oneshot::Sender<CallView>,
@@ -34,7 +34,7 @@ pub enum ControllerRequest {
     Probe {
         reply: oneshot::Sender<()>,
     },
-    /// Another PBX holds this stack.
+    /// Another PBX has registered in this stack.
     GiveWay {
         to: String,
     },
@@ -50,7 +50,7 @@ pub struct OperationRequest {
     pub reply: oneshot::Sender<OperationReply>,
 }
 
-/// A command may act only while this is open. It is asked as the last thing before the frame is written.
+/// A command may act only while this is open. It is checked last, directly before the frame is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard {
     pub claim_sent: BootTime,
@@ -69,7 +69,7 @@ impl Guard {
     }
 }
 
-/// How a job ends.
+/// How an operation ended.
 #[derive(Debug, PartialEq)]
 pub enum OperationReply {
     Done(Outcome),
@@ -77,7 +77,7 @@ pub enum OperationReply {
     TooLate,
 }
 
-/// What a two-party command hears of a call that it has placed. When the PBX session is lost, it hears nothing more.
+/// The progress of a call that a two-party command has placed. When the PBX session is lost, the channel closes.
 #[derive(Debug, PartialEq)]
 pub enum CallProgress {
     Placed(CallId),

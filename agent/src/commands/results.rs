@@ -1,4 +1,4 @@
-//! How claimed commands ended, written down.
+//! Writes how claimed commands ended.
 
 use std::time::Duration;
 

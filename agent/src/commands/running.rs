@@ -1,7 +1,7 @@
 //! The two-party commands that this agent carries out, as its heartbeat lists them.
 //!
-//! Whoever finds a list of an agent that is gone ends what it has begun. So a command stands in the list before its first
-//! frame goes out, and leaves it only after its end is written down.
+//! Another agent that finds the list of a dead agent ends what its commands have begun. So a command is listed before its
+//! first frame is sent, and removed only after its end is written.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,11 +15,11 @@ type Commands = BTreeSet<CommandId>;
 #[derive(Clone, Debug, Default)]
 pub struct RunningCommands {
     now: watch::Sender<Commands>,
-    /// What the last heartbeat said that was heard.
+    /// The list in the last heartbeat that was written.
     told: watch::Sender<Commands>,
 }
 
-/// A command in the list. It leaves it when this is dropped, or stays in it for others.
+/// A command in the list. Dropping this removes the command, unless it is kept for other agents.
 #[derive(Debug)]
 #[must_use]
 pub struct ListedCommand {
@@ -48,7 +48,7 @@ impl RunningCommands {
 }
 
 impl ListedCommand {
-    /// Waits until a heartbeat with this command was heard. Returns false when none was in this time.
+    /// Waits until a heartbeat with this command is written. Returns false if none is within this time.
     pub async fn is_told(&self, within: Duration) -> bool {
         let mut told = self.running.told.subscribe();
         let heard = timeout(within, told.wait_for(|commands| commands.contains(&self.id))).await;

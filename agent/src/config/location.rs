@@ -11,7 +11,7 @@ pub struct AwsLocation {
     pub endpoint_url: Option<String>,
     /// A shared credentials file, instead of the one in the home folder.
     pub credentials_file: Option<PathBuf>,
-    /// Whom to ask for a tunnel to AWS.
+    /// The proxy for tunnels to AWS.
     pub proxy: Option<AwsProxy>,
 }
 
@@ -21,7 +21,7 @@ pub struct AwsLocation {
 pub struct AwsProxy(ProxyConfig);
 
 impl AwsProxy {
-    /// `http://HOST:PORT`, with `USER:PASSWORD@` before the host where the proxy wants to know who asks.
+    /// `http://HOST:PORT`, with `USER:PASSWORD@` before the host where the proxy needs a login.
     pub fn new(url: &str) -> Result<Self, ProxyError> {
         ProxyConfig::https(url).map(Self)
     }

@@ -191,7 +191,7 @@ pub struct AwsConfig {
     /// A shared credentials file, instead of `~/.aws/credentials`.
     #[serde(default)]
     credentials_file: Option<PathBuf>,
-    /// Where it lies for who edits it; what the service reads may be a copy that the service manager has made.
+    /// The file that an administrator edits. The service may read a copy that the service manager has made.
     #[serde(skip)]
     edited_credentials_file: Option<PathBuf>,
     /// `http://proxy.example.com:3128`, for what goes to AWS; the PBX is always dialled directly.

@@ -23,7 +23,7 @@ pub(super) enum Message {
 }
 
 impl Inbox {
-    /// Takes nothing out if it is given up. `None` when nobody is left who could have something.
+    /// Cancel-safe. `None` when all senders are gone.
     pub(super) async fn next(&mut self) -> Option<Message> {
         tokio::select! {
             biased;

@@ -40,7 +40,7 @@ use inbox::Inbox;
 pub use state::FatalError;
 use state::{ControllerState, SessionEnd, count};
 
-/// Naming time-outs and waiting jobs are looked at this often.
+/// Naming time-outs and waiting jobs are checked this often.
 const TICK: Duration = Duration::from_millis(100);
 /// As often as the PBX itself lists a portion of users, a portion of them is monitored.
 const PORTION: Duration = Duration::from_millis(20);
@@ -159,7 +159,7 @@ impl ControllerState {
             if let Err(error) = self.flush(&mut link).await {
                 return error.into();
             }
-            // A PBX may send frames without end; what comes before them here is rare.
+            // A PBX may send frames without pause, so rarer events are checked before them.
             let woken = tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(SessionEnd::Stopped),
@@ -204,7 +204,7 @@ impl ControllerState {
         }
     }
 
-    /// Writes what is to be written. A guard is asked as the very last thing before its frames go out.
+    /// Writes the frames that wait. A guard is checked last, directly before its frames are written.
     async fn flush(&mut self, link: &mut Link) -> anyhow::Result<()> {
         while let Some(FrameBatch { frames, jobs, guard }) = self.outgoing.pop_front() {
             if guard.is_some_and(|guard| !guard.is_open(self.clock.boot())) {
@@ -215,7 +215,7 @@ impl ControllerState {
                 continue;
             }
             for frame in frames {
-                // A PBX that reads nothing any more must not hold up what else the controller does.
+                // A PBX that stops reading must not block the controller.
                 timeout(WRITE_WITHIN, link.send(frame)).await.context("the PBX takes no data")??;
             }
         }
@@ -265,7 +265,7 @@ impl ControllerState {
             self.release_users();
         }
         let live_calls = self.calls.as_ref().map_or(0, |calls| count(calls.live_calls()));
-        // Not worth a heartbeat of its own; the next one takes it along.
+        // The number of calls alone causes no heartbeat; the next one carries it.
         self.status.send_if_modified(|status| {
             status.live_calls = live_calls;
             false

@@ -23,7 +23,7 @@ impl ControllerState {
             ControllerRequest::Operate(request) => self.operate(request),
             ControllerRequest::PlaceCalls { via, numbers, guard } => self.place_calls(&via, numbers, guard),
             ControllerRequest::CallsOf { dial, reply } => {
-                // Without a session nothing can be said; the dropped reply tells that.
+                // Without a session the calls are unknown; the dropped reply says so.
                 if self.status.borrow().is_up() {
                     let _ = reply.send(self.calls_of(&dial));
                 }

@@ -21,7 +21,7 @@ use crate::host::status::ControllerStatus;
 use crate::pbx::session::{FIRST_SETTLING, Session};
 use crate::peers::lookup::SharedNames;
 
-/// What no retry can mend.
+/// An error that no retry can fix.
 #[derive(Debug, thiserror::Error)]
 pub enum FatalError {
     #[error(
@@ -89,7 +89,7 @@ impl ControllerState {
         }
     }
 
-    /// Once everybody is monitored, the agent can act, and says so.
+    /// Reports the session as up once every user is monitored.
     pub(super) fn announce_if_complete(&mut self) {
         if !self.session.is_complete() || self.status.borrow().is_up() {
             return;

@@ -1,4 +1,4 @@
-//! Who the agent is for AWS: its region and its credentials, from wherever an administrator keeps them.
+//! The AWS region and credentials of the agent, from wherever an administrator keeps them.
 
 use aws_config::SdkConfig;
 use aws_config::imds::client::error::ImdsError;
@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::config::AwsConfig;
 
-/// What no request can be made without.
+/// Without region and credentials no request can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum AwsSetupError {
     #[error("the AWS region is missing; {REGION_FIX}")]
@@ -39,7 +39,7 @@ pub fn region(sdk: &SdkConfig) -> Result<&str, AwsSetupError> {
     sdk.region().map(AsRef::as_ref).ok_or(AwsSetupError::Region)
 }
 
-/// When the credentials end, if they do. What may be better at the next try is no lack of them.
+/// When the credentials end, if they do. An error that a retry may fix is not reported as missing credentials.
 pub async fn credentials(
     sdk: &SdkConfig,
     aws: &AwsConfig,
@@ -57,7 +57,7 @@ pub async fn credentials(
     }
 }
 
-/// Refuses to start without what no later moment will bring.
+/// Refuses to start without what no retry will bring.
 pub async fn require(sdk: &SdkConfig, aws: &AwsConfig) -> Result<(), AwsSetupError> {
     region(sdk)?;
     if let Err(error) = credentials(sdk, aws).await? {

@@ -14,10 +14,10 @@ use tracing::error;
 
 /// From when the API had written a command to when its end was written down.
 pub const COMMAND_SECONDS: &str = "easyconnect_agent_command_duration_seconds";
-/// Events kept for who asks what happened last.
+/// The latest events that are kept for `easyconnect-agent events`.
 const RECENT: usize = 100;
 
-/// Then neither knows that the other still sees what itself has lost.
+/// With one name, neither agent knows that the other still sees the calls that it has lost itself.
 const NAMESAKE: &str = "Another agent of this stack has the same name: give each its own `agent.name`.";
 
 /// How the agent's work with a part of the cloud goes.
@@ -163,7 +163,7 @@ impl Statistics {
         self.0.has_namesake.store(there_is_one, Ordering::Relaxed);
     }
 
-    /// What stands in the way, as far as counting tells it.
+    /// The problem that the counts show, if any.
     pub fn problem(&self) -> Option<&'static str> {
         let cloud = self.cloud();
         if self.0.has_namesake.load(Ordering::Relaxed) {

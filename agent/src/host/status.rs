@@ -1,4 +1,4 @@
-//! How the controller is doing, for the heartbeat and for those who wait for the PBX.
+//! The status of the controller, for the heartbeat, systemd and the tasks that wait for the PBX session.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::status::ControllerStatus;
 
-/// The controller is asked this many times before the service manager loses its patience. While it dials a PBX that is silent, it
+/// The controller is asked this many times within the watchdog's time. While it dials a PBX that is silent, it
 /// answers after 20 seconds only.
 const PROBES: u32 = 4;
 /// Without a watchdog the probes are of no use, but cost nothing.
@@ -28,8 +28,8 @@ pub struct SystemdNotifier<M> {
 }
 
 impl<M> SystemdNotifier<M> {
-    /// Tells that the agent runs, whether or not the PBX is there: what is wrong with a connection does not mend by not starting.
-    /// Then keeps telling how it is until stopped.
+    /// Tells that the agent runs, whether or not the PBX answers: a restart fixes no connection.
+    /// Then reports the status until stopped.
     pub async fn run(self, stop: CancellationToken) {
         let every = sd_notify::watchdog_enabled().map_or(PROBE_EVERY, |patience| patience / PROBES);
         self.watch(every, stop, notify).await;

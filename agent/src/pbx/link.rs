@@ -63,7 +63,7 @@ async fn reach(host: &str, port: u16, addresses: &[SocketAddr]) -> anyhow::Resul
     Ok(tcp)
 }
 
-/// How to reach the PBX and who to be there.
+/// Address, credentials and TLS configuration with which the agent connects to the PBX.
 #[derive(Debug)]
 pub struct Dialer {
     pub network: Arc<dyn Network>,

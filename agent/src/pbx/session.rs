@@ -140,7 +140,7 @@ impl Session {
         format!("{kind}{}", self.next_src)
     }
 
-    /// Takes a snapshot of a user. Returns it with its guid, unless it is not wanted or gone.
+    /// Takes over what the PBX says of a user. Returns it with its guid, unless it is not wanted or gone.
     pub fn on_user_info(&mut self, info: UserInfo, monitor: &Monitor) -> Option<(UserGuid, UserIdentity)> {
         let guid: UserGuid = Arc::from(info.guid.as_str());
         if info.gone {
@@ -265,7 +265,7 @@ impl Session {
         self.asked.iter().any(|asked| asked.user == *guid)
     }
 
-    /// Silence is how some PBXs say no. One user without a monitor must not keep the others waiting.
+    /// Some PBXs refuse by not answering. One user without a monitor must not block the others.
     pub fn give_up_unanswered(&mut self) {
         while let Some(asked) = self.asked.pop_front_if(|asked| asked.at.elapsed() > ANSWER_WITHIN) {
             warn!(user = id_of(&asked.user), "The PBX does not answer whether this user may be monitored");
@@ -279,7 +279,7 @@ impl Session {
 
     /// Lets go of users who left and have no calls any more; returns the requests that end their monitors.
     pub fn release(&mut self, has_calls: impl Fn(&UserGuid) -> bool) -> Vec<String> {
-        // Who is just being asked for has a handle soon, and only with that can be let go.
+        // A monitor that was asked for has its handle soon, and can be ended only with it.
         let gone = |guid: &UserGuid, user: &User| user.leaving && !has_calls(guid) && !self.is_asked_for(guid);
         let gone: Vec<UserGuid> =
             self.users.iter().filter(|(guid, user)| gone(guid, user)).map(|(guid, _)| guid.clone()).collect();
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(session.release(|_| false).len(), 1);
         assert!(session.user_of_handle(7).is_none());
 
-        // Who leaves before the PBX has answered is let go as soon as it has.
+        // The monitor of a user who leaves before the PBX has answered is ended as soon as it has.
         session.on_user_info(UserInfo { gone: true, ..info("g5", "5") }, &Monitor::default());
         assert!(session.release(|_| false).is_empty());
         session.monitored(Some("u6"), 9, DialPrefixes::default());

@@ -1,4 +1,4 @@
-//! The first steps of every connection, one by one for `check`, which tells where it breaks.
+//! TCP connections: DNS and connect as separate steps, so that `check` can tell which one fails.
 
 use std::net::SocketAddr;
 

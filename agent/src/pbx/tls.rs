@@ -1,5 +1,5 @@
-//! Whom to trust as the PBX: the system's authorities, one's own, or one certificate by its fingerprint. And for `check`, why
-//! a certificate is not trusted, the PBX's or that of AWS.
+//! Which certificate of the PBX is trusted: one issued by the system's authorities or by those of a file, or one by its
+//! fingerprint. For `check`, also why a certificate of the PBX or of AWS is not trusted.
 
 use std::fmt;
 use std::path::Path;
@@ -20,7 +20,8 @@ use x509_parser::prelude::FromDer;
 
 use crate::config::{CertificateFingerprint, ConfigError, PbxConfig};
 
-/// Trusts one certificate, or those that an authority of this file has issued, or else whom this system trusts.
+/// Trusts the certificate of `pbx.fingerprint`, or those issued by an authority of `pbx.ca_file`, or else those that this system
+/// trusts.
 pub fn client_config(pbx: &PbxConfig) -> Result<Arc<ClientConfig>, ConfigError> {
     let config = match (&pbx.fingerprint, &pbx.ca_file) {
         (Some(fingerprint), _) => trusting(Trust::Pinned(fingerprint.clone())),
@@ -30,7 +31,7 @@ pub fn client_config(pbx: &PbxConfig) -> Result<Arc<ClientConfig>, ConfigError> 
     config.map_err(|error| ConfigError::Invalid { key: "pbx.ca_file", reason: format!("{error:#}") })
 }
 
-/// Trusts whom this system trusts.
+/// Trusts the authorities of this system.
 pub fn system_config() -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -70,7 +71,7 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 pub struct Untrusted {
     pub reason: CertificateError,
     pub fingerprint: String,
-    /// Whom it names as its issuer.
+    /// The issuer that it names.
     pub issuer: String,
 }
 

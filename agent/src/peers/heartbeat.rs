@@ -1,5 +1,5 @@
-//! The heartbeat: what this agent is and how it is doing, every ten seconds and on every change. Calls come and go all day, so
-//! their number alone waits for the next beat.
+//! The heartbeat: writes the agent's status into the exchange table every ten seconds and on every change. A change of the
+//! number of calls alone waits for the next heartbeat, because it changes all day.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::events::outbox::OutboxStatus;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 
-/// Changes come in bursts; they share a beat.
+/// Changes come in bursts. Those within this time share a heartbeat.
 const GATHER: Duration = Duration::from_millis(50);
 const KEEP_SECONDS: i64 = 24 * 60 * 60;
 
-/// Everything that the agent says of itself.
+/// Everything that the agent reports of itself.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub clock: CloudClock,
@@ -97,12 +97,12 @@ pub struct Heartbeat<M> {
     /// Gets the two-party commands that a heartbeat has listed, once it is written.
     pub listed: watch::Sender<BTreeSet<CommandId>>,
     pub controller: mpsc::Sender<M>,
-    /// The message that another PBX holds this stack.
+    /// The message that another PBX has registered in this stack.
     pub give_way: fn(String) -> M,
 }
 
 impl<M> Heartbeat<M> {
-    /// Beats until stopped, then takes leave.
+    /// Writes heartbeats until stopped, then a final one.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut beat = interval(BEAT_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -121,7 +121,7 @@ impl<M> Heartbeat<M> {
                         continue;
                     }
                 }
-                // A command waits for being listed, so this does not wait for other changes.
+                // A command waits until it is listed, so this heartbeat is written at once.
                 Ok(()) = two_party_commands.changed() => {}
                 () = stop.cancelled() => break,
             }
@@ -134,7 +134,7 @@ impl<M> Heartbeat<M> {
         let left = if last.running.is_empty() {
             self.exchange.leave(&self.snapshot.agent_id).await
         } else {
-            // What is left undone has to be found by another agent.
+            // Another agent has to find the commands that are not finished.
             self.exchange.beat(&last.gone()).await
         };
         if let Err(error) = left {

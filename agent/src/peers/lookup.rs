@@ -1,4 +1,4 @@
-//! What agents remember together: names of calls and their ends, in the exchange table.
+//! The shared names of calls and their ends, which agents keep in the exchange table.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::calls::{LegId, UserGuid};
 use crate::peers::identity::{AgentIdentity, PeerRelation};
 use crate::peers::writer::{NameUpdate, NameWriter};
 
-/// A name must not wait longer than this for what others may know.
+/// The name of a call waits at most this long for what other agents have written.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// An agent that stops does not wait longer than this for a table that is out of reach.
 const FINISH_WITHIN: Duration = Duration::from_secs(3);
@@ -27,7 +27,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(3);
 pub enum LookupResult {
     /// `None`: the table was out of reach.
     Legs { leg: LegId, items: Option<Vec<LegItem>> },
-    /// What settles the missing calls of a user after a lost session.
+    /// What decides about the missing calls of a user after a lost session.
     Missing { user: UserGuid, items: Vec<LegItem>, others_since: Option<Timestamp> },
 }
 
@@ -79,14 +79,14 @@ impl SharedNames {
         });
     }
 
-    /// Finds out what others know about calls that did not come back. No answer means that it cannot be told now.
+    /// Looks up what other agents know about calls that did not come back. Without an answer the calls stay open for now.
     pub fn ask_about_missing(&self, pbx_id: Arc<str>, users: Vec<UserGuid>) {
         let (exchange, answers, clock) = (self.exchange.clone(), self.answers.clone(), self.clock.clone());
         let identity = self.identity.clone();
         self.tasks.spawn(async move {
             let settled: Result<(), shared::tables::TableError> = async {
                 let agents = exchange.agents(clock.now()).await?;
-                // What was this one before a restart sees nothing any more.
+                // An earlier run of this agent has no session any more.
                 let is_there = |agent: &&AgentStatus| {
                     matches!(identity.relation(agent, &clock), PeerRelation::Other | PeerRelation::Namesake)
                         && agent.can_act(clock.now())
@@ -107,7 +107,7 @@ impl SharedNames {
         });
     }
 
-    /// Begins to write down what others may have to know.
+    /// Begins to write what other agents may need.
     pub fn remember(&self, pbx_id: Arc<str>, user: UserGuid, item: LegItem) {
         let _ = self.updates.send(NameUpdate { pbx_id, user, item }); // The writer outlives this.
     }

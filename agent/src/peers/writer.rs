@@ -1,4 +1,4 @@
-//! Writes down what other agents have to know of calls, until the table has it.
+//! The writer of shared call names: retries until the table has what other agents need.
 //!
 //! An outage may last for hours, so what waits is bounded: one update for each user, conference and direction, the latest. Counts only
 //! grow, so that a late write of an old count does no harm.

@@ -30,7 +30,7 @@ pub enum ExpectedState {
     Agreed,
 }
 
-/// A new call that gets somewhere.
+/// A new call that makes progress.
 #[derive(Debug)]
 pub struct NewCall {
     pub origin: CallOrigin,
@@ -39,13 +39,13 @@ pub struct NewCall {
     setup_at: Option<Instant>,
     alerted: bool,
     connected: bool,
-    /// The last one that the PBX gave on the way.
+    /// The last cause that the PBX gave before the end.
     pub cause: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOrigin {
-    /// Placed by this user or queue. One without a phone has nobody who hangs up on a busy tone.
+    /// Placed by this user or queue. Without a phone nobody hangs up on a busy tone.
     Placed { phoneless: bool },
     /// Taken over from elsewhere: it is not this command's to end when it does not get through.
     PickedUp,
@@ -64,10 +64,10 @@ pub struct Park {
     pub stays: Vec<LegId>,
 }
 
-/// How a job stands.
+/// How a job ended.
 #[derive(Debug, PartialEq)]
 pub enum JobOutcome {
-    /// This call is what was wanted.
+    /// The job made this call.
     Call(CallId),
     Done,
     Failed(Refusal),
@@ -86,7 +86,7 @@ impl NewCall {
         Self { origin, leg: None, setup_at: None, alerted: false, connected: false, cause: None }
     }
 
-    /// Takes over how far the call has come.
+    /// Notes the progress of the call.
     pub fn follow(&mut self, report: &LegReport) {
         self.cause = report.cause.or(self.cause);
         match report.state.map(|state| state.phase) {
@@ -128,7 +128,7 @@ impl NewCall {
 }
 
 impl ExpectedState {
-    /// What is to be said now, if anything. `agreed`: the PBX has answered the request and not refused it.
+    /// The outcome that is certain now, if any. `agreed`: the PBX has answered the request and not refused it.
     pub fn outcome(&self, calls: &Calls, agreed: bool, now: Instant) -> Option<JobOutcome> {
         match self {
             Self::NewCall(new) => {
@@ -151,7 +151,7 @@ impl ExpectedState {
         }
     }
 
-    /// What is to be said when the time is over.
+    /// The outcome when the time is over.
     pub fn too_late(&self, calls: &Calls, agreed: bool, now: Instant) -> JobOutcome {
         match self {
             // The PBX has taken the call from its leg, only it does not show where it is.

@@ -27,11 +27,11 @@ pub use expected::{CallOrigin, ExpectedState, JobOutcome, NewCall, Park};
 
 const RESULT_WITHIN: Duration = Duration::from_secs(5);
 /// An own phone that has to be lifted first may ring this long before the call gets anywhere.
-/// After this and the wait for the result, the command is not yet `unknown` to who looks at it.
+/// This plus the wait for the result is shorter than the time after which a command reads as `unknown`.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(45);
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// Who waits for a job.
+/// The receiver of a job's outcome.
 #[derive(Debug)]
 pub enum JobOwner {
     /// A command that ends with its answer.
@@ -51,7 +51,7 @@ impl JobOwner {
 
 pub type JobId = u64;
 
-/// What names a request: the `src` that its result repeats, and the kind, where firmware leaves the `src` out.
+/// A request to the PBX. Its result is found by `src`, or by `mt` where firmware leaves the `src` out.
 #[derive(Debug)]
 pub struct PbxRequest {
     pub mt: &'static str,
@@ -232,7 +232,7 @@ impl Jobs {
         self.followed.retain(|(followed, progress)| !(progress.is_closed() || (ended && *followed == call)));
     }
 
-    /// Ends the jobs whose wish has come true or whose time is up.
+    /// Ends the jobs whose expected state is reached or whose time is up.
     pub fn review(&mut self, calls: &mut Calls, out: &mut Vec<FrameBatch>) {
         let now = Instant::now();
         let mut at = 0;
@@ -281,7 +281,7 @@ impl Jobs {
         }
     }
 
-    /// Who asked may have given up; the job is over all the same.
+    /// The owner may have given up; the job is over all the same.
     fn answer(&mut self, at: usize, outcome: JobOutcome, calls: &mut Calls) {
         match (self.take(at, calls), outcome) {
             (JobOwner::Command(reply), outcome) => {

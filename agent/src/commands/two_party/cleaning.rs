@@ -1,4 +1,4 @@
-//! Ending what a two-party command has begun, whoever began it.
+//! Ends what a two-party command has begun, on this agent or on a dead one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -29,11 +29,11 @@ pub enum CleanupResult {
     Yes,
     /// The PBX was out of reach for too long, or refused.
     OutOfReach,
-    /// The agent stops without having its PBX.
+    /// The agent stops while the PBX is out of reach.
     Stopped,
 }
 
-/// What other two-party commands are about.
+/// The calls of other two-party commands.
 #[derive(Debug, Default)]
 struct OtherCommands {
     named: BTreeSet<CallId>,
@@ -111,7 +111,7 @@ impl TwoPartyCommands {
         answer.await.ok()
     }
 
-    /// What the two-party commands of all agents are about, this one left out.
+    /// The calls of all agents' two-party commands but this one.
     async fn others(&self, id: CommandId) -> Result<OtherCommands, TableError> {
         let mut others = OtherCommands::default();
         let running: BTreeSet<CommandId> =

@@ -19,13 +19,13 @@ use super::record::ProgressRecord;
 use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationRequest};
 use crate::commands::running::ListedCommand;
 
-/// A call that is just being placed has its name within this time, or nobody knows when.
+/// A call that is being placed normally has its name within this time.
 const NAME_WITHIN: Duration = Duration::from_secs(2);
 
-/// How a two-party command leaves this agent.
+/// How a two-party command ends on this agent.
 enum CommandEnd {
     Finished(Finish),
-    /// Another agent has it.
+    /// Another agent has taken it over.
     TakenOver,
     /// What it has begun could not be ended, so another agent has to.
     Unfinished,
@@ -126,7 +126,7 @@ impl TwoPartyCommands {
             wait_for_name(&mut parties, side, progress, named_by).await;
         }
         parties.name(&mut dials);
-        // A call that the PBX only names later is cleared by the controller, because nobody follows it any more.
+        // A call that the PBX only names later is cleared by the controller, because its channel is closed.
         drop((a, b));
         record.set(&dials, Stage::CleaningUp);
         let begun = parties.begun(&dials);
@@ -183,7 +183,7 @@ impl TwoPartyCommands {
     }
 }
 
-/// A dial that the PBX has not named yet is worth a short wait: what has a name is ended for certain.
+/// Waits shortly for the name of a call, because only a named call can be ended for certain.
 async fn wait_for_name(
     parties: &mut Parties,
     side: Side,

@@ -1,4 +1,4 @@
-//! What two-party commands work with.
+//! What two-party commands need, and how they reach the controller.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::commands::results::Results;
 use crate::commands::running::RunningCommands;
 use crate::host::status::ControllerStatus;
 
-/// What two-party commands work with.
+/// Carries out two-party commands.
 #[derive(Clone, Debug)]
 pub struct TwoPartyCommands {
     pub exchange: Exchange,
@@ -30,7 +30,7 @@ pub struct TwoPartyCommands {
 }
 
 impl TwoPartyCommands {
-    /// Has something done that belongs to a command which has begun in time.
+    /// Carries out an operation of a command that has begun in time.
     pub(super) async fn operate(&self, operation: Operation) -> Outcome {
         let (reply, answer) = oneshot::channel();
         self.ask(OperationRequest { operation, reach: Reach::default(), guard: None, reply }, answer).await
@@ -47,7 +47,7 @@ impl TwoPartyCommands {
     }
 }
 
-/// The end of a command whose calls could not be looked after.
+/// The refusal of a command whose calls could not be ended.
 pub fn out_of_reach() -> Refusal {
     Refusal::with_detail(
         Code::Interrupted,

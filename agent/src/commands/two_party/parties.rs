@@ -26,7 +26,7 @@ impl Side {
 #[derive(Debug, PartialEq)]
 pub(super) enum PartyEvent {
     Progress(Side, CallProgress),
-    /// The PBX session is gone, and with it what the PBX would have told.
+    /// The PBX session is lost, so nothing more is reported.
     Lost,
     RingingEnds,
     /// The agent is told to stop.
@@ -34,7 +34,7 @@ pub(super) enum PartyEvent {
 }
 
 impl PartyEvent {
-    /// What was heard of a party; nothing more is heard once the session is lost.
+    /// The progress of a party's call; a closed channel means that the session is lost.
     pub(super) fn to(side: Side, progress: Option<CallProgress>) -> Self {
         progress.map_or(Self::Lost, |progress| Self::Progress(side, progress))
     }
@@ -99,7 +99,7 @@ impl Parties {
             (CallProgress::Answered, _) => return NextStep::Wait,
             (CallProgress::TooLate, _) => return NextStep::Expired,
             (CallProgress::Failed(refusal), _) => (refusal.code, text_of(&refusal)),
-            // Whoever hangs up after the answer did not want to wait; that is no fault of the PBX.
+            // A party that hangs up after the answer did not want to wait. That is no fault of the PBX.
             (CallProgress::Ended(cause), PartyState::Answered(_))
                 if code_of_cause(cause.unwrap_or(0)) == Code::Refused =>
             {

@@ -1,4 +1,4 @@
-//! How far a two-party command has come, kept in its item: at once when it changes, and now and then as a sign of life.
+//! How far a two-party command has come, kept in its item: at once when it changes, and regularly to show that the agent is alive.
 
 use std::time::Duration;
 

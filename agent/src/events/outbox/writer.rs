@@ -329,7 +329,7 @@ impl<M: Medium> OutboxWriter<M> {
         Ok(self.tell_late(records))
     }
 
-    /// Records that could not be read at the start go to those who have begun without them.
+    /// Records that could not be read at the start go to the controller, which has begun without them.
     fn tell_late(&mut self, records: Records) -> Records {
         match self.late.take() {
             Some(late) => {
@@ -408,8 +408,8 @@ impl<M: Medium> OutboxWriter<M> {
         }
     }
 
-    /// Gives the uplink what it has room for: what is on disk, and behind it what the disk refuses. What cannot be read now does
-    /// not hold up what can be sent.
+    /// Gives the uplink what it has room for: what is on disk, and behind it what the disk refuses. Unreadable
+    /// events are skipped so that readable ones are still sent.
     fn hand_over(&mut self) {
         if self.late.is_some() {
             self.look();

@@ -20,7 +20,7 @@ use super::report::StatusReport;
 use super::socket;
 use crate::host::statistics::Working;
 
-/// Nobody runs there (the code that service managers give to "not running").
+/// No agent runs there (the code that service managers give to "not running").
 const EXIT_NOT_RUNNING: u8 = 3;
 const EXIT_NOT_READY: u8 = 1;
 
@@ -50,7 +50,7 @@ pub async fn events(state_dir: &Path, tail: bool, json: bool) -> anyhow::Result<
                 _ => String::from_utf8_lossy(&line).into_owned(),
             };
             let mut out = io::stdout().lock();
-            // Who reads has gone, for example `head`.
+            // The reader has ended, for example `head`.
             if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
                 return Ok(0);
             }

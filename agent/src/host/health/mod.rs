@@ -1,4 +1,4 @@
-//! How the agent is doing, for those on its machine who ask.
+//! The health endpoint: how the agent is doing, for users of its machine.
 //!
 //! Monitoring gets `/live`, `/ready` and `/metrics` on a loopback port: every local user can read them, so they hold no
 //! number and no name of a person. What does, `/status` and `/events`, is served on a Unix socket in the state folder that
@@ -37,7 +37,7 @@ use report::{Readiness, StatusReport};
 
 pub use ask::{events, status};
 
-/// The file in the state folder with the address of the loopback port, for who has let the system choose it.
+/// The file in the state folder with the address of the loopback port, for administrators who let the system choose it.
 pub const ADDRESS_FILE: &str = "health.addr";
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -68,7 +68,7 @@ impl Listeners {
         Ok(Self { port, address, socket, state_dir })
     }
 
-    /// Nobody can ask.
+    /// Serves nothing.
     pub fn none(config: &Config) -> Self {
         Self { port: None, address: None, socket: None, state_dir: config.agent.state_dir.clone() }
     }
