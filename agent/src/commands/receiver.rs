@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::calls::CallView;
-use crate::commands::request::{ControllerRequest, Guard, OperationReply, OperationRequest};
+use crate::commands::request::{ControllerRequest, Guard, OperationRequest};
 use crate::commands::two_party::TwoPartyCommands;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
@@ -180,11 +180,7 @@ impl CommandReceiver {
         if self.controller.send(ControllerRequest::Operate(request)).await.is_err() {
             return Finish::Done(Err(Code::PbxOffline.into()));
         }
-        match answer.await {
-            Ok(OperationReply::Done(outcome)) => Finish::Done(outcome),
-            Ok(OperationReply::TooLate) => Finish::Expired,
-            Err(_) => Finish::Done(Err(Code::Interrupted.into())),
-        }
+        answer.await.unwrap_or_else(|_| Finish::Done(Err(Code::Interrupted.into())))
     }
 
     async fn view(&self, doorbell: &Doorbell) -> CallView {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use shared::clock::BootTime;
-use shared::command::{ACT_WITHIN, Dial, Outcome, Refusal};
+use shared::command::{ACT_WITHIN, Dial, Refusal};
 use shared::ids::CallId;
 use shared::operation::{Operation, Reach};
+use shared::tables::Finish;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::calls::CallView;
@@ -47,7 +48,8 @@ pub struct OperationRequest {
     pub reach: Reach,
     /// `None` for what a two-party command does when it is older than a guard allows: it has begun in time.
     pub guard: Option<Guard>,
-    pub reply: oneshot::Sender<OperationReply>,
+    /// Expired when the guard had closed before anything was sent.
+    pub reply: oneshot::Sender<Finish>,
 }
 
 /// A command may act only while this is open. It is checked last, directly before the frame is written.
@@ -67,14 +69,6 @@ impl Guard {
     pub fn open_for(&self, now: BootTime) -> Duration {
         ACT_WITHIN.saturating_sub(self.age_at_claim + now.since(self.claim_sent))
     }
-}
-
-/// How an operation ended.
-#[derive(Debug, PartialEq)]
-pub enum OperationReply {
-    Done(Outcome),
-    /// The guard had closed; nothing was sent.
-    TooLate,
 }
 
 /// The progress of a call that a two-party command has placed. When the PBX session is lost, the channel closes.

@@ -4,6 +4,7 @@ use shared::codes::Code;
 use shared::command::{Dial, Refusal};
 use shared::ids::CallId;
 use shared::operation::{DialOptions, Operation, Reach};
+use shared::tables::Finish;
 use shared::time::from_millis;
 use tokio::sync::mpsc;
 
@@ -11,7 +12,7 @@ use super::state::{ControllerState, SessionEnd};
 use crate::calls::{CallView, UserGuid};
 use crate::commands::jobs::{FrameBatch, JobOwner};
 use crate::commands::operations::{Plan, Planner};
-use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationReply, OperationRequest};
+use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationRequest};
 
 impl ControllerState {
     pub(super) fn on_request(&mut self, request: ControllerRequest) -> Result<(), SessionEnd> {
@@ -50,8 +51,8 @@ impl ControllerState {
     fn operate(&mut self, command: OperationRequest) {
         let plan = self.plan(&command.operation, &command.reach);
         let reply = match (plan, &mut self.calls) {
-            (Ok(Plan::Answer(result)), _) => OperationReply::Done(Ok(result)),
-            (Err(refusal), _) => OperationReply::Done(Err(refusal)),
+            (Ok(Plan::Answer(result)), _) => Finish::Done(Ok(result)),
+            (Err(refusal), _) => Finish::Done(Err(refusal)),
             (Ok(Plan::Later(frames)), _) => {
                 frames.into_iter().for_each(|frame| self.send(frame));
                 self.deferred.push(command);
@@ -63,7 +64,7 @@ impl ControllerState {
                 self.outgoing.push_back(out);
                 return;
             }
-            (Ok(Plan::Send(_)), None) => OperationReply::Done(Err(Code::PbxOffline.into())),
+            (Ok(Plan::Send(_)), None) => Finish::Done(Err(Code::PbxOffline.into())),
         };
         let _ = command.reply.send(reply);
     }
@@ -112,14 +113,14 @@ impl ControllerState {
         let now = self.clock.boot();
         let is_over = |command: &mut OperationRequest| command.guard.is_some_and(|guard| !guard.is_open(now));
         for command in self.deferred.extract_if(.., is_over) {
-            let _ = command.reply.send(OperationReply::TooLate);
+            let _ = command.reply.send(Finish::Expired);
         }
     }
 
     /// The session is gone; of these commands nothing has reached the PBX.
     pub(super) fn give_deferred_up(&mut self) {
         for command in self.deferred.drain(..) {
-            let _ = command.reply.send(OperationReply::Done(Err(Code::PbxOffline.into())));
+            let _ = command.reply.send(Finish::Done(Err(Code::PbxOffline.into())));
         }
     }
 }

@@ -15,10 +15,11 @@ use shared::codes::Code;
 use shared::command::Refusal;
 use shared::event::{CallEvent, Status};
 use shared::ids::CallId;
+use shared::tables::Finish;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::request::{CallProgress, Guard, OperationReply};
+use super::request::{CallProgress, Guard};
 use crate::calls::{Calls, LegId, LegReport};
 use crate::pbx::frames::OperationResult;
 use crate::pbx::rcc;
@@ -35,7 +36,7 @@ const EFFECT_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub enum JobOwner {
     /// A command that ends with its answer.
-    Command(oneshot::Sender<OperationReply>),
+    Command(oneshot::Sender<Finish>),
     /// A two-party command that follows its call until that has ended. Once it hangs up, the call is not wanted any more.
     TwoParty(mpsc::UnboundedSender<CallProgress>),
 }
@@ -154,7 +155,7 @@ impl Jobs {
     pub fn too_late(&mut self, id: JobId, calls: &mut Calls) {
         let Some(at) = self.jobs.iter().position(|job| job.id == id) else { return };
         match self.take(at, calls) {
-            JobOwner::Command(reply) => drop(reply.send(OperationReply::TooLate)),
+            JobOwner::Command(reply) => drop(reply.send(Finish::Expired)),
             JobOwner::TwoParty(progress) => drop(progress.send(CallProgress::TooLate)),
         }
     }
@@ -276,7 +277,7 @@ impl Jobs {
         self.followed.clear();
         for job in self.jobs.drain(..) {
             if let JobOwner::Command(reply) = job.owner {
-                let _ = reply.send(OperationReply::Done(Err(Code::Interrupted.into())));
+                let _ = reply.send(Finish::Done(Err(Code::Interrupted.into())));
             }
         }
     }
@@ -285,7 +286,7 @@ impl Jobs {
     fn answer(&mut self, at: usize, outcome: JobOutcome, calls: &mut Calls) {
         match (self.take(at, calls), outcome) {
             (JobOwner::Command(reply), outcome) => {
-                let _ = reply.send(OperationReply::Done(match outcome {
+                let _ = reply.send(Finish::Done(match outcome {
                     JobOutcome::Call(call) => Ok(json!({"CallId": call, "conferenceId": calls.conference_of(call)})),
                     JobOutcome::Done => Ok(json!({})),
                     JobOutcome::Failed(refusal) => Err(refusal),

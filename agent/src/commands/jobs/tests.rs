@@ -17,7 +17,7 @@ impl Bench {
     }
 
     /// Begins a job of the request `src` with one frame.
-    fn begin(&mut self, mt: &'static str, src: &str, expected: ExpectedState) -> oneshot::Receiver<OperationReply> {
+    fn begin(&mut self, mt: &'static str, src: &str, expected: ExpectedState) -> oneshot::Receiver<Finish> {
         let (reply, answer) = oneshot::channel();
         self.begin_for(mt, src, expected, JobOwner::Command(reply));
         answer
@@ -65,18 +65,18 @@ impl Bench {
     }
 }
 
-fn code(answer: &mut oneshot::Receiver<OperationReply>) -> Option<Code> {
+fn code(answer: &mut oneshot::Receiver<Finish>) -> Option<Code> {
     match answer.try_recv() {
-        Ok(OperationReply::Done(Err(refusal))) => Some(refusal.code),
+        Ok(Finish::Done(Err(refusal))) => Some(refusal.code),
         Ok(other) => panic!("not refused: {other:?}"),
         Err(_) => None,
     }
 }
 
-fn done(answer: &mut oneshot::Receiver<OperationReply>) -> Option<Value> {
+fn done(answer: &mut oneshot::Receiver<Finish>) -> Option<Value> {
     match answer.try_recv() {
-        Ok(OperationReply::Done(outcome)) => Some(outcome.expect("not refused")),
-        Ok(OperationReply::TooLate) => panic!("too late"),
+        Ok(Finish::Done(outcome)) => Some(outcome.expect("not refused")),
+        Ok(Finish::Expired) => panic!("too late"),
         Err(_) => None,
     }
 }
@@ -325,6 +325,6 @@ fn command_that_came_too_late_has_done_nothing() {
     for job in out.jobs {
         bench.jobs.too_late(job, &mut bench.calls);
     }
-    assert_eq!(answer.try_recv(), Ok(OperationReply::TooLate));
+    assert!(matches!(answer.try_recv(), Ok(Finish::Expired)));
     assert!(bench.result("UserCall", Some("c1"), Some(7), None).is_empty());
 }

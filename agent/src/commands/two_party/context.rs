@@ -8,10 +8,10 @@ use shared::command::{Dial, Outcome, Refusal};
 use shared::ids::CallId;
 use shared::operation::{Operation, Reach};
 use shared::random::Random;
-use shared::tables::Exchange;
+use shared::tables::{Exchange, Finish};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::commands::request::{ControllerRequest, OperationReply, OperationRequest};
+use crate::commands::request::{ControllerRequest, OperationRequest};
 use crate::commands::results::Results;
 use crate::commands::running::RunningCommands;
 use crate::host::status::ControllerStatus;
@@ -36,13 +36,13 @@ impl TwoPartyCommands {
         self.ask(OperationRequest { operation, reach: Reach::default(), guard: None, reply }, answer).await
     }
 
-    pub(super) async fn ask(&self, request: OperationRequest, answer: oneshot::Receiver<OperationReply>) -> Outcome {
+    pub(super) async fn ask(&self, request: OperationRequest, answer: oneshot::Receiver<Finish>) -> Outcome {
         if self.controller.send(ControllerRequest::Operate(request)).await.is_err() {
             return Err(Code::Interrupted.into());
         }
         match answer.await {
-            Ok(OperationReply::Done(outcome)) => outcome,
-            Ok(OperationReply::TooLate) | Err(_) => Err(Code::Interrupted.into()),
+            Ok(Finish::Done(outcome)) => outcome,
+            Ok(Finish::Expired) | Err(_) => Err(Code::Interrupted.into()),
         }
     }
 }
