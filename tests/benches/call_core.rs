@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use easyconnect_agent::calls::{Calls, UserIdentity, LegId, LegReport, LegState, Origin, Output, Party, Phase, UserGuid};
+use easyconnect_agent::calls::{
+    Calls, LegId, LegReport, LegState, Origin, Output, Party, Phase, UserGuid, UserIdentity,
+};
 use jiff::{SignedDuration, Timestamp};
 use shared::event::Direction;
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use easyconnect_agent::calls::{Calls, UserIdentity, LegId, Origin, Output, UserGuid};
+use easyconnect_agent::calls::{Calls, LegId, Origin, Output, UserGuid, UserIdentity};
 use easyconnect_agent::pbx::frames::Frame;
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;

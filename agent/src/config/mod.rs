@@ -148,7 +148,7 @@ impl Monitor {
         *self == Self::default()
     }
 
-    pub fn wants(&self, long_name: &str) -> bool {
+    pub fn includes(&self, long_name: &str) -> bool {
         match self {
             Self::List(names) => names.iter().any(|name| name == long_name),
             Self::Named(_) => true,

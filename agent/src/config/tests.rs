@@ -155,7 +155,7 @@ fn variables_go_before_the_file_and_are_texts() {
     assert_eq!(config.pbx.password().expect("a password").expose(), "123456");
     assert_eq!(config.pbx.id.as_deref(), Some("7"));
     let list = [("EASYCONNECT_AGENT__PBX__MONITOR", "[\"Reception\"]")];
-    assert!(read_with(GOOD, &list).expect("valid").pbx.monitor.wants("Reception"));
+    assert!(read_with(GOOD, &list).expect("valid").pbx.monitor.includes("Reception"));
     let unknown = read_with(GOOD, &[("EASYCONNECT_AGENT__PBX__APPP", "x")]).expect_err("unknown");
     assert!(unknown.contains("appp"), "{unknown}");
     assert!(read_with(GOOD, &[("EASYCONNECT_AGENT__PBX", "x")]).is_err());
@@ -208,5 +208,5 @@ fn whom_to_monitor() {
     assert!(monitor("\"group\"").by_group());
     assert_eq!(monitor("\"app\""), Monitor::Named(MonitorName::App));
     let list = monitor("[\"Thomas De Wilde\"]");
-    assert!(list.wants("Thomas De Wilde") && !list.wants("Reception") && !list.by_group());
+    assert!(list.includes("Thomas De Wilde") && !list.includes("Reception") && !list.by_group());
 }

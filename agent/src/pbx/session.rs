@@ -150,7 +150,7 @@ impl Session {
             return None;
         }
         // An App object may see itself, above all when it is active nowhere and so sees nobody else.
-        if guid.is_empty() || info.pseudo == "app" || !monitor.wants(&info.cn) {
+        if guid.is_empty() || info.pseudo == "app" || !monitor.includes(&info.cn) {
             return None;
         }
         let identity = identity(&info);
