@@ -83,7 +83,7 @@ impl CommandReceiver {
                     pause = Duration::ZERO;
                     for message in messages {
                         let (receiver, stop) = (self.clone(), stop.clone());
-                        self.tasks.spawn(async move { receiver.hear(message, &stop).await });
+                        self.tasks.spawn(async move { receiver.handle_message(message, &stop).await });
                     }
                 }
                 Err(error) => {
@@ -103,7 +103,7 @@ impl CommandReceiver {
         }
     }
 
-    async fn hear(&self, message: Received, stop: &CancellationToken) {
+    async fn handle_message(&self, message: Received, stop: &CancellationToken) {
         let doorbell: Doorbell = match envelope::open(&message.body) {
             Ok(doorbell) => doorbell,
             Err(error @ EnvelopeError::UnknownVersion(_)) => {
@@ -118,12 +118,12 @@ impl CommandReceiver {
                 return;
             }
         };
-        if let Err(error) = self.handle(&doorbell, &message, stop).await {
+        if let Err(error) = self.handle_doorbell(&doorbell, &message, stop).await {
             warn!(command.id = %doorbell.command_id, "The command was not handled: {error}");
         }
     }
 
-    async fn handle(
+    async fn handle_doorbell(
         &self,
         doorbell: &Doorbell,
         message: &Received,

@@ -84,7 +84,7 @@ impl Recovery {
         let TwoPartyCommands { exchange, clock, random, agent_id, running, .. } = &self.two_party;
         // If this agent dies as well, another one finds the command in its heartbeat.
         let listed = running.list(id);
-        if !listed.is_told(TELL_WITHIN).await {
+        if !listed.is_written(TELL_WITHIN).await {
             return Ok(false);
         }
         let token = random.uuid().to_string();

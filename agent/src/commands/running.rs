@@ -16,7 +16,7 @@ type Commands = BTreeSet<CommandId>;
 pub struct RunningCommands {
     now: watch::Sender<Commands>,
     /// The list in the last heartbeat that was written.
-    told: watch::Sender<Commands>,
+    written: watch::Sender<Commands>,
 }
 
 /// A command in the list. Dropping this removes the command, unless it is kept for other agents.
@@ -43,16 +43,16 @@ impl RunningCommands {
 
     /// Takes the list of each heartbeat that was written.
     pub fn heartbeats(&self) -> watch::Sender<Commands> {
-        self.told.clone()
+        self.written.clone()
     }
 }
 
 impl ListedCommand {
     /// Waits until a heartbeat with this command is written. Returns false if none is within this time.
-    pub async fn is_told(&self, within: Duration) -> bool {
-        let mut told = self.running.told.subscribe();
-        let heard = timeout(within, told.wait_for(|commands| commands.contains(&self.id))).await;
-        matches!(heard, Ok(Ok(_)))
+    pub async fn is_written(&self, within: Duration) -> bool {
+        let mut written = self.running.written.subscribe();
+        let listed = timeout(within, written.wait_for(|commands| commands.contains(&self.id))).await;
+        matches!(listed, Ok(Ok(_)))
     }
 
     /// Leaves the command in the list, because what it has begun is not ended.
@@ -82,9 +82,9 @@ mod tests {
         let running = RunningCommands::default();
         let (ended, left) = (CommandId::random(), CommandId::random());
         let (over, open) = (running.list(ended), running.list(left));
-        assert!(!over.is_told(SOON).await, "no heartbeat was heard");
+        assert!(!over.is_written(SOON).await, "no heartbeat was written");
         running.heartbeats().send_replace(running.changes().borrow().clone());
-        assert!(over.is_told(SOON).await && open.is_told(SOON).await);
+        assert!(over.is_written(SOON).await && open.is_written(SOON).await);
         drop(over);
         open.keep();
         assert_eq!(*running.changes().borrow(), [left].into());

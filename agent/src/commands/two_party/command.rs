@@ -170,9 +170,9 @@ impl TwoPartyCommands {
     ) -> Result<(), CommandEnd> {
         let progress = self.exchange.progress(command.command_id, token, dials, Stage::Calling, self.clock.now());
         let open_for = guard.open_for(self.clock.boot());
-        let (told, written) = tokio::join!(listed.is_told(open_for), timeout(open_for, progress));
+        let (listed, written) = tokio::join!(listed.is_written(open_for), timeout(open_for, progress));
         match written {
-            Ok(Ok(true)) if told => Ok(()),
+            Ok(Ok(true)) if listed => Ok(()),
             Ok(Ok(true)) | Err(_) => Err(CommandEnd::Finished(Finish::Expired)),
             Ok(Ok(false)) => Err(CommandEnd::TakenOver),
             Ok(Err(error)) => {
