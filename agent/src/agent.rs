@@ -17,35 +17,35 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
-use crate::account;
+use crate::commands::receiver::{CommandReceiver, RECEIVERS};
+use crate::commands::recovery::Recovery;
+use crate::commands::request::ControllerRequest;
+use crate::commands::results::Results;
+use crate::commands::running::RunningCommands;
+use crate::commands::two_party::TwoPartyCommands;
 use crate::config::Config;
-use crate::connect::Connector;
-use crate::desk::{Desk, DeskStatus, Fatal};
-use crate::downlink::{Downlink, RECEIVERS};
-use crate::health::Listeners;
-use crate::kinship::Own;
-use crate::memory::Memory;
-use crate::outbox::{Opened, Outbox};
+use crate::controller::{Controller, FatalError};
+use crate::events::outbox::{Opened, Outbox};
+use crate::events::uplink::Uplink;
+use crate::host::credentials;
+use crate::host::health::Listeners;
+use crate::host::sdk;
+use crate::host::statistics::Statistics;
+use crate::host::status::ControllerStatus;
+use crate::host::systemd::SystemdNotifier;
 use crate::pbx::link::{Dialer, Network, Tcp};
-use crate::pulse::{self, Portrait, Pulse};
-use crate::results::Results;
-use crate::running::Running;
-use crate::sdk;
-use crate::service::Service;
-use crate::takeover::Takeover;
-use crate::tls;
-use crate::uplink::Uplink;
-use crate::vitals::Vitals;
+use crate::peers::heartbeat::{self, Heartbeat, Snapshot};
+use crate::peers::identity::AgentIdentity;
+use crate::peers::lookup::SharedNames;
 
 /// How long a stopping agent may take to hand over what it has.
 const GRACE: Duration = Duration::from_secs(20);
-/// Who leaves without saying so is found out by its silence.
+/// The last heartbeat does not take longer. An agent that stops without one is considered offline after 30 s.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
-/// How long it still sends events; what is left is on disk and goes out after the next start.
+/// How long a stopping agent still sends events. The rest is on disk and is sent after the next start.
 const SEND_FOR: Duration = Duration::from_secs(3);
 
-/// What an agent stands on: everything through which it touches the world. A simulation that runs agents in its own process puts its
-/// own things there.
+/// Everything outside the process that an agent uses. A simulation that runs agents in its own process replaces it.
 #[derive(Debug)]
 pub struct Host {
     pub machine: Arc<dyn Machine>,
@@ -63,7 +63,7 @@ impl Host {
     pub async fn of(config: &Config) -> anyhow::Result<Self> {
         let health = Listeners::open(config).await?;
         let sdk = sdk::config(config.aws.location()?).await;
-        account::require(&sdk, &config.aws).await?;
+        credentials::require(&sdk, &config.aws).await?;
         Ok(Self {
             machine: Arc::new(ThisMachine),
             random: Random::default(),
@@ -77,11 +77,11 @@ impl Host {
 
 #[derive(Debug)]
 pub struct Agent {
-    desk: Desk,
-    downlink: Downlink,
-    takeover: Takeover,
-    service: Service,
-    pulse: Pulse,
+    controller: Controller,
+    receiver: CommandReceiver,
+    recovery: Recovery,
+    systemd: SystemdNotifier<ControllerRequest>,
+    heartbeat: Heartbeat<ControllerRequest>,
     uplink: Uplink,
     outbox: Outbox,
     health: Listeners,
@@ -102,23 +102,18 @@ impl Agent {
 
         let boot_id = random.uuid();
         let agent_id: Arc<str> = Arc::from(format!("{}/{boot_id}", config.agent.name));
-        let own = Own { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: clock.boot() };
-        let vitals = Vitals::default();
+        let identity =
+            AgentIdentity { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: clock.boot() };
+        let statistics = Statistics::default();
         let Opened { outbox, events, records, late } = outbox;
         let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
-        let uplink = Uplink::new(queue, outbox.clone(), events, vitals.clone(), random.clone());
-        let (status, watch_status) = watch::channel(DeskStatus::starting());
+        let uplink = Uplink::new(queue, outbox.clone(), events, statistics.clone(), random.clone());
+        let (status, watch_status) = watch::channel(ControllerStatus::starting());
         let (requests, requested) = mpsc::channel(64);
-        let (answers, recollections) = mpsc::unbounded_channel();
+        let (answers, lookups) = mpsc::unbounded_channel();
 
-        let dialer = Dialer {
-            network,
-            tls: tls::client_config(config.pbx.fingerprint.as_ref(), config.pbx.ca_file.as_deref())?,
-            password: config.pbx.password()?,
-            url: config.pbx.url,
-            app: config.pbx.app,
-        };
-        let desk = Desk {
+        let dialer = Dialer::new(network, &config.pbx)?;
+        let controller = Controller {
             dialer,
             monitor: config.pbx.monitor,
             dtmf_recv: config.pbx.dtmf_recv,
@@ -128,79 +123,92 @@ impl Agent {
             clock: clock.clone(),
             random: random.clone(),
             exchange: exchange.clone(),
-            memory: Memory::new(exchange.clone(), clock.clone(), own.clone(), answers, random.clone()),
-            recollections,
+            shared_names: SharedNames::new(exchange.clone(), clock.clone(), identity.clone(), answers, random.clone()),
+            lookups,
             requests: requested,
             outbox: outbox.clone(),
             records,
             late,
             status,
-            vitals: vitals.clone(),
+            statistics: statistics.clone(),
         };
-        let running = Running::default();
-        let connector = Connector {
+        let running = RunningCommands::default();
+        let two_party = TwoPartyCommands {
             exchange: exchange.clone(),
             clock: clock.clone(),
             random: random.clone(),
             agent_id: agent_id.clone(),
-            desk: requests.clone(),
+            controller: requests.clone(),
             status: watch_status.clone(),
             running: running.clone(),
-            results: Results { exchange: exchange.clone(), clock: clock.clone(), vitals: vitals.clone() },
+            results: Results { exchange: exchange.clone(), clock: clock.clone(), statistics: statistics.clone() },
         };
-        let takeover = Takeover { connector: connector.clone(), own };
-        let downlink = Downlink {
+        let recovery = Recovery { two_party: two_party.clone(), identity };
+        let receiver = CommandReceiver {
             queue: Queue::new(sqs, config.aws.commands_queue_url),
             exchange: exchange.clone(),
             clock: clock.clone(),
             random,
             agent_id: agent_id.clone(),
-            desk: requests.clone(),
+            controller: requests.clone(),
             status: watch_status.clone(),
-            connector,
-            vitals: vitals.clone(),
+            two_party,
+            statistics: statistics.clone(),
             tasks: TaskTracker::new(),
         };
-        let service = Service { status: watch_status.clone(), desk: requests.clone() };
-        let portrait = Portrait {
+        let systemd = SystemdNotifier {
+            status: watch_status.clone(),
+            controller: requests.clone(),
+            probe: |reply| ControllerRequest::Probe { reply },
+        };
+        let snapshot = Snapshot {
             started_at: clock.now(),
             clock,
             agent_id,
             name: config.agent.name,
-            os: pulse::os(),
+            os: heartbeat::os(),
             status: watch_status,
             outbox: outbox.status(),
-            running,
-            vitals,
+            running: running.changes(),
+            statistics,
         };
-        let pulse = Pulse { exchange, portrait, desk: requests };
-        Ok(Self { desk, downlink, takeover, service, pulse, uplink, outbox, health })
+        let heartbeat = Heartbeat {
+            exchange,
+            snapshot,
+            listed: running.heartbeats(),
+            controller: requests,
+            give_way: |to| ControllerRequest::GiveWay { to },
+        };
+        Ok(Self { controller, receiver, recovery, systemd, heartbeat, uplink, outbox, health })
     }
 
     /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event in memory.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        info!(version = env!("CARGO_PKG_VERSION"), agent = %self.pulse.portrait.agent_id, "Agent started");
-        let [stop_commands, stop_desk, stop_pulse, stop_uplink] = std::array::from_fn(|_| CancellationToken::new());
-        let (commands, outbox) = (self.downlink.tasks.clone(), self.outbox);
+        info!(version = env!("CARGO_PKG_VERSION"), agent = %self.heartbeat.snapshot.agent_id, "Agent started");
+        let [stop_commands, stop_controller, stop_heartbeat, stop_uplink] =
+            std::array::from_fn(|_| CancellationToken::new());
+        let (commands, outbox) = (self.receiver.tasks.clone(), self.outbox);
         let mut receivers = JoinSet::new();
         for _ in 0..RECEIVERS {
-            receivers.spawn(self.downlink.clone().run(stop_commands.clone()));
+            receivers.spawn(self.receiver.clone().run(stop_commands.clone()));
         }
-        drop(self.downlink);
-        commands.spawn(self.takeover.run(stop_commands.clone()));
-        commands.spawn(self.service.run(stop_commands.clone()));
-        // Whoever drops this ends the workers.
-        let mut desk: AbortOnDropHandle<Result<(), Fatal>> = worker(self.desk.run(stop_desk.clone()));
-        // It answers until the last event is sent.
+        drop(self.receiver);
+        commands.spawn(self.recovery.run(stop_commands.clone()));
+        commands.spawn(self.systemd.run(stop_commands.clone()));
+        // Dropping a handle ends its worker.
+        let mut controller: AbortOnDropHandle<Result<(), FatalError>> =
+            worker(self.controller.run(stop_controller.clone()));
+        // The health endpoint answers until the last event is sent.
         let stop_health = CancellationToken::new();
-        let health = worker(self.health.serve(self.pulse.portrait.clone(), stop_health.clone()));
-        let pulse = worker(self.pulse.run(stop_pulse.clone()));
+        let (snapshot, statistics) = (self.heartbeat.snapshot.clone(), self.heartbeat.snapshot.statistics.clone());
+        let health = worker(self.health.serve(move || snapshot.now(), statistics, stop_health.clone()));
+        let heartbeat = worker(self.heartbeat.run(stop_heartbeat.clone()));
         let uplink = worker(self.uplink.run(stop_uplink.clone()));
 
         let ended = tokio::select! {
             biased;
             () = shutdown => None,
-            ended = &mut desk => Some(ended),
+            ended = &mut controller => Some(ended),
         };
         info!("Stopping");
         let drained = timeout(GRACE, async {
@@ -208,15 +216,15 @@ impl Agent {
             receivers.join_all().await;
             commands.close();
             let _ = timeout(Duration::from_secs(5), commands.wait()).await;
-            stop_desk.cancel();
+            stop_controller.cancel();
             let ended = match ended {
                 Some(ended) => ended,
-                None => desk.await,
+                None => controller.await,
             };
-            // What the desk interrupted is written down before the agent takes leave.
+            // What the controller interrupted is written down before the last heartbeat.
             let _ = timeout(Duration::from_secs(5), commands.wait()).await;
-            stop_pulse.cancel();
-            let _ = timeout(LEAVE_WITHIN, pulse).await;
+            stop_heartbeat.cancel();
+            let _ = timeout(LEAVE_WITHIN, heartbeat).await;
             let _ = timeout(SEND_FOR, outbox.emptied()).await;
             stop_uplink.cancel();
             let _ = uplink.await;
@@ -234,7 +242,7 @@ impl Agent {
             warn!(events = left.depth, "Events wait on disk for the next start");
         }
         match drained {
-            Ok(ended) => Ok(ended.context("the desk failed")??),
+            Ok(ended) => Ok(ended.context("the controller failed")??),
             Err(_) => bail!("stopped before everything was handed over"),
         }
     }

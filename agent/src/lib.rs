@@ -1,38 +1,20 @@
 //! The agent beside the PBX, as a library for its binary, its benchmarks and its tests.
 //!
-//! Data flows one way each: `pbx` (frames) → `desk` → `calls` (the pure core) → `outbox` (disk) → `uplink` (events queue), and
-//! `downlink` (commands queue) → `desk` → `operations` and `jobs` → `pbx`. `connect` is the one command that outlives its
-//! request; `takeover` ends it for an agent that is gone, by what `running` and `pulse` have told. `memory` is what agents
-//! share, and `scribe` writes it down. `vitals` counts what happens; `health` tells it to those on this machine, `service` to systemd,
-//! and `check` finds out why nothing happens; it begins its connections as `pbx` does, with `dial` and `tls`.
+//! Events: `pbx` (frames) → `controller` → `calls` (the pure core) → `events` (the outbox on disk, then the uplink to the
+//! events queue). Commands: `commands` (the receiver of the commands queue) → `controller` → operations and jobs of `commands`
+//! → `pbx`. `peers` is what the agents of one PBX share: identity, heartbeat and names of calls. `host` is this machine:
+//! systemd, the health endpoint, statistics. `check` finds out why nothing happens.
+//!
+//! Imports go downwards: `agent` → `controller` → `commands` → `peers` → `events` → `host`, `pbx` → `calls`, `config`. `check`
+//! uses `host` and `pbx`. Nothing but `agent` imports `controller`.
 
-pub mod account;
 pub mod agent;
-pub mod backoff;
 pub mod calls;
-mod causes;
 pub mod check;
+pub mod commands;
 pub mod config;
-pub mod connect;
-pub mod desk;
-pub mod dial;
-pub mod disk;
-pub mod downlink;
-pub mod health;
-pub mod jobs;
-pub mod kinship;
-pub mod memory;
-pub mod operations;
-pub mod outbox;
+pub mod controller;
+pub mod events;
+pub mod host;
 pub mod pbx;
-pub mod pulse;
-pub mod results;
-pub mod running;
-mod scribe;
-pub mod sdk;
-pub mod service;
-pub mod takeover;
-pub mod telemetry;
-pub mod tls;
-pub mod uplink;
-pub mod vitals;
+pub mod peers;

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use easyconnect_agent::account::Lacking;
 use easyconnect_agent::agent::Agent;
 use easyconnect_agent::check;
 use easyconnect_agent::config::{Config, ConfigError};
-use easyconnect_agent::desk::Fatal;
-use easyconnect_agent::health::{self, metrics};
-use easyconnect_agent::telemetry;
+use easyconnect_agent::controller::FatalError;
+use easyconnect_agent::host::credentials::AwsSetupError;
+use easyconnect_agent::host::health::{self, metrics};
+use easyconnect_agent::host::telemetry;
+use easyconnect_agent::pbx::tls;
 
 /// The configuration cannot be used (EX_USAGE of sysexits.h).
 const EXIT_BAD_CONFIG: u8 = 64;
@@ -81,8 +82,7 @@ fn main() -> ExitCode {
 }
 
 fn run(file: &Path) -> ExitCode {
-    let loaded = Config::load(file).and_then(|config| config.create_state_dir().map(|()| config));
-    let config = match loaded {
+    let config = match load(file) {
         Ok(config) => config,
         Err(error) => return complain(EXIT_BAD_CONFIG, "invalid configuration", &error.into()),
     };
@@ -90,11 +90,19 @@ fn run(file: &Path) -> ExitCode {
     metrics::install();
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Fatal>() || error.is::<Lacking>() => {
+        Err(error) if error.is::<FatalError>() || error.is::<AwsSetupError>() => {
             complain(EXIT_INCOMPLETE_CONFIG, "incomplete configuration", &error)
         }
         Err(error) => complain(1, "failed", &error),
     }
+}
+
+/// Reads the configuration and what it names, so that nothing begins with one that cannot be used.
+fn load(file: &Path) -> Result<Config, ConfigError> {
+    let config = Config::load(file)?;
+    tls::client_config(&config.pbx)?;
+    config.create_state_dir()?;
+    Ok(config)
 }
 
 /// Does what an administrator asked for at the command line.

@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use easyconnect_agent::calls::{Calls, Identity, LegId, LegReport, LegState, Origin, Output, Party, Phase, UserGuid};
+use easyconnect_agent::calls::{
+    Calls, LegId, LegReport, LegState, Origin, Output, Party, Phase, UserGuid, UserIdentity,
+};
 use jiff::{SignedDuration, Timestamp};
 use shared::event::Direction;
 use uuid::Uuid;
@@ -20,7 +22,7 @@ pub(crate) fn measure(report: &mut Report) {
     let mut calls = Calls::new(origin, Uuid::nil());
     let users: Vec<UserGuid> = (0..USERS).map(|n| Arc::from(format!("{n:032x}"))).collect();
     for (n, user) in users.iter().enumerate() {
-        calls.user_is(user.clone(), Identity { extension: n.to_string(), name: format!("User {n}") });
+        calls.user_is(user.clone(), UserIdentity { extension: n.to_string(), name: format!("User {n}") });
     }
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
     let peer = Party { number: "00472591687".to_owned(), name: String::new(), e164: None };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use easyconnect_agent::calls::Changes;
-use easyconnect_agent::outbox::{Opened, Outbox, Settled};
+use easyconnect_agent::events::outbox::{Opened, Outbox, Settled};
 use easyconnect_tests::paths;
 use shared::event::{CallEvent, Status};
 use shared::ids::CallId;

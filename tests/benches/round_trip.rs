@@ -106,7 +106,7 @@ impl Chain {
         let (table, queue) = (stack.var("EXCHANGE_TABLE").to_owned(), stack.var("COMMANDS_QUEUE_URL").to_owned());
         let waiting = Waiting::default();
         let mut receivers = JoinSet::new();
-        for _ in 0..easyconnect_agent::downlink::RECEIVERS {
+        for _ in 0..easyconnect_agent::commands::receiver::RECEIVERS {
             receivers.spawn(receive(dynamodb.clone(), sqs.clone(), table.clone(), queue.clone(), waiting.clone()));
         }
         Self { dynamodb, sqs, table, queue, waiting, _receivers: Arc::new(receivers) }

@@ -61,7 +61,7 @@ MUTATIONS = {
         "commands",
     ),
     "a frame is written however old its command is (a check)": (
-        "agent/src/jobs/mod.rs",
+        "agent/src/commands/request.rs",
         "!self.open_for(now).is_zero()",
         "!self.open_for(now).is_zero() || self.age_at_claim < Duration::MAX",
         "commands",

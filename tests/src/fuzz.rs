@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use easyconnect_agent::calls::{Calls, Identity, LegId, Origin, Output, UserGuid};
+use easyconnect_agent::calls::{Calls, LegId, Origin, Output, UserGuid, UserIdentity};
 use easyconnect_agent::pbx::frames::Frame;
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
@@ -80,7 +80,7 @@ impl Fuzzer {
         let origin = Origin { pbx_id: Arc::from("master"), agent_id: Arc::from("fuzz/1") };
         let mut calls = Calls::new(origin, Uuid::nil());
         for n in 0..USERS {
-            calls.user_is(user(n), Identity { extension: n.to_string(), name: format!("User {n}") });
+            calls.user_is(user(n), UserIdentity { extension: n.to_string(), name: format!("User {n}") });
         }
         let now = Timestamp::from_second(1_700_000_000).expect("a time");
         calls.session_started(now);
@@ -177,7 +177,7 @@ impl Fuzzer {
                 self.calls.report(&user, report, self.now)
             }
             Ok(Frame::User(info)) => {
-                let identity = Identity { extension: info.e164.clone(), name: info.display_name() };
+                let identity = UserIdentity { extension: info.e164.clone(), name: info.display_name() };
                 self.calls.user_is(user(info.cn.len() as u64 % USERS), identity);
                 Vec::new()
             }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use easyconnect_agent::sdk::{self, Location};
+use easyconnect_agent::config::AwsLocation;
+use easyconnect_agent::host::sdk;
 use rand::RngExt;
 use rustix::process::{Pid, Signal, kill_process};
 use shared::aws;
@@ -62,10 +63,10 @@ impl Stack {
             .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
             .collect();
         let var = |name: &str| vars.get(name).cloned().unwrap_or_else(|| panic!("stack.env lacks {name}"));
-        let location = Location {
+        let location = AwsLocation {
             region: Some(var("AWS_REGION")),
             endpoint_url: Some(var("AWS_ENDPOINT_URL")),
-            ..Location::default()
+            ..AwsLocation::default()
         };
         let credentials = aws_sdk_sqs::config::Credentials::new(
             var("AWS_ACCESS_KEY_ID"),

@@ -17,7 +17,7 @@ const RINGS_AFTER_PROCEEDING: SignedDuration = SignedDuration::from_secs(2);
 
 /// Who a monitored user is, as last told by the PBX.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub struct UserIdentity {
     pub extension: String,
     pub name: String,
 }
@@ -88,7 +88,7 @@ impl Call {
     }
 
     /// Takes over who the peer is and what became of the call; statuses are the caller's business.
-    pub(super) fn follow(&mut self, report: &LegReport, user: &Identity, at: Timestamp) {
+    pub(super) fn follow(&mut self, report: &LegReport, user: &UserIdentity, at: Timestamp) {
         self.follow_relations(report, user, at);
         self.follow_peer(report, user, at);
         // What a leg ends with is the call's cause only if it is the last one: other devices of the user end with causes of their own.
@@ -112,7 +112,7 @@ impl Call {
         self.phase == Phase::Alerting || self.proceeding_since.is_some_and(arrived)
     }
 
-    fn follow_relations(&mut self, report: &LegReport, user: &Identity, at: Timestamp) {
+    fn follow_relations(&mut self, report: &LegReport, user: &UserIdentity, at: Timestamp) {
         let own = own_party(user);
         for (relation, party) in &report.related {
             let kind = match relation {
@@ -136,7 +136,7 @@ impl Call {
         }
     }
 
-    fn follow_peer(&mut self, report: &LegReport, user: &Identity, at: Timestamp) {
+    fn follow_peer(&mut self, report: &LegReport, user: &UserIdentity, at: Timestamp) {
         let Some(peer) = report.peer.as_ref().filter(|peer| !peer.is_empty()) else { return };
         if self.dialled.is_empty() {
             self.dialled.clone_from(peer);
@@ -163,7 +163,7 @@ impl Call {
         self.peer = peer.clone();
     }
 
-    fn follow_hold(&mut self, state: LegState, user: &Identity, at: Timestamp) {
+    fn follow_hold(&mut self, state: LegState, user: &UserIdentity, at: Timestamp) {
         let (own, peer) = (own_party(user), self.peer.clone());
         let held_or_retrieved =
             |held: bool| if held { ConferenceEventKind::Held } else { ConferenceEventKind::Retrieved };
@@ -200,7 +200,7 @@ impl Call {
     }
 
     /// (from, to) as the call stands now.
-    pub(super) fn parties(&self, user: &Identity) -> (Party, Party) {
+    pub(super) fn parties(&self, user: &UserIdentity) -> (Party, Party) {
         match self.direction {
             Direction::Incoming => (self.peer.clone(), own_party(user)),
             Direction::Outgoing => (own_party(user), self.peer.clone()),
@@ -216,7 +216,7 @@ impl Call {
         &self,
         status: Status,
         at: Timestamp,
-        user: &Identity,
+        user: &UserIdentity,
         origin: &Origin,
         inferred: bool,
     ) -> CallEvent {
@@ -270,6 +270,6 @@ pub struct Origin {
     pub agent_id: Arc<str>,
 }
 
-fn own_party(user: &Identity) -> Party {
+fn own_party(user: &UserIdentity) -> Party {
     Party { number: user.extension.clone(), name: user.name.clone(), e164: None }
 }

@@ -154,17 +154,18 @@ pub(super) struct Leg {
 
 impl Leg {
     pub(super) fn new(user: UserGuid, since: Timestamp) -> Self {
-        let waiting = Waiting { since, continues: false, reports: Vec::new(), asked: false };
+        let waiting = UnassignedLeg { since, continues: false, reports: Vec::new(), asked: false };
         Self { user, conference: None, state: None, peer: Party::default(), assignment: Assignment::Waiting(waiting) }
     }
 
     /// The handle's call has ended and another one begins on it.
     pub(super) fn wait(&mut self, since: Timestamp) {
-        self.assignment = Assignment::Waiting(Waiting { since, continues: true, reports: Vec::new(), asked: false });
+        self.assignment =
+            Assignment::Waiting(UnassignedLeg { since, continues: true, reports: Vec::new(), asked: false });
     }
 
     /// Where the leg belongs, once its conference is known.
-    pub(super) fn spot(&self, waiting: &Waiting) -> Option<Spot> {
+    pub(super) fn spot(&self, waiting: &UnassignedLeg) -> Option<Spot> {
         let conference =
             waiting.life().find_map(|report| report.conference.clone()).or_else(|| self.conference.clone())?;
         Some(Spot { user: self.user.clone(), conference, direction: waiting.direction()? })
@@ -174,7 +175,7 @@ impl Leg {
 /// Which call a leg belongs to, once that can be told.
 #[derive(Debug)]
 pub(super) enum Assignment {
-    Waiting(Waiting),
+    Waiting(UnassignedLeg),
     Live(CallId),
     /// The leg has ended. Its handle stays until the PBX deletes it, because it may come back to life.
     Ended,
@@ -182,7 +183,7 @@ pub(super) enum Assignment {
 
 /// A leg that has no call yet: what was reported waits here with its time.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct UnassignedLeg {
     pub since: Timestamp,
     /// The handle has had a call before.
     pub continues: bool,
@@ -191,7 +192,7 @@ pub(super) struct Waiting {
     pub asked: bool,
 }
 
-impl Waiting {
+impl UnassignedLeg {
     /// The reports of this leg's life; a handle may already be used again behind its end.
     fn life(&self) -> impl Iterator<Item = &LegReport> {
         let end = self.reports.iter().position(|(report, _)| report.last).map_or(self.reports.len(), |last| last + 1);

@@ -7,7 +7,9 @@ use shared::ids::CallId;
 use shared::tables::LegItem;
 
 use super::call::Call;
-use super::{Calls, Output, UserGuid, names};
+use super::call_core::{Calls, Output};
+use super::leg::UserGuid;
+use super::names;
 
 impl Calls {
     /// Forgets calls of which nobody can tell the end any more: it was another agent's to tell, and what that one wrote down is gone.

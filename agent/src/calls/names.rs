@@ -40,7 +40,7 @@ pub(super) struct Knowledge {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct CallNames {
     spots: HashMap<Spot, Knowledge>,
     /// Those that may be forgotten, in the order in which they came to be so.
     forgettable: VecDeque<Spot>,
@@ -48,7 +48,7 @@ pub(super) struct Names {
     changed: HashSet<Spot>,
 }
 
-impl Names {
+impl CallNames {
     /// Takes back what was kept on disk. Of a spot that is known already, only what has ended there is more than that.
     pub(super) fn put_back(&mut self, spot: &Spot, known: Knowledge) {
         match self.spots.entry(spot.clone()) {

@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 use shared::ids::CallId;
 use uuid::Uuid;
 
-use super::Calls;
-use super::call::{Call, Identity, Origin};
+use super::call::{Call, Origin, UserIdentity};
+use super::call_core::Calls;
 use super::leg::Spot;
 use super::names::Knowledge;
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum RecordKey {
     Call(CallId),
     /// A user, conference and direction.
     Spot(String),
 }
 
 /// The new texts of records, `None` for what needs none any more.
-pub type Changes = HashMap<Subject, Option<String>>;
+pub type Changes = HashMap<RecordKey, Option<String>>;
 
 /// A call with what its events need to know of its user, who may be out of sight after the restart.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ struct CallRecord<C, I> {
 /// Everything that was kept.
 #[derive(Debug, Default)]
 pub struct Records {
-    calls: Vec<CallRecord<Call, Identity>>,
+    calls: Vec<CallRecord<Call, UserIdentity>>,
     spots: Vec<(Spot, Knowledge)>,
     /// When the agent that kept it was last known to be there.
     seen: Option<Timestamp>,
@@ -47,19 +47,19 @@ pub struct Records {
 /// A record that this version cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("a record of a call cannot be read: {0}")]
-pub struct Unreadable(#[from] serde_json::Error);
+pub struct UnreadableRecord(#[from] serde_json::Error);
 
 impl Records {
     pub fn seen_at(&mut self, seen: Timestamp) {
         self.seen = Some(seen);
     }
 
-    pub fn add_call(&mut self, text: &str) -> Result<(), Unreadable> {
+    pub fn add_call(&mut self, text: &str) -> Result<(), UnreadableRecord> {
         self.calls.push(serde_json::from_str(text)?);
         Ok(())
     }
 
-    pub fn add_spot(&mut self, key: &str, text: &str) -> Result<(), Unreadable> {
+    pub fn add_spot(&mut self, key: &str, text: &str) -> Result<(), UnreadableRecord> {
         self.spots.push((serde_json::from_str(key)?, serde_json::from_str(text)?));
         Ok(())
     }
@@ -100,14 +100,14 @@ impl Calls {
                 let identity = identity_of(self.users.get(&call.user));
                 text(&CallRecord { call, identity })
             });
-            changes.insert(Subject::Call(id), text);
+            changes.insert(RecordKey::Call(id), text);
         }
-        changes.extend(self.names.changes().map(|(spot, known)| (Subject::Spot(text(&spot)), known.map(text))));
+        changes.extend(self.names.changes().map(|(spot, known)| (RecordKey::Spot(text(&spot)), known.map(text))));
         changes
     }
 }
 
-fn identity_of(user: Option<&Arc<Identity>>) -> Cow<'_, Identity> {
+fn identity_of(user: Option<&Arc<UserIdentity>>) -> Cow<'_, UserIdentity> {
     user.map_or_else(Cow::default, |user| Cow::Borrowed(user.as_ref()))
 }
 

@@ -7,8 +7,17 @@ mod sequences;
 mod two_agents;
 mod view;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+use shared::event::{CallEvent, Direction, Status};
+use shared::ids::CallId;
+use shared::tables::LegItem;
+use uuid::Uuid;
+
+use super::call_core::ALIASES;
 use super::*;
 
 pub(crate) const PHONE: &str = "00000000000000000000000000000042";
@@ -33,8 +42,8 @@ pub(crate) fn core() -> Calls {
 
 /// The session begins and the PBX shows its users.
 fn started(mut calls: Calls, now: Timestamp) -> Calls {
-    calls.user_is(guid(PHONE), Identity { extension: "42".to_owned(), name: "Thomas De Wilde".to_owned() });
-    calls.user_is(guid(OTHER), Identity { extension: "43".to_owned(), name: "Reception".to_owned() });
+    calls.user_is(guid(PHONE), UserIdentity { extension: "42".to_owned(), name: "Thomas De Wilde".to_owned() });
+    calls.user_is(guid(OTHER), UserIdentity { extension: "43".to_owned(), name: "Reception".to_owned() });
     calls.session_started(now);
     calls
 }
@@ -42,7 +51,7 @@ fn started(mut calls: Calls, now: Timestamp) -> Calls {
 /// The disk of an agent: the last text of each record.
 #[derive(Debug, Default)]
 struct Disk {
-    texts: HashMap<Subject, String>,
+    texts: HashMap<RecordKey, String>,
     seen: Option<Timestamp>,
 }
 
@@ -66,8 +75,8 @@ impl Disk {
         let mut records = Records::default();
         for (subject, text) in &self.texts {
             match subject {
-                Subject::Call(_) => records.add_call(text),
-                Subject::Spot(key) => records.add_spot(key, text),
+                RecordKey::Call(_) => records.add_call(text),
+                RecordKey::Spot(key) => records.add_spot(key, text),
             }
             .expect("a record");
         }

@@ -10,8 +10,8 @@ use shared::number::DialString;
 use shared::numbering::DialPrefixes;
 use shared::time::iso_millis;
 
-use super::Calls;
 use super::call::Call;
+use super::call_core::Calls;
 use super::leg::{Assignment, Leg, LegId, LegState, Party, Phase, UserGuid};
 
 /// A call found in progress begins, by the PBX's whole seconds and this agent's idea of the cloud's time, at most so much
@@ -20,7 +20,7 @@ const BEGINNING_IS_UNSURE_BY: SignedDuration = SignedDuration::from_secs(2);
 
 /// Whether commands can be carried out for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sight {
+pub enum CallView {
     Unknown,
     /// It was not seen since the session was lost, or a leg that may be its own still waits for its name.
     Doubtful,
@@ -33,11 +33,11 @@ impl Calls {
         self.calls.contains_key(&call)
     }
 
-    pub fn sight_of(&self, call: CallId) -> Sight {
+    pub fn view_of(&self, call: CallId) -> CallView {
         match self.calls.get(&call) {
-            Some(call) if call.missing_since.is_none() => Sight::Live,
-            None if self.waiting_legs().next().is_none() => Sight::Unknown,
-            _ => Sight::Doubtful,
+            Some(call) if call.missing_since.is_none() => CallView::Live,
+            None if self.waiting_legs().next().is_none() => CallView::Unknown,
+            _ => CallView::Doubtful,
         }
     }
 

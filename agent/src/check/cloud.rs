@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::probe::{self, Fault, ProbeError};
-use super::report::{Report, Trial};
+use super::report::{CheckReport, OpenHop};
 use super::route;
 use super::steps::CLOCK_FIX;
-use crate::account::{self, Lacking};
 use crate::config::Config;
-use crate::sdk;
+use crate::host::credentials::{self, AwsSetupError};
+use crate::host::sdk;
 
 pub(super) const HOPS: [&str; 10] = [
     "aws-region",
@@ -37,13 +37,13 @@ const OFF_NOTABLY: SignedDuration = SignedDuration::from_secs(5);
 
 type Probed = Result<(), ProbeError>;
 
-pub(super) async fn check(config: &Config, report: &mut Report) {
+pub(super) async fn check(config: &Config, report: &mut CheckReport) {
     go(config, report).await;
     report.skip_rest(&HOPS);
 }
 
 /// Ends where nothing behind a broken hop can be tried.
-async fn go(config: &Config, report: &mut Report) {
+async fn go(config: &Config, report: &mut CheckReport) {
     let hop = report.begin("aws-region");
     let location = match config.aws.location() {
         Ok(location) => location,
@@ -56,11 +56,11 @@ async fn go(config: &Config, report: &mut Report) {
         return;
     }
     let hop = report.begin("aws-credentials");
-    let credentials_fix = account::credentials_fix(&config.aws);
-    let expiry = match account::credentials(&sdk, &config.aws).await {
+    let credentials_fix = credentials::credentials_fix(&config.aws);
+    let expiry = match credentials::credentials(&sdk, &config.aws).await {
         Ok(Ok(expiry)) => expiry,
-        Ok(Err(error)) => return report.broken(hop, account::explain(&error), credentials_fix),
-        Err(Lacking::Unreadable { cause, fix }) => return report.broken(hop, cause, fix),
+        Ok(Err(error)) => return report.broken(hop, credentials::explain(&error), credentials_fix),
+        Err(AwsSetupError::Unreadable { cause, fix }) => return report.broken(hop, cause, fix),
         Err(_) => return report.broken(hop, "there are none", credentials_fix),
     };
 
@@ -133,8 +133,8 @@ async fn timed(probe: impl Future<Output = Probed>) -> Option<Probed> {
 }
 
 /// Whether requests would go to where the queues are.
-fn judge_region(sdk: &SdkConfig, config: &Config, report: &mut Report, hop: Trial) -> bool {
-    let region = match account::region(sdk) {
+fn judge_region(sdk: &SdkConfig, config: &Config, report: &mut CheckReport, hop: OpenHop) -> bool {
+    let region = match credentials::region(sdk) {
         Ok(region) => region,
         Err(lacking) => {
             report.broken(hop, "there is none", lacking.to_string());
@@ -170,7 +170,7 @@ fn region_of(queue_url: &str) -> Option<String> {
     }
 }
 
-fn judge_expiry(expiry: Option<Timestamp>, report: &mut Report, hop: Trial) {
+fn judge_expiry(expiry: Option<Timestamp>, report: &mut CheckReport, hop: OpenHop) {
     match expiry {
         Some(expiry) => {
             report.good(hop, format!("valid until {}, then fetched anew", expiry.strftime("%Y-%m-%d %H:%M UTC")));
@@ -179,7 +179,7 @@ fn judge_expiry(expiry: Option<Timestamp>, report: &mut Report, hop: Trial) {
     }
 }
 
-fn judge_clock(ahead: Option<SignedDuration>, report: &mut Report, hop: Trial) {
+fn judge_clock(ahead: Option<SignedDuration>, report: &mut CheckReport, hop: OpenHop) {
     let Some(ahead) = ahead else {
         return report.warning(hop, "AWS has not answered, so its time is not known", "mend the hops to AWS first");
     };
@@ -194,7 +194,7 @@ fn judge_clock(ahead: Option<SignedDuration>, report: &mut Report, hop: Trial) {
     }
 }
 
-fn judge(probed: Option<Probed>, setting: &str, rights: &str, report: &mut Report, hop: Trial) {
+fn judge(probed: Option<Probed>, setting: &str, rights: &str, report: &mut CheckReport, hop: OpenHop) {
     let error = match probed {
         Some(Ok(())) => return report.good(hop, rights),
         Some(Err(error)) if matches!(error.fault, Fault::Credentials | Fault::Clock) => return report.skip(hop.name()),

@@ -14,7 +14,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use shared::aws;
 use shared::clock::CloudClock;
 
-use crate::sdk;
+use crate::host::sdk;
 
 /// The URLs that requests to the queues and to the table go to, as the clients themselves work them out of region, endpoint and
 /// variables; none if they cannot. Nothing is sent.

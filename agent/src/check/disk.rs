@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, CWD, Mode, OFlags, access, openat, statvfs};
 use rustix::io::Errno;
 
-use super::report::{Report, Trial};
-use super::rights::{self, User};
+use super::report::{CheckReport, OpenHop};
+use super::rights::{self, SystemUser};
 use crate::config::Config;
 
 /// With less the agent could hardly start.
 const LEAST: u64 = 64 << 20;
 
-pub(super) fn check(config: &Config, user: Option<&User>, report: &mut Report) {
+pub(super) fn check(config: &Config, user: Option<&SystemUser>, report: &mut CheckReport) {
     let hop = report.begin("disk");
     let folder = &config.agent.state_dir;
     if let Some(Ok(Some((detail, fix)))) = user.map(|user| rights::foreign(folder, user)) {
@@ -41,7 +41,7 @@ pub(super) fn check(config: &Config, user: Option<&User>, report: &mut Report) {
 }
 
 /// `cap` is how much the events of an outage may take.
-fn judge(free: u64, cap: u64, folder: &Path, report: &mut Report, hop: Trial) {
+fn judge(free: u64, cap: u64, folder: &Path, report: &mut CheckReport, hop: OpenHop) {
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
     let detail = format!("{} free at {}", mib(free), folder.display());
     let fix = "free space on that disk, or let `agent.state_dir` be on another one";
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn space_is_measured_by_what_an_outage_takes() {
         let broken = |free| {
-            let mut report = Report::new(true);
+            let mut report = CheckReport::new(true);
             let hop = report.begin("disk");
             judge(free, 1 << 30, Path::new("/var"), &mut report, hop);
             report.is_broken()

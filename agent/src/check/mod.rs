@@ -17,8 +17,9 @@ mod steps;
 use std::path::Path;
 
 use crate::config::Config;
-use report::Report;
-use rights::User;
+use crate::pbx::tls;
+use report::CheckReport;
+use rights::SystemUser;
 
 /// The configuration cannot be used (EX_USAGE of sysexits.h); the same code as that of `run`.
 const EXIT_BAD_CONFIG: u8 = 64;
@@ -26,7 +27,7 @@ const EXIT_BROKEN: u8 = 1;
 
 /// Checks everything and prints it. Returns the exit code.
 pub async fn run(file: &Path, json: bool) -> u8 {
-    let mut report = Report::new(json);
+    let mut report = CheckReport::new(json);
     let hop = report.begin("config");
     let code = match usable(file) {
         Ok((config, user)) => {
@@ -50,7 +51,7 @@ pub async fn run(file: &Path, json: bool) -> u8 {
 
 /// A configuration that this user can read, and the agent's own user as well, whom only root can speak for. Else what is wrong
 /// and what mends it.
-fn usable(file: &Path) -> Result<(Config, Option<User>), (String, String)> {
+fn usable(file: &Path) -> Result<(Config, Option<SystemUser>), (String, String)> {
     let correct = |error: &dyn std::fmt::Display| {
         let fix = format!(
             "correct {}, or the file or variable that is named here; what cannot be read needs root",
@@ -59,7 +60,8 @@ fn usable(file: &Path) -> Result<(Config, Option<User>), (String, String)> {
         (error.to_string(), fix)
     };
     let config = Config::load_for_check(file).map_err(|error| correct(&error))?;
-    let user = User::of(&config);
+    tls::client_config(&config.pbx).map_err(|error| correct(&error))?;
+    let user = SystemUser::of(&config);
     if let Some(user) = &user {
         for path in [Some(file), config.pbx.ca_file.as_deref()].into_iter().flatten() {
             if let Some(lack) = user.lacks(path).map_err(|error| correct(&error))? {

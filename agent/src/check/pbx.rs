@@ -11,14 +11,14 @@ use tokio::time::timeout;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::report::{Report, Trial};
+use super::report::{CheckReport, OpenHop};
 use super::steps::within;
 use crate::config::{Config, Monitor, MonitorName};
 use crate::pbx::frames::Frame;
 use crate::pbx::link::{Dialer, Link, Tcp};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
-use crate::tls::{self, Untrusted};
+use crate::pbx::tls::Untrusted;
 
 pub(super) const HOPS: [&str; 8] = ["dns", "tcp", "tls", "websocket", "login", "api", "group", "pbx-id"];
 
@@ -28,14 +28,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 const GROUP_SIZE: usize = 50;
 const EXPIRES_SOON_DAYS: i64 = 30;
 
-pub(super) async fn check(config: &Config, report: &mut Report) {
+pub(super) async fn check(config: &Config, report: &mut CheckReport) {
     go(config, report).await;
     report.skip_rest(&HOPS);
 }
 
 /// Ends at the first hop that is broken.
-async fn go(config: &Config, report: &mut Report) {
-    let dialer = match dialer(config) {
+async fn go(config: &Config, report: &mut CheckReport) {
+    let dialer = match Dialer::new(Arc::new(Tcp), &config.pbx) {
         Ok(dialer) => dialer,
         Err(error) => {
             let hop = report.begin("dns");
@@ -150,17 +150,7 @@ async fn go(config: &Config, report: &mut Report) {
     }
 }
 
-fn dialer(config: &Config) -> anyhow::Result<Dialer> {
-    Ok(Dialer {
-        network: Arc::new(Tcp),
-        tls: tls::client_config(config.pbx.fingerprint.as_ref(), config.pbx.ca_file.as_deref())?,
-        password: config.pbx.password()?,
-        url: config.pbx.url.clone(),
-        app: config.pbx.app.clone(),
-    })
-}
-
-fn judge_certificate(certificate: &CertificateDer<'_>, config: &Config, report: &mut Report, hop: Trial) {
+fn judge_certificate(certificate: &CertificateDer<'_>, config: &Config, report: &mut CheckReport, hop: OpenHop) {
     let how = match (&config.pbx.fingerprint, &config.pbx.ca_file) {
         (Some(_), _) => "trusted by its fingerprint",
         (None, Some(_)) => "trusted by `pbx.ca_file`",
@@ -188,7 +178,7 @@ async fn list_users(link: &mut Link, monitor: &Monitor) -> anyhow::Result<Sessio
         let frame = timeout(ANSWER_WITHIN, link.next()).await;
         match frame.context("the PBX does not answer on the API RCC")?? {
             Frame::User(info) => {
-                session.user_info(info, monitor);
+                session.on_user_info(info, monitor);
             }
             Frame::InitializeResult { error: None } => return Ok(session),
             Frame::InitializeResult { error: Some(error) } => bail!("the PBX refuses the API RCC: {error}"),
@@ -198,7 +188,7 @@ async fn list_users(link: &mut Link, monitor: &Monitor) -> anyhow::Result<Sessio
 }
 
 /// Whether the agent would see somebody.
-fn judge_users(session: &Session, config: &Config, report: &mut Report, hop: Trial) -> bool {
+fn judge_users(session: &Session, config: &Config, report: &mut CheckReport, hop: OpenHop) -> bool {
     let (app, visible) = (&config.pbx.app, session.visible().count());
     let detail = format!("{visible} users and queues are visible");
     match &config.pbx.monitor {

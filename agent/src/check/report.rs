@@ -42,12 +42,12 @@ struct Hop {
 /// A hop that is being tried.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Trial {
+pub(super) struct OpenHop {
     hop: &'static str,
     begun: Instant,
 }
 
-impl Trial {
+impl OpenHop {
     pub(super) fn name(&self) -> &'static str {
         self.hop
     }
@@ -59,30 +59,30 @@ impl Trial {
 }
 
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct CheckReport {
     json: bool,
     hops: Vec<Hop>,
 }
 
-impl Report {
+impl CheckReport {
     pub(super) fn new(json: bool) -> Self {
         Self { json, hops: Vec::new() }
     }
 
     /// Starts the clock of a hop. Its name is what the documentation finds it by.
-    pub(super) fn begin(&self, hop: &'static str) -> Trial {
-        Trial { hop, begun: Instant::now() }
+    pub(super) fn begin(&self, hop: &'static str) -> OpenHop {
+        OpenHop { hop, begun: Instant::now() }
     }
 
-    pub(super) fn good(&mut self, trial: Trial, detail: impl Into<String>) {
+    pub(super) fn good(&mut self, trial: OpenHop, detail: impl Into<String>) {
         self.add(trial.ended(State::Ok, detail.into(), None));
     }
 
-    pub(super) fn warning(&mut self, trial: Trial, detail: impl Into<String>, fix: impl Into<String>) {
+    pub(super) fn warning(&mut self, trial: OpenHop, detail: impl Into<String>, fix: impl Into<String>) {
         self.add(trial.ended(State::Warning, detail.into(), Some(fix.into())));
     }
 
-    pub(super) fn broken(&mut self, trial: Trial, detail: impl Into<String>, fix: impl Into<String>) {
+    pub(super) fn broken(&mut self, trial: OpenHop, detail: impl Into<String>, fix: impl Into<String>) {
         self.add(trial.ended(State::Broken, detail.into(), Some(fix.into())));
     }
 
@@ -141,7 +141,7 @@ impl Report {
     }
 }
 
-/// Who reads may have gone, for example `head`; the exit code still tells.
+/// The reader may have ended, for example `head`; the exit code still tells.
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn hops_behind_a_broken_one_name_it() {
-        let mut report = Report::new(true);
+        let mut report = CheckReport::new(true);
         let (dns, tcp) = (report.begin("dns"), report.begin("tcp"));
         report.good(dns, "found");
         report.warning(tcp, "slow", "faster");

@@ -19,13 +19,13 @@ const SEARCH: u32 = 0o1;
 
 /// Whom the agent runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User {
+pub(super) struct SystemUser {
     pub(super) name: String,
     pub(super) uid: u32,
     groups: BTreeSet<u32>,
 }
 
-impl User {
+impl SystemUser {
     /// For root: the user of the packaged service or, with a state folder of its own, the owner of that folder. Nobody if there
     /// is no such user, and for everybody else, who sees for himself what he may do.
     pub(super) fn of(config: &Config) -> Option<Self> {
@@ -93,7 +93,7 @@ impl User {
 }
 
 /// Says which file the agent's user does not own though it has to, and what mends it. `None` if there is no such folder yet.
-pub(super) fn foreign(folder: &Path, user: &User) -> io::Result<Option<(String, String)>> {
+pub(super) fn foreign(folder: &Path, user: &SystemUser) -> io::Result<Option<(String, String)>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -154,19 +154,19 @@ mod tests {
     }
 
     /// The user of this test, or one who is in no group of its files.
-    fn user(stranger: bool) -> User {
+    fn user(stranger: bool) -> SystemUser {
         let own = Folder::new();
         let file = fs::metadata(&own.0).expect("the folder");
         let (uid, gid) = if stranger { (file.uid() + 1, file.gid() + 1) } else { (file.uid(), file.gid()) };
-        User { name: "agent".to_owned(), uid, groups: [gid].into() }
+        SystemUser { name: "agent".to_owned(), uid, groups: [gid].into() }
     }
 
     #[test]
     fn users_are_found_with_their_groups() {
-        let found = User::find(USERS, GROUPS, |name, _| name == SERVICE_USER).expect("a user");
-        assert_eq!(found, User { name: SERVICE_USER.to_owned(), uid: 990, groups: [111, 991].into() });
-        assert_eq!(User::find(USERS, GROUPS, |_, uid| uid == 990), Some(found));
-        assert_eq!(User::find(USERS, GROUPS, |_, uid| uid == 7), None);
+        let found = SystemUser::find(USERS, GROUPS, |name, _| name == SERVICE_USER).expect("a user");
+        assert_eq!(found, SystemUser { name: SERVICE_USER.to_owned(), uid: 990, groups: [111, 991].into() });
+        assert_eq!(SystemUser::find(USERS, GROUPS, |_, uid| uid == 990), Some(found));
+        assert_eq!(SystemUser::find(USERS, GROUPS, |_, uid| uid == 7), None);
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         let folder = Folder::new();
         fs::set_permissions(&folder.0, Permissions::from_mode(0o755)).expect("its mode");
         let lacks =
-            |user: &User, file: &Path| user.lacks(file).expect("it is there").map(|(detail, fix)| detail + &fix);
+            |user: &SystemUser, file: &Path| user.lacks(file).expect("it is there").map(|(detail, fix)| detail + &fix);
         let (private, public, odd) = (folder.with("a", 0o600), folder.with("b", 0o644), folder.with("c", 0o044));
         let (owner, stranger) = (user(false), user(true));
         assert_eq!((lacks(&owner, &private), lacks(&owner, &public), lacks(&stranger, &public)), (None, None, None));

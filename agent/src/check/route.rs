@@ -14,11 +14,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
 use super::destinations::destinations;
-use super::report::Report;
+use super::report::CheckReport;
 use super::steps::{CLOCK_FIX, within};
-use crate::config::{Aws, Config};
-use crate::dial::{self, Stream};
-use crate::tls::{self, Untrusted};
+use crate::config::{AwsConfig, Config};
+use crate::pbx::tcp::{self, Stream};
+use crate::pbx::tls::{self, Untrusted};
 
 /// Longer is no answer of a proxy.
 const LONGEST_HEAD: usize = 16 << 10;
@@ -27,15 +27,15 @@ const LONGEST_HEAD: usize = 16 << 10;
 type HostPort = (String, u16);
 
 /// A server of AWS, and the proxy that leads to it.
-struct Target {
+struct AwsServer {
     host_port: HostPort,
     is_secure: bool,
     proxy: Option<Intercept>,
 }
 
-impl Target {
+impl AwsServer {
     /// The way that the SDK takes to this URL.
-    fn of(url: &str, aws: &Aws) -> Option<Self> {
+    fn of(url: &str, aws: &AwsConfig) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
         let proxy =
             aws.proxy.as_ref().and_then(|proxy| Matcher::builder().https(proxy.expose()).build().intercept(&uri));
@@ -54,23 +54,23 @@ fn host_port(uri: &Uri) -> Option<HostPort> {
 }
 
 /// Goes as far as requests come. Returns whether they arrive.
-pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report) -> bool {
+pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut CheckReport) -> bool {
     let hop = report.begin("aws-dns");
-    let mut targets: BTreeMap<HostPort, Target> = BTreeMap::new();
+    let mut targets: BTreeMap<HostPort, AwsServer> = BTreeMap::new();
     for url in destinations(sdk).await {
-        let Some(target) = url.and_then(|url| Target::of(&url, &config.aws)) else {
+        let Some(target) = url.and_then(|url| AwsServer::of(&url, &config.aws)) else {
             let fix = "correct `aws.region` and, if it is set, `aws.endpoint_url`";
             report.broken(hop, "these settings name no place where AWS could be", fix);
             return false;
         };
         targets.insert(target.host_port.clone(), target);
     }
-    let doors: BTreeSet<HostPort> = targets.values().filter_map(Target::door).collect();
+    let doors: BTreeSet<HostPort> = targets.values().filter_map(AwsServer::door).collect();
     let has_proxy = targets.values().any(|target| target.proxy.is_some());
     let mut known: BTreeMap<HostPort, Vec<SocketAddr>> = BTreeMap::new();
     let mut details = Vec::new();
     for (host, port) in doors {
-        let addresses = match within(dial::resolve(&host, port)).await {
+        let addresses = match within(tcp::resolve(&host, port)).await {
             Ok(addresses) => addresses,
             Err(error) => {
                 let fix = if has_proxy {
@@ -90,11 +90,11 @@ pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report)
     report.good(hop, details.join("; "));
 
     let hop = report.begin("aws-tcp");
-    let mut streams: Vec<(Target, Box<dyn Stream>)> = Vec::new();
+    let mut streams: Vec<(AwsServer, Box<dyn Stream>)> = Vec::new();
     for target in targets.into_values() {
         let (host, port) = target.door().unwrap_or_default();
         let addresses = known.get(&(host.clone(), port)).map(Vec::as_slice).unwrap_or_default();
-        match within(dial::reach(&host, port, addresses)).await {
+        match within(tcp::reach(&host, port, addresses)).await {
             Ok(tcp) => streams.push((target, Box::new(tcp))),
             Err(error) => {
                 let fix = if has_proxy {
@@ -124,8 +124,8 @@ pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report)
             continue;
         };
         match within(tunnel(stream, proxy, &target.host_port, trust.as_ref().ok())).await {
-            Ok(Answer::Tunnel(stream)) => tunnels.push((target, stream)),
-            Ok(Answer::Refusal(code)) => {
+            Ok(ProxyAnswer::Tunnel(stream)) => tunnels.push((target, stream)),
+            Ok(ProxyAnswer::Refusal(code)) => {
                 let (host, port) = &target.host_port;
                 let detail = format!("the proxy answers {code} when it is asked for a tunnel to {host}:{port}");
                 report.broken(hop, detail, refusal_fix(code, host, *port));
@@ -173,7 +173,7 @@ pub(super) async fn check(config: &Config, sdk: &SdkConfig, report: &mut Report)
     true
 }
 
-enum Answer {
+enum ProxyAnswer {
     Tunnel(Box<dyn Stream>),
     /// A status of HTTP.
     Refusal(u16),
@@ -185,7 +185,7 @@ async fn tunnel(
     proxy: &Intercept,
     (host, port): &HostPort,
     trust: Option<&Arc<ClientConfig>>,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<ProxyAnswer> {
     if proxy.uri().scheme_str() == Some("https") {
         let trust = trust.context("this system has no certificate authorities to trust a proxy by")?;
         stream = secure(stream, proxy.uri().host().unwrap_or_default(), trust).await?;
@@ -206,8 +206,8 @@ async fn tunnel(
     let head = String::from_utf8_lossy(&head).into_owned();
     let code = head.strip_prefix("HTTP/1.").and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
     match code.context(NO_PROXY)? {
-        200..=299 => Ok(Answer::Tunnel(stream)),
-        code => Ok(Answer::Refusal(code)),
+        200..=299 => Ok(ProxyAnswer::Tunnel(stream)),
+        code => Ok(ProxyAnswer::Refusal(code)),
     }
 }
 
@@ -265,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    fn aws(lines: &str) -> Aws {
+    fn aws(lines: &str) -> AwsConfig {
         let text = format!("events_queue_url = \"\"\ncommands_queue_url = \"\"\nexchange_table = \"\"\n{lines}");
         toml::from_str(&text).expect("the table `aws`")
     }
@@ -290,19 +290,19 @@ mod tests {
 
     #[test]
     fn a_proxy_is_in_front_of_what_is_encrypted() {
-        let direct = Target::of("https://sqs.test/", &aws("")).expect("a target");
+        let direct = AwsServer::of("https://sqs.test/", &aws("")).expect("a target");
         assert_eq!((direct.door(), direct.is_secure), (Some(host_port("sqs.test", 443)), true));
-        let local = Target::of("http://[::1]:4566/", &aws("proxy = \"http://proxy.test:3128\"")).expect("a target");
+        let local = AwsServer::of("http://[::1]:4566/", &aws("proxy = \"http://proxy.test:3128\"")).expect("a target");
         assert_eq!((local.door(), local.is_secure), (Some(host_port("::1", 4566)), false));
-        let behind = Target::of("https://sqs.test/", &aws("proxy = \"http://u:p@proxy.test\"")).expect("a target");
+        let behind = AwsServer::of("https://sqs.test/", &aws("proxy = \"http://u:p@proxy.test\"")).expect("a target");
         assert_eq!((behind.door(), behind.host_port), (Some(host_port("proxy.test", 80)), host_port("sqs.test", 443)));
     }
 
     /// What a proxy is asked that answers this.
-    async fn ask(answer: &'static [u8]) -> (String, anyhow::Result<Answer>) {
+    async fn ask(answer: &'static [u8]) -> (String, anyhow::Result<ProxyAnswer>) {
         let (near, far) = duplex(1 << 10);
         let target =
-            Target::of("https://sqs.test/", &aws("proxy = \"http://a%40b:hush@proxy.test\"")).expect("a target");
+            AwsServer::of("https://sqs.test/", &aws("proxy = \"http://a%40b:hush@proxy.test\"")).expect("a target");
         let proxy = async move {
             let mut far = BufReader::new(far);
             let mut head = String::new();
@@ -322,9 +322,9 @@ mod tests {
         let asked =
             "CONNECT sqs.test:443 HTTP/1.1\r\nHost: sqs.test:443\r\nProxy-Authorization: Basic YUBiOmh1c2g=\r\n\r\n";
         assert_eq!(head, asked);
-        assert!(matches!(answer, Ok(Answer::Tunnel(_))));
+        assert!(matches!(answer, Ok(ProxyAnswer::Tunnel(_))));
         let (_, answer) = ask(b"HTTP/1.0 407 \x1b[31mNo\r\n\r\n").await;
-        assert!(matches!(answer, Ok(Answer::Refusal(407))));
+        assert!(matches!(answer, Ok(ProxyAnswer::Refusal(407))));
         for no_proxy in [&b"220 mail.test ESMTP\r\n\r\n"[..], b"HTTP/1.1 no\r\n\r\n", b"HTTP/1.1 200"] {
             let (_, answer) = ask(no_proxy).await;
             assert_eq!(answer.err().map(|error| error.to_string()).as_deref(), Some(NO_PROXY));

@@ -91,9 +91,9 @@ fn lacking_credentials_belong_into_the_file_that_is_edited() {
     let mut config = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
     config.locate(Some(Path::new("/run/credentials/agent")), Path::new("/etc/agent"), None);
     assert_eq!(config.aws.credentials_file_to_edit(), Some(Path::new("/etc/agent/aws-credentials")));
-    let fix = crate::account::credentials_fix(&config.aws);
+    let fix = crate::host::credentials::credentials_fix(&config.aws);
     assert!(fix.contains("into /etc/agent/aws-credentials") && !fix.contains("AWS_ACCESS_KEY_ID"), "{fix}");
-    let fix = crate::account::credentials_fix(&read(GOOD).expect("valid").aws);
+    let fix = crate::host::credentials::credentials_fix(&read(GOOD).expect("valid").aws);
     assert!(fix.contains("AWS_ACCESS_KEY_ID") && fix.contains("AWS_PROFILE"), "{fix}");
 }
 
@@ -155,7 +155,7 @@ fn variables_go_before_the_file_and_are_texts() {
     assert_eq!(config.pbx.password().expect("a password").expose(), "123456");
     assert_eq!(config.pbx.id.as_deref(), Some("7"));
     let list = [("EASYCONNECT_AGENT__PBX__MONITOR", "[\"Reception\"]")];
-    assert!(read_with(GOOD, &list).expect("valid").pbx.monitor.wants("Reception"));
+    assert!(read_with(GOOD, &list).expect("valid").pbx.monitor.includes("Reception"));
     let unknown = read_with(GOOD, &[("EASYCONNECT_AGENT__PBX__APPP", "x")]).expect_err("unknown");
     assert!(unknown.contains("appp"), "{unknown}");
     assert!(read_with(GOOD, &[("EASYCONNECT_AGENT__PBX", "x")]).is_err());
@@ -208,5 +208,5 @@ fn whom_to_monitor() {
     assert!(monitor("\"group\"").by_group());
     assert_eq!(monitor("\"app\""), Monitor::Named(MonitorName::App));
     let list = monitor("[\"Thomas De Wilde\"]");
-    assert!(list.wants("Thomas De Wilde") && !list.wants("Reception") && !list.by_group());
+    assert!(list.includes("Thomas De Wilde") && !list.includes("Reception") && !list.by_group());
 }

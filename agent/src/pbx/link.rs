@@ -23,8 +23,9 @@ use url::Url;
 
 use super::frames::Frame;
 use super::login;
-use crate::dial::{self, Stream};
-use crate::tls::Untrusted;
+use super::tcp::{self, Stream};
+use super::tls::{self, Untrusted};
+use crate::config::{ConfigError, PbxConfig};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
@@ -50,19 +51,19 @@ pub struct Tcp;
 impl Network for Tcp {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, anyhow::Result<Box<dyn Stream>>> {
         Box::pin(async move {
-            let addresses = dial::resolve(host, port).await?;
+            let addresses = tcp::resolve(host, port).await?;
             Ok(Box::new(reach(host, port, &addresses).await?) as Box<dyn Stream>)
         })
     }
 }
 
 async fn reach(host: &str, port: u16, addresses: &[SocketAddr]) -> anyhow::Result<TcpStream> {
-    let tcp = dial::reach(host, port, addresses).await?;
+    let tcp = tcp::reach(host, port, addresses).await?;
     set_tcp_user_timeout(&tcp, ACKNOWLEDGED_WITHIN.as_millis() as u32)?;
     Ok(tcp)
 }
 
-/// How to reach the PBX and who to be there.
+/// Address, credentials and TLS configuration with which the agent connects to the PBX.
 #[derive(Debug)]
 pub struct Dialer {
     pub network: Arc<dyn Network>,
@@ -70,6 +71,14 @@ pub struct Dialer {
     pub app: String,
     pub password: Secret,
     pub tls: Arc<ClientConfig>,
+}
+
+impl Dialer {
+    /// Dials the PBX of this configuration. Reads the files that it names.
+    pub fn new(network: Arc<dyn Network>, pbx: &PbxConfig) -> Result<Self, ConfigError> {
+        let (tls, password) = (tls::client_config(pbx)?, pbx.password()?);
+        Ok(Self { network, url: pbx.url.clone(), app: pbx.app.clone(), password, tls })
+    }
 }
 
 /// A logged-in connection.
@@ -120,7 +129,7 @@ impl Dialer {
     }
 
     pub async fn resolve(&self) -> anyhow::Result<Vec<SocketAddr>> {
-        dial::resolve(self.host(), self.port()).await
+        tcp::resolve(self.host(), self.port()).await
     }
 
     pub async fn reach(&self, addresses: &[SocketAddr]) -> anyhow::Result<TcpStream> {

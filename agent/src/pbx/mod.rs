@@ -5,3 +5,5 @@ pub mod link;
 pub mod login;
 pub mod rcc;
 pub mod session;
+pub mod tcp;
+pub mod tls;

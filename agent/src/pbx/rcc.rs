@@ -85,7 +85,7 @@ pub fn clear(src: &str, leg: LegId, cause: u16) -> String {
     on_call("UserClear", src, leg, json!({"cause": cause}))
 }
 
-pub fn connect(src: &str, leg: LegId) -> String {
+pub fn answer(src: &str, leg: LegId) -> String {
     on_call("UserConnect", src, leg, json!({}))
 }
 
@@ -139,7 +139,7 @@ pub fn dtmf(src: &str, leg: LegId, digits: &str, recv: bool) -> String {
 }
 
 /// User-to-user information travels percent-encoded.
-pub fn user_info(src: &str, leg: LegId, uui: &str, recv: bool) -> String {
+pub fn user_to_user(src: &str, leg: LegId, uui: &str, recv: bool) -> String {
     on_call("UserUUI", src, leg, json!({"uui": percent_encoded(uui), "recv": recv}))
 }
 

@@ -12,9 +12,11 @@ use tracing::warn;
 
 use super::frames::UserInfo;
 use super::rcc;
-use crate::calls::{Identity, UserGuid};
+use crate::calls::{UserGuid, UserIdentity};
 use crate::config::Monitor;
 
+/// After a session began, its users' calls have this long to come back.
+pub const FIRST_SETTLING: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A visible object and its monitor.
@@ -70,7 +72,7 @@ pub enum DeviceMonitor {
 
 /// A request for a monitor that the PBX has not answered.
 #[derive(Debug)]
-struct Asked {
+struct AskedMonitor {
     src: String,
     user: UserGuid,
     /// The one device, or all that the user has.
@@ -92,9 +94,9 @@ pub struct Session {
     /// Who is to be monitored next; the PBX gets them in portions.
     to_monitor: VecDeque<UserGuid>,
     /// Monitors asked for, in order.
-    asked: VecDeque<Asked>,
+    asked: VecDeque<AskedMonitor>,
     /// Those that nobody waits for any more, by their `src`. A PBX that is slow may still answer.
-    given_up: HashMap<String, Asked>,
+    given_up: HashMap<String, AskedMonitor>,
     /// Requests for the labels of devices, in order. Some PBXs never answer them, and nothing waits for it.
     labels_asked: VecDeque<(String, UserGuid)>,
     next_src: u64,
@@ -138,8 +140,8 @@ impl Session {
         format!("{kind}{}", self.next_src)
     }
 
-    /// Takes a snapshot of a user. Returns it with its guid, unless it is not wanted or gone.
-    pub fn user_info(&mut self, info: UserInfo, monitor: &Monitor) -> Option<(UserGuid, Identity)> {
+    /// Takes over what the PBX says of a user. Returns it with its guid, unless it is not wanted or gone.
+    pub fn on_user_info(&mut self, info: UserInfo, monitor: &Monitor) -> Option<(UserGuid, UserIdentity)> {
         let guid: UserGuid = Arc::from(info.guid.as_str());
         if info.gone {
             if let Some(user) = self.users.get_mut(&guid) {
@@ -148,7 +150,7 @@ impl Session {
             return None;
         }
         // An App object may see itself, above all when it is active nowhere and so sees nobody else.
-        if guid.is_empty() || info.pseudo == "app" || !monitor.wants(&info.cn) {
+        if guid.is_empty() || info.pseudo == "app" || !monitor.includes(&info.cn) {
             return None;
         }
         let identity = identity(&info);
@@ -183,7 +185,7 @@ impl Session {
             let src = self.new_src("u");
             frames.push(rcc::user_initialize(&src, &cn, None));
             frames.extend(self.ask_for_labels(&guid));
-            self.asked.push_back(Asked { src, user: guid, hw: None, at: Instant::now() });
+            self.asked.push_back(AskedMonitor { src, user: guid, hw: None, at: Instant::now() });
         }
         frames
     }
@@ -221,7 +223,7 @@ impl Session {
         let cn = user.info.cn.clone();
         let src = self.new_src("u");
         let frame = rcc::user_initialize(&src, &cn, Some(hw));
-        self.asked.push_back(Asked { src, user: guid.clone(), hw: Some(hw.to_owned()), at: Instant::now() });
+        self.asked.push_back(AskedMonitor { src, user: guid.clone(), hw: Some(hw.to_owned()), at: Instant::now() });
         Some((DeviceMonitor::Asked, Some(frame)))
     }
 
@@ -229,7 +231,7 @@ impl Session {
     /// Returns who is watched from now on; the monitor of one device adds nobody.
     pub fn monitored(&mut self, src: Option<&str>, handle: u64, prefixes: DialPrefixes) -> Option<UserGuid> {
         let at = src.map_or(Some(0), |src| self.asked.iter().position(|asked| asked.src == src));
-        let Asked { user: guid, hw, .. } = match at {
+        let AskedMonitor { user: guid, hw, .. } = match at {
             Some(at) => self.asked.remove(at),
             None => self.given_up.remove(src?),
         }?;
@@ -263,7 +265,7 @@ impl Session {
         self.asked.iter().any(|asked| asked.user == *guid)
     }
 
-    /// Silence is how some PBXs say no. One user without a monitor must not keep the others waiting.
+    /// Some PBXs refuse by not answering. One user without a monitor must not block the others.
     pub fn give_up_unanswered(&mut self) {
         while let Some(asked) = self.asked.pop_front_if(|asked| asked.at.elapsed() > ANSWER_WITHIN) {
             warn!(user = id_of(&asked.user), "The PBX does not answer whether this user may be monitored");
@@ -277,7 +279,7 @@ impl Session {
 
     /// Lets go of users who left and have no calls any more; returns the requests that end their monitors.
     pub fn release(&mut self, has_calls: impl Fn(&UserGuid) -> bool) -> Vec<String> {
-        // Who is just being asked for has a handle soon, and only with that can be let go.
+        // A monitor that was asked for has its handle soon, and can be ended only with it.
         let gone = |guid: &UserGuid, user: &User| user.leaving && !has_calls(guid) && !self.is_asked_for(guid);
         let gone: Vec<UserGuid> =
             self.users.iter().filter(|(guid, user)| gone(guid, user)).map(|(guid, _)| guid.clone()).collect();
@@ -322,7 +324,7 @@ impl Session {
         self.users.get(guid)
     }
 
-    pub fn identities(&self) -> impl Iterator<Item = (UserGuid, Identity)> {
+    pub fn identities(&self) -> impl Iterator<Item = (UserGuid, UserIdentity)> {
         self.users.iter().map(|(guid, user)| (guid.clone(), identity(&user.info)))
     }
 
@@ -345,8 +347,8 @@ impl Session {
     }
 }
 
-fn identity(info: &UserInfo) -> Identity {
-    Identity { extension: info.e164.clone(), name: info.display_name() }
+fn identity(info: &UserInfo) -> UserIdentity {
+    UserIdentity { extension: info.e164.clone(), name: info.display_name() }
 }
 
 /// What a log may say of a user. Where the PBX gives no id, the key is a name.
@@ -372,7 +374,7 @@ mod tests {
     fn users_come_in_portions_and_go_when_their_calls_have_ended() {
         let mut session = Session::new(1);
         for n in 0..120 {
-            session.user_info(info(&format!("g{n}"), &n.to_string()), &Monitor::default());
+            session.on_user_info(info(&format!("g{n}"), &n.to_string()), &Monitor::default());
         }
         assert_eq!(
             [session.monitor_next().len(), session.monitor_next().len(), session.monitor_next().len()],
@@ -385,15 +387,15 @@ mod tests {
         assert_eq!(session.by_extension("1").map(|(_, handle)| handle), Some(7));
 
         let app = UserInfo { pseudo: "app".to_owned(), ..info("app", "EasyConnect") };
-        assert!(session.user_info(app, &Monitor::default()).is_none(), "an App object that sees itself");
-        session.user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
+        assert!(session.on_user_info(app, &Monitor::default()).is_none(), "an App object that sees itself");
+        session.on_user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
         assert!(session.by_extension("1").is_none());
         assert!(session.release(|_| true).is_empty());
         assert_eq!(session.release(|_| false).len(), 1);
         assert!(session.user_of_handle(7).is_none());
 
-        // Who leaves before the PBX has answered is let go as soon as it has.
-        session.user_info(UserInfo { gone: true, ..info("g5", "5") }, &Monitor::default());
+        // The monitor of a user who leaves before the PBX has answered is ended as soon as it has.
+        session.on_user_info(UserInfo { gone: true, ..info("g5", "5") }, &Monitor::default());
         assert!(session.release(|_| false).is_empty());
         session.monitored(Some("u6"), 9, DialPrefixes::default());
         assert_eq!(session.release(|_| false).len(), 1);
@@ -404,7 +406,7 @@ mod tests {
     fn device_has_a_monitor_of_its_own_from_its_first_use_on() {
         let mut session = Session::new(1);
         let guid: UserGuid = Arc::from("g1");
-        session.user_info(UserInfo { devices: vec!["p1".to_owned()], ..info("g1", "1") }, &Monitor::default());
+        session.on_user_info(UserInfo { devices: vec!["p1".to_owned()], ..info("g1", "1") }, &Monitor::default());
         // The monitor of the user, and the labels of the devices.
         assert_eq!(session.monitor_next().len(), 2);
         assert_eq!(session.monitored(Some("u1"), 7, DialPrefixes::default()), Some(guid.clone()));
@@ -417,7 +419,7 @@ mod tests {
         assert_eq!(session.user_of_handle(8), Some(&guid));
         assert!(session.is_of_one_device(8) && !session.is_of_one_device(7));
 
-        session.user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
+        session.on_user_info(UserInfo { gone: true, ..info("g1", "1") }, &Monitor::default());
         assert_eq!(session.release(|_| false).len(), 2);
         assert!(session.user_of_handle(8).is_none());
     }
@@ -430,12 +432,12 @@ mod tests {
             devices: devices.iter().map(|hw| (*hw).to_owned()).collect(),
             ..info("g1", "1")
         };
-        session.user_info(with(&["p1"]), &Monitor::default());
+        session.on_user_info(with(&["p1"]), &Monitor::default());
         assert!(session.ask_for_labels(&guid).is_some());
         assert!(session.ask_for_labels(&guid).is_none(), "the answer is on its way, or never comes");
         session.labelled(None, vec![("p2".to_owned(), "Softphone".to_owned())]);
         assert!(session.ask_for_labels(&guid).is_none(), "p1 has no label");
-        session.user_info(with(&["p1", "p2", "p3"]), &Monitor::default());
+        session.on_user_info(with(&["p1", "p2", "p3"]), &Monitor::default());
         assert!(session.ask_for_labels(&guid).is_some(), "p3 is new");
         let described = session.visible_with("1").expect("visible").describe();
         assert_eq!(
@@ -449,15 +451,15 @@ mod tests {
     fn only_listed_users_are_monitored() {
         let mut session = Session::new(1);
         let monitor = Monitor::List(vec!["a".to_owned()]);
-        assert!(session.user_info(info("1", "a"), &monitor).is_some());
-        assert!(session.user_info(info("2", "b"), &monitor).is_none());
+        assert!(session.on_user_info(info("1", "a"), &monitor).is_some());
+        assert!(session.on_user_info(info("2", "b"), &monitor).is_none());
         assert_eq!(session.monitor_next().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn late_answer_still_counts() {
         let mut session = Session::new(1);
-        session.user_info(info("1", "a"), &Monitor::default());
+        session.on_user_info(info("1", "a"), &Monitor::default());
         session.listed = true;
         session.monitor_next();
         tokio::time::advance(ANSWER_WITHIN * 2).await;
@@ -471,7 +473,7 @@ mod tests {
     #[test]
     fn a_refused_monitor_leaves_no_handle() {
         let mut session = Session::new(1);
-        session.user_info(info("1", "a"), &Monitor::default());
+        session.on_user_info(info("1", "a"), &Monitor::default());
         session.monitor_next();
         session.monitored(Some("u1"), 0, DialPrefixes::default());
         assert!(session.by_extension("a").is_none());

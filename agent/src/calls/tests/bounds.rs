@@ -41,7 +41,7 @@ fn ends_are_forgotten_behind_the_latest_ones_on_disk_too() {
         for bits in [129, 132, 134] {
             report(&mut calls, leg(call, bits).conf(&format!("c{call}")), at(call as f64));
         }
-        let is_gone = |change: (&Subject, &Option<String>)| matches!(change, (Subject::Spot(_), None));
+        let is_gone = |change: (&RecordKey, &Option<String>)| matches!(change, (RecordKey::Spot(_), None));
         forgotten += calls.changes().iter().filter(|change| is_gone(*change)).count();
     }
     assert_eq!(forgotten, 100);

@@ -43,7 +43,7 @@ fn call_whose_end_nobody_can_tell_any_more_is_forgotten() {
     let (disk, told) = answered();
     let call = events(&told)[0].call_id();
     let mut calls = started(disk.restore(1, at(60.0)), at(60.0));
-    assert_eq!(calls.sight_of(call), Sight::Doubtful);
+    assert_eq!(calls.view_of(call), CallView::Doubtful);
     let day = 24.0 * 3600.0;
     // Another agent was there and has told the end, but its note about it was lost.
     for hours in [1.0, 12.0, 23.0] {
@@ -53,7 +53,7 @@ fn call_whose_end_nobody_can_tell_any_more_is_forgotten() {
         assert_eq!(calls.live_calls(), 1);
     }
     assert!(calls.tick(at(day + 60.0)).is_empty(), "its end is not told a second time");
-    assert_eq!((calls.live_calls(), calls.sight_of(call)), (0, Sight::Unknown));
+    assert_eq!((calls.live_calls(), calls.view_of(call)), (0, CallView::Unknown));
 }
 
 #[test]

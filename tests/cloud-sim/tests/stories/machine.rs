@@ -10,7 +10,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use cloud_sim::{Cloud, Process};
-use easyconnect_agent::sdk::{self, Location};
+use easyconnect_agent::config::AwsLocation;
+use easyconnect_agent::host::sdk;
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -100,7 +101,8 @@ pub(crate) fn platform_ahead(process: &Process, chance: &Chance, ahead: SignedDu
 
 /// The configuration of an agent's requests to AWS.
 pub(crate) async fn agent_config(platform: &Platform) -> SdkConfig {
-    let location = Location { region: Some(region()), endpoint_url: Some(ENDPOINT.to_owned()), ..Location::default() };
+    let location =
+        AwsLocation { region: Some(region()), endpoint_url: Some(ENDPOINT.to_owned()), ..AwsLocation::default() };
     aws::on_platform(&sdk::config(location).await, platform)
 }
 

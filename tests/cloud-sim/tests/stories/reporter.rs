@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cloud_sim::{Cloud, Process};
 use easyconnect_agent::calls::Changes;
-use easyconnect_agent::outbox::{Opened, Outbox, OutboxStatus};
-use easyconnect_agent::uplink::Uplink;
-use easyconnect_agent::vitals::Vitals;
+use easyconnect_agent::events::outbox::{Opened, Outbox, OutboxStatus};
+use easyconnect_agent::events::uplink::Uplink;
+use easyconnect_agent::host::statistics::Statistics;
 use shared::aws;
 use shared::event::CallEvent;
 use shared::queue::Queue;
@@ -86,7 +86,7 @@ impl Reporter {
         let platform = platform(process, chance);
         let client = aws::sqs(&agent_config(&platform).await, &platform.clock());
         let queue = Queue::new(client, events_url.clone());
-        let uplink = Uplink::new(queue, outbox.clone(), events, Vitals::default(), chance.random());
+        let uplink = Uplink::new(queue, outbox.clone(), events, Statistics::default(), chance.random());
         tokio::join!(uplink.run(CancellationToken::new()), self.write_down(&outbox));
     }
 

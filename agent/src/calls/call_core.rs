@@ -1,0 +1,442 @@
+//! The state of the call core, and how reports about legs change it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use shared::event::{CallEvent, Direction, Status};
+use shared::ids::CallId;
+use shared::tables::LegItem;
+use uuid::Uuid;
+
+use super::call::{Call, Origin, UserIdentity};
+use super::leg::{Assignment, Leg, LegId, LegReport, Phase, Relation, Spot, UnassignedLeg, UserGuid};
+use super::names::CallNames;
+
+/// A leg that has no conference id for this long gets a name of its own.
+const NAME_WITHOUT_CONFERENCE_AFTER: SignedDuration = SignedDuration::from_secs(2);
+/// A leg of which the PBX tells everything but its state is nobody's call.
+const FORGET_WITHOUT_STATE_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// A call whose leg was parked waits this long for the leg that holds it in the park.
+const PARK_GRACE: SignedDuration = SignedDuration::from_secs(2);
+/// In this time after the start of a PBX session, another agent may know more about any call than this one.
+const ASK_FOR_EVERY_NAME: SignedDuration = SignedDuration::from_hours(1);
+/// Handles that have ended and are kept until the PBX deletes them; some never do.
+pub const ENDED_HANDLES: usize = 4096;
+/// Conference ids under which a call is found. Later ones are shown, but no other leg finds the call by them.
+pub(super) const ALIASES: usize = 64;
+
+/// What the core wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this event.
+    Event(Box<CallEvent>),
+    /// Write this down for other agents. When it stands before an event, begin it before sending the event.
+    Remember(UserGuid, LegItem),
+    /// Find out what agents remember about this user's calls and answer with [`Calls::learn`].
+    Ask(LegId, UserGuid),
+}
+
+#[derive(Debug)]
+pub struct Calls {
+    pub(super) origin: Origin,
+    pub(super) boot_id: Uuid,
+    /// Everybody who is or was monitored and may still have calls.
+    pub(super) users: HashMap<UserGuid, Arc<UserIdentity>>,
+    pub(super) legs: HashMap<LegId, Leg>,
+    /// Legs in the order in which they ended, also such that were deleted since.
+    pub(super) ended: VecDeque<LegId>,
+    pub(super) calls: HashMap<CallId, Call>,
+    /// Calls that have changed, begun or ended since they were last written to disk.
+    pub(super) changed: HashSet<CallId>,
+    pub(super) names: CallNames,
+    pub(super) session_since: Timestamp,
+    /// Since when each user is monitored in this session.
+    pub(super) watched: HashMap<UserGuid, Timestamp>,
+    /// How many calls had to be named without a conference; it tells the lives of one handle apart.
+    pub(super) nameless: u64,
+    /// Legs whose own park was asked for: their end is not the end of the call.
+    pub(super) parking: HashSet<LegId>,
+    pub(super) last_cleaning: Timestamp,
+}
+
+impl Calls {
+    pub fn new(origin: Origin, boot_id: Uuid) -> Self {
+        Self {
+            origin,
+            boot_id,
+            users: HashMap::new(),
+            legs: HashMap::new(),
+            ended: VecDeque::new(),
+            calls: HashMap::new(),
+            changed: HashSet::new(),
+            names: CallNames::default(),
+            session_since: Timestamp::MIN,
+            watched: HashMap::new(),
+            nameless: 0,
+            parking: HashSet::new(),
+            last_cleaning: Timestamp::MIN,
+        }
+    }
+
+    pub fn user_is(&mut self, guid: UserGuid, identity: UserIdentity) {
+        self.users.insert(guid, Arc::new(identity));
+    }
+
+    pub fn session_started(&mut self, now: Timestamp) {
+        self.session_since = now;
+        self.watched.clear();
+    }
+
+    /// From now on everything about this user's calls is reported.
+    pub fn watching(&mut self, user: UserGuid, now: Timestamp) {
+        self.watched.insert(user, now);
+    }
+
+    /// The PBX session is gone and its handles with it. Calls go on in the PBX; they are missing until they come back.
+    pub fn session_lost(&mut self, now: Timestamp) -> Vec<Output> {
+        let mut out = Vec::new();
+        let waiting: BTreeSet<LegId> = self.waiting_legs().map(|(id, _)| id).collect();
+        for id in waiting {
+            self.assign(id, now, &mut out);
+        }
+        self.legs.clear();
+        self.ended.clear();
+        self.parking.clear();
+        for call in self.calls.values_mut() {
+            call.legs.clear();
+            call.parked_at = None;
+            call.missing_since.get_or_insert(now);
+        }
+        self.changed.extend(self.calls.keys());
+        out
+    }
+
+    /// Takes a report about a leg of a monitored user.
+    pub fn report(&mut self, user: &UserGuid, report: LegReport, now: Timestamp) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.take(user, report, now, &mut out);
+        out
+    }
+
+    fn take(&mut self, user: &UserGuid, report: LegReport, now: Timestamp, out: &mut Vec<Output>) {
+        let id = report.leg;
+        if report.last && !self.legs.contains_key(&id) {
+            return; // The last word on a leg that was never heard of, or was heard twice.
+        }
+        let leg = self.legs.entry(id).or_insert_with(|| Leg::new(user.clone(), now));
+        if matches!(leg.assignment, Assignment::Ended) && report.revives() {
+            leg.wait(now);
+        }
+        leg.state = report.state.or(leg.state);
+        if let Some(peer) = report.peer.as_ref().filter(|peer| !peer.is_empty()) {
+            leg.peer.clone_from(peer);
+        }
+        match &mut leg.assignment {
+            Assignment::Waiting(waiting) => {
+                waiting.reports.push((report, now));
+                self.assign_if_known(id, now, out);
+            }
+            Assignment::Live(call) => {
+                let call = *call;
+                self.apply(id, call, &report, now, out);
+                if report.last {
+                    self.legs.remove(&id);
+                }
+            }
+            Assignment::Ended if report.last => {
+                self.legs.remove(&id);
+            }
+            Assignment::Ended => {}
+        }
+    }
+
+    /// The answer to [`Output::Ask`]; `None` when the table was out of reach, so that what is known here has to do.
+    pub fn learn(&mut self, id: LegId, items: Option<&[LegItem]>, now: Timestamp) -> Vec<Output> {
+        let mut out = Vec::new();
+        let Some(leg) = self.legs.get(&id) else { return out };
+        let user = leg.user.clone();
+        self.learn_items(&user, items.unwrap_or_default(), now, &mut out);
+        self.assign(id, now, &mut out);
+        out
+    }
+
+    /// A park of this leg was asked for, so its end will not be the end of its call.
+    pub fn will_park(&mut self, id: LegId) {
+        self.parking.insert(id);
+    }
+
+    /// The park was refused after all.
+    pub fn will_not_park(&mut self, id: LegId) {
+        self.parking.remove(&id);
+    }
+
+    /// Lets time pass: names legs that wait too long for a conference, ends calls that did not reach the park.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Output> {
+        let mut out = Vec::new();
+        let overdue = |waiting: &UnassignedLeg| {
+            !waiting.asked && now.duration_since(waiting.since) >= NAME_WITHOUT_CONFERENCE_AFTER
+        };
+        let overdue: BTreeSet<LegId> =
+            self.waiting_legs().filter(|(_, waiting)| overdue(waiting)).map(|(id, _)| id).collect();
+        for id in overdue {
+            self.assign(id, now, &mut out);
+        }
+        let unparked =
+            |call: &Call| Some((call.id, call.parked_at.filter(|at| now.duration_since(*at) >= PARK_GRACE)?));
+        let unparked: BTreeMap<CallId, Timestamp> = self.calls.values().filter_map(unparked).collect();
+        for (call, parked_at) in unparked {
+            self.end(call, parked_at, false, &mut out);
+        }
+        if now.duration_since(self.last_cleaning) > SignedDuration::from_mins(5) {
+            self.last_cleaning = now;
+            self.names.forget_old(now);
+            self.forget_lost(now);
+        }
+        out
+    }
+
+    pub(super) fn waiting_legs(&self) -> impl Iterator<Item = (LegId, &UnassignedLeg)> {
+        self.legs.iter().filter_map(|(id, leg)| match &leg.assignment {
+            Assignment::Waiting(waiting) => Some((*id, waiting)),
+            _ => None,
+        })
+    }
+
+    /// Gives a waiting leg its call if that can be told, or finds out what is missing.
+    fn assign_if_known(&mut self, id: LegId, now: Timestamp, out: &mut Vec<Output>) {
+        let Some(leg) = self.legs.get(&id) else { return };
+        let Assignment::Waiting(waiting) = &leg.assignment else { return };
+        if waiting.asked {
+            return;
+        }
+        let Some(spot) = leg.spot(waiting) else {
+            if waiting.has_ended() {
+                self.assign(id, now, out);
+            }
+            return;
+        };
+        let young_session = now.duration_since(self.session_since) < ASK_FOR_EVERY_NAME;
+        // A call that was not seen since the session was lost may have ended, and this be the next one.
+        let joins = self.live_call(&spot, leg_is_parked(leg)).and_then(|call| self.calls.get(&call));
+        let joins = joins.is_some_and(|call| call.missing_since.is_none());
+        if !joins && (young_session || !waiting.saw_beginning()) {
+            self.ask(id, out);
+        } else {
+            self.assign(id, now, out);
+        }
+    }
+
+    fn ask(&mut self, id: LegId, out: &mut Vec<Output>) {
+        if let Some(Leg { user, assignment: Assignment::Waiting(waiting), .. }) = self.legs.get_mut(&id) {
+            waiting.asked = true;
+            out.push(Output::Ask(id, user.clone()));
+        }
+    }
+
+    /// The live call that a leg at this spot belongs to. A parked leg may look the other way than the leg that was parked.
+    fn live_call(&self, spot: &Spot, parked: bool) -> Option<CallId> {
+        self.names.live(spot).or_else(|| {
+            let turned = match spot.direction {
+                Direction::Incoming => Direction::Outgoing,
+                Direction::Outgoing => Direction::Incoming,
+            };
+            parked.then(|| self.names.live(&Spot { direction: turned, ..spot.clone() })).flatten()
+        })
+    }
+
+    /// Gives a waiting leg its call and lets everything that was reported meanwhile happen, at its own time.
+    fn assign(&mut self, id: LegId, now: Timestamp, out: &mut Vec<Output>) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if !matches!(leg.assignment, Assignment::Waiting(_)) {
+            return;
+        }
+        let parked = leg_is_parked(leg);
+        let Assignment::Waiting(waiting) = std::mem::replace(&mut leg.assignment, Assignment::Ended) else { return };
+        let user = leg.user.clone();
+        let Some(direction) = waiting.direction() else {
+            // Which way it goes may be said later. Without that there is nothing to tell.
+            if waiting.has_last() || now.duration_since(waiting.since) >= FORGET_WITHOUT_STATE_AFTER {
+                self.legs.remove(&id);
+            } else {
+                leg.assignment = Assignment::Waiting(waiting);
+            }
+            return;
+        };
+        let spot = leg.spot(&waiting);
+        let peer = leg.peer.clone();
+        leg.conference = spot.as_ref().map(|spot| spot.conference.clone());
+        if let Some(spot) = spot.as_ref().filter(|_| !waiting.begins_ended()) {
+            self.names.reopen(spot, |ended_at| waiting.began_before(ended_at));
+        }
+        let live = spot.as_ref().and_then(|spot| self.live_call(spot, parked));
+        if live.is_none() && waiting.begins_ended() && spot.as_ref().is_some_and(|spot| self.names.ended(spot) > 0) {
+            if waiting.has_last() {
+                self.legs.remove(&id);
+            } else {
+                self.has_ended(id);
+            }
+            return; // The tail of a call whose end is known: nothing new.
+        }
+        let name = live.unwrap_or_else(|| match &spot {
+            Some(spot) => self.names.next_name(&self.origin.pbx_id, spot),
+            None => {
+                self.nameless += 1;
+                CallId::of_handle(self.boot_id, id.user, id.call, self.nameless)
+            }
+        });
+        let is_new = !self.calls.contains_key(&name);
+        let start = waiting.start();
+        let call = self.calls.entry(name).or_insert_with(|| Call::new(name, user.clone(), direction, start));
+        if waiting.continues && is_new {
+            call.peer = peer; // The PBX does not repeat what it said about the handle before.
+        }
+        self.changed.insert(name);
+        call.missing_since = None;
+        call.parked_at = None;
+        if !call.legs.contains(&id) {
+            call.legs.push(id);
+        }
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.assignment = Assignment::Live(name);
+        }
+        if let Some(spot) = spot {
+            self.enter(name, &spot, is_new, now, out);
+        }
+        for (report, at) in waiting.reports {
+            self.take(&user, report, at, out);
+        }
+    }
+
+    /// The call is at this spot from now on; other agents hear of it when they could not derive it.
+    fn enter(&mut self, id: CallId, spot: &Spot, is_new: bool, now: Timestamp, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.conference = Some(spot.conference.clone());
+        if call.conferences.contains(&spot.conference) || call.conferences.len() >= ALIASES {
+            return;
+        }
+        call.conferences.push(spot.conference.clone());
+        call.counts.push(self.names.ended(spot));
+        self.names.enter(spot, id, now);
+        if !is_new || self.names.ended(spot) > 0 {
+            out.push(Output::Remember(spot.user.clone(), self.names.item(spot, now)));
+        }
+    }
+
+    fn apply(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        self.changed.insert(id);
+        let user = self.users.get(&call.user).cloned().unwrap_or_default();
+        let direction = call.direction;
+        // A leg that waited for its call tells of moments before what the call's other legs have told already.
+        let at = at.max(call.latest);
+        call.latest = at;
+        if let (Some(conference), Some(leg)) = (&report.conference, self.legs.get_mut(&leg_id))
+            && leg.conference.as_ref() != Some(conference)
+        {
+            leg.conference = Some(conference.clone());
+            let spot = Spot { user: call.user.clone(), conference: conference.clone(), direction };
+            self.enter(id, &spot, false, at, out);
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.follow(report, &user, at);
+        if report.ends_leg() {
+            self.end_leg(leg_id, id, report, at, out);
+            return;
+        }
+        let Some(state) = report.state else { return };
+        match state.phase {
+            Phase::Alerting if direction == Direction::Incoming && !call.rung && call.pickup.is_none() => {
+                call.rung = true;
+                out.push(Output::Event(Box::new(call.event(Status::Ringing, at, &user, &self.origin, false))));
+            }
+            Phase::Connected if call.pickup.is_none() => {
+                call.pickup = Some(at);
+                out.push(Output::Event(Box::new(call.event(Status::Connected, at, &user, &self.origin, false))));
+            }
+            _ => {}
+        }
+    }
+
+    fn end_leg(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
+        if let Some(leg) = self.legs.get_mut(&leg_id) {
+            leg.assignment = Assignment::Ended;
+            self.has_ended(leg_id);
+        }
+        let parked = self.parking.remove(&leg_id) || report.relates(Relation::ParkedTo).is_some();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.legs.retain(|leg| *leg != leg_id);
+        if call.legs.is_empty() {
+            self.join_waiting(id, at, out);
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if !call.legs.is_empty() {
+            return;
+        }
+        call.cause = report.cause.or(call.cause);
+        if parked {
+            call.parked_at = Some(at);
+        } else {
+            self.end(id, at, false, out);
+        }
+    }
+
+    /// A handle waits for its deletion from now on, unless too many do.
+    fn has_ended(&mut self, id: LegId) {
+        self.ended.push_back(id);
+        while self.ended.len() > ENDED_HANDLES {
+            let Some(oldest) = self.ended.pop_front() else { break };
+            if self.legs.get(&oldest).is_some_and(|leg| matches!(leg.assignment, Assignment::Ended)) {
+                self.legs.remove(&oldest);
+            }
+        }
+    }
+
+    /// Before a call ends with its last leg, the legs that only wait for its name join it: the user's other devices.
+    fn join_waiting(&mut self, id: CallId, at: Timestamp, out: &mut Vec<Output>) {
+        let belongs = |leg: &Leg, waiting: &UnassignedLeg| {
+            leg.spot(waiting).is_some_and(|spot| self.names.live(&spot) == Some(id))
+        };
+        let joining: Vec<LegId> = self
+            .waiting_legs()
+            .filter(|(leg, waiting)| self.legs.get(leg).is_some_and(|leg| belongs(leg, waiting)))
+            .map(|(leg, _)| leg)
+            .collect();
+        for leg in joining {
+            self.assign(leg, at, out);
+        }
+    }
+
+    pub(super) fn end(&mut self, id: CallId, at: Timestamp, inferred: bool, out: &mut Vec<Output>) {
+        let Some(call) = self.forget(id, at) else { return };
+        // A clock that was set back must not end a call before it was last heard of.
+        let at = at.max(call.latest);
+        for spot in spots(&call) {
+            out.push(Output::Remember(spot.user.clone(), self.names.item(&spot, at)));
+        }
+        let user = self.users.get(&call.user).cloned().unwrap_or_default();
+        out.push(Output::Event(Box::new(call.event(Status::Disconnected, at, &user, &self.origin, inferred))));
+    }
+
+    pub(super) fn forget(&mut self, id: CallId, at: Timestamp) -> Option<Call> {
+        let call = self.calls.remove(&id)?;
+        self.changed.insert(id);
+        for (spot, before) in spots(&call).iter().zip(&call.counts) {
+            self.names.leave(spot, id, before + 1, call.start, at);
+        }
+        Some(call)
+    }
+}
+
+fn leg_is_parked(leg: &Leg) -> bool {
+    leg.state.is_some_and(|state| state.phase == Phase::Parked)
+}
+
+fn spots(call: &Call) -> Vec<Spot> {
+    let spot = |conference: &Arc<str>| Spot {
+        user: call.user.clone(),
+        conference: conference.clone(),
+        direction: call.direction,
+    };
+    call.conferences.iter().map(spot).collect()
+}

@@ -1,0 +1,214 @@
+//! The receiver of commands: takes a doorbell from the queue, claims its command, has the controller carry it out, writes the
+//! result.
+//!
+//! A command acts at most once, because only one claim wins, and never late, because its guard is asked again as the last
+//! thing before the frame is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::clock::CloudClock;
+use shared::codes::Code;
+use shared::command::{Command, CommandState, Doorbell};
+use shared::envelope::{self, EnvelopeError};
+use shared::operation::Operation;
+use shared::queue::{Queue, Received};
+use shared::random::Random;
+use shared::tables::{Claim, Exchange, Finish, TableError};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::calls::CallView;
+use crate::commands::request::{ControllerRequest, Guard, OperationRequest};
+use crate::commands::two_party::TwoPartyCommands;
+use crate::host::statistics::Statistics;
+use crate::host::status::ControllerStatus;
+
+/// Long polls that may be open at once. While the answer of one is handled, the other listens.
+pub const RECEIVERS: usize = 2;
+const LONG_POLL: Duration = Duration::from_secs(20);
+const DOORBELLS: usize = 10;
+/// After the start of a session, calls get their names within this time.
+const CLEARS_UP_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A message that was given back is not taken again by the same agent at once.
+const NEXT_IN_TURN: Duration = Duration::from_millis(300);
+
+#[derive(Clone, Debug)]
+pub struct CommandReceiver {
+    pub queue: Queue,
+    pub exchange: Exchange,
+    pub clock: CloudClock,
+    pub random: Random,
+    pub agent_id: Arc<str>,
+    pub controller: mpsc::Sender<ControllerRequest>,
+    pub status: watch::Receiver<ControllerStatus>,
+    pub two_party: TwoPartyCommands,
+    pub statistics: Statistics,
+    pub tasks: TaskTracker,
+}
+
+impl CommandReceiver {
+    /// Polls the queue while the PBX session is up.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut pause = Duration::ZERO;
+        // The first poll, and the first one after a failure, is answered at once: only then is it known that commands arrive.
+        let mut wait = Duration::ZERO;
+        loop {
+            let up = async {
+                let up = self.status.wait_for(ControllerStatus::is_up).await.is_ok();
+                sleep(pause).await;
+                up
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                up = up => if !up { return },
+            }
+            // The poll is kept when the session is lost: the queue would hand a message to a poll that nobody listens to any more,
+            // and hide it from the other agent.
+            let received = tokio::select! {
+                biased;
+                received = self.queue.receive(DOORBELLS, wait) => received,
+                () = stop.cancelled() => return,
+            };
+            self.statistics.commands_queue(received.is_ok());
+            wait = if received.is_ok() { LONG_POLL } else { Duration::ZERO };
+            match received {
+                Ok(messages) if !self.status.borrow().is_up() => self.give_back(&messages).await,
+                Ok(messages) => {
+                    pause = Duration::ZERO;
+                    for message in messages {
+                        let (receiver, stop) = (self.clone(), stop.clone());
+                        self.tasks.spawn(async move { receiver.handle_message(message, &stop).await });
+                    }
+                }
+                Err(error) => {
+                    pause = (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(10));
+                    warn!("Commands cannot be heard: {error}");
+                }
+            }
+        }
+    }
+
+    /// Lets another agent have messages at once.
+    async fn give_back(&self, messages: &[Received]) {
+        let receipts: Vec<(String, Duration)> =
+            messages.iter().map(|message| (message.receipt.clone(), Duration::ZERO)).collect();
+        if let Err(error) = self.queue.set_visibility(&receipts).await {
+            warn!("Commands for another agent wait longer than they should: {error}");
+        }
+    }
+
+    async fn handle_message(&self, message: Received, stop: &CancellationToken) {
+        let doorbell: Doorbell = match envelope::open(&message.body) {
+            Ok(doorbell) => doorbell,
+            Err(error @ EnvelopeError::UnknownVersion(_)) => {
+                // While agents are upgraded one after the other, the next one may be able to read it.
+                warn!("A command is left to another agent: {error}");
+                sleep(NEXT_IN_TURN).await;
+                return self.give_back(&[message]).await;
+            }
+            Err(error) => {
+                warn!("A message that is no command was dropped: {error}");
+                self.drop_message(&message).await;
+                return;
+            }
+        };
+        if let Err(error) = self.handle_doorbell(&doorbell, &message, stop).await {
+            warn!(command.id = %doorbell.command_id, "The command was not handled: {error}");
+        }
+    }
+
+    async fn handle_doorbell(
+        &self,
+        doorbell: &Doorbell,
+        message: &Received,
+        stop: &CancellationToken,
+    ) -> Result<(), TableError> {
+        let mut view = self.view(doorbell).await;
+        if view != CallView::Live && !self.nobody_else_sees(doorbell).await? {
+            // Another agent may see the call. The pause keeps this one from taking the message again at once.
+            sleep(NEXT_IN_TURN).await;
+            self.give_back(std::slice::from_ref(message)).await;
+            return Ok(());
+        }
+        let doubt = Instant::now();
+        while view == CallView::Doubtful && doubt.elapsed() < CLEARS_UP_WITHIN {
+            sleep(LOOK_EVERY).await;
+            view = self.view(doorbell).await;
+        }
+        let token = self.random.uuid().to_string();
+        let claim_sent = self.clock.boot();
+        let claim = self.exchange.claim(doorbell.command_id, &token, &self.agent_id, self.clock.now());
+        // The doorbell is not needed any more, whichever agent wins the claim. Nothing waits for its deletion.
+        let (claim, ()) = tokio::join!(claim, async {
+            let (queue, receipt) = (self.queue.clone(), message.receipt.clone());
+            self.tasks.spawn(async move {
+                if let Err(error) = queue.delete(&receipt).await {
+                    warn!("A heard command rings again: {error}");
+                }
+            });
+        });
+        let Claim::Won { command, date } = claim? else { return Ok(()) };
+        let age_at_claim = command.age(date.unwrap_or_else(|| self.clock.at(claim_sent)));
+        let guard = Guard { claim_sent, age_at_claim };
+        if matches!(command.operation, Operation::ConnectParties { .. }) && guard.is_open(self.clock.boot()) {
+            return self.two_party.run(&command, &token, guard, stop).await;
+        }
+        let end = self.carry_out(&command, guard, view).await;
+        self.two_party.results.finish(&command, &token, &end).await
+    }
+
+    async fn carry_out(&self, command: &Command, guard: Guard, view: CallView) -> Finish {
+        if !guard.is_open(self.clock.boot()) {
+            return Finish::Expired;
+        }
+        if view != CallView::Live {
+            return Finish::Done(Err(Code::CallNotFound.into()));
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = OperationRequest {
+            operation: command.operation.clone(),
+            reach: command.reach.clone(),
+            guard: Some(guard),
+            reply,
+        };
+        if self.controller.send(ControllerRequest::Operate(request)).await.is_err() {
+            return Finish::Done(Err(Code::PbxOffline.into()));
+        }
+        answer.await.unwrap_or_else(|_| Finish::Done(Err(Code::Interrupted.into())))
+    }
+
+    async fn view(&self, doorbell: &Doorbell) -> CallView {
+        if doorbell.call_ids.is_empty() {
+            return CallView::Live;
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = ControllerRequest::View { calls: doorbell.call_ids.clone(), reply };
+        if self.controller.send(request).await.is_err() {
+            return CallView::Unknown;
+        }
+        answer.await.unwrap_or(CallView::Unknown)
+    }
+
+    /// Adds this agent to those that do not see a call, and tells whether all that are there have declined.
+    async fn nobody_else_sees(&self, doorbell: &Doorbell) -> Result<bool, TableError> {
+        let command = self.exchange.decline(doorbell.command_id, &self.agent_id).await?;
+        if command.state != CommandState::Queued {
+            return Ok(true); // Its claim will be lost, and its doorbell deleted.
+        }
+        let now = self.clock.now();
+        let agents = self.exchange.agents(now).await?;
+        Ok(agents.iter().filter(|agent| agent.can_act(now)).all(|agent| command.declined.contains(&agent.agent_id)))
+    }
+
+    async fn drop_message(&self, message: &Received) {
+        if let Err(error) = self.queue.delete(&message.receipt).await {
+            warn!("The message comes again: {error}");
+        }
+    }
+}

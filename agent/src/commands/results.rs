@@ -1,0 +1,46 @@
+//! Writes how claimed commands ended.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use shared::clock::CloudClock;
+use shared::command::Command;
+use shared::tables::{Exchange, Finish, TableError};
+use shared::time::from_millis;
+use tracing::info;
+
+use crate::host::statistics::Statistics;
+
+/// Where results are written, and counted.
+#[derive(Clone, Debug)]
+pub struct Results {
+    pub exchange: Exchange,
+    pub clock: CloudClock,
+    pub statistics: Statistics,
+}
+
+impl Results {
+    /// Writes down how a claimed command ended.
+    pub async fn finish(&self, command: &Command, token: &str, end: &Finish) -> Result<(), TableError> {
+        let write = || self.exchange.finish(command.command_id, token, end, self.clock.now());
+        let written = write.retry(ExponentialBuilder::default().with_jitter().with_max_times(8)).await?;
+        let (state, code) = match end {
+            Finish::Expired => ("expired", None),
+            Finish::Done(Ok(_)) => ("succeeded", None),
+            Finish::Done(Err(refusal)) => ("failed", Some(refusal.code.as_str())),
+        };
+        let age = self.clock.now().duration_since(from_millis(command.created_at));
+        let age_ms = age.as_millis();
+        self.statistics.command_ended(command.operation.name(), state, Duration::try_from(age).unwrap_or_default());
+        info!(
+            command.id = %command.command_id,
+            operation = command.operation.name(),
+            state,
+            code,
+            age_ms,
+            written,
+            "Command ended"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! Ends what a two-party command has begun, on this agent or on a dead one.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shared::codes::Code;
+use shared::command::{CommandState, Dial, Stage};
+use shared::ids::{CallId, CommandId};
+use shared::operation::Operation;
+use shared::tables::TableError;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::context::{TwoPartyCommands, named};
+use crate::commands::request::ControllerRequest;
+use crate::host::status::ControllerStatus;
+use crate::pbx::session::FIRST_SETTLING;
+
+/// A PBX that is out of reach for longer will have lost its calls, or the parties will have hung up.
+const PATIENCE: Duration = Duration::from_secs(120);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// Whether what was begun has been ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CleanupResult {
+    Yes,
+    /// The PBX was out of reach for too long, or refused.
+    OutOfReach,
+    /// The agent stops while the PBX is out of reach.
+    Stopped,
+}
+
+/// The calls of other two-party commands.
+#[derive(Debug, Default)]
+struct OtherCommands {
+    named: BTreeSet<CallId>,
+    /// Dialled, and not named yet: any call to this number may be theirs.
+    unnamed: Vec<Dial>,
+}
+
+impl TwoPartyCommands {
+    /// Ends the calls of these dials: those that are named, and for a dial without a name the calls to its number that no
+    /// other command names. Waits for the PBX session, and after a new one began until its calls have come back.
+    pub async fn clean_up(&self, id: CommandId, dials: &[Dial], stop: &CancellationToken) -> CleanupResult {
+        if dials.is_empty() {
+            return CleanupResult::Yes;
+        }
+        let until = Instant::now() + PATIENCE;
+        let mut status = self.status.clone();
+        loop {
+            let since = tokio::select! {
+                biased;
+                up = timeout_at(until, status.wait_for(ControllerStatus::is_up)) => match up {
+                    Ok(Ok(status)) => status.session_since,
+                    Ok(Err(_)) => return CleanupResult::Stopped,
+                    Err(_) => return CleanupResult::OutOfReach,
+                },
+                () = stop.cancelled() => return CleanupResult::Stopped,
+            };
+            let ended = self.sweep(id, dials).await;
+            if ended && sees_everything(dials, since, self.clock.now()) {
+                return CleanupResult::Yes;
+            }
+            if Instant::now() >= until {
+                return CleanupResult::OutOfReach;
+            }
+            sleep(LOOK_AGAIN_AFTER).await;
+        }
+    }
+
+    /// Ends the calls that are there now. Returns whether none of them is left.
+    async fn sweep(&self, id: CommandId, dials: &[Dial]) -> bool {
+        let (mut calls, mut all): (BTreeSet<CallId>, bool) = (named(dials).collect(), true);
+        if dials.iter().any(|dial| dial.call_id.is_none()) {
+            match self.others(id).await {
+                Ok(others) => {
+                    for dial in dials.iter().filter(|dial| dial.call_id.is_none()) {
+                        match self.calls_of(dial).await {
+                            // A call that another command may name in a moment is left alone until then.
+                            Some(found) if found.is_empty() || !others.may_own(dial) => {
+                                calls.extend(found.into_iter().filter(|call| !others.named.contains(call)));
+                            }
+                            _ => all = false,
+                        }
+                    }
+                }
+                Err(error) => {
+                    warn!(command.id = %id, "Calls without a name are left for now: {error}");
+                    all = false;
+                }
+            }
+        }
+        for call_id in calls {
+            match self.operate(Operation::DisconnectCall { call_id, cause: None }).await {
+                Err(refusal) if refusal.code != Code::CallNotFound => {
+                    warn!(command.id = %id, call.id = %call_id, code = refusal.code.as_str(), "A call is not ended yet");
+                    all = false;
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
+    async fn calls_of(&self, dial: &Dial) -> Option<Vec<CallId>> {
+        let (reply, answer) = oneshot::channel();
+        self.controller.send(ControllerRequest::CallsOf { dial: dial.clone(), reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The calls of all agents' two-party commands but this one.
+    async fn others(&self, id: CommandId) -> Result<OtherCommands, TableError> {
+        let mut others = OtherCommands::default();
+        let running: BTreeSet<CommandId> =
+            self.exchange.known_agents().await?.into_iter().flat_map(|agent| agent.running).collect();
+        for other in running.into_iter().filter(|other| *other != id) {
+            let Some(command) = self.exchange.command(other).await? else { continue };
+            if command.state != CommandState::Running {
+                continue;
+            }
+            others.named.extend(named(&command.dials));
+            // A command that is being cleaned up, like this one, places no call any more.
+            if command.stage != Some(Stage::CleaningUp) {
+                others.unnamed.extend(command.dials.into_iter().filter(|dial| dial.call_id.is_none()));
+            }
+        }
+        Ok(others)
+    }
+}
+
+impl OtherCommands {
+    fn may_own(&self, dial: &Dial) -> bool {
+        self.unnamed.iter().any(|other| other.via == dial.via && other.number == dial.number)
+    }
+}
+
+/// Whether this session shows every call that these dials may have caused: it was there when they were made, or what was
+/// there before it has had its time to come back.
+fn sees_everything(dials: &[Dial], since: Option<Timestamp>, now: Timestamp) -> bool {
+    let Some(since) = since else { return false };
+    let saw_all = dials.iter().all(|dial| dial.at >= since.as_millisecond());
+    saw_all || now.duration_since(since).unsigned_abs() >= FIRST_SETTLING
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::time::from_millis;
+
+    use super::*;
+
+    fn dial(number: &str, at: i64) -> Dial {
+        Dial { via: "77".to_owned(), number: number.to_owned(), at, call_id: None }
+    }
+
+    #[test]
+    fn calls_of_an_earlier_session_have_time_to_come_back() {
+        let since = from_millis(100_000);
+        let sees = |at, now| sees_everything(&[dial("50", 200_000), dial("51", at)], Some(since), from_millis(now));
+        assert!(sees(100_000, 100_001));
+        assert!(!sees(99_999, 104_999));
+        assert!(sees(99_999, 105_000));
+        assert!(!sees_everything(&[], None, from_millis(200_000)));
+    }
+
+    #[test]
+    fn dial_of_another_command_without_a_name_protects_its_number() {
+        let others = OtherCommands { unnamed: vec![dial("50", 0)], ..OtherCommands::default() };
+        assert!(others.may_own(&dial("50", 7)));
+        assert!(!others.may_own(&dial("51", 7)));
+    }
+}

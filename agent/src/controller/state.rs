@@ -1,0 +1,157 @@
+//! What the controller keeps between one event and the next, and what every part of it does with that.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use shared::agent_status::PbxLink;
+use shared::clock::CloudClock;
+use shared::tables::Exchange;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use crate::calls::{Calls, Output, Records};
+use crate::commands::jobs::{FrameBatch, Jobs};
+use crate::commands::request::OperationRequest;
+use crate::config::{DtmfRecv, Monitor};
+use crate::events::outbox::Outbox;
+use crate::host::statistics::Statistics;
+use crate::host::status::ControllerStatus;
+use crate::pbx::session::{FIRST_SETTLING, Session};
+use crate::peers::lookup::SharedNames;
+
+/// An error that no retry can fix.
+#[derive(Debug, thiserror::Error)]
+pub enum FatalError {
+    #[error(
+        "cannot tell which PBX this is: its visible users name {0}. Set `pbx.id` in the configuration to one short name, \
+         the same for all agents of this PBX"
+    )]
+    PbxId(String),
+    #[error(
+        "the PBX shows no user, so it cannot be told which PBX this is. Make the App object an active member of the group with \
+         the users, and the users members of it; or set `pbx.id`"
+    )]
+    Nobody,
+}
+
+/// Why a session ended.
+pub(super) enum SessionEnd {
+    Stopped,
+    Lost(anyhow::Error),
+    Fatal(FatalError),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for SessionEnd {
+    fn from(error: E) -> Self {
+        Self::Lost(error.into())
+    }
+}
+
+/// Everything that the controller keeps between one event and the next.
+pub(super) struct ControllerState {
+    pub monitor: Monitor,
+    pub dtmf_recv: DtmfRecv,
+    pub configured_pbx_id: Option<String>,
+    pub agent_id: Arc<str>,
+    pub boot_id: Uuid,
+    pub clock: CloudClock,
+    pub exchange: Exchange,
+    pub shared_names: SharedNames,
+    pub outbox: Outbox,
+    /// Taken by the call core when it begins.
+    pub records: Option<Records>,
+    pub status: watch::Sender<ControllerStatus>,
+    pub statistics: Statistics,
+    /// The call core, from the moment on when the PBX is known by its id.
+    pub calls: Option<Calls>,
+    pub pbx_id: Option<Arc<str>>,
+    pub session: Session,
+    pub jobs: Jobs,
+    /// Frames to be written before anything else happens.
+    pub outgoing: VecDeque<FrameBatch>,
+    /// Commands that wait for a monitor that the PBX has been asked for.
+    pub deferred: Vec<OperationRequest>,
+    /// When to look again after calls that did not come back.
+    pub settle_at: Option<Instant>,
+}
+
+impl ControllerState {
+    pub(super) fn send(&mut self, text: String) {
+        self.outgoing.push_back(text.into());
+    }
+
+    pub(super) fn release_users(&mut self) {
+        let calls = self.calls.as_ref();
+        for frame in self.session.release(|guid| calls.is_some_and(|calls| calls.has_calls(guid))) {
+            self.send(frame);
+        }
+    }
+
+    /// Reports the session as up once every user is monitored.
+    pub(super) fn announce_if_complete(&mut self) {
+        if !self.session.is_complete() || self.status.borrow().is_up() {
+            return;
+        }
+        let now = self.clock.now();
+        info!(users = self.session.visible().count(), pbx = self.pbx_id.as_deref(), "Monitoring");
+        self.settle_at = Some(Instant::now() + FIRST_SETTLING);
+        let (pbx_id, prefixes) = (self.pbx_id.clone(), self.session.prefixes.clone());
+        let visible_users = count(self.session.visible().count());
+        self.tell(|status| {
+            status.link = PbxLink::Up;
+            status.pbx_id = pbx_id;
+            status.session_since = Some(now);
+            status.prefixes = prefixes;
+            status.visible_users = visible_users;
+            status.problem = None;
+        });
+    }
+
+    pub(super) fn perform(&mut self, outputs: Vec<Output>) {
+        let (Some(pbx_id), Some(calls)) = (&self.pbx_id, &mut self.calls) else { return };
+        let mut events = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Event(event) => {
+                    debug!(event.id = %event.event_id, call.id = %event.call_id(), status = event.status().as_str(), "Event");
+                    self.jobs.on_event(&event);
+                    self.statistics.event(&event);
+                    events.push(*event);
+                }
+                Output::Remember(user, item) => self.shared_names.remember(pbx_id.clone(), user, item),
+                Output::Ask(leg, user) => self.shared_names.ask(pbx_id.clone(), leg, user),
+            }
+        }
+        self.statistics.nameless_calls(calls.nameless_calls());
+        let changes = calls.changes();
+        if !events.is_empty() || !changes.is_empty() {
+            self.outbox.put(&events, changes, self.clock.now());
+        }
+    }
+
+    pub(super) fn belongs_to(&self, other: &str) -> SessionEnd {
+        let own = self.pbx_id.as_deref().unwrap_or("?");
+        SessionEnd::Lost(anyhow::anyhow!(
+            "this stack belongs to PBX `{other}`, whose agent is online; PBX `{own}` needs a stack of its own"
+        ))
+    }
+
+    pub(super) fn tell_users(&mut self) {
+        let visible_users = count(self.session.visible().count());
+        self.tell(|status| status.visible_users = visible_users);
+    }
+
+    pub(super) fn tell(&self, change: impl FnOnce(&mut ControllerStatus)) {
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            change(status);
+            *status != before
+        });
+    }
+}
+
+pub(super) fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,28 @@
+//! The answer to `/status`.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use shared::agent_status::{AgentStatus, PbxLink};
+
+use crate::host::statistics::CloudLinks;
+
+/// Why the agent is ready, or not.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Readiness {
+    pub(super) ready: bool,
+    pub(super) pbx: PbxLink,
+    #[serde(flatten)]
+    pub(super) cloud: CloudLinks,
+}
+
+/// What a running agent says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StatusReport {
+    #[serde(flatten)]
+    pub(super) readiness: Readiness,
+    pub(super) health: Option<SocketAddr>,
+    pub(super) agent: AgentStatus,
+}

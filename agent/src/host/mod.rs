@@ -1,0 +1,11 @@
+//! This machine and what runs on it: systemd, monitoring, the disk, the log, and how AWS is reached from here.
+
+pub mod backoff;
+pub mod credentials;
+pub mod disk;
+pub mod health;
+pub mod sdk;
+pub mod statistics;
+pub mod status;
+pub mod systemd;
+pub mod telemetry;

@@ -1,0 +1,41 @@
+//! The status of the controller, for the heartbeat, systemd and the tasks that wait for the PBX session.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use shared::agent_status::PbxLink;
+use shared::numbering::DialPrefixes;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControllerStatus {
+    pub link: PbxLink,
+    pub pbx_id: Option<Arc<str>>,
+    pub session_since: Option<Timestamp>,
+    pub visible_users: u32,
+    pub live_calls: u32,
+    pub prefixes: DialPrefixes,
+    pub problem: Option<String>,
+}
+
+impl ControllerStatus {
+    pub fn starting() -> Self {
+        Self {
+            link: PbxLink::Down,
+            pbx_id: None,
+            session_since: None,
+            visible_users: 0,
+            live_calls: 0,
+            prefixes: DialPrefixes::default(),
+            problem: Some("starting".to_owned()),
+        }
+    }
+
+    /// Whether nothing differs but the number of calls.
+    pub fn is_same_but_for_calls(&self, other: &Self) -> bool {
+        Self { live_calls: other.live_calls, ..self.clone() } == *other
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.link == PbxLink::Up
+    }
+}

@@ -1,0 +1,90 @@
+//! Which of the agents in the table is this one, or was it before a restart.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use shared::agent_status::AgentStatus;
+use shared::clock::{BootTime, CloudClock};
+
+/// Two agents' ideas of the cloud's time differ by less.
+const CLOCK_ERROR: SignedDuration = SignedDuration::from_secs(2);
+
+/// This agent as others see it.
+#[derive(Clone, Debug)]
+pub struct AgentIdentity {
+    pub agent_id: Arc<str>,
+    /// As configured; it outlives a restart.
+    pub name: String,
+    pub born: BootTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerRelation {
+    Own,
+    /// It has not been heard of since this agent began.
+    PreviousRun,
+    /// It has this agent's name and is there at the same time: somebody gave one name to two agents.
+    Namesake,
+    Other,
+}
+
+impl AgentIdentity {
+    pub(crate) fn relation(&self, agent: &AgentStatus, clock: &CloudClock) -> PeerRelation {
+        self.relation_at(agent, clock.at(self.born))
+    }
+
+    fn relation_at(&self, agent: &AgentStatus, born: Timestamp) -> PeerRelation {
+        if *agent.agent_id == *self.agent_id {
+            PeerRelation::Own
+        } else if agent.name != self.name {
+            PeerRelation::Other
+        } else if agent.updated_at > (born + CLOCK_ERROR).as_millisecond() {
+            PeerRelation::Namesake
+        } else {
+            PeerRelation::PreviousRun
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use shared::agent_status::{PbxLink, Vitals};
+    use shared::numbering::DialPrefixes;
+    use shared::time::from_millis;
+
+    use super::*;
+
+    pub(crate) fn agent(name: &str, updated_at: i64) -> AgentStatus {
+        AgentStatus {
+            agent_id: format!("{name}/1"),
+            name: name.to_owned(),
+            version: String::new(),
+            pbx_id: None,
+            pbx: PbxLink::Up,
+            session_since: None,
+            started_at: 0,
+            updated_at,
+            visible_users: 0,
+            live_calls: 0,
+            waiting_events: 0,
+            prefixes: DialPrefixes::default(),
+            running: Vec::new(),
+            vitals: Vitals::default(),
+            problem: None,
+            expires_at: 0,
+        }
+    }
+
+    #[test]
+    fn names_outlive_a_restart() {
+        let relation = |own_id: &str, name: &str, updated_at| {
+            let own = AgentIdentity { agent_id: own_id.into(), name: "own".to_owned(), born: BootTime::now() };
+            own.relation_at(&agent(name, updated_at), from_millis(100_000))
+        };
+        assert_eq!(relation("own/1", "own", 120_000), PeerRelation::Own);
+        assert_eq!(relation("own/2", "own", 99_999), PeerRelation::PreviousRun);
+        assert_eq!(relation("own/2", "own", 101_999), PeerRelation::PreviousRun, "its clock may be ahead");
+        assert_eq!(relation("own/2", "own", 110_000), PeerRelation::Namesake);
+        assert_eq!(relation("own/2", "other", 99_999), PeerRelation::Other);
+    }
+}
