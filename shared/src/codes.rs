@@ -1,4 +1,7 @@
 //! The one table of error codes: what an answer's `code` can be, its HTTP status, whether trying again can help, and how.
+//!
+//! A command that acts gets 409 and not 503 when nobody can carry it out. Low-code platforms repeat a 5xx for minutes, and a phone that
+//! rings then is worse than an error. What a platform must not repeat is never a 5xx; reads may be.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,4 +1,7 @@
 //! A delivery: one event for one webhook, on its way and in the log.
+//!
+//! The log is ordered by time, sequence and delivery. A call that is rejected rings and ends within the same millisecond, and a replay has
+//! to keep that order.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

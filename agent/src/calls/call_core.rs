@@ -1,4 +1,9 @@
 //! The state of the call core, and how reports about legs change it.
+//!
+//! A leg that is first seen in its clearing phase is a new call only if no call of that conference has ended before. Otherwise it is the
+//! tone after an end that is known already.
+//!
+//! Reports that waited for a call's name never run behind the call's own time: an event's time is at least that of the one before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,14 @@
 //! Calls that were alive when the session was lost and have not been seen since: who may tell their ends.
+//!
+//! A call that ended while no agent ran ends when that is concluded. Nobody knows the true moment; `inferred` says so.
+//!
+//! A remembered call has been missing since its agent last wrote something, which is never later than that agent's death. Only another
+//! agent that was there at the time is trusted to tell the end. A call that nobody has seen for a day is forgotten: it was another agent's
+//! to end, and what that one wrote down is kept no longer.
+//!
+//! An end is rather told once too often. When another agent has noted that something ended under a missing call's conference but not under
+//! that call's name, it may have named the call otherwise, because a note about a transfer came late. Then the end is told, marked
+//! `inferred`; a second copy of it reaches nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 

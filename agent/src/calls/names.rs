@@ -1,4 +1,13 @@
 //! Which call a leg belongs to: the names of calls, and what has ended under which conference.
+//!
+//! A call's id is derived from the PBX's conference and stays when a transfer replaces the conference. When an agent sees a handle whose
+//! beginning it missed, it asks for what other agents know before the call is named.
+//!
+//! An agent counts ends by itself from when it began to watch a user, and takes over only older ones from the table. The other agent may
+//! have written down the end of a short call before this one has named it, and the call would count itself. For the same reason an end that
+//! was written down carries its moment (`lastEndedAt`).
+//!
+//! A handle without a conference is named by a counter beside the handle, because handles are used again within one session.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -3,6 +3,9 @@
 //!
 //! A command acts at most once, because only one claim wins, and never late, because its guard is asked again as the last
 //! thing before the frame is written.
+//!
+//! An agent that loses its PBX session keeps the poll that is under way, and gives back at once what it brings. The queue would hand a
+//! command to a poll that nobody listens to any more, and hide it from the other agent.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,9 @@
 //! What the service manager (systemd) is told: that the agent has begun, how it is doing, and that it is alive.
 //!
 //! Alive means that the controller, through which everything passes, answers. Without a service manager nothing is told to anybody.
+//!
+//! systemd is told that the agent has begun before the PBX answers. A unit that waits for the PBX would be killed and started again while
+//! the PBX is away, and lose what is in memory.
 
 use std::time::Duration;
 

@@ -3,6 +3,10 @@
 //! Before the doorbell rings, nothing can have happened and every failure is an error. Afterwards an error is given only
 //! when the table proves that nothing happened, or tells what did; else the answer is 202. So no platform ever repeats,
 //! because of a 5xx, a command that may have reached the PBX.
+//!
+//! The table is the truth and the queue only says that there is something to look at: a conditional write decides who acts, so the queue
+//! may lose, repeat and delay what it likes. A command that nobody has claimed after a second is announced again, because the queue may
+//! have handed the first announcement to the poll of an agent that has just died.
 
 use std::time::Duration;
 

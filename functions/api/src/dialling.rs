@@ -1,4 +1,7 @@
 //! Who may call whom, and the record of it: the guard against toll fraud.
+//!
+//! A request's calls are counted and written to the audit trail before they can be placed, so that nothing is dialled that is in neither. A
+//! destination that no pattern can judge is left to the agent, which knows whether it is the extension of a visible user.
 
 use jiff::Timestamp;
 use shared::agent_status::AgentStatus;

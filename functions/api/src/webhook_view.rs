@@ -2,6 +2,8 @@
 //!
 //! The table knows more states than are shown: who sends a webhook's deliveries, what the receiver did last, what the owner wants.
 //! One word is made of all that here, with its reason.
+//!
+//! These words are not stored. Who sends writes what it has seen, and no two programs have to agree on a word.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,7 @@
 //! Webhooks as requests describe them; how answers show them is `webhook_view`'s business.
+//!
+//! Secrets stay with the receiver that they were given for: a change keeps header values and password only while scheme, host and port of
+//! the URL stay. Otherwise every key that may change webhooks could have them sent to an address of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 

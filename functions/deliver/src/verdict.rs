@@ -1,4 +1,7 @@
 //! What is to become of a delivery in the lane that webhooks share. Two pure functions decide: one before a request, one after it.
+//!
+//! A test is tried once, carries `webhook-test: true`, and changes no webhook's state unless it is answered with 410: a trial of an owner
+//! who gets it wrong must not park what works.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! An SQS queue: what goes into it, and what of a received FIFO batch goes back.
+//!
+//! Order is kept per call and not per site: a message's group is its call, so one stuck receiver delays one call of its own.
 
 mod outgoing;
 mod record;

@@ -1,4 +1,7 @@
 //! What plans are made from, and what all of them need: who acts, and on which legs.
+//!
+//! An agent that only remembers a call declines commands for it, so that the agent that sees it carries them out. Where nobody else sees
+//! it, it waits up to three seconds for the call to turn up.
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,4 +1,10 @@
 //! The outbox's database: what is done with it at once, and what of it can be read, damaged or not.
+//!
+//! The whole file is read and checked whenever it is opened. The database could open faster by trusting what was written last, but a disk
+//! that lies about its syncs makes that trust fatal. A gigabyte takes one to two seconds.
+//!
+//! Unreadable records are skipped, so that readable ones are still sent. What can be read later follows late, and out of the order of its
+//! call.
 
 use std::fmt;
 use std::ops::Range;

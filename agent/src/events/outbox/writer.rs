@@ -1,4 +1,7 @@
 //! The owner of the database: it writes what waits, hands events to the uplink, and copes with a disk that fails.
+//!
+//! While the disk refuses, events go out from memory, although an event is on disk before it is sent otherwise. A full disk would silence a
+//! site that works. For the same reason the agent starts on one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
