@@ -194,3 +194,13 @@ fn the_template_names_what_stories_need() {
     let redrive = queue["Attributes"]["RedrivePolicy"].as_str().expect("a policy");
     assert!(redrive.contains("story-events-dlq.fifo") && redrive.contains("maxReceiveCount"), "{redrive}");
 }
+
+/// The counts of log lines rest on it.
+#[test]
+fn lambda_itself_logs_only_what_is_wrong() {
+    let template = Template::read();
+    for (id, function) in template.of_type("AWS::Serverless::Function") {
+        let logging = &function["Properties"]["LoggingConfig"];
+        assert_eq!((&logging["LogFormat"], &logging["SystemLogLevel"]), (&json!("JSON"), &json!("WARN")), "{id}");
+    }
+}

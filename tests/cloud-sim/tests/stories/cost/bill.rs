@@ -1,5 +1,7 @@
 //! The bill of a month, from what a call and an idle hour ask for and AWS's list prices.
 
+use cloud_sim::Counts;
+
 use crate::cost::Measured;
 
 /// When the prices were looked up. Those of us-east-1 are quoted by several public price guides of that time, but for that of recovery
@@ -34,8 +36,11 @@ pub(crate) type Line = (&'static str, [f64; 2]);
 
 pub(crate) fn of_a_month(measured: &Measured, calls_a_day: f64) -> Vec<Line> {
     let idle = scaled(&amounts(&measured.idle), SECONDS_A_MONTH / super::WINDOW.as_secs_f64());
-    let calls = scaled(&of_a_call(measured), calls_a_day * 30.0);
-    let mut total: Amounts = std::array::from_fn(|n| idle[n] + calls[n]);
+    let calls = scaled(&difference(&measured.with_a_call, &measured.idle), calls_a_day * 30.0);
+    // However many calls there are, that the webhooks accept is noted so often at most.
+    let notes_a_day = calls_a_day.min(24.0 * 3600.0 / super::NOTED_FOR.as_secs_f64());
+    let notes = scaled(&difference(&measured.with_a_lonely_call, &measured.with_a_call), notes_a_day * 30.0);
+    let mut total: Amounts = std::array::from_fn(|n| idle[n] + calls[n] + notes[n]);
     // What lies there on average: what comes in a second, for as long as it stays.
     let stay = |table: &str| {
         let left: f64 = measured.left.iter().filter(|(name, _)| *name == table).map(|(_, left)| left).sum();
@@ -54,12 +59,12 @@ fn scaled(amounts: &Amounts, by: f64) -> Amounts {
     amounts.map(|amount| amount * by)
 }
 
-fn of_a_call(measured: &Measured) -> Amounts {
-    let (with, without) = (amounts(&measured.with_a_call), amounts(&measured.idle));
+fn difference(with: &Counts, without: &Counts) -> Amounts {
+    let (with, without) = (amounts(with), amounts(without));
     std::array::from_fn(|n| with[n] - without[n])
 }
 
-fn amounts(counts: &cloud_sim::Counts) -> Amounts {
+fn amounts(counts: &Counts) -> Amounts {
     let billed = |fifo: bool| -> f64 {
         let queues = counts.queues.iter().filter(|((queue, _), _)| queue.ends_with(".fifo") == fifo);
         queues.map(|(_, count)| count.billed as f64).sum::<f64>() / 1e6

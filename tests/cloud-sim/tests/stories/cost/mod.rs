@@ -31,13 +31,18 @@ const WEBHOOKS: [&str; 2] = ["one.example", "two.example"];
 const FIRST_HOUR: Duration = Duration::from_secs(3600);
 /// An index entry that DynamoDB bills for each item.
 const ITEM_OVERHEAD: usize = 100;
+/// For so long `deliver` does not note again that a webhook accepts.
+pub(crate) const NOTED_FOR: Duration = Duration::from_secs(300);
 /// Who calls from outside, or is called there.
 const OUTSIDE: &str = "+32472591687";
 
 /// What was counted.
 #[derive(Debug)]
 pub(crate) struct Measured {
+    /// A call that comes within [`NOTED_FOR`] after another one.
     pub(crate) with_a_call: Counts,
+    /// One that comes later: with it is noted that the webhooks accept.
+    pub(crate) with_a_lonely_call: Counts,
     pub(crate) idle: Counts,
     /// With a `makecall`, whose call nobody answers, and with a read of a user.
     pub(crate) with_a_command: Counts,
@@ -63,18 +68,22 @@ async fn measure(cloud: Cloud, ledger: Ledger) -> Measured {
     let first = call(&stack, &pbx).await;
     ask(&stack, Method::GET, "/rcc/users/42", None).await;
     sleep(FIRST_HOUR - WINDOW).await;
-    let stored = stored(&cloud);
     let idle = during(&cloud, async {}).await;
-    let mut second = None;
+    let (mut lonely, mut second) = (None, None);
+    let with_a_lonely_call = during(&cloud, async { lonely = Some(call(&stack, &pbx).await) }).await;
+    let before = call(&stack, &pbx).await;
+    // Until all of it has arrived.
+    sleep(Duration::from_secs(10)).await;
+    let stored = stored(&cloud);
     let with_a_call = during(&cloud, async { second = Some(call(&stack, &pbx).await) }).await;
     let left = left(&cloud, &stored);
     let mut third = None;
     let with_a_command = during(&cloud, async { third = Some(command(&stack, &pbx).await) }).await;
     let with_a_read = during(&cloud, ask(&stack, Method::GET, "/rcc/users/42", None)).await;
     let (figures, alarms) = (listener.figures().len(), stack.template.alarms());
-    let calls = [Some(first), second, third].map(|call| call.expect("it was placed"));
+    let calls = [Some(first), lonely, Some(before), second, third].map(|call| call.expect("it was placed"));
     stack.judge(&calls).await;
-    Measured { with_a_call, idle, with_a_command, with_a_read, left, figures, alarms }
+    Measured { with_a_call, with_a_lonely_call, idle, with_a_command, with_a_read, left, figures, alarms }
 }
 
 /// What is asked in a window in which this happens first.

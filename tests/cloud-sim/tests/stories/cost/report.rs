@@ -36,6 +36,8 @@ pub(crate) fn print(measured: &Measured) {
     println!();
     goal("write units of a call", units(2), 17.0, "");
     goal("read units of a call", units(1), 14.0, "");
+    let lonely = measured.with_a_lonely_call.write_units() - with_a_call.write_units();
+    println!("and {lonely:.0} write units when the call before it is more than five minutes ago");
     print_command("a makecall", &measured.with_a_command, idle);
     print_command("a read", &measured.with_a_read, idle);
     print_idle(idle);
