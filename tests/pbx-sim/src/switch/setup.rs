@@ -178,6 +178,9 @@ impl Switch {
                 Some(next) => {
                     let by = self.objects[&id].party();
                     self.edit_call(call, |call| call.trail.push(by));
+                    if self.variants.forwarding_leg {
+                        self.pass_through(call, id, left);
+                    }
                     destination = Destination::E164(next);
                 }
                 None => break target,
@@ -242,6 +245,18 @@ impl Switch {
         self.arm(ring[0], forwards);
     }
 
+    /// A leg of a user whose phones do not ring, because the call goes on at once.
+    fn pass_through(&mut self, call: CallId, id: ObjectId, left: LegId) {
+        let peer = self.party(left);
+        let leg = self.open_leg(call, id, false);
+        leg.peer = peer;
+        let leg = leg.id;
+        self.emit(leg, "r-setup");
+        self.detach(leg);
+        let ended = self.release_all_at_once(vec![leg], 26);
+        self.finish(ended);
+    }
+
     /// The `no` entries of a leg that is about to ring.
     fn history(&self, call: CallId, progress: &Progress) -> Vec<Related> {
         let trail = &self.calls[&call].trail;
@@ -269,7 +284,7 @@ impl Switch {
         let msg = match leg.phase {
             // A party that placed the call hears ringing again; one that was called stays connected.
             Phase::Connected => {
-                if leg.placed {
+                if leg.placed && !self.variants.redirect_stays_connected {
                     leg.phase = Phase::Alerting;
                 }
                 "r-ct"
