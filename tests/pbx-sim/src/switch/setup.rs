@@ -68,9 +68,12 @@ impl Switch {
         let leg = leg.id;
         self.edit_call(call, |call| call.left = leg);
         self.hold_others(leg);
+        let rings_itself = dial.remote && device.is_some_and(|device| device.1 == DeviceKind::Sip);
+        if rings_itself {
+            self.edit(leg, |leg| leg.rings_itself = Some(dial.destination.clone()));
+        }
         self.emit(leg, "x-setup");
-        if dial.remote && device.is_some_and(|device| device.1 == DeviceKind::Sip) {
-            self.edit(leg, |leg| leg.rings_itself = Some(dial.destination));
+        if rings_itself {
             let after = Duration::from_millis(behaviour.after_ms);
             match behaviour.mode {
                 BehaviourMode::Answer => self.after(after, Timer::PickUpOwn(leg)),
