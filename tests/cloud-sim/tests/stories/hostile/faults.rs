@@ -1,0 +1,79 @@
+//! What the agent is known to do wrong. It is left out of the covering array, and a test says when it is mended.
+
+use serde_json::{Map, Value as Json};
+
+use super::Setting;
+use super::plots::{PLOTS, Plot};
+
+/// Switches under which stories go wrong.
+pub(crate) struct KnownFault {
+    /// Names of switches, and their values as JSON.
+    switches: &'static [(&'static str, &'static str)],
+    /// The stories that go wrong.
+    pub(crate) plots: &'static [Plot],
+    /// What happens, for those who read this list.
+    #[expect(dead_code, reason = "it is read by people")]
+    what: &'static str,
+}
+
+pub(crate) const KNOWN_FAULTS: &[KnownFault] = &[
+    KnownFault {
+        switches: &[("names", r#""latin1""#)],
+        plots: &PLOTS,
+        what: "a byte that is no UTF-8 ends the connection, again and again: one name of one user stops the agent",
+    },
+    KnownFault {
+        switches: &[("late_users_ms", "3000")],
+        plots: &PLOTS,
+        what: "the agent ends with `the PBX shows no user` before the users come",
+    },
+    KnownFault {
+        switches: &[("homed_elsewhere", r#""50""#)],
+        plots: &PLOTS,
+        what: "the agent ends with `cannot tell which PBX this is`, because one visible user is at home at another PBX",
+    },
+    KnownFault {
+        switches: &[("queue_hw", r#""deaf""#)],
+        plots: &[Plot::QueueDialOut],
+        what: "the monitor of a queue, asked for without `hw`, reports nothing: `makecall` stays `running`, and no event comes",
+    },
+    KnownFault {
+        switches: &[("queue_hw", r#""refused""#)],
+        plots: &[Plot::QueueDialOut],
+        what: "the monitor of a queue is asked for without `hw` and refused: `makecall` answers `not_monitored`",
+    },
+    KnownFault {
+        switches: &[("late_results", "true")],
+        plots: &[Plot::ParkAndPickup],
+        what: "`pickup` stays `running`, because the result that names its leg comes behind the leg's events",
+    },
+    KnownFault { switches: &[("shuffled_results", "true")], plots: &[Plot::ParkAndPickup], what: "the same" },
+    KnownFault {
+        switches: &[("late_conf", "true")],
+        plots: &[Plot::ParkAndPickup, Plot::Reconnect],
+        what: "a leg that has one message without `conf` is told as another call after 2 s: a parked one, and a running one after \
+               a reconnect",
+    },
+    KnownFault {
+        switches: &[("clir", "true")],
+        plots: &[Plot::Transfer],
+        what: "after a transfer to somebody without a number, the events still name who transferred: an empty peer is taken for none",
+    },
+];
+
+impl KnownFault {
+    pub(crate) fn setting(&self) -> Setting {
+        let value = |text: &str| -> Json { serde_json::from_str(text).expect("a value as JSON") };
+        Map::from_iter(self.switches.iter().map(|(name, text)| ((*name).to_owned(), value(text))))
+    }
+
+    /// This story goes wrong with this setting.
+    pub(crate) fn explains(&self, plot: Plot, setting: &Setting) -> bool {
+        self.plots.contains(&plot) && self.is_in(setting)
+    }
+
+    /// All its switches are set as it needs them.
+    pub(crate) fn is_in(&self, setting: &Setting) -> bool {
+        self.setting().iter().all(|(name, value)| setting.get(name) == Some(value))
+    }
+}
