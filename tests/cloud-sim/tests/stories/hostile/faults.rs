@@ -55,6 +55,18 @@ pub(crate) const KNOWN_FAULTS: &[KnownFault] = &[
                a reconnect",
     },
     KnownFault {
+        switches: &[("early_call_info", "true"), ("omit_conf", "true")],
+        plots: &[Plot::Reconnect],
+        what: "a running call that is reported before `UserInitializeResult` is thrown away with its only `conf`; its end is told as \
+               that of another call",
+    },
+    KnownFault {
+        switches: &[("monitor_refusal", r#""silent""#), ("refused_user", r#""50""#), ("omit_result_src", "true")],
+        plots: &[Plot::QueueDialOut],
+        what: "results without `src` are given to requests in their order: behind a refusal by silence each user's calls are told as \
+               another one's, though the `src` of CallInfo says whose they are",
+    },
+    KnownFault {
         switches: &[("clir", "true")],
         plots: &[Plot::Transfer],
         what: "after a transfer to somebody without a number, the events still name who transferred: an empty peer is taken for none",

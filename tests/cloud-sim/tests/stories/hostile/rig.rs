@@ -2,7 +2,7 @@
 //! events queue, which nobody empties.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -57,9 +57,11 @@ impl Rig {
     pub(crate) async fn start(cloud: Cloud, ledger: Ledger, quirks: &Map<String, Json>, agents: &[&str]) -> Self {
         output::ignore();
         let chance = Chance::new(1);
-        let template = Template::read().with_parameter("AdminKeyHashes", api::key().1);
+        // To read it takes longer than most stories.
+        static TEMPLATE: OnceLock<Template> = OnceLock::new();
+        let template = TEMPLATE.get_or_init(|| Template::read().with_parameter("AdminKeyHashes", api::key().1));
         cloud.set_faults(Faults::none());
-        make(&cloud, &template);
+        make(&cloud, template);
         cloud.set_faults(Faults::latency_only());
         let functions = template.functions();
         let plan = functions.iter().find(|plan| plan.id == "ApiFunction").expect("the API");
@@ -70,7 +72,7 @@ impl Rig {
         let mut lives = JoinSet::new();
         let agents: Vec<WholeAgent> = agents
             .iter()
-            .map(|name| WholeAgent::new((&cloud, &template, &ledger), name, &pbx, SignedDuration::ZERO, &chance))
+            .map(|name| WholeAgent::new((&cloud, template, &ledger), name, &pbx, SignedDuration::ZERO, &chance))
             .collect();
         for agent in &agents {
             lives.spawn(agent.clone().live());
