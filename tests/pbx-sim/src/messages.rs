@@ -9,7 +9,7 @@ use crate::switch::{HELD, HOLDS, LegEvent, Object, Party, Related, Switch, TO_OB
 const PHASE: u16 = 0x0f;
 /// The object has another call already.
 pub(crate) const WAITING: u16 = 0x400;
-/// Where a user is at home that is not at home here.
+/// The other PBX, and the other numbering node.
 const BRANCH: &str = "branch";
 
 /// What a handle has been told so far.
@@ -20,6 +20,8 @@ pub(crate) struct Tracked {
     pub(crate) conf: String,
     /// Whether it had its first message.
     pub(crate) begun: bool,
+    /// The call it belongs to, by its id.
+    pub(crate) call: String,
     /// Hold bits last sent.
     holds: u16,
 }
@@ -47,6 +49,7 @@ pub(crate) fn call_infos(
     src: Option<&Value>,
     quirks: &Quirks,
 ) -> Vec<Value> {
+    tracked.call.clone_from(&event.call_guid);
     let trunk = event.peer.norm.is_some();
     let is_skipped = match event.msg {
         "x-alert" => quirks.skip_alert,
@@ -223,6 +226,11 @@ pub(crate) fn user_row(switch: &Switch, object: &Object, quirks: &Quirks) -> Map
     }
     if is_elsewhere {
         row.insert("pbx".to_owned(), BRANCH.into());
+    }
+    if quirks.same_extension.as_ref() == Some(&object.e164) {
+        let first = switch.objects().next().map(|first| first.e164.clone());
+        row.insert("e164".to_owned(), first.into());
+        row.insert("node".to_owned(), BRANCH.into());
     }
     row.insert("pseudo".to_owned(), object.pseudo().into());
     let regs: Vec<_> = object.registered().map(|device| json!({"hw": device.hw})).collect();

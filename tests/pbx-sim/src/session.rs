@@ -367,6 +367,17 @@ impl Session {
             }
             return;
         }
+        if self.quirks.one_handle_for_all && stream.hw.is_none() && stream.concerns(event) {
+            let (is_told, moved) = stream.share(event);
+            for leg in self.handles.values_mut() {
+                if let Some((_, to)) = moved.filter(|(from, _)| from == leg) {
+                    *leg = to;
+                }
+            }
+            if !is_told {
+                return;
+            }
+        }
         if !stream.concerns(event) || (event.is_last() && !stream.legs.contains_key(&event.leg)) {
             return;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::messages::Tracked;
-use crate::switch::{LegEvent, LegId, ObjectId, Party};
+use crate::switch::{LegEvent, LegId, ObjectId, Party, TO_OBJECT};
 
 /// The PBX sends this many users per tick at most.
 pub(crate) const BATCH: usize = 50;
@@ -44,6 +44,8 @@ pub(crate) struct Stream {
     deaf: bool,
     pub(crate) src: Option<Value>,
     pub(crate) legs: BTreeMap<LegId, Tracked>,
+    /// Legs of further phones of a ringing call, where all phones have one handle: whether each still rings, and its call.
+    hidden: BTreeMap<LegId, (bool, String)>,
     /// Legs elsewhere that carry on a call which was transferred away from here.
     pub(crate) follows: BTreeMap<LegId, (Tracked, Party)>,
 }
@@ -90,6 +92,53 @@ impl Stream {
 impl Stream {
     pub(crate) fn new(object: ObjectId, hw: Option<String>, flags: StreamFlags, src: Option<Value>) -> Self {
         let StreamFlags { xfer, disc, deaf } = flags;
-        Self { object, hw, xfer, disc, deaf, src, legs: BTreeMap::new(), follows: BTreeMap::new() }
+        Self {
+            object,
+            hw,
+            xfer,
+            disc,
+            deaf,
+            src,
+            legs: BTreeMap::new(),
+            follows: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+        }
+    }
+
+    /// Where all phones of a user have one handle: whether this event is told. Tells also from which leg to which one the
+    /// handle goes on.
+    pub(crate) fn share(&mut self, event: &LegEvent) -> (bool, Option<(LegId, LegId)>) {
+        let phase = event.state & 0x0f;
+        let (rings, has_ended) = (event.state & TO_OBJECT != 0 && phase < 5, phase == 6 || phase == 7);
+        let of_call = |tracked: &Tracked| tracked.call == event.call_guid;
+        let shown = self.legs.iter().find(|(_, tracked)| of_call(tracked)).map(|(leg, _)| *leg);
+        if let Some((still_rings, _)) = self.hidden.get_mut(&event.leg) {
+            *still_rings &= !has_ended;
+            if event.is_last() {
+                self.hidden.remove(&event.leg);
+            }
+            return match shown.filter(|_| phase == 5) {
+                Some(shown) => (true, self.pass_on(shown, event.leg, true)),
+                None => (false, None),
+            };
+        }
+        let next =
+            self.hidden.iter().find(|(_, (rings, call))| *rings && *call == event.call_guid).map(|(leg, _)| *leg);
+        match (self.legs.contains_key(&event.leg), next) {
+            (true, Some(next)) if has_ended => (false, self.pass_on(event.leg, next, false)),
+            (false, _) if rings && shown.is_some() => {
+                self.hidden.insert(event.leg, (true, event.call_guid.clone()));
+                (false, None)
+            }
+            _ => (true, None),
+        }
+    }
+
+    fn pass_on(&mut self, from: LegId, to: LegId, still_rings: bool) -> Option<(LegId, LegId)> {
+        let tracked = self.legs.remove(&from)?;
+        self.hidden.remove(&to);
+        self.hidden.insert(from, (still_rings, tracked.call.clone()));
+        self.legs.insert(to, tracked);
+        Some((from, to))
     }
 }

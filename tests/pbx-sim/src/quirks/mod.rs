@@ -185,7 +185,7 @@ switches! {
     /// `KeepAlive` is answered with `KeepAlive`.
     echo_keepalive: bool = false, "§1.2, §13.2";
     /// A connection on which no message came for so many ms is closed; pings do not count. 0: never.
-    idle_close_ms: u64 = 0, "§13.2", try 600_000;
+    idle_close_ms: u64 = 0, "§13.2", try 45_000;
     /// The challenge is a JSON number.
     numeric_challenge: bool = false, "§2.1";
     /// The challenge has letters.
@@ -230,6 +230,8 @@ switches! {
     user_state: bool = false, "§4.2";
     /// This visible user is homed at another PBX, and its monitor here reports nothing.
     homed_elsewhere: Option<String> = None, "§4.2, §10", try "50";
+    /// This visible user is shown with the extension of the first user, in another numbering node.
+    same_extension: Option<String> = None, "§4.2, §5.6", try "50";
     /// What a refused or unknown `cn` gets for `UserInitialize`.
     monitor_refusal: MonitorRefusal = MonitorRefusal::Zero, "§4.4, §13.11";
     /// This user can never be monitored.
@@ -242,6 +244,8 @@ switches! {
     queue_hw: QueueHw = QueueHw::Ignored, "§4.4, §5.7";
     /// Call handles are counted for each monitor, so that two users have the same ones.
     handles_per_user: bool = false, "§4.5, §13.15";
+    /// All phones of a user that ring for a call have one handle, where the monitor is not for one phone.
+    one_handle_for_all: bool = false, "§5.1";
     /// The lowest free number is the next call handle.
     reuse_handles: bool = false, "§4.5, §5.14";
     /// Running calls are reported after `UserInitialize`.

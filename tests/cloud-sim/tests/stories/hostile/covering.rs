@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value as Json};
 
-/// Changes after which a number of rows is too small. A tenth of it is enough for one that is not.
-const MOST_CHANGES: usize = 2_000_000;
+/// After so many changes a number of rows counts as too small.
+const MOST_CHANGES: usize = 500_000;
 
 /// What can be set, and how.
 #[derive(Clone, Debug)]

@@ -86,6 +86,17 @@ async fn user_who_is_at_home_elsewhere() {
 }
 
 #[tokio::test]
+async fn extension_in_two_nodes() {
+    let sim = like(json!({"same_extension": "50"})).await;
+    let mut client = Client::app(&sim).await;
+    let rows = rows(&mut client).await;
+    let of = |row: &Value| ["cn", "e164", "node"].map(|name| row[name].as_str().unwrap().to_owned());
+    assert_eq!(of(&rows[0]), ["Thomas De Wilde", "42", "root"]);
+    assert_eq!(of(&rows[3]), ["Service Desk", "42", "branch"]);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn whole_pbx_in_other_words() {
     let sim = like(json!({"swap_ends": true, "call_delete": true})).await;
     let mut client = Client::app(&sim).await;

@@ -78,3 +78,38 @@ async fn how_running_calls_are_reported() {
     assert_eq!((running.get("msg"), &running["state"]), (None, &json!(133)));
     sim.shutdown().await;
 }
+
+/// The messages of 43, who has two phones, as `call msg(state)`.
+async fn at_two_phones(quirks: Value, act: impl Fn(&pbx_sim::Sim)) -> Vec<String> {
+    let sim = like(quirks).await;
+    let mut client = Client::app(&sim).await;
+    client.monitor(&sim, "43").await;
+    sim.control("/call", json!({"from": super::CALLER, "to": "43"})).unwrap();
+    act(&sim);
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last: &String| !last.contains("1 del")) {
+        let message = client.call_info().await;
+        told.push(format!("{} {}({})", message["call"], message["msg"].as_str().unwrap(), message["state"]));
+    }
+    sim.shutdown().await;
+    told
+}
+
+#[tokio::test]
+async fn two_phones_with_one_handle() {
+    let shared = || json!({"one_handle_for_all": true});
+    let by_the_second = |sim: &pbx_sim::Sim| {
+        sim.control("/answer", json!({"extension": "43", "hw": "ip-43"})).unwrap();
+        hang_up(sim, "43");
+    };
+    let answered = ["1 r-setup(129)", "1 x-alert(132)", "1 x-conn(133)", "1 x-rel(135)", "1 del(135)"];
+    assert_eq!(at_two_phones(shared(), by_the_second).await, answered);
+    let missed = ["1 r-setup(129)", "1 x-alert(132)", "1 r-rel(134)", "1 del(134)"];
+    assert_eq!(at_two_phones(shared(), |sim| hang_up(sim, super::CALLER)).await, missed);
+    let by_one = |sim: &pbx_sim::Sim| {
+        sim.control("/reject", json!({"extension": "43", "hw": "sip-43"})).unwrap();
+        by_the_second(sim);
+    };
+    assert_eq!(at_two_phones(shared(), by_one).await, answered, "the other phone goes on ringing");
+    assert!(at_two_phones(json!({}), by_the_second).await.contains(&"2 r-setup(129)".to_owned()));
+}
