@@ -61,6 +61,16 @@ pub(crate) const KNOWN_FAULTS: &[KnownFault] = &[
                that of another call",
     },
     KnownFault {
+        switches: &[("early_call_info", "true"), ("channel", r#""frozen""#)],
+        plots: &[Plot::Reconnect],
+        what: "the same: the call counts as gone 5 s after the reconnect, while people still talk",
+    },
+    KnownFault {
+        switches: &[("early_call_info", "true"), ("channel", r#""absent""#)],
+        plots: &[Plot::Reconnect],
+        what: "the same",
+    },
+    KnownFault {
         switches: &[("monitor_refusal", r#""silent""#), ("refused_user", r#""50""#), ("omit_result_src", "true")],
         plots: &[Plot::QueueDialOut],
         what: "results without `src` are given to requests in their order: behind a refusal by silence each user's calls are told as \

@@ -46,6 +46,10 @@ struct Known {
     caller: &'static str,
     /// Who has changed in a call is told.
     changes: bool,
+    /// That the peer holds is told.
+    peer_holds: bool,
+    /// A call that goes on while the connection is lost can be seen to go on.
+    goes_on: bool,
 }
 
 impl Known {
@@ -54,6 +58,9 @@ impl Known {
         Self {
             rings: !is("skip_alert", true.into()),
             caller: if is("clir", true.into()) { "" } else { OUTSIDE },
+            peer_holds: !is("omit_held_bit", true.into()),
+            goes_on: !is("report_running", false.into())
+                || !(is("channel", "absent".into()) || is("channel", "frozen".into())),
             changes: !is("empty_peer", true.into()) && !is("omit_peer", "later".into()),
         }
     }
@@ -92,6 +99,12 @@ impl Plot {
             Self::ParkAndPickup => park_and_pickup(&rig, &known).await,
             Self::Reconnect => reconnect(&rig, &known).await,
         };
+        let mut expected = vec![expected];
+        expected[0].sort();
+        if !known.goes_on {
+            // Then its end is inferred, be it too early.
+            expected.push(expected[0].iter().map(|line| format!("{line}, which is inferred")).collect());
+        }
         rig.judge(&expected).await;
     }
 }
@@ -160,6 +173,11 @@ async fn hold(rig: &Rig, known: &Known) -> Vec<String> {
         rig.act("/retrieve", json!({"extension": who})).await;
     }
     rig.hang_up("42").await;
+    let expected = ["held", "retrieved"].repeat(if known.peer_holds { 3 } else { 2 });
+    let changes = rig.changes_of("42");
+    if changes != expected {
+        rig.ledger.wrong(format!("it was {changes:?} instead of {expected:?}"));
+    }
     vec![known.incoming("42", known.caller, known.caller)]
 }
 
