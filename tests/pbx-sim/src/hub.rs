@@ -185,6 +185,8 @@ impl Inner {
             transfer_normal: quirks.transfer_normal,
             redirect_stays_connected: quirks.redirect_stays_connected,
             forwarding_leg: quirks.forwarding_leg,
+            parked_flips: quirks.parked_flips,
+            pickup_alerts: quirks.pickup_alerts,
             quiet_park: quirks.quiet_park,
         };
         self.no_pong.store(quirks.no_pong, Ordering::Relaxed);

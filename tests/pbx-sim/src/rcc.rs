@@ -39,6 +39,7 @@ pub(crate) fn request(session: &mut Session, switch: &mut Switch, context: &Cont
         "Initialize" => return initialize(session, switch, context, request),
         "UserInitialize" => return user_initialize(session, switch, context, request),
         "UserEnd" => user_end(session, switch, request),
+        "Devices" if context.quirks.silent_devices => return,
         "Devices" => devices(session, switch, request),
         "UserCall" => user_call(session, switch, request),
         "UserPickup" => user_pickup(session, switch, request),
@@ -89,6 +90,7 @@ fn on_call(session: &Session, switch: &mut Switch, quirks: &Quirks, mt: &str, re
             let cause = json::int(request, "cause").and_then(|cause| u16::try_from(cause).ok());
             switch.clear(leg, cause.filter(|cause| (1..=127).contains(cause)).unwrap_or(16))
         }),
+        "UserConnect" if quirks.ignore_connect => run(&mut |leg| switch.exists(leg)),
         "UserConnect" => run(&mut |leg| switch.answer(leg)),
         "UserHold" => run(&mut |leg| switch.hold(leg)),
         "UserRetrieve" => run(&mut |leg| switch.retrieve(leg)),

@@ -232,6 +232,8 @@ switches! {
     homed_elsewhere: Option<String> = None, "§4.2, §10", try "50";
     /// This visible user is shown with the extension of the first user, in another numbering node.
     same_extension: Option<String> = None, "§4.2, §5.6", try "50";
+    /// `Devices` is not answered.
+    silent_devices: bool = false, "§4.3";
     /// What a refused or unknown `cn` gets for `UserInitialize`.
     monitor_refusal: MonitorRefusal = MonitorRefusal::Zero, "§4.4, §13.11";
     /// This user can never be monitored.
@@ -312,8 +314,14 @@ switches! {
     transfer_conf: TransferConf = TransferConf::Older, "§5.10, §13.4";
     /// The legs that leave by a transfer end with cause 16 instead of 26.
     transfer_normal: bool = false, "§5.10";
+    /// Phones do not answer by `UserConnect`, though its result is positive.
+    ignore_connect: bool = false, "§4.8";
     /// A user whose calls are forwarded at once sees a short call.
     forwarding_leg: bool = false, "§5.11, §13.7";
+    /// The parked leg has the other direction than the one that was parked.
+    parked_flips: bool = false, "§4.6, §5.12";
+    /// Who picks up a parked call sees it ring first.
+    pickup_alerts: bool = false, "§5.12";
     /// The parked party is told nothing.
     quiet_park: bool = false, "§5.12";
     /// What happens on several legs at once is told in another order; each leg's own order stays.

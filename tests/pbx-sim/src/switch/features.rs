@@ -209,7 +209,8 @@ impl Switch {
         if position.is_some() && self.legs.values().any(taken) {
             return Err(Refusal::PlaceTaken);
         }
-        let parked = self.open_leg(call, place, placed);
+        let flips = self.variants.parked_flips;
+        let parked = self.open_leg(call, place, placed != flips);
         (parked.phase, parked.peer, parked.started, parked.position) = (Phase::Parked, peer, started, position);
         let parked = parked.id;
         self.detach(leg);
@@ -254,6 +255,10 @@ impl Switch {
         if !parked {
             self.answer(leg)?;
             return Ok(leg);
+        }
+        if self.variants.pickup_alerts {
+            self.edit(leg, |leg| leg.phase = Phase::Alerting);
+            self.emit(leg, "x-alert");
         }
         self.hold_others(leg);
         self.detach(target);

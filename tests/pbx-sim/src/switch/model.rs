@@ -18,6 +18,10 @@ pub struct Variants {
     pub redirect_stays_connected: bool,
     /// A user whose calls are forwarded at once has a short leg of each.
     pub forwarding_leg: bool,
+    /// The parked leg has the other direction than the one that was parked.
+    pub parked_flips: bool,
+    /// Who picks up a parked call sees it ring first.
+    pub pickup_alerts: bool,
     /// The parked party is told nothing.
     pub quiet_park: bool,
 }

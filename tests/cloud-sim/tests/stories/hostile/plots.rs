@@ -44,6 +44,8 @@ struct Known {
     rings: bool,
     /// The number of the caller from outside.
     caller: &'static str,
+    /// A call that is picked up rings first.
+    picked_rings: bool,
     /// Who has changed in a call is told.
     changes: bool,
     /// That the peer holds is told.
@@ -58,6 +60,7 @@ impl Known {
         Self {
             rings: !is("skip_alert", true.into()),
             caller: if is("clir", true.into()) { "" } else { OUTSIDE },
+            picked_rings: is("pickup_alerts", true.into()),
             peer_holds: !is("omit_held_bit", true.into()),
             goes_on: !is("report_running", false.into())
                 || !(is("channel", "absent".into()) || is("channel", "frozen".into())),
@@ -201,7 +204,11 @@ async fn park_and_pickup(rig: &Rig, known: &Known) -> Vec<String> {
     rig.hang_up("44").await;
     vec![
         known.incoming("42", known.caller, known.caller),
-        format!("44 is called: connected({0}>44), disconnected({0}>44)", known.caller),
+        if known.picked_rings {
+            known.incoming("44", known.caller, known.caller)
+        } else {
+            format!("44 is called: connected({0}>44), disconnected({0}>44)", known.caller)
+        },
     ]
 }
 

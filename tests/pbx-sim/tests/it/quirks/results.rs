@@ -75,6 +75,15 @@ async fn what_a_refused_monitor_gets() {
 }
 
 #[tokio::test]
+async fn devices_that_are_not_told() {
+    let sim = like(json!({"silent_devices": true})).await;
+    let mut client = Client::app(&sim).await;
+    ask_for_devices(&mut client, &["a"]).await;
+    assert_eq!(client.monitor(&sim, "42").await, 1, "the first thing that is answered");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn monitors_that_do_not_fit() {
     let sim = like(json!({"monitor_limit": 2})).await;
     let mut client = Client::app(&sim).await;

@@ -113,3 +113,40 @@ async fn legs_in_another_order() {
     assert_eq!(story, ["44 r-setup(129)", "44 x-alert(132)", "42 x-setup(1)", "42 r-call-proc(3)", "42 r-alert(4)"]);
     sim.shutdown().await;
 }
+
+#[tokio::test]
+async fn parked_and_picked_up_in_other_ways() {
+    for (quirks, parked, picked) in [
+        (json!({}), 8, vec!["60 r-setup(129)", "60 x-conn(133)"]),
+        (
+            json!({"parked_flips": true, "pickup_alerts": true}),
+            136,
+            vec!["60 r-setup(129)", "60 x-alert(132)", "60 x-conn(133)"],
+        ),
+    ] {
+        let (sim, mut client) = monitoring(quirks).await;
+        client.monitor(&sim, "60").await;
+        sim.control("/call", json!({"from": "42", "to": "44"})).unwrap();
+        answer(&sim, "44");
+        client.wait_for("42", "r-conn").await;
+        sim.control("/park", json!({"extension": "42"})).unwrap();
+        assert_eq!(client.wait_for("42", "update").await["state"], parked);
+        sim.control("/pickup", json!({"extension": "60", "from": "42"})).unwrap();
+        assert_eq!(client.story("60 x-conn(133)").await, picked);
+        hang_up(&sim, "44");
+        client.wait_for("60", "del").await;
+        assert_eq!(sim.state()["calls"], json!([]));
+        sim.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn phone_that_cannot_be_made_to_answer() {
+    let (sim, mut client) = monitoring(json!({"ignore_connect": true})).await;
+    ring(&sim);
+    let call = client.wait_for("42", "x-alert").await["call"].clone();
+    assert_eq!(client.rcc("UserConnect", json!({"call": call})).await.get("error"), None);
+    assert_eq!(client.rcc("UserConnect", json!({"call": 99})).await["error"], "no such call");
+    assert_eq!(sim.state()["calls"][0]["legs"][1]["state"], "alerting");
+    sim.shutdown().await;
+}
