@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::Setting;
-use super::plots::{PLOTS, Plot};
+use super::plots::{PLOTS, Plot, Setting};
 
 /// Switches under which stories go wrong.
 pub(crate) struct KnownFault {
@@ -11,9 +10,8 @@ pub(crate) struct KnownFault {
     switches: &'static [(&'static str, &'static str)],
     /// The stories that go wrong.
     pub(crate) plots: &'static [Plot],
-    /// What happens, for those who read this list.
-    #[expect(dead_code, reason = "it is read by people")]
-    what: &'static str,
+    /// What happens.
+    pub(crate) what: &'static str,
 }
 
 pub(crate) const KNOWN_FAULTS: &[KnownFault] = &[

@@ -12,6 +12,9 @@ use super::rig::{CALLER, OUTSIDE, Rig};
 /// Longer than a connection without a sign of life may last.
 const LONG_TALK: Duration = Duration::from_secs(70);
 
+/// How switches are set; what is not named is plain.
+pub(crate) type Setting = Map<String, Json>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plot {
     Missed,
@@ -55,7 +58,7 @@ struct Known {
 }
 
 impl Known {
-    fn with(quirks: &Map<String, Json>) -> Self {
+    fn with(quirks: &Setting) -> Self {
         let is = |name: &str, value: Json| quirks.get(name) == Some(&value);
         Self {
             rings: !is("skip_alert", true.into()),
@@ -87,7 +90,7 @@ fn outgoing(who: &str, to: &str) -> String {
 
 impl Plot {
     /// Tells the story at a PBX with these switches.
-    pub(crate) async fn tell(self, cloud: Cloud, ledger: Ledger, quirks: &Map<String, Json>) {
+    pub(crate) async fn tell(self, cloud: Cloud, ledger: Ledger, quirks: &Setting) {
         let agents: &[&str] = if self == Self::TwoAgents { &["rack", "attic"] } else { &["rack"] };
         let rig = Rig::start(cloud, ledger, quirks, agents).await;
         let known = Known::with(quirks);
