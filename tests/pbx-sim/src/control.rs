@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::body::{Body, Refused};
 use crate::fault::Fault;
 use crate::hub::{Hub, Inner};
-use crate::quirks::{DeadHandles, DelStyle, Quirks};
+use crate::quirks::Quirks;
 use crate::switch::{Destination, Dial, Kind, LegId, ObjectId, Pickup, Refusal, Which, Whose};
 use crate::users;
 use crate::world::{Behaviour, BehaviourMode};
@@ -44,12 +44,13 @@ pub(crate) fn post(hub: &Hub, path: &str, body: Value) -> Answer {
         }
         "/uui" => {
             let uui = body.required("uui")?;
+            let uui = if inner.quirks.plain_uui { uui } else { percent_encoded(&uui) };
             phone(inner, &mut body, Which::Active, |inner, leg| inner.switch.uui(leg, &uui, false))
         }
         "/behaviour" => behaviour(inner, &mut body),
         "/user" => users::change(inner, &mut body),
         "/fault" => fault(inner, &mut body, now),
-        "/quirks" => quirks(inner, &mut body),
+        "/quirks" => quirks(inner, &body),
         _ => Err(Refused::unknown("path", "no such command; GET / lists them")),
     })
 }
@@ -313,49 +314,31 @@ fn fault(inner: &mut Inner, body: &mut Body, now: std::time::Duration) -> Answer
     Ok(json!({ "connections": hit }))
 }
 
-fn quirks(inner: &mut Inner, body: &mut Body) -> Answer {
-    let mut next: Quirks = inner.quirks.clone();
-    for (field, place) in [
-        ("omit_conf", &mut next.omit_conf),
-        ("empty_peer", &mut next.empty_peer),
-        ("info_object", &mut next.info_object),
-        ("skip_alert", &mut next.skip_alert),
-        ("double_events", &mut next.double_events),
-        ("omit_time", &mut next.omit_time),
-        ("report_running", &mut next.report_running),
-        ("error_replies", &mut next.error_replies),
-        ("echo_keepalive", &mut next.echo_keepalive),
-        ("numeric_challenge", &mut next.numeric_challenge),
-        ("close_after_failed_login", &mut next.close_after_failed_login),
-        ("dtmf_recv_to_peer", &mut next.dtmf_recv_to_peer),
-        ("omit_result_src", &mut next.omit_result_src),
-        ("restrict_monitoring", &mut next.restrict_monitoring),
-    ] {
-        if let Some(value) = body.take(field)? {
-            *place = value;
-        }
-    }
-    if body.0.contains_key("linger_disc") {
-        next.linger_disc = body.take("linger_disc")?;
-    }
-    if let Some(style) = body.text("del")? {
-        next.del = match style.as_str() {
-            "both" => DelStyle::Both,
-            "msg" => DelStyle::Msg,
-            "flag" => DelStyle::Flag,
-            _ => return Err(Refused::bad("del", "must be both, msg or flag")),
-        };
-    }
-    if let Some(handling) = body.text("dead_handles")? {
-        next.dead_handles = match handling.as_str() {
-            "error" => DeadHandles::Error,
-            "ok" => DeadHandles::Ok,
-            "silent" => DeadHandles::Silent,
-            _ => return Err(Refused::bad("dead_handles", "must be error, ok or silent")),
-        };
-    }
-    body.end()?;
-    inner.switch.linger = next.linger_disc;
-    inner.quirks = next;
-    Ok(json!(inner.quirks))
+fn quirks(inner: &mut Inner, body: &Body) -> Answer {
+    let next = inner.quirks.with(&body.0).map_err(|(name, why)| Refused::bad(&name, &why))?;
+    inner.be(next);
+    Ok(inner.quirks.values())
+}
+
+/// `GET /quirks`: the table of switches.
+pub(crate) fn quirks_table(hub: &Hub) -> Value {
+    hub.run(|inner, _| inner.quirks.table().iter().map(crate::quirks::Switch::json).collect())
+}
+
+/// `DELETE /quirks`: a plain PBX again.
+pub(crate) fn plain(hub: &Hub) -> Value {
+    hub.run(|inner, _| {
+        inner.be(Quirks::default());
+        inner.quirks.values()
+    })
+}
+
+/// As the PBX encodes what a phone sends, since 13r3.
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
 }

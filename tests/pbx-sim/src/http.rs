@@ -69,7 +69,7 @@ async fn clear_log(State(hub): State<Arc<Hub>>) -> Response {
 }
 
 async fn quirks(State(hub): State<Arc<Hub>>) -> Response {
-    answer(Ok(hub.run(|inner, _| json!(inner.quirks))))
+    answer(Ok(control::quirks_table(&hub)))
 }
 
 async fn post_quirks(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
@@ -77,9 +77,5 @@ async fn post_quirks(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
 }
 
 async fn reset_quirks(State(hub): State<Arc<Hub>>) -> Response {
-    answer(Ok(hub.run(|inner, _| {
-        inner.quirks = Default::default();
-        inner.switch.linger = None;
-        json!(inner.quirks)
-    })))
+    answer(Ok(control::plain(&hub)))
 }

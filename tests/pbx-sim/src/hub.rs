@@ -3,9 +3,11 @@
 //! One lock orders everything: an input changes the switch, the events it caused are handed to every connection in the
 //! order in which they happened, and only then does the next input get its turn.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -18,10 +20,10 @@ use tracing::{debug, info};
 use crate::auth;
 use crate::fault::Fault;
 use crate::json;
-use crate::quirks::Quirks;
+use crate::quirks::{LoginRefusal, Quirks, TransferConf};
 use crate::rcc;
 use crate::session::{Outgoing, Session};
-use crate::switch::{Output, Switch};
+use crate::switch::{Output, Survivor, Switch, Variants};
 use crate::world::World;
 
 const LOG_LIMIT: usize = 10_000;
@@ -40,7 +42,9 @@ pub(crate) struct Inner {
     pub(crate) world: World,
     pub(crate) switch: Switch,
     pub(crate) sessions: BTreeMap<u32, Session>,
-    pub(crate) quirks: Quirks,
+    pub(crate) quirks: Arc<Quirks>,
+    /// Read by the connections: pings are not answered.
+    pub(crate) no_pong: Arc<AtomicBool>,
     /// Frames received from clients, oldest first.
     pub(crate) log: VecDeque<Value>,
     /// Connections are refused until then.
@@ -57,7 +61,8 @@ impl Hub {
             world,
             switch,
             sessions: BTreeMap::new(),
-            quirks: Quirks::default(),
+            quirks: Arc::default(),
+            no_pong: Arc::default(),
             log: VecDeque::new(),
             down_until: Duration::ZERO,
             began,
@@ -110,9 +115,15 @@ impl Hub {
             }
             inner.next_index += 1;
             let index = inner.next_index;
-            inner.sessions.insert(index, Session::new(index, remote, tls, out));
+            let session = Session::new((index, remote, tls), out, inner.quirks.clone(), now);
+            inner.sessions.insert(index, session);
             Some(index)
         })
+    }
+
+    /// Whether pings are left unanswered at the moment.
+    pub(crate) fn no_pong(&self) -> Arc<AtomicBool> {
+        self.run(|inner, _| inner.no_pong.clone())
     }
 
     pub(crate) fn log(&self) -> Vec<Value> {
@@ -144,8 +155,44 @@ impl Inner {
     fn settle(&mut self, now: Duration) {
         self.switch.advance(now);
         self.deliver();
+        while let Some((index, frame)) = self.next_request(now) {
+            self.carry_out(index, &frame, now);
+            self.deliver();
+        }
         for session in self.sessions.values_mut() {
             session.tick(now, &self.switch);
+        }
+    }
+
+    /// A request whose time has come.
+    fn next_request(&mut self, now: Duration) -> Option<(u32, String)> {
+        self.sessions.values_mut().find_map(|session| {
+            let (_, frame) = session.requests.pop_front_if(|(at, _)| *at <= now)?;
+            Some((session.index, frame))
+        })
+    }
+
+    /// From now on the PBX is like this.
+    pub(crate) fn be(&mut self, quirks: Quirks) {
+        self.switch.variants = Variants {
+            linger: quirks.linger_disc,
+            clir: quirks.clir,
+            survivor: match quirks.transfer_conf {
+                TransferConf::Older => Survivor::Older,
+                TransferConf::A => Survivor::First,
+                TransferConf::B => Survivor::Second,
+            },
+            transfer_normal: quirks.transfer_normal,
+            redirect_stays_connected: quirks.redirect_stays_connected,
+            forwarding_leg: quirks.forwarding_leg,
+            parked_flips: quirks.parked_flips,
+            pickup_alerts: quirks.pickup_alerts,
+            quiet_park: quirks.quiet_park,
+        };
+        self.no_pong.store(quirks.no_pong, Ordering::Relaxed);
+        self.quirks = Arc::new(quirks);
+        for session in self.sessions.values_mut() {
+            session.quirks = self.quirks.clone();
         }
     }
 
@@ -155,10 +202,18 @@ impl Inner {
     }
 
     fn deliver(&mut self) {
-        for output in self.switch.drain() {
+        let mut outputs = self.switch.drain();
+        if self.quirks.reverse_legs {
+            // Sorting is stable, so each leg keeps its order; objects come last as before.
+            outputs.sort_by_key(|output| match output {
+                Output::Leg(event) => Reverse(Some(event.leg)),
+                Output::Object(_) | Output::Gone(_) => Reverse(None),
+            });
+        }
+        for output in outputs {
             for session in self.sessions.values_mut() {
                 match &output {
-                    Output::Leg(event) => session.on_leg(event, &self.switch, &self.quirks),
+                    Output::Leg(event) => session.on_leg(event, &self.switch),
                     Output::Object(id) => session.on_object(*id, &self.switch, &self.world.apps),
                     Output::Gone(id) => session.on_gone(*id),
                 }
@@ -191,10 +246,23 @@ impl Inner {
             "mt": message.as_ref().and_then(|message| json::text(message, "mt")),
             "frame": message.clone().unwrap_or_else(|| frame.into()),
         }));
-        let Some(message) = message.filter(|_| !session.silent) else {
+        session.heard_at = now;
+        if message.is_none() || session.silent {
             debug!(connection = index, "A frame that is no JSON object, or on a silent connection, was ignored");
             return;
-        };
+        }
+        // Also when the PBX has just become fast again, nothing overtakes what waits.
+        let takes = Duration::from_millis(self.quirks.answer_ms);
+        let begins = session.requests.back().map_or(now, |(at, _)| *at);
+        if takes.is_zero() && session.requests.is_empty() {
+            self.carry_out(index, frame, now);
+        } else {
+            session.requests.push_back((begins + takes, frame.to_owned()));
+        }
+    }
+
+    fn carry_out(&mut self, index: u32, frame: &str, now: Duration) {
+        let Ok(message) = serde_json::from_str::<Value>(frame) else { return };
         let mt = json::text(&message, "mt").unwrap_or_default();
         match json::filled(&message, "api") {
             Some(api) => self.api(index, &api, &mt, &message, now),
@@ -215,7 +283,10 @@ impl Inner {
             "AppChallenge" => {
                 // A number above 2^53 would not survive JavaScript, so the numeric form is one digit shorter.
                 let numeric = self.quirks.numeric_challenge;
-                let challenge = auth::challenge(if numeric { 15 } else { 16 });
+                let mut challenge = auth::challenge(if numeric { 15 } else { 16 });
+                if self.quirks.letter_challenge && !numeric {
+                    challenge.replace_range(..6, "f00d:A");
+                }
                 let shown = match challenge.parse::<u64>() {
                     Ok(number) if numeric => number.into(),
                     _ => Value::from(challenge.clone()),
@@ -231,9 +302,13 @@ impl Inner {
                 let ok = login.is_some();
                 info!(connection = index, ok, app = login.as_ref().map(|login| &login.name), "Login");
                 session.login = login;
-                let result = match ok {
-                    true => json!({"mt": "AppLoginResult", "ok": true}),
-                    false => json!({"mt": "AppLoginResult", "ok": false, "error": 1, "errorText": "login refused"}),
+                let result = match self.quirks.login_refusal {
+                    _ if ok => json!({"mt": "AppLoginResult", "ok": true}),
+                    LoginRefusal::Absent => json!({"mt": "AppLoginResult"}),
+                    LoginRefusal::Bare => json!({"mt": "AppLoginResult", "ok": false}),
+                    LoginRefusal::Explained => {
+                        json!({"mt": "AppLoginResult", "ok": false, "error": 1, "errorText": "login refused"})
+                    }
                 };
                 session.send(&with_src(result));
                 if !ok && self.quirks.close_after_failed_login {
@@ -254,7 +329,12 @@ impl Inner {
             }
             result
         };
-        let Some(login) = &session.login else { return session.send(&refusal("not logged in")) };
+        let Some(login) = &session.login else {
+            if !self.quirks.silent_before_login {
+                session.send(&refusal("not logged in"));
+            }
+            return;
+        };
         let granted = login.apis.iter().any(|granted| granted == api);
         if granted && api == "RCC" {
             let context = rcc::Context { world: &self.world, quirks: &self.quirks, now };

@@ -27,12 +27,16 @@ mod http;
 mod hub;
 mod json;
 mod link;
+mod messages;
+mod ping_filter;
 pub mod quirks;
 mod rcc;
 mod server;
 mod session;
+mod subscriptions;
 pub mod switch;
 mod users;
+mod wire;
 pub mod world;
 
 pub use body::Refused;

@@ -10,15 +10,18 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::fault::Fault;
 use crate::hub::Hub;
+use crate::ping_filter::PingFilter;
 use crate::session::Outgoing;
 
 /// The path of the normal PBX; another module name would be a dynamic PBX.
@@ -50,6 +53,12 @@ impl Transport for DuplexStream {
     fn will_reset(&self) {}
 }
 
+impl<S: Transport> Transport for PingFilter<S> {
+    fn will_reset(&self) {
+        self.inner().will_reset();
+    }
+}
+
 #[expect(clippy::result_large_err, reason = "the WebSocket library's callback has this signature")]
 fn check_path(request: &Request, response: Response) -> Result<Response, ErrorResponse> {
     if request.uri().path() == PATH {
@@ -68,13 +77,15 @@ pub(crate) async fn serve(
     tls: bool,
     stop: CancellationToken,
 ) {
+    let stream = PingFilter::new(stream, hub.no_pong());
     let handshake = timeout(HANDSHAKE, accept_hdr_async(stream, check_path));
-    let socket = match stop.run_until_cancelled(handshake).await {
+    let mut socket = match stop.run_until_cancelled(handshake).await {
         Some(Ok(Ok(socket))) => socket,
         Some(Ok(Err(err))) => return debug!(%remote, "No WebSocket: {err}"),
         Some(Err(_)) => return debug!(%remote, "No WebSocket within the time limit"),
         None => return,
     };
+    socket.get_mut().begin();
     let (sender, receiver) = mpsc::unbounded_channel();
     let Some(index) = hub.connected(remote, tls, sender) else { return };
     info!(connection = index, %remote, tls, "Connected");
@@ -93,11 +104,16 @@ async fn converse<S: Transport>(
         tokio::select! {
             biased;
             next = outgoing.recv() => match next {
-                Some(Outgoing::Text(text) | Outgoing::Fault(Fault::Garbage(text))) => {
-                    if !matches!(timeout(WRITE, socket.send(Message::text(text))).await, Ok(Ok(()))) {
-                        return;
+                Some(Outgoing::Text { bytes, in_fragments }) => {
+                    for frame in frames(&bytes, in_fragments) {
+                        if !write(&mut socket, Message::Frame(frame)).await {
+                            return;
+                        }
                     }
                 }
+                Some(Outgoing::Fault(Fault::Garbage(text))) => if !write(&mut socket, Message::text(text)).await {
+                    return;
+                },
                 Some(Outgoing::Fault(Fault::Drop)) => return,
                 Some(Outgoing::Fault(Fault::Silent)) => return fall_silent(socket, outgoing).await,
                 Some(Outgoing::Fault(Fault::CutMidFrame)) => return cut(socket).await,
@@ -114,6 +130,28 @@ async fn converse<S: Transport>(
             },
         }
     }
+}
+
+async fn write<S: Transport>(socket: &mut WebSocketStream<S>, message: Message) -> bool {
+    matches!(timeout(WRITE, socket.send(message)).await, Ok(Ok(())))
+}
+
+/// A text message, which the library does not look at, as one frame or as several.
+fn frames(bytes: &[u8], in_fragments: bool) -> Vec<Frame> {
+    let parts: Vec<&[u8]> = match in_fragments {
+        false => vec![bytes],
+        true => {
+            // Inside of a character, where there is one of several bytes.
+            let middle = bytes.iter().position(|byte| byte & 0xc0 == 0x80).unwrap_or(bytes.len() / 2);
+            vec![&bytes[..middle], &bytes[middle..middle], &bytes[middle..]]
+        }
+    };
+    let last = parts.len() - 1;
+    let frame = |(at, part): (usize, &&[u8])| {
+        let kind = if at == 0 { Data::Text } else { Data::Continue };
+        Frame::message(Bytes::copy_from_slice(part), OpCode::Data(kind), at == last)
+    };
+    parts.iter().enumerate().map(frame).collect()
 }
 
 /// Reads and forgets, so that the client sees an open socket on which nothing ever comes back. A later fault that

@@ -3,9 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::json;
-use crate::quirks::{DeadHandles, Quirks};
-use crate::session::{BATCH, Directory, Session, reply};
-use crate::switch::{Destination, Dial, LegId, ObjectId, Pickup, Refusal, Switch};
+use crate::messages::reply;
+use crate::quirks::{DeadHandles, MonitorRefusal, QueueHw, Quirks};
+use crate::session::Session;
+use crate::subscriptions::{BATCH, Directory, StreamFlags};
+use crate::switch::{Destination, Dial, LegId, Object, ObjectId, Pickup, Refusal, Switch};
 use crate::world::World;
 
 /// What a request may look at besides its connection and the switch.
@@ -37,6 +39,7 @@ pub(crate) fn request(session: &mut Session, switch: &mut Switch, context: &Cont
         "Initialize" => return initialize(session, switch, context, request),
         "UserInitialize" => return user_initialize(session, switch, context, request),
         "UserEnd" => user_end(session, switch, request),
+        "Devices" if context.quirks.silent_devices => return,
         "Devices" => devices(session, switch, request),
         "UserCall" => user_call(session, switch, request),
         "UserPickup" => user_pickup(session, switch, request),
@@ -74,7 +77,7 @@ pub(crate) fn request(session: &mut Session, switch: &mut Switch, context: &Cont
             }
         }
     }
-    session.send(&result);
+    session.answer(result, context.now);
 }
 
 /// Requests about one existing call.
@@ -87,6 +90,7 @@ fn on_call(session: &Session, switch: &mut Switch, quirks: &Quirks, mt: &str, re
             let cause = json::int(request, "cause").and_then(|cause| u16::try_from(cause).ok());
             switch.clear(leg, cause.filter(|cause| (1..=127).contains(cause)).unwrap_or(16))
         }),
+        "UserConnect" if quirks.ignore_connect => run(&mut |leg| switch.exists(leg)),
         "UserConnect" => run(&mut |leg| switch.answer(leg)),
         "UserHold" => run(&mut |leg| switch.hold(leg)),
         "UserRetrieve" => run(&mut |leg| switch.retrieve(leg)),
@@ -115,8 +119,13 @@ fn on_call(session: &Session, switch: &mut Switch, quirks: &Quirks, mt: &str, re
 }
 
 fn call(session: &Session, request: &Value, key: &str) -> Result<LegId, Refusal> {
-    let handle = json::int(request, key).and_then(|handle| u32::try_from(handle).ok());
-    handle.and_then(|handle| session.handles.get(&handle)).copied().ok_or(Refusal::UnknownCall)
+    calls(session, request, key).first().copied().ok_or(Refusal::UnknownCall)
+}
+
+/// The calls that may be meant, the likeliest one first. Where handles are counted per user, `user` decides.
+fn calls(session: &Session, request: &Value, key: &str) -> Vec<LegId> {
+    let number = |key| json::int(request, key).and_then(|handle| u32::try_from(handle).ok());
+    number(key).map(|handle| session.legs_by_handle(number("user"), handle)).unwrap_or_default()
 }
 
 fn both(session: &Session, request: &Value) -> Result<(LegId, LegId), Refusal> {
@@ -141,14 +150,10 @@ fn initialize(session: &mut Session, switch: &Switch, context: &Context<'_>, req
     let src = request.get("src").cloned();
     let app = session.login.as_ref().is_some_and(|login| matches!(login.identity, crate::auth::Identity::App(_)));
     session.monitor = (app && json::flag(request, "calls")).then(|| (src.clone(), Default::default()));
-    session.directory = Some(Directory {
-        src,
-        grp,
-        limit: limit.clamp(1, BATCH),
-        pending: Some(session.visible(switch, &context.world.apps, grp).into()),
-        next_at: context.now,
-        shown: Default::default(),
-    });
+    let users = session.visible(switch, &context.world.apps, grp);
+    let late = std::time::Duration::from_millis(context.quirks.late_users_ms);
+    let late = Some(late).filter(|late| !late.is_zero());
+    session.directory = Some(Directory::new((src, grp, limit), users, context.now, late));
     session.tick(context.now, switch);
 }
 
@@ -158,15 +163,21 @@ fn user_initialize(session: &mut Session, switch: &mut Switch, context: &Context
     let found = monitored(session, switch, context, request);
     let mut result = reply("UserInitializeResult", src.clone().filter(|_| !context.quirks.omit_result_src));
     let Some(object) = found.and_then(|id| switch.object(id)) else {
-        result["user"] = 0.into();
-        return session.send(&result);
+        match context.quirks.monitor_refusal {
+            MonitorRefusal::Zero => result["user"] = 0.into(),
+            MonitorRefusal::Error => result["error"] = "not allowed".into(),
+            MonitorRefusal::Silent => return,
+        }
+        return session.answer(result, context.now);
     };
+    let is_homed_here = context.quirks.homed_elsewhere.as_ref() != Some(&object.e164);
+    let is_deaf = !is_homed_here || (context.quirks.queue_hw == QueueHw::Deaf && lacks_queue_hw(object, request));
     let (id, hw) = (object.id, json::filled(request, "hw"));
     // A queue has no devices; clients pass its Long Name as `hw`.
     let hw = hw.filter(|_| object.queue().is_none());
     let mobile = object.devices.iter().find(|device| Some(&device.hw) == hw.as_ref());
     let mobile = mobile.and_then(|device| device.mobile.as_ref());
-    let flags = (json::flag(request, "xfer"), json::flag(request, "disc"));
+    let flags = StreamFlags { xfer: json::flag(request, "xfer"), disc: json::flag(request, "disc"), deaf: is_deaf };
     let user = session.open_stream(id, hw, flags, src);
     let [subscriber, national, international] = context.world.prefixes();
     let longest = switch.objects().map(|object| object.e164.len()).max().unwrap_or(0);
@@ -184,17 +195,32 @@ fn user_initialize(session: &mut Session, switch: &mut Switch, context: &Context
     if let Some(number) = mobile {
         result["mobile"] = json!({"e164": number, "h323": "", "off": false});
     }
-    if flags.1 {
+    if flags.disc {
         switch.watch_disc(id, true);
     }
-    session.send(&result);
-    if context.quirks.report_running {
-        session.report_running(user, switch, context.quirks);
+    let (reports, is_early) = (context.quirks.report_running, context.quirks.early_call_info);
+    if reports && is_early {
+        session.report_running(user, switch);
     }
+    session.answer(result, context.now);
+    if reports && !is_early {
+        session.report_running(user, switch);
+    }
+}
+
+/// A waiting queue is asked for without its Long Name as `hw`.
+fn lacks_queue_hw(object: &Object, request: &Value) -> bool {
+    object.queue().is_some() && json::filled(request, "hw").as_ref() != Some(&object.cn)
 }
 
 fn monitored(session: &Session, switch: &Switch, context: &Context<'_>, request: &Value) -> Option<ObjectId> {
     let id = switch.find_cn(&json::filled(request, "cn")?)?;
+    let (quirks, object) = (context.quirks, switch.object(id)?);
+    let is_full = quirks.monitor_limit.is_some_and(|limit| session.streams.len() as u64 >= limit);
+    let lacks_hw = quirks.queue_hw == QueueHw::Refused && lacks_queue_hw(object, request);
+    if is_full || lacks_hw || quirks.refused_user.as_ref() == Some(&object.e164) {
+        return None;
+    }
     let visible = |grp| session.visible(switch, &context.world.apps, grp).contains(&id);
     match session.login.as_ref()?.identity {
         crate::auth::Identity::User(account) => account.filter(|account| *account == id),
@@ -241,7 +267,10 @@ fn user_call(session: &mut Session, switch: &mut Switch, request: &Value) -> Ans
 fn user_pickup(session: &mut Session, switch: &mut Switch, request: &Value) -> Answer {
     let (handle, object, device) = user(session, request).ok_or(Refusal::UnknownCall)?;
     let what = if json::int(request, "call").is_some_and(|call| call != 0) {
-        Pickup::Leg(call(session, request, "call")?)
+        // It is somebody else's call, so the likeliest one is one that can be picked up.
+        let calls = calls(session, request, "call");
+        let first = calls.first().copied().ok_or(Refusal::UnknownCall)?;
+        Pickup::Leg(calls.into_iter().find(|leg| switch.can_be_picked_up(*leg)).unwrap_or(first))
     } else if let Some(cn) = json::filled(request, "cn") {
         Pickup::At(switch.find_cn(&cn).ok_or(Refusal::UnknownDestination)?)
     } else {

@@ -5,27 +5,31 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::auth::{Identity, Login};
-use crate::causes;
 use crate::fault::Fault;
-use crate::quirks::{DelStyle, Quirks};
-use crate::switch::{LegEvent, LegId, Object, ObjectId, Party, Related, Switch};
+use crate::messages::{Tracked, WAITING, call_infos, call_update, reply, user_info, user_row};
+use crate::quirks::{Quirks, RunningMessage};
+use crate::subscriptions::{Directory, REPEAT, Stream, StreamFlags, TICK};
+use crate::switch::{LegEvent, LegId, Object, ObjectId, Related, Switch, TO_OBJECT};
+use crate::wire;
 use crate::world::{AppSpec, Mode};
 
-/// The PBX sends this many users per tick at most.
-pub(crate) const BATCH: usize = 50;
-/// Time between two batches of users.
-pub(crate) const TICK: Duration = Duration::from_millis(20);
-
+/// A result that is held back goes out this much later.
+const HELD_BACK: Duration = Duration::from_millis(100);
 /// What the writing side of a connection is told to do.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    Text(String),
+    /// A text message, which need not be UTF-8.
+    Text {
+        bytes: Vec<u8>,
+        in_fragments: bool,
+    },
     Fault(Fault),
     Close,
 }
@@ -41,8 +45,8 @@ pub(crate) struct Session {
     pub(crate) login: Option<Login>,
     pub(crate) directory: Option<Directory>,
     pub(crate) streams: BTreeMap<u32, Stream>,
-    /// Call handles of all streams, and of calls parked at objects without a stream.
-    pub(crate) handles: BTreeMap<u32, LegId>,
+    /// Call handles by their stream, and of calls parked at objects without a stream, as those of stream 0.
+    pub(crate) handles: BTreeMap<(u32, u32), LegId>,
     /// `src` of an `Initialize{calls:true}`, and the legs it has been told about.
     pub(crate) monitor: Option<(Option<Value>, BTreeSet<LegId>)>,
     pub(crate) silent: bool,
@@ -50,57 +54,35 @@ pub(crate) struct Session {
     pub(crate) fuse: Option<(u64, Fault)>,
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    /// What the PBX is like at the moment.
+    pub(crate) quirks: Arc<Quirks>,
+    /// Frames that are not carried out yet, and when they will be.
+    pub(crate) requests: VecDeque<(Duration, String)>,
+    /// When the last message came.
+    pub(crate) heard_at: Duration,
+    /// Results that are held back, and until when.
+    results: Vec<(Duration, Value)>,
     next_user: u32,
-    next_call: u32,
-}
-
-/// The webhook made by `Initialize`.
-#[derive(Debug)]
-pub(crate) struct Directory {
-    pub(crate) src: Option<Value>,
-    pub(crate) grp: bool,
-    pub(crate) limit: usize,
-    /// Users of the initial list that have not been sent yet. `None` once the result is out.
-    pub(crate) pending: Option<VecDeque<ObjectId>>,
-    pub(crate) next_at: Duration,
-    /// The last row sent of each user.
-    pub(crate) shown: BTreeMap<ObjectId, Map<String, Value>>,
-}
-
-/// The webhook made by one `UserInitialize`.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    pub(crate) object: ObjectId,
-    pub(crate) hw: Option<String>,
-    pub(crate) xfer: bool,
-    pub(crate) disc: bool,
-    pub(crate) src: Option<Value>,
-    legs: BTreeMap<LegId, Tracked>,
-    /// Legs elsewhere that carry on a call which was transferred away from here.
-    follows: BTreeMap<LegId, (Tracked, Party)>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Tracked {
-    handle: u32,
-    /// Conference id last sent; empty before the first message.
-    conf: String,
-}
-
-impl Stream {
-    fn concerns(&self, event: &LegEvent) -> bool {
-        let other_phone = |hw: &String| event.device.as_ref().is_some_and(|device| device != hw);
-        self.object == event.object && !self.hw.as_ref().is_some_and(other_phone)
-    }
+    /// The last call handle, by stream if each has its own.
+    last_call: BTreeMap<u32, u32>,
 }
 
 impl Session {
-    pub(crate) fn new(index: u32, remote: SocketAddr, tls: bool, out: UnboundedSender<Outgoing>) -> Self {
+    pub(crate) fn new(
+        (index, remote, tls): (u32, SocketAddr, bool),
+        out: UnboundedSender<Outgoing>,
+        quirks: Arc<Quirks>,
+        now: Duration,
+    ) -> Self {
         Self {
             index,
             remote,
             tls,
             out,
+            quirks,
+            requests: VecDeque::new(),
+            heard_at: now,
+            results: Vec::new(),
             challenge: None,
             login: None,
             directory: None,
@@ -112,7 +94,7 @@ impl Session {
             sent: 0,
             received: 0,
             next_user: 0,
-            next_call: 0,
+            last_call: BTreeMap::new(),
         }
     }
 
@@ -120,14 +102,45 @@ impl Session {
         if self.silent {
             return;
         }
+        if self.quirks.unknown_messages && message["mt"] == "CallInfo" {
+            self.write(&json!({"mt": "CallProgressInfo", "api": "RCC", "call": message["call"], "progress": [8]}));
+        }
+        self.write(message);
+    }
+
+    fn write(&mut self, message: &Value) {
         self.sent += 1;
+        let bytes = wire::encode(message, &self.quirks);
         // A closed channel means that the connection is ending; its task removes the session.
-        let _closing = self.out.send(Outgoing::Text(message.to_string()));
+        let _closing = self.out.send(Outgoing::Text { bytes, in_fragments: self.quirks.fragments });
         if let Some((left, fault)) = self.fuse.take() {
             match left {
                 0 | 1 => self.strike(fault),
                 left => self.fuse = Some((left - 1, fault)),
             }
+        }
+    }
+
+    /// Sends a result, now or later.
+    pub(crate) fn answer(&mut self, result: Value, now: Duration) {
+        if self.quirks.late_results || (self.quirks.shuffled_results && self.results.is_empty()) {
+            self.results.push((now + HELD_BACK, result));
+        } else {
+            self.send(&result);
+            self.release_results(Duration::MAX);
+        }
+    }
+
+    /// Sends the results that were held back until now, the last one first.
+    fn release_results(&mut self, now: Duration) {
+        let (due, later) = std::mem::take(&mut self.results).into_iter().partition(|(at, _)| *at <= now);
+        self.results = later;
+        let mut due: Vec<(Duration, Value)> = due;
+        if self.quirks.shuffled_results {
+            due.reverse();
+        }
+        for (_, result) in due {
+            self.send(&result);
         }
     }
 
@@ -141,12 +154,11 @@ impl Session {
         &mut self,
         object: ObjectId,
         hw: Option<String>,
-        flags: (bool, bool),
+        flags: StreamFlags,
         src: Option<Value>,
     ) -> u32 {
         self.next_user += 1;
-        let (xfer, disc) = flags;
-        let stream = Stream { object, hw, xfer, disc, src, legs: BTreeMap::new(), follows: BTreeMap::new() };
+        let stream = Stream::new(object, hw, flags, src);
         self.streams.insert(self.next_user, stream);
         self.next_user
     }
@@ -155,7 +167,7 @@ impl Session {
     pub(crate) fn close_stream(&mut self, user: u32) -> Option<Stream> {
         let stream = self.streams.remove(&user)?;
         let dead: BTreeSet<_> = stream.legs.values().map(|tracked| tracked.handle).collect();
-        self.handles.retain(|handle, _| !dead.contains(handle));
+        self.handles.retain(|(of, handle), _| *of != user || !dead.contains(handle));
         Some(stream)
     }
 
@@ -165,13 +177,30 @@ impl Session {
         if let Some(tracked) = known {
             return tracked.handle;
         }
-        self.next_call += 1;
-        let handle = self.next_call;
-        self.handles.insert(handle, leg);
+        let handle = self.free_handle(user);
+        self.handles.insert((user, handle), leg);
         if let Some(stream) = self.streams.get_mut(&user) {
-            stream.legs.insert(leg, Tracked { handle, conf: String::new() });
+            stream.legs.insert(leg, Tracked::new(handle));
         }
         handle
+    }
+
+    fn free_handle(&mut self, user: u32) -> u32 {
+        let per_user = self.quirks.handles_per_user;
+        if self.quirks.reuse_handles {
+            let taken = |n: &u32| self.handles.keys().any(|(of, handle)| handle == n && (*of == user || !per_user));
+            return (1..).find(|n| !taken(n)).unwrap_or(0);
+        }
+        let last = self.last_call.entry(if per_user { user } else { 0 }).or_default();
+        *last += 1;
+        *last
+    }
+
+    /// The legs that a client may mean by a call handle: the one of the stream it names, then those of others.
+    pub(crate) fn legs_by_handle(&self, user: Option<u32>, handle: u32) -> Vec<LegId> {
+        let mut found: Vec<_> = self.handles.iter().filter(|((_, number), _)| *number == handle).collect();
+        found.sort_by_key(|((of, _), _)| Some(*of) != user);
+        found.into_iter().map(|(_, leg)| *leg).collect()
     }
 
     /// The handle under which a leg of any object is, or will be, known here.
@@ -200,8 +229,33 @@ impl Session {
         }
     }
 
-    /// Sends the next batch of the initial list if it is due.
+    /// Sends what is due: results, the next batch of the initial list, users who come late or again.
     pub(crate) fn tick(&mut self, now: Duration, switch: &Switch) {
+        self.release_results(now);
+        if self.idle_end().is_some_and(|end| end <= now) {
+            self.heard_at = Duration::MAX;
+            let _closing = self.out.send(Outgoing::Close);
+        }
+        self.list(now, switch);
+        let Some(directory) = self.directory.as_mut() else { return };
+        if let Some((_, users)) = directory.late.take_if(|(at, _)| *at <= now) {
+            for id in users {
+                self.show(switch, id, Some("add"));
+            }
+        }
+        let Some(directory) = self.directory.as_mut().filter(|directory| directory.repeat_at <= now) else { return };
+        directory.repeat_at = now + REPEAT;
+        if self.quirks.repeat_users {
+            let again: Vec<_> = directory.shown.values().cloned().collect();
+            let src = directory.src.clone();
+            for row in again {
+                self.send(&user_info(row, Some("change"), src.clone()));
+            }
+        }
+    }
+
+    /// The next batch of the initial list.
+    fn list(&mut self, now: Duration, switch: &Switch) {
         let Some(directory) = self.directory.as_mut().filter(|directory| directory.next_at <= now) else { return };
         let Some(pending) = directory.pending.as_mut() else { return };
         let batch: Vec<_> = pending.drain(..directory.limit.min(pending.len())).collect();
@@ -212,10 +266,16 @@ impl Session {
         }
         if done && let Some(directory) = self.directory.as_mut() {
             directory.pending = None;
-            let result = reply("InitializeResult", directory.src.clone());
-            self.send(&result);
+            let src = directory.src.clone().filter(|_| !self.quirks.omit_result_src);
+            self.send(&reply("InitializeResult", src));
             self.begin_monitor(switch);
         }
+    }
+
+    /// When the connection is closed because the client says nothing.
+    fn idle_end(&self) -> Option<Duration> {
+        let limit = Duration::from_millis(self.quirks.idle_close_ms);
+        Some(self.heard_at).filter(|_| !limit.is_zero())?.checked_add(limit)
     }
 
     fn begin_monitor(&mut self, switch: &Switch) {
@@ -230,26 +290,34 @@ impl Session {
 
     /// When `tick` has something to do next.
     pub(crate) fn next_tick(&self) -> Option<Duration> {
-        self.directory.as_ref().filter(|directory| directory.pending.is_some()).map(|directory| directory.next_at)
+        let request = self.requests.front().map(|(at, _)| *at);
+        let result = self.results.iter().map(|(at, _)| *at).min();
+        let directory = self.directory.as_ref();
+        let list = directory.filter(|directory| directory.pending.is_some()).map(|directory| directory.next_at);
+        let late = directory.and_then(|directory| directory.late.as_ref()).map(|(at, _)| *at);
+        let repeat = directory.filter(|_| self.quirks.repeat_users).map(|directory| directory.repeat_at);
+        [request, result, list, late, repeat, self.idle_end()].into_iter().flatten().min()
     }
 
     /// Sends a user's row, unless it is the one sent last.
     fn show(&mut self, switch: &Switch, id: ObjectId, update: Option<&str>) {
         let (Some(directory), Some(object)) = (self.directory.as_mut(), switch.object(id)) else { return };
-        let row = user_row(switch, object);
+        let row = user_row(switch, object, &self.quirks);
         if directory.shown.get(&id) == Some(&row) {
             return;
         }
         directory.shown.insert(id, row.clone());
         let message = user_info(row, update, directory.src.clone());
-        self.send(&message);
+        for _ in 0..if self.quirks.repeat_users { 2 } else { 1 } {
+            self.send(&message);
+        }
     }
 
     /// An object was added or changed, or has another number of calls.
     pub(crate) fn on_object(&mut self, id: ObjectId, switch: &Switch, apps: &[AppSpec]) {
         let Some(directory) = &self.directory else { return };
-        if directory.pending.as_ref().is_some_and(|pending| pending.contains(&id)) {
-            return; // Its first row is still to come and will be fresh.
+        if directory.awaits(id) {
+            return;
         }
         let was = directory.shown.contains_key(&id);
         let is = self.visible(switch, apps, directory.grp).contains(&id);
@@ -267,6 +335,9 @@ impl Session {
         if let Some(pending) = directory.pending.as_mut() {
             pending.retain(|other| *other != id);
         }
+        if let Some((_, late)) = directory.late.as_mut() {
+            late.retain(|other| *other != id);
+        }
         if let Some(row) = directory.shown.remove(&id) {
             let message = user_info(row, Some("del"), directory.src.clone());
             self.send(&message);
@@ -274,10 +345,10 @@ impl Session {
     }
 
     /// Something happened on a leg.
-    pub(crate) fn on_leg(&mut self, event: &LegEvent, switch: &Switch, quirks: &Quirks) {
+    pub(crate) fn on_leg(&mut self, event: &LegEvent, switch: &Switch) {
         let users: Vec<_> = self.streams.keys().copied().collect();
         for user in users {
-            self.on_stream(user, event, switch, quirks);
+            self.on_stream(user, event, switch);
         }
         if event.is_last() {
             self.handles.retain(|_, leg| *leg != event.leg);
@@ -285,16 +356,27 @@ impl Session {
         self.on_monitor(event, switch);
     }
 
-    fn on_stream(&mut self, user: u32, event: &LegEvent, switch: &Switch, quirks: &Quirks) {
+    fn on_stream(&mut self, user: u32, event: &LegEvent, switch: &Switch) {
         let Some(stream) = self.streams.get_mut(&user) else { return };
         if let Some((mut tracked, place)) = stream.follows.remove(&event.leg) {
             let no = [event.no.clone(), vec![Related { kind: "xfer", party: place.clone() }]].concat();
             let src = stream.src.clone();
-            self.call_info(user, &mut tracked, &LegEvent { no, ..event.clone() }, src, quirks);
+            self.call_info(user, &mut tracked, &LegEvent { no, ..event.clone() }, src.as_ref());
             if let Some(stream) = self.streams.get_mut(&user).filter(|_| !event.is_last()) {
                 stream.follows.insert(event.leg, (tracked, place));
             }
             return;
+        }
+        if self.quirks.one_handle_for_all && stream.hw.is_none() && stream.concerns(event) {
+            let (is_told, moved) = stream.share(event);
+            for leg in self.handles.values_mut() {
+                if let Some((_, to)) = moved.filter(|(from, _)| from == leg) {
+                    *leg = to;
+                }
+            }
+            if !is_told {
+                return;
+            }
         }
         if !stream.concerns(event) || (event.is_last() && !stream.legs.contains_key(&event.leg)) {
             return;
@@ -307,7 +389,7 @@ impl Session {
             let src = stream.src.clone();
             let no = [target.no.clone(), vec![Related { kind: "xfer", party: target.own.clone() }]].concat();
             let place = target.own.clone();
-            self.call_info(user, &mut tracked, &LegEvent { no, ..target.clone() }, src, quirks);
+            self.call_info(user, &mut tracked, &LegEvent { no, ..target.clone() }, src.as_ref());
             if let Some(stream) = self.streams.get_mut(&user) {
                 stream.follows.insert(target.leg, (tracked, place));
             }
@@ -317,61 +399,29 @@ impl Session {
         let Some(stream) = self.streams.get_mut(&user) else { return };
         let src = stream.src.clone();
         let Some(mut tracked) = stream.legs.remove(&event.leg) else { return };
-        self.call_info(user, &mut tracked, event, src, quirks);
+        self.call_info(user, &mut tracked, event, src.as_ref());
         if let Some(stream) = self.streams.get_mut(&user).filter(|_| !event.is_last()) {
             stream.legs.insert(event.leg, tracked);
         }
     }
 
-    fn call_info(&mut self, user: u32, tracked: &mut Tracked, event: &LegEvent, src: Option<Value>, quirks: &Quirks) {
-        if quirks.skip_alert && matches!(event.msg, "x-alert" | "r-alert") {
-            return;
-        }
-        let first = tracked.conf.is_empty();
-        let mut message = reply("CallInfo", src);
-        message["user"] = user.into();
-        message["call"] = tracked.handle.into();
-        message["state"] = event.state.into();
-        if !quirks.omit_conf || tracked.conf != event.conf {
-            message["conf"] = event.conf.clone().into();
-            tracked.conf.clone_from(&event.conf);
-        }
-        if !quirks.omit_time {
-            message["time"] = event.seconds.into();
-        }
-        message["peer"] =
-            if quirks.empty_peer && !first { json!({ "e164": "", "h323": "" }) } else { connector(&event.peer) };
-        if !event.no.is_empty() {
-            message["no"] = event.no.iter().map(related).collect();
-        }
-        if !event.is_last() || quirks.del != DelStyle::Flag {
-            message["msg"] = event.msg.into();
-        }
-        if event.is_last() && quirks.del != DelStyle::Msg {
-            message["del"] = true.into();
-        }
-        let cause = event.cause.map(|cause| json!({"type": "cause", "vali": cause, "vals": causes::text(cause)}));
-        let uui = event.uui.as_ref().map(|uui| json!({"type": "uui", "vals": uui}));
-        let mut info: Vec<_> = cause.into_iter().chain(uui).collect();
-        match info.len() {
-            0 => {}
-            1 if quirks.info_object => message["info"] = info.remove(0),
-            _ => message["info"] = info.into(),
-        }
-        if let Some(dtmf) = &event.dtmf {
-            message["dtmf"] = dtmf.clone().into();
-        }
-        self.send(&message);
-        if quirks.double_events && !event.is_last() {
+    fn call_info(&mut self, user: u32, tracked: &mut Tracked, event: &LegEvent, src: Option<&Value>) {
+        let quirks = self.quirks.clone();
+        for message in call_infos(user, tracked, event, src, &quirks) {
             self.send(&message);
         }
     }
 
     /// Tells a new stream about the calls that run already.
-    pub(crate) fn report_running(&mut self, user: u32, switch: &Switch, quirks: &Quirks) {
+    pub(crate) fn report_running(&mut self, user: u32, switch: &Switch) {
         let Some(object) = self.streams.get(&user).map(|stream| stream.object) else { return };
-        for event in switch.legs_of(object).into_iter().filter_map(|leg| switch.snapshot(leg)) {
-            self.on_stream(user, &event, switch, quirks);
+        for mut event in switch.legs_of(object).into_iter().filter_map(|leg| switch.snapshot(leg)) {
+            event.msg = match self.quirks.running_message {
+                RunningMessage::Update => "update",
+                RunningMessage::Absent => "",
+                RunningMessage::Phase => message_of_phase(event.state),
+            };
+            self.on_stream(user, &event, switch);
         }
     }
 
@@ -383,7 +433,7 @@ impl Session {
         message["guid"] = object.map(|object| object.guid.clone()).into();
         message["cn"] = object.map(|object| object.cn.clone()).into();
         message["call"] = event.leg.0.into();
-        message["state"] = (event.state | if event.waiting { 0x400 } else { 0 }).into();
+        message["state"] = (event.state | if event.waiting { WAITING } else { 0 }).into();
         message["conf-id"] = event.conf.clone().into();
         message["call-id"] = event.call_guid.clone().into();
         self.send(&message);
@@ -396,7 +446,7 @@ impl Session {
         let src = src.clone();
         if event.is_last() {
             if known.remove(&event.leg) {
-                let mut message = reply("CallDel", src);
+                let mut message = reply(if self.quirks.call_delete { "CallDelete" } else { "CallDel" }, src);
                 message["call"] = event.leg.0.into();
                 self.send(&message);
             }
@@ -405,77 +455,23 @@ impl Session {
         if !known.contains(&event.leg) {
             self.add_call(event, switch);
         }
-        let mut message = reply("CallUpdate", src);
-        message["call"] = event.leg.0.into();
-        // What the terminal transmits is what the PBX receives.
-        message["msg"] = match event.msg.split_once('-') {
-            Some(("x", rest)) => format!("r-{rest}").into(),
-            Some(("r", rest)) => format!("x-{rest}").into(),
-            _ => event.msg.into(),
-        };
-        let end = |party: &Party, number: &str| json!({"h323": party.h323, "e164": number});
-        message["local"] = end(&event.peer, &event.peer.e164);
-        message["remote"] = end(&event.own, event.own.norm.as_ref().unwrap_or(&event.own.e164));
+        let message = call_update(event, src, &self.quirks);
         self.send(&message);
     }
 }
 
-/// An RCC message with the `src` it belongs to.
-pub(crate) fn reply(mt: &str, src: Option<Value>) -> Value {
-    let mut message = json!({"api": "RCC", "mt": mt});
-    if let Some(src) = src {
-        message["src"] = src;
+/// What was signalled when a leg reached its present phase.
+fn message_of_phase(state: u16) -> &'static str {
+    match (state & TO_OBJECT == 0, state & 0x0f) {
+        (true, 1) => "x-setup",
+        (true, 2) => "r-setup-ack",
+        (true, 3) => "r-call-proc",
+        (true, 4) => "r-alert",
+        (true, 5) => "r-conn",
+        (false, 1) => "r-setup",
+        (false, 3) => "x-call-proc",
+        (false, 4) => "x-alert",
+        (false, 5) => "x-conn",
+        _ => "update",
     }
-    message
-}
-
-fn connector(party: &Party) -> Value {
-    let mut value = json!({"cn": party.cn, "dn": party.dn, "h323": party.h323, "e164": party.e164});
-    if let Some(norm) = &party.norm {
-        value["norm"] = norm.clone().into();
-    }
-    value
-}
-
-fn related(related: &Related) -> Value {
-    let mut value = connector(&related.party);
-    value["type"] = related.kind.into();
-    value
-}
-
-fn user_row(switch: &Switch, object: &Object) -> Map<String, Value> {
-    let (channel, alert) = switch.load(object.id);
-    let mut row = Map::new();
-    for (key, value) in [
-        ("guid", &object.guid),
-        ("cn", &object.cn),
-        ("dn", &object.dn),
-        ("h323", &object.h323),
-        ("e164", &object.e164),
-        ("node", &switch.node),
-        ("pbx", &switch.pbx),
-    ] {
-        row.insert(key.to_owned(), value.clone().into());
-    }
-    row.insert("pseudo".to_owned(), object.pseudo().into());
-    let regs: Vec<_> = object.registered().map(|device| json!({"hw": device.hw})).collect();
-    if !regs.is_empty() {
-        row.insert("regs".to_owned(), regs.into());
-    }
-    row.insert("channel".to_owned(), channel.into());
-    row.insert("alert".to_owned(), alert.into());
-    row
-}
-
-fn user_info(row: Map<String, Value>, update: Option<&str>, src: Option<Value>) -> Value {
-    let mut message = Value::Object(row);
-    message["mt"] = "UserInfo".into();
-    message["api"] = "RCC".into();
-    if let Some(update) = update {
-        message["update"] = update.into();
-    }
-    if let Some(src) = src {
-        message["src"] = src;
-    }
-    message
 }

@@ -7,6 +7,7 @@ mod cost;
 mod crashes;
 mod environments;
 mod everything;
+mod hostile;
 mod judge;
 mod lanes;
 mod lives;

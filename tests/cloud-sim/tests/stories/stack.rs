@@ -347,7 +347,7 @@ impl Stack {
     }
 }
 
-fn make(cloud: &Cloud, template: &Template) {
+pub(crate) fn make(cloud: &Cloud, template: &Template) {
     let ask = |target: &str, body: &Json| {
         let answer = cloud.answer(target, body.to_string().as_bytes());
         assert_eq!(answer.status, 200, "{target} {body}: {}", String::from_utf8_lossy(&answer.body));

@@ -93,7 +93,7 @@ impl Switch {
         let failed = leg.placed && leg.phase < Phase::Connected;
         let disc = self.objects.get(&leg.object).is_some_and(|object| object.disc > 0)
             && self.device_kind(leg) == Some(DeviceKind::Innovaphone);
-        self.linger.unwrap_or(failed || disc)
+        self.variants.linger.unwrap_or(failed || disc)
     }
 
     /// Takes a leg out of its call's structure; it keeps its number of the call for its last messages.

@@ -2,7 +2,7 @@
 
 use super::model::{Call, CallId, Destination, LegId, ObjectId, Phase, Refusal, Related};
 use super::setup::Progress;
-use super::{Kind, Switch, Target};
+use super::{Kind, Survivor, Switch, Target};
 
 /// What to pick up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +92,18 @@ impl Switch {
             return Err(Refusal::NotTwoCalls);
         }
         let (call_a, call_b) = (leg_a.call, leg_b.call);
+        let survivor = match self.variants.survivor {
+            Survivor::Older => call_a.min(call_b),
+            Survivor::First => call_a,
+            Survivor::Second => call_b,
+        };
         let by = Related { kind: "ct", party: self.party(a) };
         let (stays, other, rings) = match (self.far(a)?, self.far(b)?) {
             (Far::Talks(x), Far::Talks(y)) => (x, vec![y], false),
             (Far::Talks(x), Far::Rings(y)) | (Far::Rings(y), Far::Talks(x)) => (x, y, true),
             (Far::Rings(_), Far::Rings(_)) => return Err(Refusal::NothingAnswered),
         };
+        let cause = if self.variants.transfer_normal { 16 } else { 26 };
         for leg in [a, b] {
             self.detach(leg);
             let towards = if self.legs.get(&stays).map(|leg| leg.call) == self.legs.get(&leg).map(|leg| leg.call) {
@@ -106,12 +112,12 @@ impl Switch {
                 stays
             };
             self.edit(leg, |leg| {
-                (leg.phase, leg.cause, leg.moved_to) = (Phase::DisconnectSent, Some(26), Some(towards));
+                (leg.phase, leg.cause, leg.moved_to) = (Phase::DisconnectSent, Some(cause), Some(towards));
                 (leg.holds, leg.held) = (false, false);
             });
             self.emit(leg, "r-rel");
         }
-        let merged = self.merge(call_a.min(call_b), call_a.max(call_b));
+        let merged = self.merge(call_a.min(call_b), call_a.max(call_b), survivor == call_a.max(call_b));
         // The end that placed its call stays the calling end, so that a later answer reads `r-conn` there.
         let left = if rings || self.legs[&stays].placed || !self.legs[&other[0]].placed { stays } else { other[0] };
         let right = (!rings).then(|| if left == stays { other[0] } else { stays });
@@ -136,14 +142,17 @@ impl Switch {
         Ok(())
     }
 
-    /// Moves all legs of the younger call into the older one.
-    fn merge(&mut self, older: CallId, younger: CallId) -> CallId {
-        let Some(Call { legs, trail, .. }) = self.calls.remove(&younger) else { return older };
+    /// Moves all legs of the younger call into the older one, whose conference id is kept or replaced.
+    fn merge(&mut self, older: CallId, younger: CallId, is_replaced: bool) -> CallId {
+        let Some(Call { legs, trail, conf, .. }) = self.calls.remove(&younger) else { return older };
         for leg in self.legs.values_mut().filter(|leg| leg.call == younger) {
             leg.call = older;
         }
         self.edit_call(older, |call| {
             call.legs.extend(legs);
+            if is_replaced {
+                call.conf = conf;
+            }
             call.trail.extend(trail);
         });
         older
@@ -200,7 +209,8 @@ impl Switch {
         if position.is_some() && self.legs.values().any(taken) {
             return Err(Refusal::PlaceTaken);
         }
-        let parked = self.open_leg(call, place, placed);
+        let flips = self.variants.parked_flips;
+        let parked = self.open_leg(call, place, placed != flips);
         (parked.phase, parked.peer, parked.started, parked.position) = (Phase::Parked, peer, started, position);
         let parked = parked.id;
         self.detach(leg);
@@ -218,7 +228,9 @@ impl Switch {
         self.finish(vec![leg]);
         self.emit(parked, "update");
         self.edit(far, |leg| (leg.held, leg.holds) = (true, false));
-        self.emit(far, "r-held");
+        if !self.variants.quiet_park {
+            self.emit(far, "r-held");
+        }
         Ok(parked)
     }
 
@@ -244,6 +256,10 @@ impl Switch {
             self.answer(leg)?;
             return Ok(leg);
         }
+        if self.variants.pickup_alerts {
+            self.edit(leg, |leg| leg.phase = Phase::Alerting);
+            self.emit(leg, "x-alert");
+        }
         self.hold_others(leg);
         self.detach(target);
         self.edit_call(call, |call| {
@@ -263,6 +279,11 @@ impl Switch {
         let ended = self.release_all_at_once(vec![target], 26);
         self.finish(ended);
         Ok(leg)
+    }
+
+    /// Whether a leg is parked or rings.
+    pub fn can_be_picked_up(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|leg| leg.phase == Phase::Parked || self.offers(leg.call).contains(&leg.id))
     }
 
     fn find_pickup(&self, by: ObjectId, what: &Pickup) -> Option<LegId> {

@@ -23,7 +23,10 @@ use sha2::{Digest, Sha256};
 
 pub use dialplan::DialPlan;
 pub use features::Pickup;
-pub use model::{CallId, Destination, External, LegEvent, LegId, ObjectId, Output, Party, Phase, Refusal, Related};
+pub use model::{
+    CallId, Destination, External, LegEvent, LegId, ObjectId, Output, Party, Phase, Refusal, Related, Survivor,
+    Variants,
+};
 pub use objects::{Kind, Object, Queue};
 pub use setup::Dial;
 pub use view::{Which, Whose};
@@ -81,8 +84,8 @@ pub struct Switch {
     trunk: ObjectId,
     own_ring: Duration,
     tone: Duration,
-    /// `None`: failed calls linger with a tone, others are released. `Some`: always, never.
-    pub linger: Option<bool>,
+    /// In what this PBX differs from others.
+    pub variants: Variants,
     now: Duration,
     objects: BTreeMap<ObjectId, Object>,
     /// What external parties without a behaviour of their own do.
@@ -112,7 +115,7 @@ impl Switch {
             trunk: ObjectId(0),
             own_ring: Duration::from_millis(world.own_ring_ms),
             tone: Duration::from_millis(world.tone_ms),
-            linger: None,
+            variants: Variants::default(),
             now: Duration::ZERO,
             objects: BTreeMap::new(),
             external_default: world.trunk.behaviour,
@@ -350,6 +353,7 @@ impl Switch {
             peer: leg.peer.clone(),
             own: self.party(leg.id),
             no: leg.no.clone(),
+            rings_itself: leg.rings_itself.is_some(),
             msg: "update",
             cause: leg.cause,
             uui: None,

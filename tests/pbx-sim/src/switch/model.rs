@@ -3,6 +3,41 @@
 use std::fmt;
 use std::time::Duration;
 
+/// In what PBXes differ where no source says which of them is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Variants {
+    /// `None`: failed calls linger with a tone, others are released. `Some`: always, never.
+    pub linger: Option<bool>,
+    /// External callers are not shown.
+    pub clir: bool,
+    /// Whose conference id is left after a transfer.
+    pub survivor: Survivor,
+    /// Legs that leave by a transfer end normally, instead of with cause 26.
+    pub transfer_normal: bool,
+    /// The party that placed a redirected call hears no ringing again.
+    pub redirect_stays_connected: bool,
+    /// A user whose calls are forwarded at once has a short leg of each.
+    pub forwarding_leg: bool,
+    /// The parked leg has the other direction than the one that was parked.
+    pub parked_flips: bool,
+    /// Who picks up a parked call sees it ring first.
+    pub pickup_alerts: bool,
+    /// The parked party is told nothing.
+    pub quiet_park: bool,
+}
+
+/// Whose conference id is left after a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Survivor {
+    /// That of the older call.
+    #[default]
+    Older,
+    /// That of the call named first.
+    First,
+    /// That of the call named second.
+    Second,
+}
+
 /// An object of the PBX: user, queue or trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectId(pub(crate) u32);
@@ -250,6 +285,8 @@ pub struct LegEvent {
     pub own: Party,
     /// Related endpoints.
     pub no: Vec<Related>,
+    /// The phone rings for a call that it is to place itself.
+    pub rings_itself: bool,
     /// Signalling event, terminal-centric.
     pub msg: &'static str,
     /// Q.850 cause.

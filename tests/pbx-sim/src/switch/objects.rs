@@ -296,6 +296,10 @@ impl Switch {
     }
 
     pub(super) fn external_party(&self, external: &External) -> Party {
+        // Who was dialled has no number to withhold.
+        if self.variants.clir && external.dialled.is_none() {
+            return Party::default();
+        }
         Party {
             cn: String::new(),
             dn: external.name.clone(),

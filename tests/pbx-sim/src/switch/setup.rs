@@ -68,9 +68,12 @@ impl Switch {
         let leg = leg.id;
         self.edit_call(call, |call| call.left = leg);
         self.hold_others(leg);
+        let rings_itself = dial.remote && device.is_some_and(|device| device.1 == DeviceKind::Sip);
+        if rings_itself {
+            self.edit(leg, |leg| leg.rings_itself = Some(dial.destination.clone()));
+        }
         self.emit(leg, "x-setup");
-        if dial.remote && device.is_some_and(|device| device.1 == DeviceKind::Sip) {
-            self.edit(leg, |leg| leg.rings_itself = Some(dial.destination));
+        if rings_itself {
             let after = Duration::from_millis(behaviour.after_ms);
             match behaviour.mode {
                 BehaviourMode::Answer => self.after(after, Timer::PickUpOwn(leg)),
@@ -178,6 +181,9 @@ impl Switch {
                 Some(next) => {
                     let by = self.objects[&id].party();
                     self.edit_call(call, |call| call.trail.push(by));
+                    if self.variants.forwarding_leg {
+                        self.pass_through(call, id, left);
+                    }
                     destination = Destination::E164(next);
                 }
                 None => break target,
@@ -242,6 +248,18 @@ impl Switch {
         self.arm(ring[0], forwards);
     }
 
+    /// A leg of a user whose phones do not ring, because the call goes on at once.
+    fn pass_through(&mut self, call: CallId, id: ObjectId, left: LegId) {
+        let peer = self.party(left);
+        let leg = self.open_leg(call, id, false);
+        leg.peer = peer;
+        let leg = leg.id;
+        self.emit(leg, "r-setup");
+        self.detach(leg);
+        let ended = self.release_all_at_once(vec![leg], 26);
+        self.finish(ended);
+    }
+
     /// The `no` entries of a leg that is about to ring.
     fn history(&self, call: CallId, progress: &Progress) -> Vec<Related> {
         let trail = &self.calls[&call].trail;
@@ -269,7 +287,7 @@ impl Switch {
         let msg = match leg.phase {
             // A party that placed the call hears ringing again; one that was called stays connected.
             Phase::Connected => {
-                if leg.placed {
+                if leg.placed && !self.variants.redirect_stays_connected {
                     leg.phase = Phase::Alerting;
                 }
                 "r-ct"

@@ -40,6 +40,7 @@ impl Client {
         let url = sim.ws_url();
         let address = url.strip_prefix("ws://").unwrap().split('/').next().unwrap().to_owned();
         let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let (socket, _) = client_async(url, stream).await.unwrap();
         Self { socket, next_src: 0, early: Default::default() }
     }
@@ -113,7 +114,8 @@ impl Client {
     pub(crate) async fn monitor(&mut self, sim: &Sim, extension: &str) -> u64 {
         let cn = cn(sim, extension);
         let result = self.rcc("UserInitialize", json!({"cn": cn, "src": extension})).await;
-        result["user"].as_u64().unwrap()
+        let user = &result["user"];
+        user.as_u64().or_else(|| user.as_str()?.parse().ok()).unwrap()
     }
 
     pub(crate) async fn call_info(&mut self) -> Value {

@@ -12,3 +12,4 @@ mod features;
 mod login;
 mod memory;
 mod monitor;
+mod quirks;
