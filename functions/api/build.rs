@@ -1,5 +1,5 @@
-//! Packs what `/swagger/` serves into the function: Swagger UI as its authors publish it, our own page around it, and the API
-//! description. Each file is compressed once, here, so that an answer costs nothing but its transfer.
+//! Packs the pages that the function serves: the console; and at `/swagger/` Swagger UI as its authors publish it, our own page around
+//! it, and the API description. Each file is compressed once, here, so that an answer costs nothing but its transfer.
 //!
 //! Swagger UI comes from `utoipa-swagger-ui-vendored` alone. The rest of that library would unpack assets five times as large.
 
@@ -22,40 +22,64 @@ const SWAGGER_UI: [(&str, &str); 5] = [
     ("NOTICE", "swagger-ui-notice.txt"),
 ];
 const PAGE: [&str; 3] = ["index.html", "page.css", "page.js"];
+const CONSOLE: &str = "console";
 const DESCRIPTIONS: [&str; 4] = ["api.yaml", "api.json", "makers.json", "v2.json"];
 
 /// A file by the name under which it is served.
-type NamedFile = (&'static str, Vec<u8>);
+type NamedFile = (String, Vec<u8>);
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=openapi");
+    println!("cargo::rerun-if-changed={CONSOLE}");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut files = swagger_ui()?;
     for name in PAGE {
-        files.push((name, fs::read(Path::new("openapi/page").join(name))?));
+        files.push((name.to_owned(), fs::read(Path::new("openapi/page").join(name))?));
     }
     let version = version(&files);
-    for name in DESCRIPTIONS {
-        files.push((name, fs::read(Path::new("openapi").join(name))?));
+    for (name, content) in &mut files {
+        if name == "index.html" {
+            *content = String::from_utf8(std::mem::take(content))?.replace("{version}", &version).into_bytes();
+        }
     }
+    for name in DESCRIPTIONS {
+        files.push((name.to_owned(), fs::read(Path::new("openapi").join(name))?));
+    }
+    pack(&out, "swagger", files)?;
+    pack(&out, CONSOLE, console()?)
+}
 
+/// Compresses files, and writes the table by which the function finds them.
+fn pack(out: &Path, name: &str, files: Vec<NamedFile>) -> Result<(), Box<dyn Error>> {
+    let folder = out.join(name);
+    fs::create_dir_all(&folder)?;
     let mut table = String::from("const FILES: &[File] = &[\n");
-    for (name, content) in &files {
-        let content = if *name == "index.html" {
-            String::from_utf8(content.clone())?.replace("{version}", &version).into_bytes()
-        } else {
-            content.clone()
-        };
+    for file in files {
+        let version = version(std::slice::from_ref(&file));
+        let (name, content) = file;
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&content)?;
-        let path = out.join(format!("{name}.gz"));
+        let path = folder.join(format!("{name}.gz"));
         fs::write(&path, gzip.finish()?)?;
-        writeln!(table, "    File {{ name: {name:?}, gzip: include_bytes!({:?}) }},", path.display().to_string())?;
+        let path = path.display().to_string();
+        writeln!(table, "    File {{ name: {name:?}, version: {version:?}, gzip: include_bytes!({path:?}) }},")?;
     }
     table.push_str("];\n");
-    fs::write(out.join("files.rs"), table)?;
+    fs::write(out.join(format!("{name}.rs")), table)?;
     Ok(())
+}
+
+/// Every file of the console's folder.
+fn console() -> Result<Vec<NamedFile>, Box<dyn Error>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(CONSOLE)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or("a file has no name")?;
+        files.push((name.to_owned(), fs::read(&path)?));
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The files of Swagger UI that the page needs.
@@ -68,7 +92,7 @@ fn swagger_ui() -> Result<Vec<NamedFile>, Box<dyn Error>> {
     for (path, name) in SWAGGER_UI {
         let mut content = Vec::new();
         archive.by_name(&format!("{root}/{path}"))?.read_to_end(&mut content)?;
-        files.push((name, without_source_map(content)));
+        files.push((name.to_owned(), without_source_map(content)));
     }
     Ok(files)
 }

@@ -331,10 +331,13 @@ def _print_invitation(workspace: Workspace, variables: Mapping[str, str]) -> Non
     usual = workspace.root == REPOSITORY / ".local"
     act = (lambda verb: f"make {verb}") if usual else (lambda verb: f"{HERE / 'stack.py'} {verb} --dir {workspace.root}")
     print(f"""
+The console, with the key of this stack:
+  {variables["EASYCONNECT_URL"]}/console/#key={variables["EASYCONNECT_APIKEY"]}
+
 Try next
   {act("call"):<36} a call to extension 42 that nobody answers
   {variables["WEBHOOK_INBOX"]}/              the webhooks as they arrive
-  {variables["EASYCONNECT_URL"]}            the API; key: {variables["EASYCONNECT_APIKEY"]}
+  {variables["EASYCONNECT_URL"]}            the API; its description: /swagger/
   set -a; . {shown}; set +a
   curl "$EASYCONNECT_URL/status?apikey=$EASYCONNECT_APIKEY"
   {act("down"):<36} ends and removes all of it

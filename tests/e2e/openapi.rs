@@ -60,8 +60,11 @@ fn names_no_address(description: &Node, base: &str) -> String {
 async fn page_and_its_files_come_from_the_stack_itself() {
     let stack = Stack::start().await;
     let base = &stack.api.base;
-    let page = fetch(&format!("{base}/")).await;
-    assert_eq!(page.url().as_str(), format!("{base}/swagger/"));
+    let console = fetch(&format!("{base}/")).await;
+    assert_eq!(console.url().as_str(), format!("{base}/console/"));
+    assert_eq!(header(&console, CACHE_CONTROL), "no-cache");
+    assert!(header(&console, CONTENT_SECURITY_POLICY).contains("script-src 'self'"));
+    let page = fetch(&format!("{base}/swagger/")).await;
     assert_eq!(header(&page, CONTENT_TYPE), "text/html; charset=utf-8");
     assert_eq!(header(&page, CACHE_CONTROL), "no-store");
     assert!(header(&page, CONTENT_SECURITY_POLICY).contains("connect-src 'self'"));

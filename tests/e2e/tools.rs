@@ -240,6 +240,42 @@ async fn browser_makes_a_call_from_the_swagger_page() {
     pbx.until_leg("50", "alerting").await;
 }
 
+/// Everything that an administrator does in the console, on every page in two sizes and both colour schemes.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
+async fn browser_finds_its_way_through_the_console() {
+    let Some(browser) = browser() else {
+        println!("skipped: there is no Chromium on this machine (Debian: apt install chromium)");
+        return;
+    };
+    let (stack, pbx, inbox) = tokio::join!(Stack::start(), Pbx::start(), Inbox::start());
+    let _agent = Agent::start(&stack, &pbx, "one").await;
+    let pictures = paths::repository().join("target/console");
+    let axe = node_package("axe-core").map(|package| package.join("axe.min.js"));
+    let (control, receiver) = (pbx.0.control_url(), inbox.url("/hook"));
+    let mut arguments = vec!["--browser", browser.to_str().expect("UTF-8"), "--pbx", &control];
+    arguments.extend(["--receiver", &receiver, "--screenshots", pictures.to_str().expect("UTF-8")]);
+    if let Some(axe) = &axe {
+        arguments.extend(["--axe", axe.to_str().expect("UTF-8")]);
+    }
+    let seen = script(&stack, "console.py", &arguments).await;
+
+    assert_eq!(seen["complaints"], json!([]));
+    assert_eq!(seen["wrong"], json!({}), "accessibility, and pages that are wider than the screen");
+    assert!(seen["wrong key"].as_str().is_some_and(|text| text.contains("The API key is not complete")), "{seen}");
+    let all = ["Overview", "Live", "Users", "Webhooks", "Keys", "Audit", "API", "Try it"];
+    assert_eq!(seen["menu"], json!(all));
+    assert_eq!(seen["users"]["told"], "The phone of 42 calls 50.");
+    pbx.until_leg("50", "alerting").await;
+    assert_eq!(seen["webhook"]["secret"], true);
+    assert_eq!(seen["webhook"]["told"], "The test was answered: answered 204.");
+    assert!(seen["webhook"]["title"].as_str().is_some_and(|title| title.starts_with("<img src=x")), "markup is text");
+    assert!(seen["webhook"]["request"].as_str().is_some_and(|text| text.contains("webhook-signature: ")), "{seen}");
+    assert_eq!(seen["keys"]["menu"], json!(["Overview", "Live", "Users", "API", "Try it"]), "what it may not do");
+    assert_eq!(seen["keys"]["revoked"], "This key is not accepted any more.");
+    assert_eq!(seen["key in storage"], "", "the key stays in the tab");
+}
+
 fn browser() -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&folders).collect();

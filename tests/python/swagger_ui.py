@@ -10,34 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from browser import PATIENCE_MS, launch, watch
 from playwright.sync_api import Locator, Page, sync_playwright
-
-# Headless Chromium that stays on this machine: it asks nobody for updates, and needs neither a GPU nor a user other than root.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE_MS = 30_000
-
-
-def watch(page: Page, host: str) -> list[str]:
-    """What goes wrong from now on: errors in the console, failed requests, and requests that leave the stack's own host."""
-    complaints: list[str] = []
-
-    def leaves(url: str) -> bool:
-        return urlsplit(url).scheme not in ("blob", "data") and urlsplit(url).netloc != host
-
-    page.on("console", lambda message: complaints.append(f"console: {message.text}") if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(f"page: {error}"))
-    page.on("request", lambda request: complaints.append(f"leaves: {request.url}") if leaves(request.url) else None)
-    page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url} {request.failure}"))
-    page.on("response", lambda answer: complaints.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
-    return complaints
 
 
 def authorize(page: Page, key: str) -> None:
@@ -78,12 +52,12 @@ def main() -> None:
     arguments = parser.parse_args()
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=arguments.browser, args=FLAGS)
+        browser = launch(playwright, arguments.browser)
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(PATIENCE_MS)
         complaints = watch(page, urlsplit(arguments.url).netloc)
         try:
-            page.goto(f"{arguments.url}/")
+            page.goto(f"{arguments.url}/swagger/")
             page.locator(".opblock").first.wait_for()
             authorize(page, arguments.key)
             seen = {

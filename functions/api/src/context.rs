@@ -48,6 +48,8 @@ pub struct Context {
     pub(crate) max_polls: u32,
     /// Base URL under which apps reach the API, when it is not the host that they asked.
     pub(crate) public_url: Option<String>,
+    /// Origins that may show the console in a frame.
+    pub(crate) console_frame_ancestors: Vec<String>,
     /// Web pages of these origins may call the API; `*` = all.
     pub(crate) cors_origins: Vec<String>,
 }
@@ -92,6 +94,7 @@ impl Context {
             max_webhooks: vars.parsed("MAX_WEBHOOKS", MOST_WEBHOOKS)?,
             max_polls: vars.parsed("MAX_POLLS", MOST_POLLS)?,
             public_url: vars.get("PUBLIC_URL"),
+            console_frame_ancestors: vars.list("CONSOLE_FRAME_ANCESTORS")?,
             cors_origins: vars.list("CORS_ALLOWED_ORIGINS")?,
         })
     }

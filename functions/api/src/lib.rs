@@ -4,9 +4,11 @@
 //! bounded time and tells what came of it. It never logs a key, a query string or a phone number.
 
 mod answers;
+mod assets;
 mod auth;
 mod body;
 mod commands;
+mod console;
 mod context;
 mod deliveries;
 mod dialling;

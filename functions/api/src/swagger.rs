@@ -3,21 +3,15 @@
 //! No key is needed: what is served is the same for everybody, but for the address in it. Nothing comes from elsewhere, and the
 //! page may talk to nobody else, because the browser keeps the API key that is typed into it.
 
-use std::io::Read;
-
 use axum::Router;
 use axum::extract::RawPathParams;
-use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
-    VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use flate2::read::GzDecoder;
 use shared::codes::Code;
-use tracing::error;
 
+use crate::assets::File;
 use crate::errors::ApiError;
 
 /// What stands in the files where the address of the stack belongs. A test of the description keeps it there.
@@ -28,7 +22,6 @@ const SWAGGER_2_SERVER: &str =
 /// Where the page is, with a slash behind it or not.
 pub(crate) const FOLDER: &str = "/swagger";
 const PAGE: &str = "index.html";
-const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 /// The addresses of these files change with their content, see `build.rs`.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 /// Scripts and requests only here. React sets styles one by one, which no policy forbids, but Swagger UI's icons and its
@@ -38,23 +31,15 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      base-uri 'self'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// A file as `build.rs` has packed it.
-struct File {
-    name: &'static str,
-    gzip: &'static [u8],
-}
+include!(concat!(env!("OUT_DIR"), "/swagger.rs"));
 
-include!(concat!(env!("OUT_DIR"), "/files.rs"));
-
-/// The routes `/`, `/swagger` and `/swagger/…`, to be merged into the router. `public_url` is the operator's parameter
+/// The routes `/swagger` and `/swagger/…`, to be merged into the router. `public_url` is the operator's parameter
 /// `PublicUrl`, if there is one.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(public_url: Option<&str>) -> Router<S> {
     let public = public_url.and_then(Base::parse);
-    let start = public.as_ref().map_or("swagger/".to_owned(), |base| format!("{base}/swagger/"));
     let folder = format!("{}/swagger/", public.as_ref().map_or("", |base| &base.path));
     let base = move |headers: &HeaderMap| public.clone().or_else(|| Base::asked(headers));
     Router::new()
-        .route("/", get(async move || Redirect::temporary(&start)))
         // No redirect, because some gateways drop the slash at the end, and then it would lead to itself.
         .route(FOLDER, get(async move || page(Some(&folder))))
         .route("/swagger/", get(async || page(None)))
@@ -72,19 +57,24 @@ pub(crate) fn base_url(public_url: Option<&str>, headers: &HeaderMap) -> Option<
     public_url.and_then(Base::parse).or_else(|| Base::asked(headers)).map(|base| base.to_string())
 }
 
+/// The path in `PublicUrl`, with a slash in front and none at the end, or empty.
+pub(crate) fn base_path(public_url: Option<&str>) -> String {
+    public_url.and_then(Base::parse).map(|base| base.path).unwrap_or_default()
+}
+
 /// The page itself. Its addresses are relative, so that it works behind any proxy; where the slash is missing at the end of
 /// its own address, it has to be told in which folder they are.
 fn page(folder: Option<&str>) -> Response {
     let base = folder.map(|folder| format!("<base href=\"{folder}\">")).unwrap_or_default();
-    let text = FILES.iter().find(|file| file.name == PAGE).map(File::text).unwrap_or_default();
+    let Some(file) = FILES.iter().find(|file| file.name == PAGE) else {
+        return ApiError::new(Code::NotFound).into_response();
+    };
     let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(content_type(PAGE))),
-        (X_CONTENT_TYPE_OPTIONS, NO_SNIFFING),
         (CONTENT_SECURITY_POLICY, POLICY),
         // Links in descriptions lead to other sites, which need not know where the reader comes from.
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
-    (headers, text.replace("<!-- base -->", &base)).into_response()
+    (file.kind(), headers, file.text().replace("<!-- base -->", &base)).into_response()
 }
 
 /// What the page consists of, and the descriptions.
@@ -95,15 +85,9 @@ fn serve(name: &str, headers: &HeaderMap, base: Option<Base>) -> Response {
     let mut response = if is_description(name) {
         description(&file.text(), base).into_response()
     } else {
-        let stable = [(VARY, HeaderValue::from_static("accept-encoding")), (CACHE_CONTROL, CACHED)];
-        if accepts_gzip(headers) {
-            (stable, [(CONTENT_ENCODING, "gzip")], file.gzip).into_response()
-        } else {
-            (stable, file.unpack()).into_response()
-        }
+        ([(CACHE_CONTROL, CACHED)], file.body(headers)).into_response()
     };
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
+    response.headers_mut().extend(file.kind());
     response
 }
 
@@ -119,45 +103,6 @@ fn description(text: &str, base: Option<Base>) -> String {
     let server =
         format!("  \"host\": \"{host}\",\n  \"basePath\": \"{path}\",\n  \"schemes\": [\n    \"{scheme}\"\n  ],\n");
     text.replace(SWAGGER_2_SERVER, &server).replace(SERVER, &base.to_string())
-}
-
-fn content_type(name: &str) -> &'static str {
-    match name.rsplit('.').next().unwrap_or_default() {
-        "html" => "text/html; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "js" => "text/javascript; charset=utf-8",
-        "png" => "image/png",
-        "yaml" => "application/yaml; charset=utf-8",
-        "json" => "application/json",
-        _ => "text/plain; charset=utf-8",
-    }
-}
-
-impl File {
-    fn unpack(&self) -> Vec<u8> {
-        let mut content = Vec::new();
-        if let Err(err) = GzDecoder::new(self.gzip).read_to_end(&mut content) {
-            error!("File {} of the page cannot be unpacked: {err}", self.name);
-        }
-        content
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.unpack()).unwrap_or_default()
-    }
-}
-
-/// Whether the asker takes gzip; `q=0` is how a client says that it does not.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let refused = parts
-            .filter_map(|part| part.strip_prefix("q="))
-            .any(|weight| weight.parse().is_ok_and(|weight: f32| weight == 0.0));
-        (name.eq_ignore_ascii_case("gzip") || name == "*") && !refused
-    })
 }
 
 /// Where the API is, in parts that can be written into the files without quoting.
@@ -215,10 +160,12 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use axum::body::{Body, to_bytes};
-    use axum::http::Request;
-    use axum::http::StatusCode;
-    use axum::http::header::LOCATION;
+    use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+    use axum::http::{Request, StatusCode};
+    use flate2::read::GzDecoder;
     use tower::ServiceExt;
 
     use super::*;
@@ -267,9 +214,6 @@ mod tests {
 
     #[tokio::test]
     async fn every_way_to_the_page_leads_there() {
-        let location = async |public_url| get(public_url, "/", &[]).await.1[LOCATION].clone();
-        assert_eq!(location(None).await, "swagger/");
-        assert_eq!(location(Some("https://a.test/pbx/")).await, "https://a.test/pbx/swagger/");
         let without_slash = async |public_url| text(public_url, "/swagger", &[]).await;
         assert!(without_slash(None).await.contains("<base href=\"/swagger/\">"));
         assert!(without_slash(Some("https://a.test/pbx/")).await.contains("<base href=\"/pbx/swagger/\">"));
@@ -336,19 +280,6 @@ mod tests {
             if HeaderValue::from_str(host).is_ok() {
                 check(None, host, None, None);
             }
-        }
-    }
-
-    #[test]
-    fn only_a_wish_for_gzip_is_one() {
-        let wants = |text: &'static str| {
-            accepts_gzip(&[(ACCEPT_ENCODING, HeaderValue::from_static(text))].into_iter().collect())
-        };
-        for text in ["gzip", "deflate, GZIP;q=1", "*", "gzip; q=0.1"] {
-            assert!(wants(text), "{text}");
-        }
-        for text in ["", "br", "gzip;q=0", "gzip; q=0.000", "identity"] {
-            assert!(!wants(text), "{text}");
         }
     }
 }

@@ -326,6 +326,7 @@ fn an_operation_has_one_success_schema_and_the_shared_error() {
             "GetCallEvents"
             | "GetCommand"
             | "GetStatus"
+            | "GetOwnApiKey"
             | "ListApiKeys"
             | "GetAudit"
             | "ListWebhooks"

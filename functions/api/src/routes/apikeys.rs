@@ -88,6 +88,13 @@ impl<'a> ApiKeyView<'a> {
     }
 }
 
+/// The key that asks. It needs no scope, so that a page can show what the key may do.
+pub(crate) async fn own(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
+    let key = context.admit(&request.key).await?;
+    request.only_params(&[])?;
+    Ok(json(StatusCode::OK, &ApiKeyView::of(&key, None)))
+}
+
 pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
     let now = context.now();
     let wanted = request.fields(&FIELDS).and_then(|fields| {

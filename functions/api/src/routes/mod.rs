@@ -25,7 +25,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::context::Context;
 use crate::errors::ApiError;
 use crate::observe::observe;
-use crate::{gateway, swagger};
+use crate::{console, gateway, swagger};
 
 /// Browsers ask again after this time, and shorten it to their own limits.
 const PREFLIGHT_IS_GOOD_FOR: Duration = Duration::from_secs(3_600);
@@ -68,10 +68,12 @@ pub fn router(context: Context) -> Router {
         .route("/events", get(events::list))
         .route("/events/sample", get(events::sample))
         .route("/apikeys", get(apikeys::list).post(apikeys::create))
+        .route("/apikeys/self", get(apikeys::own))
         .route("/apikeys/{apiKeyId}", patch(apikeys::change).delete(apikeys::delete))
         .route("/audit", get(audit::audit))
         .route("/status", get(status::status))
         .merge(swagger::routes(context.public_url.as_deref()))
+        .merge(console::routes(&swagger::base_path(context.public_url.as_deref()), &context.console_frame_ancestors))
         .method_not_allowed_fallback(async || ApiError::new(Code::MethodNotAllowed))
         .fallback(async || ApiError::new(Code::NotFound))
         .layer(from_fn(observe))
@@ -89,7 +91,7 @@ pub fn router(context: Context) -> Router {
 fn without_slash(request: Request) -> Request {
     let uri = request.uri();
     let path = uri.path().trim_end_matches('/');
-    if path.len() == uri.path().len() || path.is_empty() || path == swagger::FOLDER {
+    if path.len() == uri.path().len() || path.is_empty() || [swagger::FOLDER, console::FOLDER].contains(&path) {
         return request;
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();

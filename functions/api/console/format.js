@@ -1,0 +1,33 @@
+// Times, numbers and states for people.
+
+import { h } from "./dom.js";
+import { t } from "./texts.js";
+
+export function time(iso) {
+  if (!iso) return "–";
+  const at = new Date(iso);
+  const today = at.toDateString() === new Date().toDateString();
+  const text = at.toLocaleString(navigator.language, today ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" });
+  return h("time", { datetime: iso, title: at.toLocaleString(navigator.language) }, text);
+}
+
+export function seconds(count) {
+  if (count === null || count < 0) return "–";
+  const minutes = Math.floor(count / 60);
+  return minutes ? `${minutes}:${String(count % 60).padStart(2, "0")} min` : `${count} s`;
+}
+
+const TONES = {
+  online: "good", pbx_offline: "bad", agent_offline: "bad", up: "good", down: "bad",
+  active: "good", slow: "warn", failing: "bad", paused: "plain", off: "bad",
+  delivered: "good", retrying: "warn", parked: "warn", expired: "plain", failed: "bad", cancelled: "plain",
+  ringing: "warn", connected: "good", disconnected: "plain", missed: "bad",
+};
+
+export const tag = (state) => h("span", { class: `tag ${TONES[state] ?? "plain"}` }, t(`state.${state}`));
+
+/** A party of a call: its name and number, as far as they are known. */
+export function party(name, number) {
+  const known = [name, number].filter(Boolean);
+  return h("bdi", { class: "clip" }, known.length ? known.join(" · ") : t("unknown"));
+}

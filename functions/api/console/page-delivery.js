@@ -1,0 +1,39 @@
+// One delivery: the request as it was sent, and what the receiver answered.
+
+import { get, post } from "./api.js";
+import { h, notice, table } from "./dom.js";
+import { tag, time } from "./format.js";
+import { t } from "./texts.js";
+
+export default async function delivery(view) {
+  const address = `/deliveries/${encodeURIComponent(view.args[0])}`;
+  const found = await get(address, view.signal);
+  const place = h("div", {});
+  const again = h("button", { type: "button", onclick: () => view.attempt(async () => {
+    await post(`${address}/replay`);
+    notice(t("webhook.replayed"));
+  }, place) }, t("webhook.replay"));
+  const headers = found.requestHeaders.map(({ name, value }) => `${name}: ${value ?? "…"}`).join("\n");
+  view.main.replaceChildren(h("p", {}, h("a", { href: `#/webhook/${found.webhookId}` }, `‹ ${t("webhook.deliveries")}`)),
+    view.title(t("delivery.title")),
+    h("section", { class: "card" }, h("div", { class: "row" }, tag(found.state), found.about, time(found.occurredAt), again), place),
+    h("section", { class: "card" }, h("h2", {}, t("delivery.request")), found.requestMethod
+      ? [h("pre", { tabindex: "0" }, `${found.requestMethod} ${found.requestUrl}\n${headers}`), found.requestBody && h("pre", { tabindex: "0" }, pretty(found.requestBody))]
+      : h("p", { class: "empty" }, t("delivery.gone"))),
+    h("section", { class: "card" }, h("h2", {}, t("delivery.attempts")), found.attempts.length === 0
+      ? h("p", { class: "empty" }, t("delivery.none"))
+      : table(t("delivery.attempts"), [
+        [t("column.time"), (attempt) => time(attempt.at)],
+        [t("column.duration"), (attempt) => `${attempt.durationMs} ms`],
+        [t("column.state"), (attempt) => attempt.outcome],
+        [t("delivery.answer"), (attempt) => attempt.answer ? h("pre", { tabindex: "0" }, attempt.answer) : "–"],
+      ], found.attempts.toReversed())));
+}
+
+function pretty(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}

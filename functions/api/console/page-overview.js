@@ -1,0 +1,71 @@
+// What is there, what stands in the way, and how to mend it.
+
+import { get } from "./api.js";
+import { facts, fill, h, table } from "./dom.js";
+import { party, tag, time } from "./format.js";
+import { t } from "./texts.js";
+
+export default async function overview(view) {
+  const agents = h("div", {});
+  const webhooks = view.may("webhooks") && h("section", { class: "card" }, h("h2", {}, t("overview.webhooks")));
+  const hooks = h("div", {});
+  const calls = h("div", {});
+  if (webhooks) webhooks.append(hooks);
+  view.main.replaceChildren(view.title(t("overview.title")), agents, webhooks || "",
+    h("section", { class: "card" }, h("h2", {}, t("overview.recent")), calls));
+  await view.poll(async (signal) => {
+    fill(agents, status(await get("/status", signal)));
+    if (webhooks) fill(hooks, health((await get("/webhooks", signal)).webhooks));
+    if (view.may("calls:read", "webhooks")) {
+      fill(calls, recent((await get("/events?order=newest&limit=10&wait=0&statuses=disconnected", signal)).events));
+    }
+  });
+}
+
+function status({ state, agents }) {
+  if (agents.length === 0) {
+    return h("section", { class: "card" }, h("h2", {}, t("overview.agents"), " ", tag(state)),
+      h("p", {}, t("overview.none")), h("p", { class: "quiet" }, t("overview.none.hint")));
+  }
+  return h("section", {}, h("div", { class: "cards" }, agents.map((agent) => h("article", { class: "card" },
+    h("div", { class: "row spread" }, h("h2", {}, h("bdi", {}, agent.name)), tag(agent.pbx)),
+    agent.problem && h("div", { class: "problem" }, h("strong", {}, t("overview.problem")), " ", agent.problem),
+    agent.pbx === "down" && h("p", {}, t("overview.pbx.hint")),
+    h("p", { class: "row" }, h("span", { class: "big" }, String(agent.visibleUsers)), t("overview.users"),
+      h("span", { class: "big" }, String(agent.liveCalls)), t("overview.calls")),
+    facts([
+      ["PBX", h("bdi", {}, agent.pbxId ?? "–")],
+      [t("overview.session"), time(agent.sessionSince)],
+      [t("overview.seen"), time(agent.lastSeen)],
+      [t("overview.version"), `${agent.version} · ${agent.os}`],
+      agent.waitingEvents > 0 && [t("overview.waiting"), String(agent.waitingEvents)],
+      agent.droppedEvents > 0 && [t("overview.dropped"), String(agent.droppedEvents)],
+    ])))), h("p", {}));
+}
+
+function health(webhooks) {
+  if (webhooks.length === 0) {
+    return [h("p", {}, t("overview.webhooks.none")), h("a", { class: "button", href: "#/webhooks/new" }, t("overview.webhooks.make"))];
+  }
+  const ill = webhooks.filter(({ state }) => state !== "active");
+  if (ill.length === 0) return h("p", {}, t("overview.webhooks.fine"));
+  return [h("p", {}, t("overview.webhooks.look", { n: ill.length })), table(t("overview.webhooks"), [
+    [t("webhooks.url"), (hook) => h("a", { href: `#/webhook/${hook.id}` }, h("bdi", {}, hook.description || hook.url))],
+    [t("column.state"), (hook) => tag(hook.state)],
+    [t("webhooks.reason"), (hook) => hook.reason ?? ""],
+    [t("webhooks.parked"), (hook) => String(hook.parked)],
+  ], ill)];
+}
+
+export const isMissed = (event) => event.missed ?? (!event.outgoing && !event.connected && event.status === "disconnected");
+
+function recent(events) {
+  if (events.length === 0) return [h("p", { class: "empty" }, t("overview.recent.none")), h("a", { class: "button", href: "#/try" }, t("overview.try"))];
+  return table(t("overview.recent"), [
+    [t("column.time"), (event) => time(event.occurredAt)],
+    [t("column.user"), (event) => h("bdi", {}, `${event.monitoredUser} (${event.monitoredExtension})`)],
+    [t("column.from"), (event) => party(event.fromName, event.fromE164 ?? event.from)],
+    [t("column.to"), (event) => party(event.toName, event.toE164 ?? event.to)],
+    [t("column.state"), (event) => isMissed(event) ? tag("missed") : tag(event.connected ? "connected" : "disconnected")],
+  ], events);
+}

@@ -1,0 +1,59 @@
+// Who is monitored, and click to call.
+
+import { get, once, query } from "./api.js";
+import { field, fill, h, notice, table } from "./dom.js";
+import { t } from "./texts.js";
+
+export default async function users(view) {
+  const { parts, input } = field(t("users.filter"), { type: "search" });
+  const list = h("div", {});
+  const place = h("div", {});
+  const dial = h("div", {});
+  let all = [];
+  const draw = () => {
+    const wanted = input.value.trim().toLowerCase();
+    const some = all.filter((user) => `${user.extension} ${user.longName} ${user.name}`.toLowerCase().includes(wanted));
+    fill(list, all.length === 0
+      ? [h("p", { class: "empty" }, t("users.none")), h("p", { class: "quiet" }, t("users.none.hint"))]
+      : shown(some, view, (user) => fill(dial, dialler(user, view))));
+  };
+  input.addEventListener("input", draw);
+  view.main.replaceChildren(view.title(t("users.title")), h("section", { class: "card" }, parts, place, list), dial);
+  await view.poll(async (signal) => {
+    const found = [];
+    let cursor = null;
+    do {
+      const page = await get(`/rcc/users${query({ wait: 5, cursor })}`, signal);
+      found.push(...(page.users ?? []));
+      cursor = page.nextCursor;
+    } while (cursor && found.length < 2000);
+    all = found;
+    draw();
+  });
+}
+
+function shown(users, view, choose) {
+  return table(t("users.title"), [
+    [t("users.extension"), (user) => h("bdi", {}, user.extension)],
+    [t("users.name"), (user) => h("bdi", { class: "clip" }, user.longName || user.name)],
+    [t("users.registered"), (user) => user.registered ? t("users.registered.yes") : t("users.registered.no")],
+    [t("users.calls"), (user) => String(user.calls)],
+    ["", (user) => view.may("calls:write") ? h("button", { type: "button", onclick: () => choose(user) }, t("users.call")) : ""],
+  ], users);
+}
+
+function dialler(user, view) {
+  const { parts, input } = field(t("users.number"), { type: "tel", required: true, autocomplete: "off" }, t("users.hint"));
+  const place = h("div", {});
+  const button = h("button", { class: "first" }, t("users.call"));
+  const form = h("form", { class: "card", onsubmit: async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    const number = input.value;
+    const ok = await view.attempt(() => once("/rcc/makecall", { from: user.extension, to: number }), place);
+    button.disabled = false;
+    if (ok) notice(t("users.dialled", { extension: user.extension, number }));
+  } }, h("h2", {}, t("users.dial", { extension: user.longName || user.extension })), parts, h("p", {}, button), place);
+  queueMicrotask(() => { input.focus(); form.scrollIntoView({ block: "nearest" }); });
+  return form;
+}

@@ -1,0 +1,145 @@
+// One webhook: how it is doing, what it was sent, and everything that its owner can do about it.
+
+import { ask, get, post, query } from "./api.js";
+import { facts, fill, h, notice, table } from "./dom.js";
+import { tag, time } from "./format.js";
+import { secret, settings } from "./page-webhooks.js";
+import { t } from "./texts.js";
+
+const VERIFY = {
+  JavaScript: 'new Webhook(secret).verify(body, headers)  // npm install standardwebhooks',
+  Python: 'Webhook(secret).verify(body, headers)  # pip install standardwebhooks',
+  Go: 'wh, _ := standardwebhooks.NewWebhook(secret); err := wh.Verify(body, headers)',
+  PHP: '(new \\StandardWebhooks\\Webhook($secret))->verify($body, $headers);',
+  "C#": 'new Webhook(secret).Verify(body, headers);',
+};
+
+export default async function webhook(view) {
+  const address = `/webhooks/${encodeURIComponent(view.args[0])}`;
+  const head = h("div", {});
+  const extra = h("div", {});
+  const place = h("div", {});
+  const log = h("div", {});
+  const more = h("div", {});
+  let hook = await get(address, view.signal);
+  let older = [];
+
+  const act = (path) => view.attempt(async () => {
+    hook = await post(address + path);
+    draw();
+  }, place);
+  const button = (text, work, style = null) => h("button", { type: "button", class: style, onclick: work }, text);
+  const draw = () => fill(head, summary(hook), h("div", { class: "row" },
+    button(t("webhook.test"), test, "first"),
+    hook.state === "paused" || hook.state === "off" || hook.parked > 0 ? button(t("webhook.resume"), () => act("/resume")) : null,
+    hook.state !== "paused" && hook.state !== "off" ? button(t("webhook.pause"), () => act("/pause")) : null,
+    hook.parked > 0 ? button(t("webhook.purge"), purge) : null,
+    button(t("webhook.settings"), edit),
+    button(t("webhook.rotate"), rotate),
+    button(t("webhook.delete"), remove, "danger")), place);
+
+  const test = () => view.attempt(async () => {
+    const { attempts, state } = await post(`${address}/test?wait=15`);
+    notice(t("webhook.tested", { outcome: attempts.at(-1)?.outcome ?? t(`state.${state}`) }));
+  }, place);
+  const purge = async () => {
+    if (await view.confirmed(t("webhook.purge.ask"), t("webhook.purge.what", { n: hook.parked }))) await act("/purge");
+  };
+  const rotate = async () => {
+    if (!(await view.confirmed(t("webhook.rotate.ask"), t("webhook.rotate.what")))) return;
+    await view.attempt(async () => fill(extra, secret((await post(`${address}/secret`)).secret)), place);
+  };
+  const remove = async () => {
+    if (!(await view.confirmed(t("webhook.delete.ask"), t("webhook.delete.what")))) return;
+    const ok = await view.attempt(() => ask("DELETE", address), place);
+    if (ok) { notice(t("webhook.deleted")); view.go("#/webhooks"); }
+  };
+  const edit = () => {
+    const fields = settings(hook);
+    const problem = h("div", {});
+    // What this form does not show stays as it is; a header without a value keeps the one that it has.
+    const kept = () => ({
+      kinds: hook.kinds, direction: hook.direction, party: hook.party, numberPrefix: hook.numberPrefix, minimumDuration: hook.minimumDuration,
+      basicAuthUser: hook.basicAuthUser, maxPerMinute: hook.maxPerMinute, expiresAt: hook.expiresAt,
+      headers: hook.headerNames.map((name) => ({ name, value: null })),
+    });
+    fill(extra, h("form", { class: "card", onsubmit: (event) => {
+      event.preventDefault();
+      view.attempt(async () => {
+        hook = await ask("PUT", address, { ...kept(), ...fields.values() });
+        extra.replaceChildren();
+        draw();
+      }, problem);
+    } }, h("h2", {}, t("webhook.settings")), fields.parts,
+    h("div", { class: "row" }, h("button", { class: "first" }, t("save")), button(t("cancel"), () => extra.replaceChildren())), problem));
+  };
+
+  const again = (delivery) => view.attempt(async () => {
+    await post(`/deliveries/${delivery.id}/replay`);
+    notice(t("webhook.replayed"));
+  });
+  const allFailed = () => view.attempt(async () => {
+    let cursor = null;
+    let replayed = 0;
+    do {
+      const since = new Date(Date.now() - 30 * 86400e3).toISOString();
+      const answer = await post(`${address}/replay`, cursor ? { since, states: ["failed", "expired"], cursor } : { since, states: ["failed", "expired"] });
+      replayed += answer.replayed;
+      cursor = answer.nextCursor;
+    } while (cursor);
+    notice(t("webhook.replay.count", { n: replayed }));
+  }, place);
+  const drawLog = (newest) => {
+    const seen = new Set(newest.map(({ id }) => id));
+    const rows = [...newest, ...older.filter(({ id }) => !seen.has(id))];
+    fill(log, rows.length === 0 ? h("p", { class: "empty" }, t("webhook.deliveries.none")) : deliveries(rows, again));
+  };
+  let newest = [];
+  let next = null;
+  const loadMore = () => view.attempt(async () => {
+    const page = await get(`${address}/deliveries${query({ limit: 50, cursor: next })}`, view.signal);
+    older = [...older, ...page.deliveries];
+    next = page.nextCursor;
+    drawLog(newest);
+    fill(more, next && button(t("more"), loadMore));
+  });
+
+  draw();
+  view.main.replaceChildren(h("p", {}, h("a", { href: "#/webhooks" }, `‹ ${t("webhooks.title")}`)), view.title(hook.description || hook.url),
+    h("section", { class: "card" }, head), extra,
+    h("section", { class: "card" }, h("div", { class: "row spread" }, h("h2", {}, t("webhook.deliveries")), button(t("webhook.replay.failed"), allFailed)), log, more),
+    h("details", { class: "card" }, h("summary", {}, t("webhook.verify")), h("p", {}, t("webhook.verify.hint")),
+      Object.entries(VERIFY).map(([language, code]) => [h("strong", {}, language), h("pre", { tabindex: "0" }, code)])));
+  let first = true;
+  await view.poll(async (signal) => {
+    hook = await get(address, signal);
+    draw();
+    const page = await get(`${address}/deliveries?limit=25`, signal);
+    newest = page.deliveries;
+    if (first) { next = page.nextCursor; fill(more, next && button(t("more"), loadMore)); first = false; }
+    drawLog(newest);
+  });
+}
+
+function summary(hook) {
+  return [h("div", { class: "row" }, tag(hook.state), hook.stateSince && h("span", { class: "quiet" }, time(hook.stateSince)), hook.reason && h("span", {}, hook.reason)),
+    facts([
+      [t("webhooks.url"), h("bdi", {}, hook.url)], [t("webhooks.method"), `${hook.method} · ${hook.format}`],
+      [t("webhooks.statuses"), hook.missedOnly ? t("webhooks.missed") : hook.statuses.map((name) => t(`state.${name}`)).join(", ") || t("all")],
+      [t("webhooks.extensions"), hook.extensions.join(", ") || t("all")],
+      hook.parked > 0 && [t("webhooks.parked"), String(hook.parked)],
+      hook.nextAttemptAt && [t("webhooks.next"), time(hook.nextAttemptAt)], [t("webhooks.success"), time(hook.lastSuccessAt)],
+    ])];
+}
+
+function deliveries(rows, again) {
+  return table(t("webhook.deliveries"), [
+    [t("column.time"), (row) => time(row.occurredAt)],
+    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, row.about.includes(".") ? row.about : t(`state.${row.about}`))],
+    [t("column.state"), (row) => tag(row.state)],
+    [t("webhook.attempts"), (row) => String(row.attemptCount)],
+    [t("delivery.answer"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
+    ["", (row) => ["delivered", "failed", "expired", "cancelled"].includes(row.state)
+      ? h("button", { type: "button", onclick: () => again(row) }, t("webhook.replay")) : ""],
+  ], rows);
+}
