@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up call status down test openapi soak bench package key build symbols clean
+.PHONY: help up call status down test openapi soak bench screenshots package key build symbols clean
 # The steps of a target depend on each other; cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -58,6 +58,9 @@ bench: $(if $(filter-out $(TOLD),$(or $(FIGURES),all)),build) $(if $(filter inst
 	@$(if $(filter-out $(TOLD),$(or $(FIGURES),all)),target/lambda/bench/bootstrap $(filter-out $(TOLD),$(FIGURES)))
 	@$(if $(filter cost,$(or $(FIGURES),cost)),$(STORIES) cost:: --nocapture)
 	@$(if $(filter rate,$(or $(FIGURES),rate)),$(STORIES) rate:: --nocapture --ignored)
+
+screenshots: build .venv/test-tools.stamp ## pictures of every page of the console, in target/console
+	@cargo nextest run -p easyconnect-tests -E 'test(browser_finds_its_way)' && ls target/console
 
 package: build .venv/package-tools.stamp ## Lambda zips, the agent's .deb and its tarball, in dist/
 	@.venv/bin/python infra/package.py --arch $(shell uname -m)

@@ -233,6 +233,8 @@ async fn browser_makes_a_call_from_the_swagger_page() {
 
     assert_eq!(seen["complaints"], json!([]));
     assert_eq!(seen["address"], format!("{}/swagger/", stack.api.base));
+    assert_eq!(seen["off screen"], json!([]), "the first operation is on the first screen");
+    assert_eq!(seen["found"], json!(["/rcc/makecall"]), "the filter finds operations by name");
     assert_eq!(seen["GetUsers"]["status"], "200", "{seen}");
     assert_eq!(extensions(&seen["GetUsers"]["body"]), GROUP);
     assert_eq!(seen["MakeCall"]["status"], "200", "{seen}");

@@ -11,7 +11,29 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from browser import PATIENCE_MS, launch, watch
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+
+def off_screen(page: Page) -> list[str]:
+    """Sizes of a screen on which no operation is seen before somebody scrolls."""
+    missing = []
+    for width, height in [(390, 844), (1280, 720)]:
+        page.set_viewport_size({"width": width, "height": height})
+        box = page.locator(".opblock").first.bounding_box()
+        if box is None or box["y"] + box["height"] > height:
+            missing.append(f"{width} x {height}: {box}")
+    return missing
+
+
+def found(page: Page, phrase: str) -> list[str]:
+    """The paths that the filter leaves."""
+    box = page.locator("input.operation-filter-input")
+    box.fill(phrase)
+    only = page.locator(".opblock")
+    expect(only).to_have_count(1)
+    paths = only.locator(".opblock-summary-path").all_inner_texts()
+    box.fill("")
+    return paths
 
 
 def authorize(page: Page, key: str) -> None:
@@ -59,8 +81,9 @@ def main() -> None:
         try:
             page.goto(f"{arguments.url}/swagger/")
             page.locator(".opblock").first.wait_for()
+            seen = {"off screen": off_screen(page), "found": found(page, "makecall")}
             authorize(page, arguments.key)
-            seen = {
+            seen |= {
                 "address": page.url,
                 "title": text(page.locator(".information-container .title")),
                 "operations": page.locator(".opblock").count(),
