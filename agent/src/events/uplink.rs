@@ -7,6 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt::{Debug, Display};
 use std::time::Duration;
 
+use anyhow::Context;
 use shared::event::message::EventTag;
 use shared::ids::CallId;
 use shared::queue::{Outgoing, Queue, QueueError, Room, Taken};
@@ -81,7 +82,8 @@ impl<Q: EventQueue> Uplink<Q> {
     }
 
     /// Sends until told to stop. What is not accepted by then stays in the outbox.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// A batch whose task has panicked ends the uplink, because its calls would wait for it for ever.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut batches: JoinSet<Sent<Q::Error>> = JoinSet::new();
         loop {
             while batches.len() < BATCHES && self.resume_at.is_none() {
@@ -97,10 +99,10 @@ impl<Q: EventQueue> Uplink<Q> {
             }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
                 Some(sent) = batches.join_next() => match sent {
                     Ok((batch, result)) => self.settle(batch, result),
-                    Err(error) => error!("A batch was lost: {error}"),
+                    Err(error) => return Err(error).context("a batch was lost"),
                 },
                 () = async { sleep_until(self.resume_at.unwrap_or_else(Instant::now)).await }, if self.resume_at.is_some() => {
                     self.resume_at = None;

@@ -9,3 +9,4 @@ pub mod statistics;
 pub mod status;
 pub mod systemd;
 pub mod telemetry;
+pub mod workers;

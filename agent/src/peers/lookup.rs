@@ -42,13 +42,14 @@ pub struct SharedNames {
 }
 
 impl SharedNames {
+    /// Also returns the work of the writer, which ends when this has ended and all is written.
     pub fn new(
         exchange: Exchange,
         clock: CloudClock,
         identity: AgentIdentity,
         answers: mpsc::UnboundedSender<LookupResult>,
         random: Random,
-    ) -> Self {
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (updates, written) = mpsc::unbounded_channel();
         let tasks = TaskTracker::new();
         let table = exchange.clone();
@@ -56,8 +57,8 @@ impl SharedNames {
             let table = table.clone();
             async move { table.remember_leg(&update.pbx_id, &update.user, &update.item).await }
         };
-        tasks.spawn(NameWriter::new(write, random).run(written));
-        Self { exchange, clock, identity, answers, updates, tasks }
+        let writer = tasks.track_future(NameWriter::new(write, random).run(written));
+        (Self { exchange, clock, identity, answers, updates, tasks }, writer)
     }
 
     /// Finds out what is known about a user's calls. The answer comes within [`ASK_WITHIN`], or says that there is none.

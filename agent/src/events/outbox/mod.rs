@@ -127,6 +127,18 @@ impl Outbox {
         let _ = done.await;
     }
 
+    /// Waits until the outbox's thread takes what it is told. It does not while it writes, and never again if the disk hangs.
+    pub async fn answers(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.tell(OutboxTask::Probe(reply));
+        answer.await.is_ok()
+    }
+
+    /// Returns when nobody takes anything any more, because the outbox's thread has ended.
+    pub async fn ended(&self) {
+        self.tasks.closed().await;
+    }
+
     /// Waits until no event is left of those that were put before.
     pub async fn emptied(&self) {
         self.flushed().await;

@@ -27,6 +27,8 @@ pub(super) enum OutboxTask {
     Put(Put),
     Settle(Vec<(u64, Settled)>),
     Flush(oneshot::Sender<()>),
+    /// Whether tasks are still taken.
+    Probe(oneshot::Sender<()>),
 }
 
 #[derive(Debug)]
@@ -207,6 +209,10 @@ impl<M: Medium> OutboxWriter<M> {
             OutboxTask::Settle(settled) => settled.into_iter().for_each(|(number, how)| self.settle(number, how)),
             OutboxTask::Flush(reply) => {
                 self.flushes.push(reply);
+                return;
+            }
+            OutboxTask::Probe(reply) => {
+                let _ = reply.send(());
                 return;
             }
         }

@@ -82,7 +82,7 @@ struct Scene {
     queue: FakeQueue,
     outbox: Outbox,
     stop: CancellationToken,
-    uplink: JoinHandle<()>,
+    uplink: JoinHandle<anyhow::Result<()>>,
     folder: PathBuf,
 }
 
@@ -121,7 +121,7 @@ impl Scene {
 
     async fn end(self) {
         self.stop.cancel();
-        self.uplink.await.expect("the uplink ends");
+        self.uplink.await.expect("the uplink ends").expect("no batch is lost");
         std::fs::remove_dir_all(&self.folder).expect("the folder is removed");
     }
 }

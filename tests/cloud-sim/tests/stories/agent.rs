@@ -1,5 +1,6 @@
 //! The whole agent at a simulated PBX. Nothing of it is a stand-in: its state is on disk, and it speaks to the PBX through a pipe.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -51,16 +52,7 @@ impl WholeAgent {
         chance: &Chance,
     ) -> Self {
         let lives = Lives::new(cloud, name, chance);
-        let config = json!({
-            "agent": {"name": name, "state_dir": lives.state_dir()},
-            "pbx": {"url": "ws://127.0.0.1/PBX0/APPS/websocket", "app": "easyconnect", "password": DEFAULT_PASSWORD},
-            "aws": {
-                "events_queue_url": template.queue_url("EventsQueue"),
-                "commands_queue_url": template.queue_url("CommandsQueue"),
-                "exchange_table": "exchange",
-            },
-        });
-        let config = serde_json::from_value(config).expect("a configuration");
+        let config = configuration(name, lives.state_dir(), template);
         let shared = Shared {
             pbx: pbx.clone(),
             config,
@@ -112,11 +104,25 @@ impl WholeAgent {
     }
 }
 
+/// The configuration of an agent at the simulated PBX.
+pub(crate) fn configuration(name: &str, state_dir: &Path, template: &Template) -> Config {
+    let config = json!({
+        "agent": {"name": name, "state_dir": state_dir},
+        "pbx": {"url": "ws://127.0.0.1/PBX0/APPS/websocket", "app": "easyconnect", "password": DEFAULT_PASSWORD},
+        "aws": {
+            "events_queue_url": template.queue_url("EventsQueue"),
+            "commands_queue_url": template.queue_url("CommandsQueue"),
+            "exchange_table": "exchange",
+        },
+    });
+    serde_json::from_value(config).expect("a configuration")
+}
+
 /// The way to the PBX.
 #[derive(Debug)]
-struct Pipes {
-    pbx: Arc<InMemory>,
-    chance: Chance,
+pub(crate) struct Pipes {
+    pub(crate) pbx: Arc<InMemory>,
+    pub(crate) chance: Chance,
 }
 
 impl Network for Pipes {

@@ -24,6 +24,7 @@ mod recording;
 mod reporter;
 mod seeds;
 mod stack;
+mod supervision;
 mod template;
 mod traffic;
 mod webhooks;

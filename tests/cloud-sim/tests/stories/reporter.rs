@@ -87,7 +87,8 @@ impl Reporter {
         let client = aws::sqs(&agent_config(&platform).await, &platform.clock());
         let queue = Queue::new(client, events_url.clone());
         let uplink = Uplink::new(queue, outbox.clone(), events, Statistics::default(), chance.random());
-        tokio::join!(uplink.run(CancellationToken::new()), self.write_down(&outbox));
+        let (ended, ()) = tokio::join!(uplink.run(CancellationToken::new()), self.write_down(&outbox));
+        ended.expect("no batch panics");
     }
 
     async fn write_down(&self, outbox: &Outbox) {
