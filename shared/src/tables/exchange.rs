@@ -282,6 +282,12 @@ impl Exchange {
         conditional(update, "note the refusal").await.map(|(_, command)| command)
     }
 
+    /// Asks for nothing, to find out whether the table answers.
+    pub async fn answers(&self) -> Result<(), TableError> {
+        let asked = self.client.get_item().table_name(&self.table).set_key(Some(key(PBX, PBX))).send().await;
+        asked.map(drop).map_err(|error| TableError::request("answer", &error.into_service_error()))
+    }
+
     pub async fn beat(&self, status: &AgentStatus) -> Result<(), TableError> {
         self.client
             .put_item()

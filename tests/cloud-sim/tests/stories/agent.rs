@@ -1,6 +1,7 @@
 //! The whole agent at a simulated PBX. Nothing of it is a stand-in: its state is on disk, and it speaks to the PBX through a pipe.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -22,8 +23,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::lives::Lives;
-use crate::machine::{Chance, agent_config, platform_ahead};
+use crate::machine::{Chance, WallClock, agent_config, platform_with};
 use crate::template::Template;
+use crate::way::{Fate, through};
 
 /// Clones are the same agent.
 #[derive(Clone, Debug)]
@@ -38,8 +40,9 @@ struct Shared {
     config: Config,
     ledger: Ledger,
     chance: Chance,
-    /// How far the clock of its machine is ahead.
-    ahead: SignedDuration,
+    wall: WallClock,
+    /// A part of AWS that it does not reach, while this is set.
+    cut_off: Mutex<Option<(&'static str, Arc<AtomicBool>)>>,
     outbox: Mutex<Option<watch::Receiver<OutboxStatus>>>,
 }
 
@@ -58,10 +61,21 @@ impl WholeAgent {
             config,
             ledger: ledger.clone(),
             chance: chance.clone(),
-            ahead,
+            wall: WallClock::ahead_by(ahead),
+            cut_off: Mutex::default(),
             outbox: Mutex::default(),
         };
         Self { lives, shared: Arc::new(shared) }
+    }
+
+    /// Somebody sets the clock of its machine.
+    pub(crate) fn set_clock(&self, ahead: SignedDuration) {
+        self.shared.wall.set(ahead);
+    }
+
+    /// From its next life on it does not reach this part of AWS while that is set.
+    pub(crate) fn cut_off(&self, part: &'static str, is_cut_off: &Arc<AtomicBool>) {
+        *self.shared.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = Some((part, is_cut_off.clone()));
     }
 
     /// Whether it has sent every event.
@@ -79,7 +93,7 @@ impl WholeAgent {
     }
 
     async fn work(&self, process: &Process) {
-        let Shared { pbx, config, ledger, chance, ahead, outbox } = &*self.shared;
+        let Shared { pbx, config, ledger, chance, wall, cut_off, outbox } = &*self.shared;
         // Whoever drops this drops what the outbox has not written.
         let mut disk = JoinSet::new();
         let run = |work| {
@@ -89,7 +103,13 @@ impl WholeAgent {
         let cap = config.agent.outbox_mib.bytes();
         let opened = Outbox::open_on(self.lives.state_dir(), cap, run).expect("the outbox of the life before");
         *outbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.outbox.status());
-        let platform = platform_ahead(process, chance, *ahead);
+        let mut platform = platform_with(process, chance, wall.clone());
+        if let Some((part, is_cut_off)) = cut_off.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            platform.http_client = through(platform.http_client, move |target, _| {
+                let fails = target.contains(part) && is_cut_off.load(Ordering::SeqCst);
+                if fails { Fate::Fails } else { Fate::Arrives }
+            });
+        }
         let host = Host {
             sdk: agent_config(&platform).await,
             machine: platform.machine,

@@ -2,9 +2,11 @@
 
 mod agent;
 mod api;
+mod clocks;
 mod commands;
 mod cost;
 mod crashes;
+mod doorbells;
 mod environments;
 mod everything;
 mod judge;
@@ -27,4 +29,5 @@ mod stack;
 mod supervision;
 mod template;
 mod traffic;
+mod way;
 mod webhooks;

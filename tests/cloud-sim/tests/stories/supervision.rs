@@ -3,12 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use cloud_sim::story::tell;
 use cloud_sim::{Cloud, Faults};
 use easyconnect_agent::agent::{Agent, Host};
@@ -17,7 +11,6 @@ use easyconnect_agent::host::health::Listeners;
 use easyconnect_agent::pbx::link::Network;
 use easyconnect_agent::pbx::tcp::Stream;
 use futures_util::future::{BoxFuture, pending};
-use jiff::SignedDuration;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -26,8 +19,9 @@ use tokio::time::{sleep, timeout};
 use crate::agent::{Pipes, configuration};
 use crate::commands::pbx;
 use crate::lives::Lives;
-use crate::machine::{agent_config, platform_ahead};
+use crate::machine::{agent_config, platform};
 use crate::stack::Stack;
+use crate::way::{Fate, through};
 
 /// What panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,35 +33,6 @@ enum Broken {
     Network,
     /// The thread of the outbox.
     Disk,
-}
-
-#[derive(Clone, Debug)]
-struct BrokenClient {
-    inner: SharedHttpClient,
-    connector: Option<SharedHttpConnector>,
-    broken: Broken,
-}
-
-impl HttpClient for BrokenClient {
-    fn http_connector(&self, settings: &HttpConnectorSettings, parts: &RuntimeComponents) -> SharedHttpConnector {
-        let connector = Some(self.inner.http_connector(settings, parts));
-        SharedHttpConnector::new(Self { connector, ..self.clone() })
-    }
-
-    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.inner.connector_metadata()
-    }
-}
-
-impl HttpConnector for BrokenClient {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default());
-        if let Broken::Request(operation, part) = self.broken {
-            assert!(!(target.ends_with(operation) && body.contains(part)), "a bug of the story");
-        }
-        self.connector.as_ref().expect("it was made by a client").call(request)
-    }
 }
 
 #[derive(Debug)]
@@ -98,8 +63,13 @@ async fn run(cloud: Cloud, ledger: cloud_sim::story::Ledger, broken: Broken) -> 
         Ok(())
     };
     let outbox = Outbox::open_on(lives.state_dir(), 1 << 30, work).expect("a new outbox");
-    let mut platform = platform_ahead(&process, &stack.chance, SignedDuration::ZERO);
-    platform.http_client = SharedHttpClient::new(BrokenClient { inner: platform.http_client, connector: None, broken });
+    let mut platform = platform(&process, &stack.chance);
+    platform.http_client = through(platform.http_client, move |target, body| {
+        if let Broken::Request(operation, part) = broken {
+            assert!(!(target.ends_with(operation) && body.contains(part)), "a bug of the story");
+        }
+        Fate::Arrives
+    });
     let network: Arc<dyn Network> = match broken {
         Broken::Network => Arc::new(BrokenNetwork),
         _ => Arc::new(Pipes { pbx: pbx.clone(), chance: stack.chance.clone() }),
