@@ -153,7 +153,12 @@ impl Agent {
             controller: requests.clone(),
             status: watch_status.clone(),
             running: running.clone(),
-            results: Results { exchange: exchange.clone(), clock: clock.clone(), statistics: statistics.clone() },
+            results: Results {
+                exchange: exchange.clone(),
+                clock: clock.clone(),
+                random: random.clone(),
+                statistics: statistics.clone(),
+            },
         };
         let recovery = Recovery { two_party: two_party.clone(), identity };
         let receiver = CommandReceiver {

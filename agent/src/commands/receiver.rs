@@ -109,7 +109,7 @@ impl CommandReceiver {
                     backoff.reset();
                 }
                 Ok(messages) if !self.status.borrow().is_up() || !self.reaches_table() => {
-                    self.give_back(&messages).await
+                    self.give_back(&messages).await;
                 }
                 Ok(messages) => {
                     pause = Duration::ZERO;

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::event::{OutboxEvent, Settled, WINDOW};
 use super::file::Medium;
+use super::inflow::Inflow;
 use super::pending::Pending;
 use super::status::OutboxStatus;
 use super::store::{Access, Store, StoreError, StoreLimits, WriteBatch};
@@ -36,6 +37,8 @@ pub(super) struct Put {
     pub events: Vec<OutboxEvent>,
     pub changes: Changes,
     pub now: Timestamp,
+    /// What the inflow counts it as.
+    pub bytes: u64,
 }
 
 /// An event in the uplink's hands.
@@ -62,6 +65,7 @@ pub(super) struct OutboxWriter<M> {
     medium: M,
     limits: StoreLimits,
     tasks: mpsc::UnboundedReceiver<OutboxTask>,
+    inflow: Inflow,
     to_uplink: mpsc::UnboundedSender<OutboxEvent>,
     status: watch::Sender<OutboxStatus>,
     access: Access,
@@ -102,6 +106,7 @@ impl<M: Medium> OutboxWriter<M> {
             medium,
             limits,
             tasks,
+            inflow: Inflow::default(),
             to_uplink,
             status,
             access: Access::Closed,
@@ -154,6 +159,10 @@ impl<M: Medium> OutboxWriter<M> {
         }
     }
 
+    pub(super) fn inflow(&self) -> Inflow {
+        self.inflow.clone()
+    }
+
     /// Works until nobody has anything more to say.
     pub(super) async fn run(mut self) {
         self.turn();
@@ -197,7 +206,9 @@ impl<M: Medium> OutboxWriter<M> {
 
     pub(super) fn take(&mut self, task: OutboxTask) {
         match task {
-            OutboxTask::Put(Put { events, changes, now }) => {
+            OutboxTask::Put(Put { events, changes, now, bytes }) => {
+                self.inflow.taken(bytes);
+                self.pending.dropped += i64::try_from(self.inflow.given_up()).unwrap_or(i64::MAX);
                 for mut event in events {
                     event.number = self.next;
                     self.next += 1;

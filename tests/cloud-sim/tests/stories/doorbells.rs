@@ -18,7 +18,7 @@ use crate::stack::Stack;
 /// Commands that are given while one agent is cut off.
 const COMMANDS: usize = 30;
 /// A command that an agent swallows is carried out when `api` rings again, which is later.
-const SOON: Duration = Duration::from_millis(1_500);
+const SOON: Duration = Duration::from_millis(1_200);
 
 #[test]
 fn agent_that_cannot_reach_the_table_swallows_no_command() {

@@ -25,6 +25,7 @@ mod receivers;
 mod recording;
 mod reporter;
 mod seeds;
+mod slow_line;
 mod stack;
 mod supervision;
 mod template;
