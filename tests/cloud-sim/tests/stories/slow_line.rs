@@ -19,7 +19,7 @@ use crate::machine::{Chance, agent_config, platform};
 use crate::stack::Stack;
 
 const CALLS_A_SECOND: u64 = 200;
-const SECONDS: u64 = 20;
+const SECONDS: u64 = 6;
 /// What is on its way, and what has come since: it does not grow.
 const BACKLOG: u64 = 2 * CALLS_A_SECOND;
 const LINE: Duration = Duration::from_millis(100);
@@ -60,16 +60,16 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     for second in 0..SECONDS {
         for n in 0..CALLS_A_SECOND {
             let n = second * CALLS_A_SECOND + n;
-            let call = CallId::of_handle(uuid::Uuid::nil(), n, n, n);
+            let call = CallId::of_conference("pbx", "user", &format!("{n:032x}"), Direction::Incoming, 0);
             for status in [Status::Ringing, Status::Connected, Status::Disconnected] {
                 reporter.report(&CallEvent::example(call, status, Timestamp::UNIX_EPOCH));
             }
             names.remember(Arc::from("pbx"), (n % CALLS_A_SECOND).to_string().as_str().into(), leg(n));
             sleep(Duration::from_secs(1) / u32::try_from(CALLS_A_SECOND).expect("small")).await;
         }
-        if second > SECONDS / 2 {
+        if second >= SECONDS / 2 {
             let (waiting, unwritten) = (reporter.waiting(), (second + 1) * CALLS_A_SECOND - written(&cloud));
-            assert!(waiting <= 3 * BACKLOG, "{waiting} events wait after {second} s");
+            assert!(waiting <= 2 * BACKLOG, "{waiting} events wait after {second} s");
             assert!(unwritten <= BACKLOG, "{unwritten} names wait after {second} s");
         }
     }
