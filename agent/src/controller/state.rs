@@ -123,7 +123,7 @@ impl ControllerState {
                     events.push(*event);
                 }
                 Output::Remember(user, item) => self.shared_names.remember(pbx_id.clone(), user, item),
-                Output::Ask(leg, user) => self.shared_names.ask(pbx_id.clone(), leg, user),
+                Output::Ask(leg, spots) => self.shared_names.ask(pbx_id.clone(), leg, spots),
             }
         }
         self.statistics.nameless_calls(calls.nameless_calls());

@@ -1,7 +1,6 @@
 //! The whole agent at a simulated PBX. Nothing of it is a stand-in: its state is on disk, and it speaks to the PBX through a pipe.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -25,7 +24,7 @@ use tokio::time::sleep;
 use crate::lives::Lives;
 use crate::machine::{Chance, WallClock, agent_config, platform_with};
 use crate::template::Template;
-use crate::way::{Fate, through};
+use crate::way::{Decide, Fate, through};
 
 /// Clones are the same agent.
 #[derive(Clone, Debug)]
@@ -41,8 +40,8 @@ struct Shared {
     ledger: Ledger,
     chance: Chance,
     wall: WallClock,
-    /// A part of AWS that it does not reach, while this is set.
-    cut_off: Mutex<Option<(&'static str, Arc<AtomicBool>)>>,
+    /// What becomes of its requests on their way.
+    way: Mutex<Option<Decide>>,
     outbox: Mutex<Option<watch::Receiver<OutboxStatus>>>,
 }
 
@@ -62,7 +61,7 @@ impl WholeAgent {
             ledger: ledger.clone(),
             chance: chance.clone(),
             wall: WallClock::ahead_by(ahead),
-            cut_off: Mutex::default(),
+            way: Mutex::default(),
             outbox: Mutex::default(),
         };
         Self { lives, shared: Arc::new(shared) }
@@ -73,9 +72,9 @@ impl WholeAgent {
         self.shared.wall.set(ahead);
     }
 
-    /// From its next life on it does not reach this part of AWS while that is set.
-    pub(crate) fn cut_off(&self, part: &'static str, is_cut_off: &Arc<AtomicBool>) {
-        *self.shared.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = Some((part, is_cut_off.clone()));
+    /// From its next life on this decides by target and body what becomes of its requests.
+    pub(crate) fn decide(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) {
+        *self.shared.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(Decide::new(decide));
     }
 
     /// Whether it has sent every event.
@@ -93,7 +92,7 @@ impl WholeAgent {
     }
 
     async fn work(&self, process: &Process) {
-        let Shared { pbx, config, ledger, chance, wall, cut_off, outbox } = &*self.shared;
+        let Shared { pbx, config, ledger, chance, wall, way, outbox } = &*self.shared;
         // Whoever drops this drops what the outbox has not written.
         let mut disk = JoinSet::new();
         let run = |work| {
@@ -104,11 +103,8 @@ impl WholeAgent {
         let opened = Outbox::open_on(self.lives.state_dir(), cap, run).expect("the outbox of the life before");
         *outbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.outbox.status());
         let mut platform = platform_with(process, chance, wall.clone());
-        if let Some((part, is_cut_off)) = cut_off.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            platform.http_client = through(platform.http_client, move |target, _| {
-                let fails = target.contains(part) && is_cut_off.load(Ordering::SeqCst);
-                if fails { Fate::Fails } else { Fate::Arrives }
-            });
+        if let Some(decide) = way.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            platform.http_client = through(platform.http_client, decide);
         }
         let host = Host {
             sdk: agent_config(&platform).await,

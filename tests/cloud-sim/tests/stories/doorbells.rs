@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::commands::pbx;
 use crate::stack::Stack;
+use crate::way::Fate;
 
 /// Commands that are given while one agent is cut off.
 const COMMANDS: usize = 30;
@@ -28,7 +29,11 @@ fn agent_that_cannot_reach_the_table_swallows_no_command() {
         let is_cut_off = Arc::new(AtomicBool::new(false));
         stack.whole_agent("rack", &pbx, SignedDuration::ZERO);
         let attic = stack.whole_agent("attic", &pbx, SignedDuration::ZERO);
-        attic.cut_off("DynamoDB", &is_cut_off);
+        let decide = is_cut_off.clone();
+        attic.decide(move |target, _| {
+            let fails = target.contains("DynamoDB") && decide.load(Ordering::SeqCst);
+            if fails { Fate::Fails } else { Fate::Arrives }
+        });
         sleep(Duration::from_secs(30)).await;
         is_cut_off.store(true, Ordering::SeqCst);
         let mut late = Vec::new();

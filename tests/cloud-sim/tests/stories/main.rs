@@ -13,6 +13,7 @@ mod judge;
 mod lanes;
 mod lives;
 mod machine;
+mod names;
 mod once_only;
 mod one_by_one;
 mod order;

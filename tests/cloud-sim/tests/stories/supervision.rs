@@ -21,7 +21,7 @@ use crate::commands::pbx;
 use crate::lives::Lives;
 use crate::machine::{agent_config, platform};
 use crate::stack::Stack;
-use crate::way::{Fate, through};
+use crate::way::{Decide, Fate, through};
 
 /// What panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +64,13 @@ async fn run(cloud: Cloud, ledger: cloud_sim::story::Ledger, broken: Broken) -> 
     };
     let outbox = Outbox::open_on(lives.state_dir(), 1 << 30, work).expect("a new outbox");
     let mut platform = platform(&process, &stack.chance);
-    platform.http_client = through(platform.http_client, move |target, body| {
+    let decide = move |target: &str, body: &str| {
         if let Broken::Request(operation, part) = broken {
             assert!(!(target.ends_with(operation) && body.contains(part)), "a bug of the story");
         }
         Fate::Arrives
-    });
+    };
+    platform.http_client = through(platform.http_client, Decide::new(decide));
     let network: Arc<dyn Network> = match broken {
         Broken::Network => Arc::new(BrokenNetwork),
         _ => Arc::new(Pipes { pbx: pbx.clone(), chance: stack.chance.clone() }),

@@ -18,27 +18,32 @@ pub(crate) enum Fate {
     Fails,
 }
 
-type Decide = dyn Fn(&str, &str) -> Fate + Send + Sync;
-
+/// Decides by target and body what becomes of a request.
 #[derive(Clone)]
-struct Way {
-    client: SharedHttpClient,
-    connector: Option<SharedHttpConnector>,
-    decide: Arc<Decide>,
-}
+pub(crate) struct Decide(Arc<dyn Fn(&str, &str) -> Fate + Send + Sync>);
 
-impl fmt::Debug for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Way").field("client", &self.client).finish_non_exhaustive()
+impl Decide {
+    pub(crate) fn new(decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) -> Self {
+        Self(Arc::new(decide))
     }
 }
 
-/// The same client, whose requests have the fate that is decided by their target and body.
-pub(crate) fn through(
+impl fmt::Debug for Decide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decide")
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Way {
     client: SharedHttpClient,
-    decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static,
-) -> SharedHttpClient {
-    SharedHttpClient::new(Way { client, connector: None, decide: Arc::new(decide) })
+    connector: Option<SharedHttpConnector>,
+    decide: Decide,
+}
+
+/// The same client, whose requests have the fate that is decided by their target and body.
+pub(crate) fn through(client: SharedHttpClient, decide: Decide) -> SharedHttpClient {
+    SharedHttpClient::new(Way { client, connector: None, decide })
 }
 
 impl HttpClient for Way {
@@ -56,7 +61,7 @@ impl HttpConnector for Way {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default());
-        match (self.decide)(target, &body) {
+        match (self.decide.0)(target, &body) {
             Fate::Arrives => self.connector.as_ref().expect("it was made by a client").call(request),
             Fate::Fails => HttpConnectorFuture::ready(Err(ConnectorError::io("connection refused".into()))),
         }
