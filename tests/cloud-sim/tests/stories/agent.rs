@@ -77,6 +77,12 @@ impl WholeAgent {
         *self.shared.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(Decide::new(decide));
     }
 
+    /// Synced writes of its present life.
+    pub(crate) fn writes(&self) -> u64 {
+        let outbox = self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        outbox.as_ref().map_or(0, |status| status.borrow().writes)
+    }
+
     /// Whether it has sent every event.
     pub(crate) fn is_idle(&self) -> bool {
         let outbox = self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);

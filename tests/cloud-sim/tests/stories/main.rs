@@ -6,6 +6,7 @@ mod clocks;
 mod commands;
 mod cost;
 mod crashes;
+mod disk;
 mod doorbells;
 mod environments;
 mod everything;
