@@ -5,6 +5,7 @@
 //! only the agent's own user (and root) can open.
 
 mod ask;
+mod bounded;
 pub mod metrics;
 mod report;
 mod socket;
@@ -35,6 +36,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::host::statistics::Statistics;
 use crate::host::workers::Workers;
+use bounded::Bounded;
 use report::{Readiness, StatusReport};
 
 pub use ask::{events, status};
@@ -96,7 +98,7 @@ impl Listeners {
         });
         let port = async {
             match self.port {
-                Some(listener) => axum::serve(listener, for_everybody(health.clone())).await,
+                Some(listener) => axum::serve(Bounded::new(listener), for_everybody(health.clone())).await,
                 None => std::future::pending().await,
             }
         };
