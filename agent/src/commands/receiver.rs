@@ -93,6 +93,8 @@ impl CommandReceiver {
                     warn!("Commands are left to other agents: {error}");
                     continue;
                 }
+                // It answers this and may still refuse claims. Another agent gets what was given back.
+                sleep(NEXT_IN_TURN).await;
             }
             // The poll is kept when the session is lost: the queue would hand a message to a poll that nobody listens to any more,
             // and hide it from the other agent.

@@ -29,6 +29,7 @@ mod shadow;
 mod status;
 mod store;
 mod tables;
+mod task;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -51,7 +52,8 @@ use crate::host::disk;
 use file::{DataFile, Medium};
 use inflow::Inflow;
 use store::StoreLimits;
-use writer::{OpenedWriter, OutboxTask, OutboxWriter, Put};
+use task::{OutboxTask, Put};
+use writer::{OpenedWriter, OutboxWriter};
 
 pub use event::{OutboxEvent, Settled, WINDOW};
 pub use pending::MEMORY_CAP;

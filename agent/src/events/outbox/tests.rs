@@ -11,7 +11,6 @@ use shared::ids::CallId;
 use shared::time::from_millis;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::writer::Put;
 use super::*;
 use crate::calls::RecordKey;
 use disk::Disk;

@@ -8,13 +8,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use super::event::{OutboxEvent, Settled, WINDOW};
+use super::event::{HandedEvent, OutboxEvent, Settled, WINDOW};
 use super::file::Medium;
 use super::inflow::Inflow;
 use super::pending::Pending;
 use super::status::OutboxStatus;
 use super::store::{Access, Store, StoreError, StoreLimits, WriteBatch};
 use super::tables::Figures;
+use super::task::{OutboxTask, Put};
 use crate::calls::{Changes, RecordKey, Records};
 
 /// What belongs to no event may wait this long for one whose sync it can share.
@@ -27,33 +28,6 @@ const MANY_SETTLED: usize = 1_000;
 const TRY_DISK_EVERY: Duration = Duration::from_secs(1);
 /// A large file takes long to open; this many times as long it is left alone after an attempt that failed.
 const PATIENCE: u32 = 10;
-
-#[derive(Debug)]
-pub(super) enum OutboxTask {
-    Put(Put),
-    Settle(Vec<(u64, Settled)>),
-    Flush(oneshot::Sender<()>),
-    /// Whether tasks are still taken.
-    Probe(oneshot::Sender<()>),
-}
-
-#[derive(Debug)]
-pub(super) struct Put {
-    pub events: Vec<OutboxEvent>,
-    pub changes: Changes,
-    pub now: Timestamp,
-    /// What the inflow counts it as.
-    pub bytes: u64,
-}
-
-/// An event in the uplink's hands.
-#[derive(Debug)]
-struct HandedEvent {
-    rank: u8,
-    occurred_at: Timestamp,
-    /// It was given up for lack of space meanwhile, and counted.
-    dropped: bool,
-}
 
 /// A writer that has opened what there is.
 #[derive(Debug)]

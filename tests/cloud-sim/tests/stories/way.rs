@@ -20,7 +20,9 @@ pub(crate) enum Fate {
 
 /// Decides by target and body what becomes of a request.
 #[derive(Clone)]
-pub(crate) struct Decide(Arc<dyn Fn(&str, &str) -> Fate + Send + Sync>);
+pub(crate) struct Decide(Arc<Decision>);
+
+type Decision = dyn Fn(&str, &str) -> Fate + Send + Sync;
 
 impl Decide {
     pub(crate) fn new(decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) -> Self {
