@@ -1,20 +1,22 @@
 //! The agent as a whole: what is built from the configuration, and how it runs and stops.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use aws_config::SdkConfig;
+use futures_util::future::BoxFuture;
 use shared::aws;
 use shared::clock::{CloudClock, Machine, ThisMachine};
 use shared::queue::Queue;
 use shared::random::Random;
 use shared::tables::Exchange;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::commands::receiver::{CommandReceiver, RECEIVERS};
@@ -24,7 +26,7 @@ use crate::commands::results::Results;
 use crate::commands::running::RunningCommands;
 use crate::commands::two_party::TwoPartyCommands;
 use crate::config::Config;
-use crate::controller::{Controller, FatalError};
+use crate::controller::Controller;
 use crate::events::outbox::{Opened, Outbox};
 use crate::events::uplink::Uplink;
 use crate::host::credentials;
@@ -32,7 +34,8 @@ use crate::host::health::Listeners;
 use crate::host::sdk;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
-use crate::host::systemd::SystemdNotifier;
+use crate::host::systemd::{self, SystemdNotifier};
+use crate::host::workers::{RunningWorker, Supervisor, Workers};
 use crate::pbx::link::{Dialer, Network, Tcp};
 use crate::peers::heartbeat::{self, Heartbeat, Snapshot};
 use crate::peers::identity::AgentIdentity;
@@ -75,16 +78,23 @@ impl Host {
     }
 }
 
-#[derive(Debug)]
 pub struct Agent {
     controller: Controller,
     receiver: CommandReceiver,
     recovery: Recovery,
-    systemd: SystemdNotifier<ControllerRequest>,
+    systemd: SystemdNotifier,
     heartbeat: Heartbeat<ControllerRequest>,
     uplink: Uplink,
     outbox: Outbox,
     health: Listeners,
+    /// The work of the writer of shared names.
+    name_writer: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent").field("id", &self.heartbeat.snapshot.agent_id).finish_non_exhaustive()
+    }
 }
 
 impl Agent {
@@ -112,6 +122,8 @@ impl Agent {
         let (requests, requested) = mpsc::channel(64);
         let (answers, lookups) = mpsc::unbounded_channel();
 
+        let (shared_names, name_writer) =
+            SharedNames::new(exchange.clone(), clock.clone(), identity.clone(), answers, random.clone());
         let dialer = Dialer::new(network, &config.pbx)?;
         let controller = Controller {
             dialer,
@@ -123,7 +135,7 @@ impl Agent {
             clock: clock.clone(),
             random: random.clone(),
             exchange: exchange.clone(),
-            shared_names: SharedNames::new(exchange.clone(), clock.clone(), identity.clone(), answers, random.clone()),
+            shared_names,
             lookups,
             requests: requested,
             outbox: outbox.clone(),
@@ -141,7 +153,12 @@ impl Agent {
             controller: requests.clone(),
             status: watch_status.clone(),
             running: running.clone(),
-            results: Results { exchange: exchange.clone(), clock: clock.clone(), statistics: statistics.clone() },
+            results: Results {
+                exchange: exchange.clone(),
+                clock: clock.clone(),
+                random: random.clone(),
+                statistics: statistics.clone(),
+            },
         };
         let recovery = Recovery { two_party: two_party.clone(), identity };
         let receiver = CommandReceiver {
@@ -156,21 +173,23 @@ impl Agent {
             statistics: statistics.clone(),
             tasks: TaskTracker::new(),
         };
-        let systemd = SystemdNotifier {
-            status: watch_status.clone(),
-            controller: requests.clone(),
-            probe: |reply| ControllerRequest::Probe { reply },
-        };
         let snapshot = Snapshot {
             started_at: clock.now(),
             clock,
             agent_id,
             name: config.agent.name,
             os: heartbeat::os(),
-            status: watch_status,
+            status: watch_status.clone(),
             outbox: outbox.status(),
             running: running.changes(),
             statistics,
+            workers: Workers::default(),
+        };
+        let shown = snapshot.clone();
+        let systemd = SystemdNotifier {
+            status: watch_status,
+            line: Box::new(move || systemd::describe(&shown.now(), shown.status.borrow().monitored_users)),
+            are_alive: ask_workers(snapshot.workers.clone(), requests.clone(), outbox.clone()),
         };
         let heartbeat = Heartbeat {
             exchange,
@@ -179,48 +198,62 @@ impl Agent {
             controller: requests,
             give_way: |to| ControllerRequest::GiveWay { to },
         };
-        Ok(Self { controller, receiver, recovery, systemd, heartbeat, uplink, outbox, health })
+        let name_writer = Box::pin(name_writer);
+        Ok(Self { controller, receiver, recovery, systemd, heartbeat, uplink, outbox, health, name_writer })
     }
 
-    /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event in memory.
+    /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event in memory. A worker
+    /// that ends early stops the agent in the same order, as far as the others still can, and its reason is the agent's.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         info!(version = env!("CARGO_PKG_VERSION"), agent = %self.heartbeat.snapshot.agent_id, "Agent started");
-        let [stop_commands, stop_controller, stop_heartbeat, stop_uplink] =
+        let [stop_commands, stop_controller, stop_heartbeat, stop_uplink, stop_health] =
             std::array::from_fn(|_| CancellationToken::new());
-        let (commands, outbox) = (self.receiver.tasks.clone(), self.outbox);
-        let mut receivers = JoinSet::new();
-        for _ in 0..RECEIVERS {
-            receivers.spawn(self.receiver.clone().run(stop_commands.clone()));
-        }
+        let (commands, outbox, snapshot) = (self.receiver.tasks.clone(), self.outbox, self.heartbeat.snapshot.clone());
+        let mut supervisor = Supervisor::new(snapshot.workers.clone());
+        let receivers: Vec<RunningWorker> = (0..RECEIVERS)
+            .map(|_| {
+                let receiving = self.receiver.clone().run(stop_commands.clone());
+                supervisor.spawn("receiver of commands", &stop_commands, infallible(receiving))
+            })
+            .collect();
         drop(self.receiver);
-        commands.spawn(self.recovery.run(stop_commands.clone()));
-        commands.spawn(self.systemd.run(stop_commands.clone()));
-        // Dropping a handle ends its worker.
-        let mut controller: AbortOnDropHandle<Result<(), FatalError>> =
-            worker(self.controller.run(stop_controller.clone()));
+        let recovery = commands.track_future(self.recovery.run(stop_commands.clone()));
+        let _recovery = supervisor.spawn("recovery", &stop_commands, infallible(recovery));
+        let systemd = commands.track_future(self.systemd.run(stop_commands.clone()));
+        let _systemd = supervisor.spawn("service", &stop_commands, infallible(systemd));
+        let controller = supervisor.spawn("controller", &stop_controller, self.controller.run(stop_controller.clone()));
+        let _names = supervisor.spawn_servant("writer of shared names", self.name_writer);
         // The health endpoint answers until the last event is sent.
-        let stop_health = CancellationToken::new();
-        let (snapshot, statistics) = (self.heartbeat.snapshot.clone(), self.heartbeat.snapshot.statistics.clone());
-        let health = worker(self.health.serve(move || snapshot.now(), statistics, stop_health.clone()));
-        let heartbeat = worker(self.heartbeat.run(stop_heartbeat.clone()));
-        let uplink = worker(self.uplink.run(stop_uplink.clone()));
+        let health = {
+            let (status, shown) = (snapshot.status.clone(), snapshot.clone());
+            let monitored_users = move || status.borrow().monitored_users;
+            let (statistics, workers) = (snapshot.statistics.clone(), snapshot.workers.clone());
+            self.health.serve(move || shown.now(), statistics, workers, monitored_users, stop_health.clone())
+        };
+        let health = supervisor.spawn("health endpoint", &stop_health, health);
+        let heartbeat =
+            supervisor.spawn("heartbeat", &stop_heartbeat, infallible(self.heartbeat.run(stop_heartbeat.clone())));
+        let uplink = supervisor.spawn("uplink", &stop_uplink, self.uplink.run(stop_uplink.clone()));
+        let disk = outbox.clone();
+        // Its thread works as long as there is an `Outbox`, and there is one here.
+        let _disk =
+            supervisor.spawn("outbox", &CancellationToken::new(), infallible(async move { disk.ended().await }));
 
-        let ended = tokio::select! {
+        let failed = tokio::select! {
             biased;
             () = shutdown => None,
-            ended = &mut controller => Some(ended),
+            reason = supervisor.early_end() => Some(reason),
         };
         info!("Stopping");
         let drained = timeout(GRACE, async {
             stop_commands.cancel();
-            receivers.join_all().await;
+            for receiver in receivers {
+                let _ = receiver.await;
+            }
             commands.close();
             let _ = timeout(Duration::from_secs(5), commands.wait()).await;
             stop_controller.cancel();
-            let ended = match ended {
-                Some(ended) => ended,
-                None => controller.await,
-            };
+            let _ = controller.await;
             // What the controller interrupted is written down before the last heartbeat.
             let _ = timeout(Duration::from_secs(5), commands.wait()).await;
             stop_heartbeat.cancel();
@@ -229,11 +262,13 @@ impl Agent {
             stop_uplink.cancel();
             let _ = uplink.await;
             outbox.flushed().await;
-            ended
         });
         let drained = drained.await;
         stop_health.cancel();
-        let _ = health.await;
+        let _ = timeout(LEAVE_WITHIN, health).await;
+        if let Some(reason) = failed.or_else(|| supervisor.ended()) {
+            return Err(reason);
+        }
         let left = outbox.status().borrow().clone();
         if left.unwritten > 0 {
             bail!("stopped with {} events that neither the queue nor the disk has taken", left.unwritten);
@@ -241,13 +276,31 @@ impl Agent {
         if left.depth > 0 {
             warn!(events = left.depth, "Events wait on disk for the next start");
         }
-        match drained {
-            Ok(ended) => Ok(ended.context("the controller failed")??),
-            Err(_) => bail!("stopped before everything was handed over"),
-        }
+        drained.map_err(|_| anyhow::anyhow!("stopped before everything was handed over"))
     }
 }
 
-fn worker<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
-    AbortOnDropHandle::new(tokio::spawn(work))
+async fn infallible(work: impl Future<Output = ()>) -> Result<(), Infallible> {
+    work.await;
+    Ok(())
+}
+
+/// What asks the workers that are asked for a sign of life, and looks after the others.
+fn ask_workers(
+    workers: Workers,
+    controller: mpsc::Sender<ControllerRequest>,
+    outbox: Outbox,
+) -> Box<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync> {
+    Box::new(move || {
+        let (workers, controller, outbox) = (workers.clone(), controller.clone(), outbox.clone());
+        Box::pin(async move {
+            let probe = async {
+                let (reply, answer) = oneshot::channel();
+                controller.send(ControllerRequest::Probe { reply }).await.is_ok() && answer.await.is_ok()
+            };
+            let (controls, writes) =
+                tokio::join!(workers.ask("controller", probe), workers.ask("outbox", outbox.answers()));
+            controls && writes && workers.problem().is_none()
+        })
+    })
 }

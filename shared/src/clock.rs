@@ -86,8 +86,6 @@ impl OffsetBounds {
 #[derive(Clone)]
 pub struct CloudClock {
     machine: Arc<dyn Machine>,
-    /// Until the first answer the machine's own clock has to do.
-    fallback: i128,
     bounds: Arc<Mutex<Option<OffsetBounds>>>,
 }
 
@@ -97,8 +95,7 @@ impl CloudClock {
     }
 
     pub fn on(machine: Arc<dyn Machine>) -> Self {
-        let fallback = machine.wall().as_nanosecond() - machine.boot().nanos();
-        Self { machine, fallback, bounds: Arc::default() }
+        Self { machine, bounds: Arc::default() }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -115,11 +112,23 @@ impl CloudClock {
     }
 
     /// The cloud's time at a moment of this machine. A machine's own clock that does not contradict the answers is finer
-    /// than they are; else the middle of what they allow has to do.
+    /// than they are; else the middle of what they allow has to do. Until the first answer the own clock has to do, as it is now: a
+    /// machine without a battery finds the time only after its start.
     pub fn at(&self, boot: BootTime) -> Timestamp {
-        let own_clock_fits = |bounds: &OffsetBounds| (bounds.low..=bounds.high).contains(&self.fallback);
-        let offset = self.bounds().filter(|bounds| !own_clock_fits(bounds)).map_or(self.fallback, OffsetBounds::middle);
+        let now = self.machine.boot().nanos();
+        let own = self.machine.wall().as_nanosecond() - now;
+        let own_clock_fits = |bounds: &OffsetBounds| {
+            let bounds = bounds.widened(now);
+            (bounds.low..=bounds.high).contains(&own)
+        };
+        let offset = self.bounds().filter(|bounds| !own_clock_fits(bounds)).map_or(own, OffsetBounds::middle);
         Timestamp::from_nanosecond(boot.nanos() + offset).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The latest time that the cloud's clock may have shown at a moment of this machine; none before the first answer.
+    pub fn latest_at(&self, boot: BootTime) -> Option<Timestamp> {
+        let bounds = self.bounds()?.widened(boot.nanos());
+        Timestamp::from_nanosecond(boot.nanos() + bounds.high).ok()
     }
 
     /// How far this machine's own clock is ahead of the cloud's (negative: behind), as far as that is certain; none before
@@ -234,6 +243,52 @@ mod tests {
         let clock = starting_at(at(1_000_003), boot(0));
         answer(&clock, 100, 120);
         assert_eq!(off_by(&clock, 120, 1_000_120), 3);
+    }
+
+    /// A machine whose wall clock somebody sets.
+    #[derive(Debug)]
+    struct Adjusted(Mutex<Timestamp>);
+
+    impl Machine for Adjusted {
+        fn wall(&self) -> Timestamp {
+            *self.0.lock().expect("no panic")
+        }
+
+        fn boot(&self) -> BootTime {
+            boot(0)
+        }
+    }
+
+    #[test]
+    fn clock_that_is_set_counts_as_it_is_now_and_never_against_the_answers() {
+        let machine = Arc::new(Adjusted(Mutex::new(at(0))));
+        let clock = CloudClock::on(machine.clone());
+        let set = |to: i64| *machine.0.lock().expect("no panic") = at(to);
+        set(1_000_003);
+        assert_eq!(off_by(&clock, 120, 1_000_120), 3, "a time server was found before the first answer");
+        answer(&clock, 100, 120);
+        for wrong in [1_000_000 - 21_600_000, 1_000_000 + 21_600_000] {
+            set(wrong);
+            assert!(off_by(&clock, 120, 1_000_120) <= 510);
+        }
+        set(1_000_003);
+        assert_eq!(off_by(&clock, 120, 1_000_120), 3);
+    }
+
+    #[test]
+    fn latest_time_is_never_early() {
+        let clock = starting_at(at(0), boot(0));
+        assert_eq!(clock.latest_at(boot(0)), None);
+        for (sent, received) in [(900, 1_990), (2_930, 3_010), (4_400, 4_950)] {
+            clock.learn(
+                boot(sent),
+                boot(received),
+                at((1_000_000 + i64::try_from(received).expect("small")) / 1000 * 1000),
+            );
+            let latest = clock.latest_at(boot(sent)).expect("an answer was heard");
+            let truth = 1_000_000 + i64::try_from(sent).expect("small");
+            assert!((truth..=truth + 2_100).contains(&latest.as_millisecond()), "{latest} for {truth}");
+        }
     }
 
     #[test]

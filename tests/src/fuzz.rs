@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use easyconnect_agent::calls::{Calls, LegId, Origin, Output, UserGuid, UserIdentity};
+use easyconnect_agent::calls::{Calls, LegId, Origin, Output, Spot, UserGuid, UserIdentity};
 use easyconnect_agent::pbx::frames::Frame;
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
@@ -66,7 +66,7 @@ struct Fuzzer {
     calls: Calls,
     now: Timestamp,
     session: u64,
-    questions: VecDeque<(LegId, UserGuid)>,
+    questions: VecDeque<(LegId, Vec<Spot>)>,
     /// What was written down, as the table keeps it: by user, conference and direction, and counts only grow.
     table: HashMap<(UserGuid, String, Direction), LegItem>,
     legs: VecDeque<LegId>,
@@ -142,8 +142,9 @@ impl Fuzzer {
     }
 
     fn answer_a_question(&mut self) -> Vec<Output> {
-        let Some((leg, user)) = self.questions.pop_front() else { return Vec::new() };
-        let known = self.items_of(&user);
+        let Some((leg, spots)) = self.questions.pop_front() else { return Vec::new() };
+        let key = |spot: Spot| (spot.user, spot.conference.to_string(), spot.direction);
+        let known: Vec<LegItem> = spots.into_iter().filter_map(|spot| self.table.get(&key(spot)).cloned()).collect();
         // Now and then the table is out of reach.
         let answer = self.choices.random_bool(0.8).then_some(known.as_slice());
         self.calls.learn(leg, answer, self.now)
@@ -203,7 +204,7 @@ impl Fuzzer {
                         self.table.clear();
                     }
                 }
-                Output::Ask(leg, user) => self.questions.push_back((leg, user)),
+                Output::Ask(leg, spots) => self.questions.push_back((leg, spots)),
             }
         }
     }

@@ -38,8 +38,8 @@ pub enum Output {
     Event(Box<CallEvent>),
     /// Write this down for other agents. When it stands before an event, begin it before sending the event.
     Remember(UserGuid, LegItem),
-    /// Find out what agents remember about this user's calls and answer with [`Calls::learn`].
-    Ask(LegId, UserGuid),
+    /// Find out what agents remember about the calls of these spots and answer with [`Calls::learn`].
+    Ask(LegId, Vec<Spot>),
 }
 
 #[derive(Debug)]
@@ -233,21 +233,23 @@ impl Calls {
     }
 
     fn ask(&mut self, id: LegId, out: &mut Vec<Output>) {
-        if let Some(Leg { user, assignment: Assignment::Waiting(waiting), .. }) = self.legs.get_mut(&id) {
-            waiting.asked = true;
-            out.push(Output::Ask(id, user.clone()));
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Assignment::Waiting(waiting) = &leg.assignment else { return };
+        let Some(spot) = leg.spot(waiting) else { return };
+        let mut spots = vec![spot.clone()];
+        // See `live_call`.
+        if leg_is_parked(leg) {
+            spots.push(spot.turned());
         }
+        if let Assignment::Waiting(waiting) = &mut leg.assignment {
+            waiting.asked = true;
+        }
+        out.push(Output::Ask(id, spots));
     }
 
     /// The live call that a leg at this spot belongs to. A parked leg may look the other way than the leg that was parked.
     fn live_call(&self, spot: &Spot, parked: bool) -> Option<CallId> {
-        self.names.live(spot).or_else(|| {
-            let turned = match spot.direction {
-                Direction::Incoming => Direction::Outgoing,
-                Direction::Outgoing => Direction::Incoming,
-            };
-            parked.then(|| self.names.live(&Spot { direction: turned, ..spot.clone() })).flatten()
-        })
+        self.names.live(spot).or_else(|| parked.then(|| self.names.live(&spot.turned())).flatten())
     }
 
     /// Gives a waiting leg its call and lets everything that was reported meanwhile happen, at its own time.

@@ -15,10 +15,21 @@ pub type UserGuid = Arc<str>;
 
 /// Where calls meet: the same user, conference and direction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Spot {
+pub struct Spot {
     pub user: UserGuid,
     pub conference: Arc<str>,
     pub direction: Direction,
+}
+
+impl Spot {
+    /// The same conference seen from the other end.
+    pub(super) fn turned(&self) -> Self {
+        let direction = match self.direction {
+            Direction::Incoming => Direction::Outgoing,
+            Direction::Outgoing => Direction::Incoming,
+        };
+        Self { direction, ..self.clone() }
+    }
 }
 
 /// One call handle of one PBX session. Handles die with their session and may be used again.

@@ -22,6 +22,6 @@ mod view;
 
 pub use call::{Origin, UserIdentity};
 pub use call_core::{Calls, ENDED_HANDLES, Output};
-pub use leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
+pub use leg::{LegId, LegReport, LegState, Party, Phase, Relation, Spot, UserGuid};
 pub use records::{Changes, RecordKey, Records, UnreadableRecord};
 pub use view::CallView;

@@ -10,7 +10,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::clock::CloudClock;
+use jiff::{SignedDuration, Timestamp};
+use shared::clock::{BootTime, CloudClock};
 use shared::codes::Code;
 use shared::command::{Command, CommandState, Doorbell};
 use shared::envelope::{self, EnvelopeError};
@@ -27,7 +28,8 @@ use tracing::warn;
 use crate::calls::CallView;
 use crate::commands::request::{ControllerRequest, Guard, OperationRequest};
 use crate::commands::two_party::TwoPartyCommands;
-use crate::host::statistics::Statistics;
+use crate::host::backoff::Backoff;
+use crate::host::statistics::{Statistics, Working};
 use crate::host::status::ControllerStatus;
 
 /// Long polls that may be open at once. While the answer of one is handled, the other listens.
@@ -54,9 +56,20 @@ pub struct CommandReceiver {
     pub tasks: TaskTracker,
 }
 
+/// A command that is this agent's to carry out.
+#[derive(Debug)]
+struct ClaimedCommand {
+    command: Box<Command>,
+    token: String,
+    guard: Guard,
+    /// How this agent sees the calls that the command names.
+    view: CallView,
+}
+
 impl CommandReceiver {
-    /// Polls the queue while the PBX session is up.
+    /// Polls the queue while the PBX session is up and the table answers: a doorbell that this agent cannot claim belongs to another.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut backoff = Backoff::quick(self.random.clone());
         let mut pause = Duration::ZERO;
         // The first poll, and the first one after a failure, is answered at once: only then is it known that commands arrive.
         let mut wait = Duration::ZERO;
@@ -71,6 +84,21 @@ impl CommandReceiver {
                 () = stop.cancelled() => return,
                 up = up => if !up { return },
             }
+            if !self.reaches_table() {
+                let answered = tokio::select! {
+                    biased;
+                    answered = self.exchange.answers() => answered,
+                    () = stop.cancelled() => return,
+                };
+                self.statistics.exchange_table(answered.is_ok());
+                if let Err(error) = answered {
+                    pause = backoff.pause();
+                    warn!("Commands are left to other agents: {error}");
+                    continue;
+                }
+                // It answers this and may still refuse claims. Another agent gets what was given back.
+                sleep(NEXT_IN_TURN).await;
+            }
             // The poll is kept when the session is lost: the queue would hand a message to a poll that nobody listens to any more,
             // and hide it from the other agent.
             let received = tokio::select! {
@@ -81,20 +109,32 @@ impl CommandReceiver {
             self.statistics.commands_queue(received.is_ok());
             wait = if received.is_ok() { LONG_POLL } else { Duration::ZERO };
             match received {
-                Ok(messages) if !self.status.borrow().is_up() => self.give_back(&messages).await,
+                Ok(messages) if messages.is_empty() => {
+                    pause = Duration::ZERO;
+                    backoff.reset();
+                }
+                Ok(messages) if !self.status.borrow().is_up() || !self.reaches_table() => {
+                    self.give_back(&messages).await;
+                }
                 Ok(messages) => {
                     pause = Duration::ZERO;
+                    backoff.reset();
                     for message in messages {
                         let (receiver, stop) = (self.clone(), stop.clone());
                         self.tasks.spawn(async move { receiver.handle_message(message, &stop).await });
                     }
                 }
                 Err(error) => {
-                    pause = (pause * 2).clamp(Duration::from_millis(200), Duration::from_secs(10));
+                    pause = backoff.pause();
                     warn!("Commands cannot be heard: {error}");
                 }
             }
         }
+    }
+
+    /// Whether the latest request to the table was answered, whoever made it.
+    fn reaches_table(&self) -> bool {
+        self.statistics.cloud().exchange_table != Working::No
     }
 
     /// Lets another agent have messages at once.
@@ -121,23 +161,32 @@ impl CommandReceiver {
                 return;
             }
         };
-        if let Err(error) = self.handle_doorbell(&doorbell, &message, stop).await {
-            warn!(command.id = %doorbell.command_id, "The command was not handled: {error}");
+        let claimed = match self.claim(&doorbell, &message).await {
+            Ok(Some(claimed)) => claimed,
+            Ok(None) => return,
+            Err(error) => {
+                warn!(command.id = %doorbell.command_id, "The command is not claimed: {error}");
+                // What cannot be read comes again by itself; an agent of a newer version may read it.
+                if error.is_unanswered() {
+                    self.statistics.exchange_table(false);
+                    self.give_back(&[message]).await;
+                }
+                return;
+            }
+        };
+        if let Err(error) = self.handle_command(&claimed, stop).await {
+            warn!(command.id = %doorbell.command_id, "The end of the command is not written: {error}");
         }
     }
 
-    async fn handle_doorbell(
-        &self,
-        doorbell: &Doorbell,
-        message: &Received,
-        stop: &CancellationToken,
-    ) -> Result<(), TableError> {
+    /// Makes a command this agent's. `None`: it is another's, or may be.
+    async fn claim(&self, doorbell: &Doorbell, message: &Received) -> Result<Option<ClaimedCommand>, TableError> {
         let mut view = self.view(doorbell).await;
         if view != CallView::Live && !self.nobody_else_sees(doorbell).await? {
             // Another agent may see the call. The pause keeps this one from taking the message again at once.
             sleep(NEXT_IN_TURN).await;
             self.give_back(std::slice::from_ref(message)).await;
-            return Ok(());
+            return Ok(None);
         }
         let doubt = Instant::now();
         while view == CallView::Doubtful && doubt.elapsed() < CLEARS_UP_WITHIN {
@@ -146,24 +195,34 @@ impl CommandReceiver {
         }
         let token = self.random.uuid().to_string();
         let claim_sent = self.clock.boot();
-        let claim = self.exchange.claim(doorbell.command_id, &token, &self.agent_id, self.clock.now());
-        // The doorbell is not needed any more, whichever agent wins the claim. Nothing waits for its deletion.
-        let (claim, ()) = tokio::join!(claim, async {
-            let (queue, receipt) = (self.queue.clone(), message.receipt.clone());
-            self.tasks.spawn(async move {
-                if let Err(error) = queue.delete(&receipt).await {
-                    warn!("A heard command rings again: {error}");
-                }
-            });
+        let claim = self.exchange.claim(doorbell.command_id, &token, &self.agent_id, self.clock.now()).await?;
+        // The doorbell is not needed any more, whichever agent has won the claim. Nothing waits for its deletion.
+        let (queue, receipt) = (self.queue.clone(), message.receipt.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = queue.delete(&receipt).await {
+                warn!("A heard command rings again: {error}");
+            }
         });
-        let Claim::Won { command, date } = claim? else { return Ok(()) };
-        let age_at_claim = command.age(date.unwrap_or_else(|| self.clock.at(claim_sent)));
-        let guard = Guard { claim_sent, age_at_claim };
+        let Claim::Won { command, date } = claim else { return Ok(None) };
+        let guard = Guard { claim_sent, age_at_claim: command.age(self.latest_time_of(claim_sent, date)) };
+        Ok(Some(ClaimedCommand { command, token, guard, view }))
+    }
+
+    /// The latest time that the cloud's clock may have shown when a claim was sent: a command counts as older rather than younger. The
+    /// `Date` of its answer is cut to whole seconds; the clock has learnt from it and from others, and knows better as a rule.
+    fn latest_time_of(&self, claim_sent: BootTime, date: Option<Timestamp>) -> Timestamp {
+        let answered = date.map(|date| date + SignedDuration::from_secs(1));
+        let learnt = self.clock.latest_at(claim_sent);
+        answered.into_iter().chain(learnt).min().unwrap_or_else(|| self.clock.at(claim_sent))
+    }
+
+    async fn handle_command(&self, claimed: &ClaimedCommand, stop: &CancellationToken) -> Result<(), TableError> {
+        let ClaimedCommand { command, token, guard, view } = claimed;
         if matches!(command.operation, Operation::ConnectParties { .. }) && guard.is_open(self.clock.boot()) {
-            return self.two_party.run(&command, &token, guard, stop).await;
+            return self.two_party.run(command, token, *guard, stop).await;
         }
-        let end = self.carry_out(&command, guard, view).await;
-        self.two_party.results.finish(&command, &token, &end).await
+        let end = self.carry_out(command, *guard, *view).await;
+        self.two_party.results.finish(command, token, &end).await
     }
 
     async fn carry_out(&self, command: &Command, guard: Guard, view: CallView) -> Finish {

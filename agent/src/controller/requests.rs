@@ -1,5 +1,8 @@
 //! How the controller carries out what is asked of it.
 
+use std::collections::HashMap;
+
+use jiff::Timestamp;
 use shared::codes::Code;
 use shared::command::{Dial, Refusal};
 use shared::ids::CallId;
@@ -13,6 +16,7 @@ use crate::calls::{CallView, UserGuid};
 use crate::commands::jobs::{FrameBatch, JobOwner};
 use crate::commands::operations::{Plan, Planner};
 use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationRequest};
+use crate::commands::two_party::may_have_caused;
 
 impl ControllerState {
     pub(super) fn on_request(&mut self, request: ControllerRequest) -> Result<(), SessionEnd> {
@@ -98,7 +102,14 @@ impl ControllerState {
     fn calls_of(&self, dial: &Dial) -> Vec<CallId> {
         let (Some(calls), Some(user)) = (&self.calls, self.session.visible_with(&dial.via)) else { return Vec::new() };
         let user = UserGuid::from(user.info.guid.as_str());
-        calls.placed_since(&user, &dial.number, from_millis(dial.at), &self.session.prefixes)
+        let begun: HashMap<CallId, Timestamp> = calls.all().collect();
+        let is_evident = |call: &CallId| {
+            begun.get(call).is_some_and(|begun| may_have_caused(dial, *begun))
+                && !self.jobs.has_placed_for_another(*call)
+        };
+        let mut placed = calls.placed_since(&user, &dial.number, from_millis(dial.at), &self.session.prefixes);
+        placed.retain(is_evident);
+        placed
     }
 
     /// A monitor was opened or refused: the commands that wait for one are planned anew.

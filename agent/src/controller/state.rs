@@ -99,12 +99,14 @@ impl ControllerState {
         self.settle_at = Some(Instant::now() + FIRST_SETTLING);
         let (pbx_id, prefixes) = (self.pbx_id.clone(), self.session.prefixes.clone());
         let visible_users = count(self.session.visible().count());
+        let monitored_users = self.monitored_users();
         self.tell(|status| {
             status.link = PbxLink::Up;
             status.pbx_id = pbx_id;
             status.session_since = Some(now);
             status.prefixes = prefixes;
             status.visible_users = visible_users;
+            status.monitored_users = monitored_users;
             status.problem = None;
         });
     }
@@ -121,7 +123,7 @@ impl ControllerState {
                     events.push(*event);
                 }
                 Output::Remember(user, item) => self.shared_names.remember(pbx_id.clone(), user, item),
-                Output::Ask(leg, user) => self.shared_names.ask(pbx_id.clone(), leg, user),
+                Output::Ask(leg, spots) => self.shared_names.ask(pbx_id.clone(), leg, spots),
             }
         }
         self.statistics.nameless_calls(calls.nameless_calls());
@@ -140,7 +142,17 @@ impl ControllerState {
 
     pub(super) fn tell_users(&mut self) {
         let visible_users = count(self.session.visible().count());
-        self.tell(|status| status.visible_users = visible_users);
+        let monitored_users = self.monitored_users();
+        self.tell(|status| {
+            status.visible_users = visible_users;
+            status.monitored_users = monitored_users;
+        });
+    }
+
+    /// None while the PBX still owes answers.
+    fn monitored_users(&self) -> Option<u32> {
+        let are_monitored = || self.session.visible().filter(|user| user.handle.is_some()).count();
+        self.session.is_complete().then(|| count(are_monitored()))
     }
 
     pub(super) fn tell(&self, change: impl FnOnce(&mut ControllerStatus)) {

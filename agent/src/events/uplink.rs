@@ -5,11 +5,11 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt::{Debug, Display};
-use std::time::Duration;
 
+use anyhow::Context;
 use shared::event::message::EventTag;
 use shared::ids::CallId;
-use shared::queue::{Outgoing, Queue, QueueError, Room, Taken};
+use shared::queue::{BATCH, Outgoing, Queue, QueueError, Room, Taken};
 use shared::random::Random;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::events::outbox::{Outbox, OutboxEvent, Settled};
+use crate::host::backoff::Backoff;
+use crate::host::concurrency::Concurrency;
 use crate::host::statistics::Statistics;
 
-/// Batches that may be on their way at once.
-const BATCHES: usize = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Batches that may be on their way at once, at first and at most.
+const BATCHES: Concurrency = Concurrency::new(4, 32);
 
 /// Where events go: a FIFO queue, or in tests what stands in for it.
 pub trait EventQueue: Clone + Debug + Send + 'static {
@@ -46,13 +46,13 @@ pub struct Uplink<Q = Queue> {
     queue: Q,
     outbox: Outbox,
     statistics: Statistics,
-    random: Random,
     events: mpsc::UnboundedReceiver<OutboxEvent>,
     /// Got from the outbox and not accepted, in order.
     backlog: VecDeque<OutboxEvent>,
     /// Calls with an event on its way.
     on_the_way: HashSet<CallId>,
-    backoff: Duration,
+    backoff: Backoff,
+    batches: Concurrency,
     /// After a refusal nothing is sent before this moment.
     resume_at: Option<Instant>,
 }
@@ -71,20 +71,21 @@ impl<Q: EventQueue> Uplink<Q> {
             queue,
             outbox,
             statistics,
-            random,
             events,
             backlog: VecDeque::new(),
             on_the_way: HashSet::new(),
-            backoff: Duration::ZERO,
+            backoff: Backoff::quick(random),
+            batches: BATCHES,
             resume_at: None,
         }
     }
 
     /// Sends until told to stop. What is not accepted by then stays in the outbox.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// A batch whose task has panicked ends the uplink, because its calls would wait for it for ever.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut batches: JoinSet<Sent<Q::Error>> = JoinSet::new();
         loop {
-            while batches.len() < BATCHES && self.resume_at.is_none() {
+            while batches.len() < self.batches.limit() && self.resume_at.is_none() {
                 let batch = self.next_batch();
                 if batch.is_empty() {
                     break;
@@ -97,10 +98,10 @@ impl<Q: EventQueue> Uplink<Q> {
             }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
                 Some(sent) = batches.join_next() => match sent {
                     Ok((batch, result)) => self.settle(batch, result),
-                    Err(error) => error!("A batch was lost: {error}"),
+                    Err(error) => return Err(error).context("a batch was lost"),
                 },
                 () = async { sleep_until(self.resume_at.unwrap_or_else(Instant::now)).await }, if self.resume_at.is_some() => {
                     self.resume_at = None;
@@ -136,7 +137,8 @@ impl<Q: EventQueue> Uplink<Q> {
 
     fn settle(&mut self, batch: Vec<OutboxEvent>, result: Result<Vec<Taken>, Q::Error>) {
         // A queue that answers and takes none of them does not work either.
-        self.statistics.events_queue(result.as_ref().is_ok_and(|taken| taken.iter().any(Taken::is_yes)));
+        let is_taken_in_part = result.as_ref().is_ok_and(|taken| taken.iter().any(Taken::is_yes));
+        self.statistics.events_queue(is_taken_in_part);
         let taken = result.unwrap_or_else(|error| {
             let waiting = self.outbox.status().borrow().depth;
             warn!(waiting, "Events wait: {error}");
@@ -167,16 +169,21 @@ impl<Q: EventQueue> Uplink<Q> {
             self.outbox.settle(settled);
         }
         if again.is_empty() {
-            self.backoff = Duration::ZERO;
+            self.backoff.reset();
+            // Batches fill up before there are more of them.
+            self.batches.succeeded(self.backlog.len() >= BATCH);
             return;
+        }
+        self.batches.failed();
+        if is_taken_in_part {
+            self.backoff.reset(); // Calls that the queue takes do not wait long for those that it does not.
         }
         warn!(events = again.len(), "Events go again");
         // Back to the front: later events of these calls stand behind them.
         for event in again.into_iter().rev() {
             self.backlog.push_front(event);
         }
-        self.backoff = (self.backoff * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        self.resume_at = Some(Instant::now() + self.backoff.mul_f64(0.5 + self.random.part() / 2.0));
+        self.resume_at = Some(Instant::now() + self.backoff.pause());
     }
 }
 

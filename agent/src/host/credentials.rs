@@ -5,9 +5,15 @@ use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use jiff::Timestamp;
+use shared::random::Random;
+use tokio::time::sleep;
 use tracing::warn;
 
 use crate::config::AwsConfig;
+use crate::host::backoff::Backoff;
+
+/// About ten seconds.
+const METADATA_RETRIES: usize = 4;
 
 /// Without region and credentials no request can be made.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +58,7 @@ pub async fn credentials(
             Err(AwsSetupError::Unreadable { cause: explain(&error), fix: credentials_fix(aws) })
         }
         // The metadata service of a virtual machine at AWS is asked last, when there is nothing else.
-        Err(error) if comes_from_metadata(&error) => Err(missing()),
+        Err(error) if comes_from_metadata(&error) && !metadata_refuses(&error) => Err(missing()),
         Err(error) => Ok(Err(error)),
     }
 }
@@ -60,6 +66,17 @@ pub async fn credentials(
 /// Refuses to start without what no retry will bring.
 pub async fn require(sdk: &SdkConfig, aws: &AwsConfig) -> Result<(), AwsSetupError> {
     region(sdk)?;
+    // The metadata service of a virtual machine may come up later than the agent. Where there is none, the agent ends a little later.
+    let mut backoff = Backoff::new(Random::default());
+    for _ in 0..METADATA_RETRIES {
+        match credentials_expire(sdk).await {
+            Err(error) if comes_from_metadata(&error) => {
+                warn!("No AWS credentials at this moment: {}", explain(&error));
+                sleep(backoff.pause()).await;
+            }
+            _ => break,
+        }
+    }
     if let Err(error) = credentials(sdk, aws).await? {
         let (cause, fix) = (explain(&error), credentials_fix(aws));
         warn!("No AWS credentials at this moment: {cause}; if that stays so, {fix}");
@@ -78,7 +95,77 @@ fn comes_from_metadata(error: &CredentialsError) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<ImdsError>)
 }
 
+/// The service is there and answers with an error.
+fn metadata_refuses(error: &CredentialsError) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<ImdsError>());
+    matches!(cause, Some(ImdsError::ErrorResponse(_)))
+}
+
 pub fn explain(error: &CredentialsError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{cause}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_config::imds::Client;
+    use aws_config::imds::credentials::ImdsCredentialsProvider;
+    use aws_config::provider_config::ProviderConfig;
+    use aws_config::{BehaviorVersion, Region};
+    use aws_credential_types::provider::SharedCredentialsProvider;
+    use axum::Router;
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A metadata service that refuses as often as it is told to, and how often it was asked.
+    async fn metadata(refusals: usize) -> (SdkConfig, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let answer = async move |request: Request| {
+            if count.fetch_add(1, Ordering::SeqCst) < refusals {
+                return (StatusCode::FORBIDDEN, [("x-aws-ec2-metadata-token-ttl-seconds", "600")], String::new());
+            }
+            let keys = r#"{"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "A", "SecretAccessKey": "S", "Token": "T",
+                "Expiration": "2099-01-01T00:00:00Z", "LastUpdated": "2026-01-01T00:00:00Z"}"#;
+            let text = match request.uri().path() {
+                "/latest/api/token" => "token",
+                path if path.ends_with("/role") => keys,
+                _ => "role",
+            };
+            (StatusCode::OK, [("x-aws-ec2-metadata-token-ttl-seconds", "600")], text.to_owned())
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        let way = ProviderConfig::without_region().with_http_client(shared::aws::http_client());
+        let client =
+            Client::builder().configure(&way).endpoint(format!("http://{address}")).expect("an address").build();
+        let provider = ImdsCredentialsProvider::builder().imds_client(client).build();
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-west-1"))
+            .credentials_provider(SharedCredentialsProvider::new(provider))
+            .build();
+        (sdk, asked)
+    }
+
+    fn aws() -> AwsConfig {
+        serde_json::from_value(serde_json::json!({
+            "events_queue_url": "http://127.0.0.1/e", "commands_queue_url": "http://127.0.0.1/c", "exchange_table": "t",
+        }))
+        .expect("a configuration")
+    }
+
+    #[tokio::test]
+    async fn metadata_service_that_refuses_for_a_moment_is_asked_again() {
+        let (sdk, asked) = metadata(1).await;
+        require(&sdk, &aws()).await.expect("it has credentials");
+        assert!(asked.load(Ordering::SeqCst) > 3, "it was asked again");
+    }
 }

@@ -1,6 +1,7 @@
 //! This machine and what runs on it: systemd, monitoring, the disk, the log, and how AWS is reached from here.
 
 pub mod backoff;
+pub mod concurrency;
 pub mod credentials;
 pub mod disk;
 pub mod health;
@@ -9,3 +10,4 @@ pub mod statistics;
 pub mod status;
 pub mod systemd;
 pub mod telemetry;
+pub mod workers;

@@ -170,6 +170,10 @@ impl Statistics {
             Some(NAMESAKE)
         } else if cloud.commands_queue == Working::No {
             Some("The commands queue cannot be heard; the log of the agent and its `check` tell why.")
+        } else if cloud.exchange_table == Working::No {
+            Some(
+                "The exchange table does not answer, so commands are left to other agents; the log of the agent and its `check` tell why.",
+            )
         } else if cloud.events_queue == Working::No {
             Some("The events queue takes nothing; the log of the agent and its `check` tell why.")
         } else {

@@ -12,6 +12,8 @@ pub struct ControllerStatus {
     pub pbx_id: Option<Arc<str>>,
     pub session_since: Option<Timestamp>,
     pub visible_users: u32,
+    /// Those of them whose monitor is open, once all that were asked for are answered.
+    pub monitored_users: Option<u32>,
     pub live_calls: u32,
     pub prefixes: DialPrefixes,
     pub problem: Option<String>,
@@ -24,6 +26,7 @@ impl ControllerStatus {
             pbx_id: None,
             session_since: None,
             visible_users: 0,
+            monitored_users: None,
             live_calls: 0,
             prefixes: DialPrefixes::default(),
             problem: Some("starting".to_owned()),

@@ -18,6 +18,7 @@ use tracing::warn;
 use crate::events::outbox::OutboxStatus;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
+use crate::host::workers::Workers;
 
 /// Changes come in bursts. Those within this time share a heartbeat.
 const GATHER: Duration = Duration::from_millis(50);
@@ -36,6 +37,7 @@ pub struct Snapshot {
     /// The two-party commands of this agent.
     pub running: watch::Receiver<BTreeSet<CommandId>>,
     pub statistics: Statistics,
+    pub workers: Workers,
 }
 
 impl Snapshot {
@@ -72,9 +74,10 @@ impl Snapshot {
                 commands_expired: self.statistics.commands_ended("expired"),
                 clock_ahead_ms: self.clock.machine_is_ahead_by().map(|ahead| ahead.as_millis() as i64),
             },
-            problem: status
-                .problem
-                .clone()
+            problem: self
+                .workers
+                .problem()
+                .or_else(|| status.problem.clone())
                 .or_else(|| outbox.problem.clone())
                 .or_else(|| self.statistics.problem().map(str::to_owned)),
             expires_at: now.as_second() + KEEP_SECONDS,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use shared::agent_status::AgentStatus;
 use shared::clock::CloudClock;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::calls::{LegId, UserGuid};
+use crate::calls::{LegId, Spot, UserGuid};
 use crate::peers::identity::{AgentIdentity, PeerRelation};
 use crate::peers::writer::{NameUpdate, NameWriter};
 
@@ -42,13 +43,14 @@ pub struct SharedNames {
 }
 
 impl SharedNames {
+    /// Also returns the work of the writer, which ends when this has ended and all is written.
     pub fn new(
         exchange: Exchange,
         clock: CloudClock,
         identity: AgentIdentity,
         answers: mpsc::UnboundedSender<LookupResult>,
         random: Random,
-    ) -> Self {
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (updates, written) = mpsc::unbounded_channel();
         let tasks = TaskTracker::new();
         let table = exchange.clone();
@@ -56,16 +58,20 @@ impl SharedNames {
             let table = table.clone();
             async move { table.remember_leg(&update.pbx_id, &update.user, &update.item).await }
         };
-        tasks.spawn(NameWriter::new(write, random).run(written));
-        Self { exchange, clock, identity, answers, updates, tasks }
+        let writer = tasks.track_future(NameWriter::new(write, random).run(written));
+        (Self { exchange, clock, identity, answers, updates, tasks }, writer)
     }
 
-    /// Finds out what is known about a user's calls. The answer comes within [`ASK_WITHIN`], or says that there is none.
-    pub fn ask(&self, pbx_id: Arc<str>, leg: LegId, user: UserGuid) {
+    /// Finds out what is known about the calls of these spots, each by its own key: a user's day may be long. The answer comes within
+    /// [`ASK_WITHIN`], or says that there is none.
+    pub fn ask(&self, pbx_id: Arc<str>, leg: LegId, spots: Vec<Spot>) {
         let (exchange, answers, clock) = (self.exchange.clone(), self.answers.clone(), self.clock.clone());
         self.tasks.spawn(async move {
-            let items = match timeout(ASK_WITHIN, exchange.legs(&pbx_id, &user, clock.now())).await {
-                Ok(Ok(items)) => Some(items),
+            let read = try_join_all(spots.iter().map(|Spot { user, conference, direction }| {
+                exchange.leg(&pbx_id, user, (conference, *direction), clock.now())
+            }));
+            let items = match timeout(ASK_WITHIN, read).await {
+                Ok(Ok(items)) => Some(items.into_iter().flatten().collect()),
                 Ok(Err(error)) => {
                     warn!("Names come from this agent's memory alone: {error}");
                     None

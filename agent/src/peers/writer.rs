@@ -18,10 +18,12 @@ use tracing::warn;
 
 use crate::calls::UserGuid;
 use crate::host::backoff::Backoff;
+use crate::host::concurrency::Concurrency;
 
 /// Updates that wait. Beyond that the oldest are given up; another agent then learns of those calls from the events alone.
 const WAITING: usize = 20_000;
-const AT_ONCE: usize = 8;
+/// Writes that may be on their way at once, at first and at most.
+const AT_ONCE: Concurrency = Concurrency::new(8, 64);
 
 #[derive(Clone, Debug)]
 pub(crate) struct NameUpdate {
@@ -43,6 +45,7 @@ impl NameUpdate {
 pub(crate) struct NameWriter<W> {
     write: W,
     backoff: Backoff,
+    at_once: Concurrency,
     /// In the order in which they came.
     order: VecDeque<LegKey>,
     waiting: HashMap<LegKey, NameUpdate>,
@@ -57,7 +60,7 @@ where
 {
     pub(crate) fn new(write: W, random: Random) -> Self {
         let backoff = Backoff::new(random);
-        Self { write, backoff, order: VecDeque::new(), waiting: HashMap::new(), given_up: 0 }
+        Self { write, backoff, at_once: AT_ONCE, order: VecDeque::new(), waiting: HashMap::new(), given_up: 0 }
     }
 
     /// Writes until nobody brings updates any more and all are written.
@@ -70,17 +73,19 @@ where
                 Some((update, written)) = writing.next(), if !writing.is_empty() => match written {
                     Ok(()) => {
                         self.backoff.reset();
+                        self.at_once.succeeded(!self.waiting.is_empty());
                         self.report();
                     }
                     Err(error) => {
                         self.put_back(update);
                         if again_at <= Instant::now() {
+                            self.at_once.failed();
                             again_at = Instant::now() + self.backoff.pause();
                             warn!(waiting = self.waiting.len(), "Other agents hear of calls later: {error}");
                         }
                     }
                 },
-                () = sleep_until(again_at), if !self.waiting.is_empty() && writing.len() < AT_ONCE => {
+                () = sleep_until(again_at), if !self.waiting.is_empty() && writing.len() < self.at_once.limit() => {
                     if let Some(update) = self.next() {
                         let written = (self.write)(update.clone());
                         writing.push(async move { (update, written.await) });
@@ -211,7 +216,7 @@ mod tests {
         drop(updates);
         writer.await.expect("it ends when all is written");
         let written = table.written();
-        assert!((WAITING..=WAITING + AT_ONCE).contains(&written.len()), "{}", written.len());
+        assert!((WAITING..=WAITING + AT_ONCE.limit()).contains(&written.len()), "{}", written.len());
         assert!(written.contains(&(format!("{:032x}", all - 1), 1)), "the latest is among them");
     }
 }

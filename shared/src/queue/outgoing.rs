@@ -10,6 +10,9 @@ pub const BATCH: usize = 10;
 /// as a request, so that longer batches would not even be cheaper.
 const BATCH_BYTES: usize = 256 * 1024;
 
+/// Ordinary messages have a few kilobytes.
+const LONG: usize = 64 * 1024;
+
 /// One message for a FIFO queue.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -32,6 +35,24 @@ pub enum Taken {
 impl Taken {
     pub fn is_yes(&self) -> bool {
         *self == Self::Yes
+    }
+
+    /// SQS calls every refusal the sender's fault that is not its own, also a request that is throttled or not allowed, or a queue that
+    /// does not fit. Only what is said of the content of a message holds for ever.
+    pub(super) fn judged(self, body: &str) -> Self {
+        match self {
+            Self::No { code, hopeless: true } => {
+                let name = code.rsplit('.').next().unwrap_or_default();
+                let hopeless = match name {
+                    "InvalidMessageContents" | "MessageTooLong" => true,
+                    // Said of a message that is too long, but also of settings that the queue does not have.
+                    "InvalidParameterValue" => body.len() > LONG,
+                    _ => false,
+                };
+                Self::No { code, hopeless }
+            }
+            other => other,
+        }
     }
 
     /// The queue's answer, or the whole answer, did not come.
@@ -97,6 +118,27 @@ mod tests {
         assert_eq!(of_sizes(&[10; 23]), [0..10, 10..20, 20..23]);
         assert_eq!(of_sizes(&[200_000, 62_144, 1]), [0..2, 2..3]);
         assert_eq!(of_sizes(&[9, 300_000, 9, 9]), [0..1, 1..2, 2..4]);
+    }
+
+    #[test]
+    fn only_what_is_said_of_the_content_is_hopeless() {
+        let is_hopeless = |code: &str, bytes: usize| {
+            let taken = Taken::No { code: code.to_owned(), hopeless: true }.judged(&"x".repeat(bytes));
+            matches!(taken, Taken::No { hopeless: true, .. })
+        };
+        for code in [
+            "ThrottlingException",
+            "RequestThrottled",
+            "KmsThrottled",
+            "AccessDenied",
+            "AWS.SimpleQueueService.NonExistentQueue",
+        ] {
+            assert!(!is_hopeless(code, 1_000), "{code}");
+        }
+        assert!(is_hopeless("InvalidMessageContents", 1_000));
+        assert!(is_hopeless("AWS.SimpleQueueService.InvalidMessageContents", 1_000));
+        assert!(!is_hopeless("InvalidParameterValue", 1_000), "the queue may be a wrong one");
+        assert!(is_hopeless("InvalidParameterValue", 300_000));
     }
 
     #[test]

@@ -20,6 +20,10 @@ const AGENTS: &str = "AGENT";
 const PBX: &str = "PBX";
 const COMMAND: &str = "command";
 
+fn leg_key(pbx_id: &str, user_guid: &str, conference: &str, direction: Direction) -> Item {
+    key(format!("LEG#{pbx_id}#{user_guid}"), format!("{conference}#{}", direction.as_str()))
+}
+
 fn command_key(id: CommandId) -> Item {
     key(format!("COMMAND#{id}"), COMMAND)
 }
@@ -282,6 +286,12 @@ impl Exchange {
         conditional(update, "note the refusal").await.map(|(_, command)| command)
     }
 
+    /// Asks for nothing, to find out whether the table answers.
+    pub async fn answers(&self) -> Result<(), TableError> {
+        let asked = self.client.get_item().table_name(&self.table).set_key(Some(key(PBX, PBX))).send().await;
+        asked.map(drop).map_err(|error| TableError::request("answer", &error.into_service_error()))
+    }
+
     pub async fn beat(&self, status: &AgentStatus) -> Result<(), TableError> {
         self.client
             .put_item()
@@ -387,14 +397,35 @@ impl Exchange {
         Ok(legs)
     }
 
+    /// What agents remember about one user's calls in this conference and direction, as it is at this moment.
+    pub async fn leg(
+        &self,
+        pbx_id: &str,
+        user_guid: &str,
+        (conference, direction): (&str, Direction),
+        now: Timestamp,
+    ) -> Result<Option<LegItem>, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(leg_key(pbx_id, user_guid, conference, direction)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| TableError::request("read the leg", &error.into_service_error()))?;
+        let leg: Option<LegItem> = answer.item.map(value).transpose()?;
+        Ok(leg.filter(|leg| leg.expires_at > now.as_second()))
+    }
+
     /// Writes what is known about a leg. Counts only grow, so of two agents' writes the one that knows more stays.
     pub async fn remember_leg(&self, pbx_id: &str, user_guid: &str, leg: &LegItem) -> Result<(), TableError> {
-        let sort = format!("{}#{}", leg.conference, leg.direction.as_str());
+        let key = leg_key(pbx_id, user_guid, &leg.conference, leg.direction);
         let written = self
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item(key(format!("LEG#{pbx_id}#{user_guid}"), sort), leg)?))
+            .set_item(Some(item(key, leg)?))
             .condition_expression("attribute_not_exists(pk) OR ended <= :ended")
             .expression_attribute_values(":ended", number(leg.ended.into()))
             .send()

@@ -27,6 +27,11 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// Whether the table did not do what it was asked for, rather than answer something that this program does not understand.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Request { .. } | Self::Incomplete { .. })
+    }
+
     pub(super) fn request<E>(verb: &'static str, error: &E) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata,

@@ -116,3 +116,12 @@ async fn what_is_in_no_queue_is_nobody_else_s() {
     assert_eq!(world.cloud.requests("SQS.ChangeMessageVisibilityBatch"), 0);
     assert_eq!(world.renew(&[late[0].clone(), by_hand]).await, [false, true]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_longer_than_the_queue_takes_goes_in_parts() {
+    let world = World::new(4);
+    let messages: Vec<Outgoing> = (0..10).map(|n| message(n, 250_000)).collect();
+    let taken = world.queue.send_fifo(&messages).await.expect("an answer");
+    assert!(taken.iter().all(Taken::is_yes), "{taken:?}");
+    assert_eq!(world.cloud.depth("deliveries.fifo"), (10, 0, 0));
+}

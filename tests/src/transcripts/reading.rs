@@ -138,7 +138,9 @@ async fn items_of_the_exchange_table() {
         assert_eq!(fresh.len(), usize::from(without_version(&name) != "agent-gone"), "{name}");
     }
     for (name, leg) in files.take("leg-", expected::legs()) {
-        assert_eq!(shelf::exchange(&[&name]).legs(PBX, USER, now()).await.expect("legs"), [leg], "{name}");
+        assert_eq!(shelf::exchange(&[&name]).legs(PBX, USER, now()).await.expect("legs"), [leg.clone()], "{name}");
+        let spot = (leg.conference.as_str(), leg.direction);
+        assert_eq!(shelf::exchange(&[&name]).leg(PBX, USER, spot, now()).await.expect("a leg"), Some(leg), "{name}");
     }
     let registered = [("pbx-registered", PBX), ("pbx-earlier", PBX)].map(|(name, pbx)| (name.to_owned(), pbx));
     for (name, pbx) in files.take("pbx-", registered.into()) {

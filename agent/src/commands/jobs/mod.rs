@@ -127,6 +127,8 @@ pub struct Jobs {
     unattended: HashSet<LegId>,
     /// Calls of two-party commands, until they have ended.
     followed: Vec<(CallId, mpsc::UnboundedSender<CallProgress>)>,
+    /// Calls that commands for one call have placed, until they have ended. No two-party command may take them for its own.
+    placed: HashSet<CallId>,
 }
 
 impl Jobs {
@@ -231,6 +233,14 @@ impl Jobs {
         }
         let ended = event.status() == Status::Disconnected;
         self.followed.retain(|(followed, progress)| !(progress.is_closed() || (ended && *followed == call)));
+        if ended {
+            self.placed.remove(&call);
+        }
+    }
+
+    /// Whether a command other than a two-party command has placed this call, as far as this agent knows.
+    pub fn has_placed_for_another(&self, call: CallId) -> bool {
+        self.placed.contains(&call)
     }
 
     /// Ends the jobs whose expected state is reached or whose time is up.
@@ -286,6 +296,9 @@ impl Jobs {
     fn answer(&mut self, at: usize, outcome: JobOutcome, calls: &mut Calls) {
         match (self.take(at, calls), outcome) {
             (JobOwner::Command(reply), outcome) => {
+                if let JobOutcome::Call(call) = outcome {
+                    self.placed.insert(call);
+                }
                 let _ = reply.send(Finish::Done(match outcome {
                     JobOutcome::Call(call) => Ok(json!({"CallId": call, "conferenceId": calls.conference_of(call)})),
                     JobOutcome::Done => Ok(json!({})),

@@ -328,3 +328,16 @@ fn command_that_came_too_late_has_done_nothing() {
     assert!(matches!(answer.try_recv(), Ok(Finish::Expired)));
     assert!(bench.result("UserCall", Some("c1"), Some(7), None).is_empty());
 }
+
+#[test]
+fn call_of_a_command_is_no_two_party_command_s_until_it_has_ended() {
+    let mut bench = Bench::new();
+    let mut answer = bench.begin("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(false)));
+    bench.result("UserCall", Some("c1"), Some(7), None);
+    bench.report(leg(7, 4).conf("conf").peer("50"));
+    let made = done(&mut answer).expect("it rings");
+    let call: CallId = serde_json::from_value(made["CallId"].clone()).expect("a name");
+    assert!(bench.jobs.has_placed_for_another(call));
+    bench.report(leg(7, 7).conf("conf").peer("50").del());
+    assert!(!bench.jobs.has_placed_for_another(call));
+}

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use shared::codes::Code;
-use shared::command::{CommandState, Dial, Stage};
+use shared::command::{ACT_WITHIN, CommandState, Dial, Stage};
 use shared::ids::{CallId, CommandId};
 use shared::operation::Operation;
 use shared::tables::TableError;
+use shared::time::from_millis;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ use crate::pbx::session::FIRST_SETTLING;
 
 /// A PBX that is out of reach for longer will have lost its calls, or the parties will have hung up.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// From a frame until its call is seen, and how far the clocks of two agents may differ.
+const BEGINS_WITHIN: Duration = Duration::from_secs(4);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Whether what was begun has been ended.
@@ -31,6 +34,13 @@ pub enum CleanupResult {
     OutOfReach,
     /// The agent stops while the PBX is out of reach.
     Stopped,
+}
+
+/// Whether a call that began then may be the one that this dial caused. The frame of a dial goes out while its command may act, or not
+/// at all; what a queue calls later is somebody else's.
+pub fn may_have_caused(dial: &Dial, begun: Timestamp) -> bool {
+    let latest = from_millis(dial.at).checked_add(ACT_WITHIN + BEGINS_WITHIN);
+    latest.is_ok_and(|latest| begun <= latest)
 }
 
 /// The calls of other two-party commands.
@@ -147,8 +157,6 @@ fn sees_everything(dials: &[Dial], since: Option<Timestamp>, now: Timestamp) -> 
 
 #[cfg(test)]
 mod tests {
-    use shared::time::from_millis;
-
     use super::*;
 
     fn dial(number: &str, at: i64) -> Dial {
@@ -163,6 +171,13 @@ mod tests {
         assert!(!sees(99_999, 104_999));
         assert!(sees(99_999, 105_000));
         assert!(!sees_everything(&[], None, from_millis(200_000)));
+    }
+
+    #[test]
+    fn only_a_call_that_began_with_the_dial_may_be_its_own() {
+        let begins = |begun| may_have_caused(&dial("50", 100_000), from_millis(begun));
+        assert!(begins(100_000) && begins(109_000));
+        assert!(!begins(110_500), "its frame would have been too late");
     }
 
     #[test]

@@ -10,6 +10,6 @@ mod context;
 mod parties;
 mod record;
 
-pub use cleaning::CleanupResult;
+pub use cleaning::{CleanupResult, may_have_caused};
 pub use context::{TwoPartyCommands, out_of_reach};
 pub use record::ProgressRecord;

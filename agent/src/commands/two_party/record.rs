@@ -11,12 +11,12 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::context::TwoPartyCommands;
+use crate::host::backoff::Backoff;
 
 /// Well within the time after which a silent command reads as `unknown`.
 const WRITE_EVERY: Duration = Duration::from_secs(20);
 /// The end of a command does not wait longer for its record than this.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 struct RecordedState {
@@ -41,6 +41,7 @@ impl ProgressRecord {
         let (wrote, written) = watch::channel(0);
         let taken_over = CancellationToken::new();
         let (exchange, clock, token) = (commands.exchange.clone(), commands.clock.clone(), token.to_owned());
+        let mut backoff = Backoff::new(commands.random.clone());
         let (mut progress, lost) = (latest.subscribe(), taken_over.clone());
         let writer = tokio::spawn(async move {
             loop {
@@ -51,11 +52,14 @@ impl ProgressRecord {
                 }
                 let RecordedState { number, dials, stage } = progress.borrow_and_update().clone();
                 match exchange.progress(id, &token, &dials, stage, clock.now()).await {
-                    Ok(true) => drop(wrote.send_replace(number)),
+                    Ok(true) => {
+                        backoff.reset();
+                        wrote.send_replace(number);
+                    }
                     Ok(false) => return lost.cancel(),
                     Err(error) => {
                         warn!(command.id = %id, "The record of a long command lags behind: {error}");
-                        sleep(AGAIN_AFTER).await;
+                        sleep(backoff.pause()).await;
                         progress.mark_changed();
                     }
                 }

@@ -36,3 +36,12 @@ pub enum Settled {
     /// The queue will never take it.
     Refused,
 }
+
+/// An event in the uplink's hands.
+#[derive(Debug)]
+pub(super) struct HandedEvent {
+    pub rank: u8,
+    pub occurred_at: Timestamp,
+    /// It was given up for lack of space meanwhile, and counted.
+    pub dropped: bool,
+}

@@ -12,6 +12,8 @@
 //!   that can be written down. New events wait in memory up to [`MEMORY_CAP`], go out behind it, and are written as soon as the
 //!   disk takes them. Only in that time can a crash lose an event; the status says so. It holds from the start on: only a folder
 //!   that is not there or somebody else's keeps the outbox from being opened.
+//! - While the disk hangs in a write, what happens meanwhile waits in memory up to about [`MEMORY_CAP`]; beyond it events are given up
+//!   in the same order, and counted.
 //! - What of the records waits in that time is bounded as well: [`pending::RECORDS`] changes, or one for each call that runs or
 //!   that the disk remembers. Beyond it, what is known of ended calls is given up; the shared table has it too.
 //! - A damaged file is set aside under another name, and what can still be read of it goes on.
@@ -21,11 +23,13 @@
 
 mod event;
 mod file;
+mod inflow;
 mod pending;
 mod shadow;
 mod status;
 mod store;
 mod tables;
+mod task;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -46,8 +50,10 @@ use tracing::error;
 use crate::calls::{Changes, Records};
 use crate::host::disk;
 use file::{DataFile, Medium};
+use inflow::Inflow;
 use store::StoreLimits;
-use writer::{OpenedWriter, OutboxTask, OutboxWriter, Put};
+use task::{OutboxTask, Put};
+use writer::{OpenedWriter, OutboxWriter};
 
 pub use event::{OutboxEvent, Settled, WINDOW};
 pub use pending::MEMORY_CAP;
@@ -59,6 +65,7 @@ const LOCK: &str = "lock";
 #[derive(Clone, Debug)]
 pub struct Outbox {
     tasks: mpsc::UnboundedSender<OutboxTask>,
+    inflow: Inflow,
     status: watch::Receiver<OutboxStatus>,
 }
 
@@ -101,18 +108,20 @@ impl Outbox {
         let (to_uplink, events) = mpsc::unbounded_channel();
         let (tasks, queue) = mpsc::unbounded_channel();
         let OpenedWriter { writer, records, late, status } = OutboxWriter::open(medium, limits, queue, to_uplink)?;
+        let inflow = writer.inflow();
         let work = async move {
             writer.run().await;
             drop(lock);
         };
         run(Box::pin(work)).context("nobody does the work of the outbox")?;
-        Ok(Opened { outbox: Self { tasks, status }, events, records, late })
+        Ok(Opened { outbox: Self { tasks, inflow, status }, events, records, late })
     }
 
     /// Takes over what has happened at one moment: events, and the records that belong to them.
-    pub fn put(&self, events: &[CallEvent], changes: Changes, now: Timestamp) {
-        let events = events.iter().map(OutboxEvent::new).collect();
-        self.tell(OutboxTask::Put(Put { events, changes, now }));
+    pub fn put(&self, events: &[CallEvent], mut changes: Changes, now: Timestamp) {
+        let mut events = events.iter().map(OutboxEvent::new).collect();
+        let bytes = self.inflow.admit(&mut events, &mut changes);
+        self.tell(OutboxTask::Put(Put { events, changes, now, bytes }));
     }
 
     /// The uplink has done with these events.
@@ -125,6 +134,18 @@ impl Outbox {
         let (reply, done) = oneshot::channel();
         self.tell(OutboxTask::Flush(reply));
         let _ = done.await;
+    }
+
+    /// Waits until the outbox's thread takes what it is told. It does not while it writes, and never again if the disk hangs.
+    pub async fn answers(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.tell(OutboxTask::Probe(reply));
+        answer.await.is_ok()
+    }
+
+    /// Returns when nobody takes anything any more, because the outbox's thread has ended.
+    pub async fn ended(&self) {
+        self.tasks.closed().await;
     }
 
     /// Waits until no event is left of those that were put before.

@@ -24,8 +24,10 @@ pub(super) struct Pending {
     pub dropped: i64,
     pub refused: u64,
     pub seen: i64,
-    /// Since when something waits.
+    /// Since when something waits that a crash would lose.
     pub since: Option<Instant>,
+    /// Since when an event waits to leave the disk. A crash in that time has it sent once more, and the queue drops the copy.
+    pub done_since: Option<Instant>,
     /// Events up to this number were in a transaction that failed, and may have reached the disk all the same.
     pub tried: u64,
     /// How many changes were left when some were given up last.

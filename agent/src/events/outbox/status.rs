@@ -18,5 +18,7 @@ pub struct OutboxStatus {
     pub dropped: u64,
     /// Events that the queue will never take, since the file was begun.
     pub refused: u64,
+    /// Synced writes since the start.
+    pub writes: u64,
     pub problem: Option<String>,
 }

@@ -11,7 +11,6 @@ use shared::ids::CallId;
 use shared::time::from_millis;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::writer::Put;
 use super::*;
 use crate::calls::RecordKey;
 use disk::Disk;
@@ -53,7 +52,7 @@ impl Run {
             (RecordKey::Call(event.call_id()), text)
         });
         let (events, changes) = (events.iter().map(OutboxEvent::new).collect(), changes.collect());
-        self.writer.take(OutboxTask::Put(Put { events, changes, now: from_millis(1_000_000) }));
+        self.writer.take(OutboxTask::Put(Put { events, changes, now: from_millis(1_000_000), bytes: 0 }));
         self.writer.turn();
     }
 
@@ -238,4 +237,47 @@ async fn thread_writes_hands_over_and_ends() {
     drop(outbox);
     assert_eq!(events.recv().await, None, "the thread has ended");
     assert!(Run::begin(&disk.after_power_cut(0), LIMITS).expect("it opens").drain().is_empty());
+}
+
+/// A disk that hangs: the work of the outbox is not done for a while.
+#[tokio::test]
+async fn what_comes_while_the_disk_hangs_is_bounded_and_counted() {
+    let folder = std::env::temp_dir().join(format!("easyconnect-test-{}", shared::ids::CommandId::random()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let mut hangs = None;
+    let run = |work| {
+        hangs = Some(work);
+        Ok(())
+    };
+    let Opened { outbox, mut events, .. } = Outbox::open_on(&folder, NO_CAP, run).expect("it opens");
+    let long = |n: u64, status: Status| {
+        let mut event = event(n, status);
+        event.web_hook_event.from_name = "x".repeat(100_000);
+        event
+    };
+    let calls = MEMORY_CAP / 100_000;
+    for n in 0..calls * 2 {
+        outbox.put(&[long(n, Ringing)], Changes::new(), from_millis(1_000_000));
+    }
+    for n in 0..10 {
+        outbox.put(&[long(n, Disconnected)], Changes::new(), from_millis(1_000_000));
+    }
+    for n in 0..calls {
+        outbox.put(&[long(n, Disconnected)], Changes::new(), from_millis(1_000_000));
+    }
+    let work = hangs.expect("the work");
+    let writer = tokio::spawn(work);
+    outbox.flushed().await;
+    let status = outbox.status().borrow().clone();
+    let given_up = calls * 3 + 10 - status.depth;
+    assert!(status.bytes < MEMORY_CAP * 2, "{status:?}");
+    assert!(given_up > calls, "{status:?}");
+    outbox.put(&[event(1_000, Ringing)], Changes::new(), from_millis(1_000_000));
+    outbox.flushed().await;
+    assert_eq!(outbox.status().borrow().dropped, given_up, "each is counted");
+    let ends = std::iter::from_fn(|| events.try_recv().ok()).filter(|event| event.tag.rank == 3).count();
+    assert!(ends >= 10, "{ends} ends are kept");
+    drop(outbox);
+    writer.await.expect("no panic");
+    std::fs::remove_dir_all(&folder).expect("the folder is removed");
 }

@@ -11,42 +11,26 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use super::event::{OutboxEvent, Settled, WINDOW};
+use super::event::{HandedEvent, OutboxEvent, Settled, WINDOW};
 use super::file::Medium;
+use super::inflow::Inflow;
 use super::pending::Pending;
 use super::status::OutboxStatus;
 use super::store::{Access, Store, StoreError, StoreLimits, WriteBatch};
 use super::tables::Figures;
+use super::task::{OutboxTask, Put};
 use crate::calls::{Changes, RecordKey, Records};
 
 /// What belongs to no event may wait this long for one whose sync it can share.
 const LINGER: Duration = Duration::from_millis(100);
+/// That an event was accepted may wait this long for the next one, whose sync it shares: well within the five minutes in which the queue
+/// drops a copy that a crash would cause.
+const SETTLED_LINGERS: Duration = Duration::from_secs(120);
+/// Without another event, so many are written down earlier.
+const MANY_SETTLED: usize = 1_000;
 const TRY_DISK_EVERY: Duration = Duration::from_secs(1);
 /// A large file takes long to open; this many times as long it is left alone after an attempt that failed.
 const PATIENCE: u32 = 10;
-
-#[derive(Debug)]
-pub(super) enum OutboxTask {
-    Put(Put),
-    Settle(Vec<(u64, Settled)>),
-    Flush(oneshot::Sender<()>),
-}
-
-#[derive(Debug)]
-pub(super) struct Put {
-    pub events: Vec<OutboxEvent>,
-    pub changes: Changes,
-    pub now: Timestamp,
-}
-
-/// An event in the uplink's hands.
-#[derive(Debug)]
-struct HandedEvent {
-    rank: u8,
-    occurred_at: Timestamp,
-    /// It was given up for lack of space meanwhile, and counted.
-    dropped: bool,
-}
 
 /// A writer that has opened what there is.
 #[derive(Debug)]
@@ -63,6 +47,7 @@ pub(super) struct OutboxWriter<M> {
     medium: M,
     limits: StoreLimits,
     tasks: mpsc::UnboundedReceiver<OutboxTask>,
+    inflow: Inflow,
     to_uplink: mpsc::UnboundedSender<OutboxEvent>,
     status: watch::Sender<OutboxStatus>,
     access: Access,
@@ -84,6 +69,8 @@ pub(super) struct OutboxWriter<M> {
     refusal: Option<String>,
     /// It was logged that it cannot even be read.
     is_dark: bool,
+    /// Synced writes so far.
+    writes: u64,
     /// Where a damaged file is now.
     aside: Option<String>,
     /// Gets the records that could not be read at the start.
@@ -103,6 +90,7 @@ impl<M: Medium> OutboxWriter<M> {
             medium,
             limits,
             tasks,
+            inflow: Inflow::default(),
             to_uplink,
             status,
             access: Access::Closed,
@@ -117,6 +105,7 @@ impl<M: Medium> OutboxWriter<M> {
             handed: BTreeMap::new(),
             refusal: None,
             is_dark: false,
+            writes: 0,
             aside: None,
             late: None,
         };
@@ -155,6 +144,10 @@ impl<M: Medium> OutboxWriter<M> {
         }
     }
 
+    pub(super) fn inflow(&self) -> Inflow {
+        self.inflow.clone()
+    }
+
     /// Works until nobody has anything more to say.
     pub(super) async fn run(mut self) {
         self.turn();
@@ -178,8 +171,10 @@ impl<M: Medium> OutboxWriter<M> {
     async fn wait(&mut self) -> bool {
         let due = match (&self.refusal, self.pending.since) {
             (Some(_), _) => Some(self.try_disk_at),
-            (None, Some(since)) => Some(since + LINGER),
-            (None, None) => None,
+            (None, since) => {
+                let settled = self.pending.done_since.map(|since| since + SETTLED_LINGERS);
+                since.map(|since| since + LINGER).into_iter().chain(settled).min()
+            }
         };
         let first = match due {
             Some(due) => timeout_at(due, self.tasks.recv()).await,
@@ -198,7 +193,9 @@ impl<M: Medium> OutboxWriter<M> {
 
     pub(super) fn take(&mut self, task: OutboxTask) {
         match task {
-            OutboxTask::Put(Put { events, changes, now }) => {
+            OutboxTask::Put(Put { events, changes, now, bytes }) => {
+                self.inflow.taken(bytes);
+                self.pending.dropped += i64::try_from(self.inflow.given_up()).unwrap_or(i64::MAX);
                 for mut event in events {
                     event.number = self.next;
                     self.next += 1;
@@ -207,9 +204,17 @@ impl<M: Medium> OutboxWriter<M> {
                 self.pending.changes.extend(changes);
                 self.pending.seen = self.pending.seen.max(now.as_millisecond());
             }
-            OutboxTask::Settle(settled) => settled.into_iter().for_each(|(number, how)| self.settle(number, how)),
+            OutboxTask::Settle(settled) => {
+                settled.into_iter().for_each(|(number, how)| self.settle(number, how));
+                self.pending.done_since.get_or_insert_with(Instant::now);
+                return;
+            }
             OutboxTask::Flush(reply) => {
                 self.flushes.push(reply);
+                return;
+            }
+            OutboxTask::Probe(reply) => {
+                let _ = reply.send(());
                 return;
             }
         }
@@ -230,9 +235,8 @@ impl<M: Medium> OutboxWriter<M> {
 
     /// Writes what is due, if the disk lets it.
     fn write(&mut self, at_once: bool) {
-        let is_due = |since: Instant| at_once || !self.pending.events.is_empty() || since.elapsed() >= LINGER;
         match &self.refusal {
-            None if !self.pending.since.is_some_and(is_due) => return,
+            None if !self.is_due(at_once) => return,
             Some(_) if !at_once && Instant::now() < self.try_disk_at => return self.keep_in_memory(),
             _ => {}
         }
@@ -253,6 +257,14 @@ impl<M: Medium> OutboxWriter<M> {
                 self.keep_in_memory();
             }
         }
+    }
+
+    fn is_due(&self, at_once: bool) -> bool {
+        let Pending { events, done, since, done_since, .. } = &self.pending;
+        let waits_for =
+            |since: &Option<Instant>, linger| since.is_some_and(|since| at_once || since.elapsed() >= linger);
+        let is_loaded = !events.is_empty() || done.len() >= MANY_SETTLED;
+        is_loaded || waits_for(since, LINGER) || waits_for(done_since, SETTLED_LINGERS)
     }
 
     /// Whether a disk that refused takes anything again shows when something is written, and be it nothing but the figures.
@@ -282,6 +294,7 @@ impl<M: Medium> OutboxWriter<M> {
         let last = self.pending.events.last().map_or(0, |event| event.number);
         self.pending.tried = last;
         let dropped = store.commit(&self.pending.batch())?;
+        self.writes += 1;
         self.figures = store.figures;
         self.written = self.written.max(last);
         self.pending = Pending::default();
@@ -478,6 +491,7 @@ impl<M: Medium> OutboxWriter<M> {
             unwritten: events.len() as u64,
             dropped: self.figures.dropped.saturating_add_signed(*dropped),
             refused: self.figures.refused + refused,
+            writes: self.writes,
             problem: refusal.or_else(damage),
         };
         self.status.send_if_modified(|status| {

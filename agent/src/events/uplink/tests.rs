@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use shared::event::{CallEvent, Status};
 use shared::time::from_millis;
@@ -82,7 +83,7 @@ struct Scene {
     queue: FakeQueue,
     outbox: Outbox,
     stop: CancellationToken,
-    uplink: JoinHandle<()>,
+    uplink: JoinHandle<anyhow::Result<()>>,
     folder: PathBuf,
 }
 
@@ -121,7 +122,7 @@ impl Scene {
 
     async fn end(self) {
         self.stop.cancel();
-        self.uplink.await.expect("the uplink ends");
+        self.uplink.await.expect("the uplink ends").expect("no batch is lost");
         std::fs::remove_dir_all(&self.folder).expect("the folder is removed");
     }
 }

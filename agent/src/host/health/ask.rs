@@ -87,7 +87,7 @@ fn not_running(state_dir: &Path) -> anyhow::Result<u8> {
 }
 
 fn describe(report: &StatusReport) -> String {
-    let StatusReport { readiness, health, agent } = report;
+    let StatusReport { readiness, health, monitored_users, agent } = report;
     let vitals = &agent.vitals;
     let works = |working: Working| match working {
         Working::Yes => "works",
@@ -102,6 +102,9 @@ fn describe(report: &StatusReport) -> String {
     };
     let oldest =
         vitals.oldest_event_age_ms.map(|age| format!(", the oldest for {:#}", SignedDuration::from_millis(age)));
+    let monitored = monitored_users.map_or_else(String::new, |monitored| {
+        format!(", {monitored} monitored, {} refused by the PBX", agent.visible_users.saturating_sub(monitored))
+    });
     let mut rows = vec![
         ("ready", if readiness.ready { "yes" } else { "no" }.to_owned()),
         ("agent", format!("{}, version {}, on {}", agent.agent_id, agent.version, vitals.os)),
@@ -110,7 +113,7 @@ fn describe(report: &StatusReport) -> String {
     ];
     rows.extend(agent.problem.iter().map(|problem| ("problem", problem.clone())));
     rows.extend([
-        ("users", format!("{} visible, {} live calls", agent.visible_users, agent.live_calls)),
+        ("users", format!("{} visible{monitored}, {} live calls", agent.visible_users, agent.live_calls)),
         ("events", format!("{} seen, {} dropped", vitals.events, vitals.dropped_events)),
         ("outbox", format!("{} waiting{}", agent.waiting_events, oldest.unwrap_or_default())),
         (

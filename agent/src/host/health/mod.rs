@@ -5,6 +5,7 @@
 //! only the agent's own user (and root) can open.
 
 mod ask;
+mod bounded;
 pub mod metrics;
 mod report;
 mod socket;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -33,6 +35,8 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::host::statistics::Statistics;
+use crate::host::workers::Workers;
+use bounded::Bounded;
 use report::{Readiness, StatusReport};
 
 pub use ask::{events, status};
@@ -78,15 +82,23 @@ impl Listeners {
         self,
         snapshot: impl Fn() -> AgentStatus + Send + Sync + 'static,
         statistics: Statistics,
+        workers: Workers,
+        monitored_users: impl Fn() -> Option<u32> + Send + Sync + 'static,
         stop: CancellationToken,
-    ) {
+    ) -> anyhow::Result<()> {
         if let Some(address) = self.address {
             info!("Health at http://{address}/ready");
         }
-        let health = Arc::new(HealthState { snapshot: Box::new(snapshot), statistics, address: self.address });
+        let health = Arc::new(HealthState {
+            snapshot: Box::new(snapshot),
+            monitored_users: Box::new(monitored_users),
+            statistics,
+            workers,
+            address: self.address,
+        });
         let port = async {
             match self.port {
-                Some(listener) => axum::serve(listener, for_everybody(health.clone())).await,
+                Some(listener) => axum::serve(Bounded::new(listener), for_everybody(health.clone())).await,
                 None => std::future::pending().await,
             }
         };
@@ -103,14 +115,15 @@ impl Listeners {
                 metrics::upkeep();
             }
         };
-        tokio::select! {
-            ended = port => warn!("The health port ended: {ended:?}"),
-            ended = socket => warn!("The agent's socket ended: {ended:?}"),
-            () = upkeep => {}
-            () = stop.cancelled() => {}
-        }
+        let ended = tokio::select! {
+            ended = port => ended.context("the health port ended"),
+            ended = socket => ended.context("the agent's socket ended"),
+            () = upkeep => Ok(()),
+            () = stop.cancelled() => Ok(()),
+        };
         socket::remove(&self.state_dir);
         let _ = std::fs::remove_file(self.state_dir.join(ADDRESS_FILE));
+        ended
     }
 }
 
@@ -128,7 +141,9 @@ fn write_address(file: &Path, address: Option<SocketAddr>) {
 struct HealthState {
     /// How the agent is doing at this moment.
     snapshot: Box<dyn Fn() -> AgentStatus + Send + Sync>,
+    monitored_users: Box<dyn Fn() -> Option<u32> + Send + Sync>,
     statistics: Statistics,
+    workers: Workers,
     address: Option<SocketAddr>,
 }
 
@@ -146,8 +161,9 @@ fn for_the_administrator(health: Arc<HealthState>) -> Router {
 
 impl HealthState {
     fn readiness(&self, status: &AgentStatus) -> Readiness {
-        let cloud = self.statistics.cloud();
-        Readiness { ready: status.pbx == PbxLink::Up && cloud.is_working(), pbx: status.pbx, cloud }
+        let (cloud, failing) = (self.statistics.cloud(), self.workers.problem());
+        let ready = status.pbx == PbxLink::Up && cloud.is_working() && failing.is_none();
+        Readiness { ready, pbx: status.pbx, failing, cloud }
     }
 }
 
@@ -166,7 +182,8 @@ async fn figures(State(health): SharedHealth) -> Response {
 
 async fn report(State(health): SharedHealth) -> Json<StatusReport> {
     let agent = (health.snapshot)();
-    Json(StatusReport { readiness: health.readiness(&agent), health: health.address, agent })
+    let monitored_users = (health.monitored_users)();
+    Json(StatusReport { readiness: health.readiness(&agent), health: health.address, monitored_users, agent })
 }
 
 #[derive(Debug, Deserialize)]

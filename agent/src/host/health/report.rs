@@ -13,6 +13,9 @@ use crate::host::statistics::CloudLinks;
 pub(super) struct Readiness {
     pub(super) ready: bool,
     pub(super) pbx: PbxLink,
+    /// A worker of the agent that has ended or hangs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failing: Option<String>,
     #[serde(flatten)]
     pub(super) cloud: CloudLinks,
 }
@@ -24,5 +27,8 @@ pub(super) struct StatusReport {
     #[serde(flatten)]
     pub(super) readiness: Readiness,
     pub(super) health: Option<SocketAddr>,
+    /// Those of the visible users whose monitor is open; none while the PBX still owes answers.
+    #[serde(default)]
+    pub(super) monitored_users: Option<u32>,
     pub(super) agent: AgentStatus,
 }

@@ -1,5 +1,6 @@
 //! The whole agent at a simulated PBX. Nothing of it is a stand-in: its state is on disk, and it speaks to the PBX through a pipe.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -21,8 +22,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::lives::Lives;
-use crate::machine::{Chance, agent_config, platform_ahead};
+use crate::machine::{Chance, WallClock, agent_config, platform_with};
 use crate::template::Template;
+use crate::way::{Decide, Fate, through};
 
 /// Clones are the same agent.
 #[derive(Clone, Debug)]
@@ -37,8 +39,9 @@ struct Shared {
     config: Config,
     ledger: Ledger,
     chance: Chance,
-    /// How far the clock of its machine is ahead.
-    ahead: SignedDuration,
+    wall: WallClock,
+    /// What becomes of its requests on their way.
+    way: Mutex<Option<Decide>>,
     outbox: Mutex<Option<watch::Receiver<OutboxStatus>>>,
 }
 
@@ -51,25 +54,33 @@ impl WholeAgent {
         chance: &Chance,
     ) -> Self {
         let lives = Lives::new(cloud, name, chance);
-        let config = json!({
-            "agent": {"name": name, "state_dir": lives.state_dir()},
-            "pbx": {"url": "ws://127.0.0.1/PBX0/APPS/websocket", "app": "easyconnect", "password": DEFAULT_PASSWORD},
-            "aws": {
-                "events_queue_url": template.queue_url("EventsQueue"),
-                "commands_queue_url": template.queue_url("CommandsQueue"),
-                "exchange_table": "exchange",
-            },
-        });
-        let config = serde_json::from_value(config).expect("a configuration");
+        let config = configuration(name, lives.state_dir(), template);
         let shared = Shared {
             pbx: pbx.clone(),
             config,
             ledger: ledger.clone(),
             chance: chance.clone(),
-            ahead,
+            wall: WallClock::ahead_by(ahead),
+            way: Mutex::default(),
             outbox: Mutex::default(),
         };
         Self { lives, shared: Arc::new(shared) }
+    }
+
+    /// Somebody sets the clock of its machine.
+    pub(crate) fn set_clock(&self, ahead: SignedDuration) {
+        self.shared.wall.set(ahead);
+    }
+
+    /// From its next life on this decides by target and body what becomes of its requests.
+    pub(crate) fn decide(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) {
+        *self.shared.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(Decide::new(decide));
+    }
+
+    /// Synced writes of its present life.
+    pub(crate) fn writes(&self) -> u64 {
+        let outbox = self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        outbox.as_ref().map_or(0, |status| status.borrow().writes)
     }
 
     /// Whether it has sent every event.
@@ -87,7 +98,7 @@ impl WholeAgent {
     }
 
     async fn work(&self, process: &Process) {
-        let Shared { pbx, config, ledger, chance, ahead, outbox } = &*self.shared;
+        let Shared { pbx, config, ledger, chance, wall, way, outbox } = &*self.shared;
         // Whoever drops this drops what the outbox has not written.
         let mut disk = JoinSet::new();
         let run = |work| {
@@ -97,7 +108,10 @@ impl WholeAgent {
         let cap = config.agent.outbox_mib.bytes();
         let opened = Outbox::open_on(self.lives.state_dir(), cap, run).expect("the outbox of the life before");
         *outbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.outbox.status());
-        let platform = platform_ahead(process, chance, *ahead);
+        let mut platform = platform_with(process, chance, wall.clone());
+        if let Some(decide) = way.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            platform.http_client = through(platform.http_client, decide);
+        }
         let host = Host {
             sdk: agent_config(&platform).await,
             machine: platform.machine,
@@ -112,11 +126,25 @@ impl WholeAgent {
     }
 }
 
+/// The configuration of an agent at the simulated PBX.
+pub(crate) fn configuration(name: &str, state_dir: &Path, template: &Template) -> Config {
+    let config = json!({
+        "agent": {"name": name, "state_dir": state_dir},
+        "pbx": {"url": "ws://127.0.0.1/PBX0/APPS/websocket", "app": "easyconnect", "password": DEFAULT_PASSWORD},
+        "aws": {
+            "events_queue_url": template.queue_url("EventsQueue"),
+            "commands_queue_url": template.queue_url("CommandsQueue"),
+            "exchange_table": "exchange",
+        },
+    });
+    serde_json::from_value(config).expect("a configuration")
+}
+
 /// The way to the PBX.
 #[derive(Debug)]
-struct Pipes {
-    pbx: Arc<InMemory>,
-    chance: Chance,
+pub(crate) struct Pipes {
+    pub(crate) pbx: Arc<InMemory>,
+    pub(crate) chance: Chance,
 }
 
 impl Network for Pipes {

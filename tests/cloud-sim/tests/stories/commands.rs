@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use pbx_sim::{InMemory, Sim};
 use serde_json::{Value as Json, json};
 use shared::apikey::{ApiKey, KeyHash};
-use shared::command::EXPIRE_AFTER;
+use shared::command::ACT_WITHIN;
 use shared::ids::CommandId;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -289,7 +289,7 @@ impl Scene {
         for at in frames {
             let age = at.saturating_sub(created_at);
             commands.latest = commands.latest.max(age);
-            wrong(age >= EXPIRE_AFTER.as_millis() as u64, "was called too late");
+            wrong(age >= ACT_WITHIN.as_millis() as u64, "was called too late");
         }
         let state = shown["state"].as_str().unwrap_or_default();
         let code = shown["code"].as_str().or(item["refusal"]["M"]["code"]["S"].as_str()).unwrap_or_default();

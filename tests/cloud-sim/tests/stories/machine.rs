@@ -63,18 +63,35 @@ impl Chance {
     }
 }
 
+/// How far the wall clock of a machine is ahead of the cloud's, until somebody sets it. Clones are the same clock.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WallClock(Arc<Mutex<SignedDuration>>);
+
+impl WallClock {
+    pub(crate) fn ahead_by(ahead: SignedDuration) -> Self {
+        Self(Arc::new(Mutex::new(ahead)))
+    }
+
+    pub(crate) fn set(&self, ahead: SignedDuration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ahead;
+    }
+
+    fn ahead(&self) -> SignedDuration {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A machine whose clocks are the cloud's.
 #[derive(Debug)]
 struct OnTime {
     cloud: Cloud,
     started: Timestamp,
-    /// How much later its wall clock thinks that it is.
-    ahead: SignedDuration,
+    wall: WallClock,
 }
 
 impl Machine for OnTime {
     fn wall(&self) -> Timestamp {
-        self.cloud.now() + self.ahead
+        self.cloud.now() + self.wall.ahead()
     }
 
     fn boot(&self) -> BootTime {
@@ -84,14 +101,14 @@ impl Machine for OnTime {
 }
 
 pub(crate) fn platform(process: &Process, chance: &Chance) -> Platform {
-    platform_ahead(process, chance, SignedDuration::ZERO)
+    platform_with(process, chance, WallClock::default())
 }
 
-/// The same where the wall clock is wrong.
-pub(crate) fn platform_ahead(process: &Process, chance: &Chance, ahead: SignedDuration) -> Platform {
+/// The same where the wall clock may be wrong.
+pub(crate) fn platform_with(process: &Process, chance: &Chance, wall: WallClock) -> Platform {
     let cloud = process.cloud().clone();
     Platform {
-        machine: Arc::new(OnTime { started: cloud.now(), cloud, ahead }),
+        machine: Arc::new(OnTime { started: cloud.now(), cloud, wall }),
         sleep: SharedAsyncSleep::new(TokioSleep::new()),
         http_client: process.http_client(),
         credentials: SharedCredentialsProvider::new(Credentials::new("story", "story", None, None, "story")),

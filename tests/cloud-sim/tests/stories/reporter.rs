@@ -58,6 +58,12 @@ impl Reporter {
         self.shared.more.notify_one();
     }
 
+    /// Events that were reported and that the queue has not taken.
+    pub(crate) fn waiting(&self) -> u64 {
+        let outbox = self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reported().len() as u64 + outbox.as_ref().map_or(0, |status| status.borrow().depth)
+    }
+
     /// Whether it has sent everything.
     pub(crate) fn is_idle(&self) -> bool {
         let outbox = self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,7 +93,8 @@ impl Reporter {
         let client = aws::sqs(&agent_config(&platform).await, &platform.clock());
         let queue = Queue::new(client, events_url.clone());
         let uplink = Uplink::new(queue, outbox.clone(), events, Statistics::default(), chance.random());
-        tokio::join!(uplink.run(CancellationToken::new()), self.write_down(&outbox));
+        let (ended, ()) = tokio::join!(uplink.run(CancellationToken::new()), self.write_down(&outbox));
+        ended.expect("no batch panics");
     }
 
     async fn write_down(&self, outbox: &Outbox) {

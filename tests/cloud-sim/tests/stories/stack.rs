@@ -290,10 +290,15 @@ impl Stack {
                 self.ledger.wrong(format!("a poller ended: {error}"));
             }
         }
+        self.stop_mappings().await;
+        self.others.shutdown().await;
+    }
+
+    /// From now on what is in the queues stays there.
+    pub(crate) async fn stop_mappings(&mut self) {
         for mapping in std::mem::take(&mut self.mappings) {
             mapping.stop().await;
         }
-        self.others.shutdown().await;
     }
 
     /// Waits until what was reported so far is settled.

@@ -231,7 +231,7 @@ fn records_that_wait_for_a_full_disk_are_bounded() {
     let mut run = Run::begin(&disk, LIMITS).expect("it opens");
     let change = |run: &mut Run, changes: &[(RecordKey, Option<&str>)]| {
         let changes = changes.iter().map(|(key, text)| (key.clone(), text.map(str::to_owned))).collect();
-        run.writer.take(OutboxTask::Put(Put { events: Vec::new(), changes, now: from_millis(1) }));
+        run.writer.take(OutboxTask::Put(Put { events: Vec::new(), changes, now: from_millis(1), bytes: 0 }));
         run.writer.turn();
     };
     let spot = |n: u64| RecordKey::Spot(format!("spot {n}"));
