@@ -15,6 +15,7 @@ mod call_core;
 mod leg;
 mod missing;
 mod names;
+mod outcome;
 mod records;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,5 +24,6 @@ mod view;
 pub use call::{Origin, UserIdentity};
 pub use call_core::{Calls, ENDED_HANDLES, Output};
 pub use leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
+pub use outcome::TAKEN_ELSEWHERE;
 pub use records::{Changes, RecordKey, Records, UnreadableRecord};
 pub use view::CallView;

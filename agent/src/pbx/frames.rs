@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use shared::event::Direction;
 use shared::numbering::DialPrefixes;
 
-use crate::calls::{LegId, LegReport, LegState, Party, Phase, Relation};
+use crate::calls::{LegId, LegReport, LegState, Party, Phase, Relation, TAKEN_ELSEWHERE};
 
 /// What people read of a party is cut behind this: an event with a full history has to fit into a message of the queue.
 const LONGEST_NAME: usize = 128;
@@ -207,6 +207,9 @@ impl CallInfo {
 
     /// The report for the call core; `session` tells handles of different connections apart.
     pub fn into_report(self, session: u64) -> LegReport {
+        if let Some(sent_to) = self.related.iter().find(|(relation, _)| *relation == Relation::SentTo) {
+            return self.departure(session, sent_to.clone());
+        }
         LegReport {
             leg: LegId { session, user: self.user, call: self.call },
             state: self.state.and_then(|bits| {
@@ -226,6 +229,26 @@ impl CallInfo {
             last: self.last,
         }
     }
+
+    /// The PBX reports the call on at the place to which the user has sent it. For this user that is the end of the leg.
+    fn departure(&self, session: u64, sent_to: (Relation, Party)) -> LegReport {
+        LegReport {
+            leg: LegId { session, user: self.user, call: self.call },
+            state: Some(LegState {
+                phase: Phase::DisconnectSent,
+                direction: Direction::Incoming,
+                held_by_user: false,
+                held_by_peer: false,
+            }),
+            conference: None,
+            peer: None,
+            related: vec![sent_to],
+            peer_changed: false,
+            cause: Some(TAKEN_ELSEWHERE),
+            running_for: None,
+            last: self.last,
+        }
+    }
 }
 
 fn party(fields: Fields<'_>) -> Party {
@@ -240,12 +263,17 @@ fn party(fields: Fields<'_>) -> Party {
         norm.len() <= LONGEST_NUMBER
             && norm.strip_prefix('+').is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
     };
-    Party { number, name: bounded(&name, LONGEST_NAME), e164: fields.text("norm").filter(is_e164) }
+    let object = ["h323", "cn"].map(text).iter().any(|name| !name.is_empty());
+    Party { number, name: bounded(&name, LONGEST_NAME), e164: fields.text("norm").filter(is_e164), object }
 }
 
-/// A text for people, without control characters, which would take up six times their space in JSON.
+/// A text for people, without control characters, which would take up six times their space in JSON. A tab or the end of a line keeps
+/// words apart as a space.
 fn bounded(text: &str, most: usize) -> String {
-    text.chars().filter(|character| !character.is_control()).take(most).collect()
+    let text = text.replace("\r\n", "\n");
+    let spaced =
+        text.chars().map(|character| if character.is_control() && character.is_whitespace() { ' ' } else { character });
+    spaced.filter(|character| !character.is_control()).take(most).collect()
 }
 
 fn relation(kind: &str) -> Option<Relation> {
@@ -256,6 +284,7 @@ fn relation(kind: &str) -> Option<Relation> {
         "ct" => Relation::Transferring,
         "parked-to" => Relation::ParkedTo,
         "picking" => Relation::Picking,
+        "xfer" => Relation::SentTo,
         _ => return None,
     })
 }

@@ -348,7 +348,7 @@ impl Session {
 }
 
 fn identity(info: &UserInfo) -> UserIdentity {
-    UserIdentity { extension: info.e164.clone(), name: info.display_name() }
+    UserIdentity { extension: info.e164.clone(), name: info.display_name(), queue: info.pseudo == "waiting" }
 }
 
 /// What a log may say of a user. Where the PBX gives no id, the key is a name.

@@ -59,6 +59,7 @@ fn incoming(n: u128, status: Status, at: Timestamp) -> CallEvent {
         cause: None,
         from_e164: None,
         to_e164: None,
+        details: None,
         web_hook_event: WebHookEvent {
             call_id: call(n),
             conference_events: Vec::new(),

@@ -16,6 +16,7 @@ enum Step {
         peer: Option<u8>,
         cause: Option<u16>,
         parked: bool,
+        sent: bool,
         del: bool,
     },
     /// The table answers a question; until then, what is reported waits.
@@ -37,12 +38,13 @@ fn step() -> impl Strategy<Value = Step> {
         .prop_flat_map(|(user, call, bits, conf, peer)| {
             (
                 Just((user, call, bits, conf, peer)),
-                prop::option::of(0u16..128),
+                prop::option::of(prop_oneof![0u16..128, Just(TAKEN_ELSEWHERE)]),
+                prop::bool::weighted(0.1),
                 prop::bool::weighted(0.1),
                 prop::bool::weighted(0.2),
             )
         })
-        .prop_map(|((user, call, bits, conf, peer), cause, parked, del)| Step::Report {
+        .prop_map(|((user, call, bits, conf, peer), cause, parked, sent, del)| Step::Report {
             user,
             call,
             bits,
@@ -50,6 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
             peer,
             cause,
             parked,
+            sent,
             del,
         });
     prop_oneof![20 => report, 10 => Just(Step::Answer), 3 => Just(Step::Tick), 1 => Just(Step::Lose), 1 => Just(Step::Settle), 1 => Just(Step::Restart)]
@@ -65,7 +68,7 @@ fn run(steps: &[Step]) -> Vec<Output> {
     for (n, step) in steps.iter().enumerate() {
         now = at(n as f64 * 0.7);
         let outputs = match step {
-            Step::Report { user, call, bits, conf, peer, cause, parked, del } => {
+            Step::Report { user, call, bits, conf, peer, cause, parked, sent, del } => {
                 let mut report = leg(*call, 0).session(session).user_handle(u64::from(*user));
                 report.state = Phase::from_state(*bits).map(|_| state(*bits));
                 report.conference = conf.map(|conf| Arc::from(format!("c{conf}")));
@@ -74,6 +77,10 @@ fn run(steps: &[Step]) -> Vec<Output> {
                 report.last = *del;
                 if *parked {
                     report = report.related(Relation::ParkedTo, "77");
+                }
+                if *sent {
+                    report = report.related(Relation::SentTo, "60");
+                    report.state = Some(state(134));
                 }
                 calls.report(&guid(if *user { PHONE } else { OTHER }), report, now)
             }
