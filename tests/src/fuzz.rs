@@ -155,7 +155,8 @@ impl Fuzzer {
             let channels = self.choices.random_bool(0.5).then(|| self.choices.random_range(0..3));
             let others = self.choices.random_bool(0.3).then_some(self.now);
             let items = self.items_of(&user);
-            out.extend(self.calls.settle(&user, channels, others, &items, self.now));
+            self.calls.channels_are(&user, channels);
+            out.extend(self.calls.settle(&user, others, &items, self.now));
         }
         out
     }

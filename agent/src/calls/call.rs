@@ -11,7 +11,7 @@ use shared::time::PublishedTime;
 use super::leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
 
 /// Entries of a call's history; the first ones hold the original caller, and an event has to fit into a message.
-const HISTORY: usize = 100;
+pub(super) const HISTORY: usize = 100;
 /// A placed call that goes on its way for so long rings, also where the network does not say so.
 const RINGS_AFTER_PROCEEDING: SignedDuration = SignedDuration::from_secs(2);
 

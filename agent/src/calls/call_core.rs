@@ -10,6 +10,7 @@ use shared::tables::LegItem;
 use uuid::Uuid;
 
 use super::call::{Call, Origin, UserIdentity};
+use super::evidence::Evidence;
 use super::leg::{Assignment, Leg, LegId, LegReport, Phase, Relation, Spot, UnassignedLeg, UserGuid};
 use super::names::CallNames;
 
@@ -50,6 +51,7 @@ pub struct Calls {
     /// Calls that have changed, begun or ended since they were last written to disk.
     pub(super) changed: HashSet<CallId>,
     pub(super) names: CallNames,
+    pub(super) has_session: bool,
     pub(super) session_since: Timestamp,
     /// Since when each user is monitored in this session.
     pub(super) watched: HashMap<UserGuid, Timestamp>,
@@ -60,6 +62,7 @@ pub struct Calls {
     pub(super) last_cleaning: Timestamp,
     /// When the PBX was last heard of.
     heard_at: Timestamp,
+    pub(super) evidence: Evidence,
 }
 
 impl Calls {
@@ -73,12 +76,14 @@ impl Calls {
             calls: HashMap::new(),
             changed: HashSet::new(),
             names: CallNames::default(),
+            has_session: false,
             session_since: Timestamp::MIN,
             watched: HashMap::new(),
             nameless: 0,
             parking: HashSet::new(),
             last_cleaning: Timestamp::MIN,
             heard_at: Timestamp::MIN,
+            evidence: Evidence::default(),
         }
     }
 
@@ -88,6 +93,7 @@ impl Calls {
 
     pub fn session_started(&mut self, now: Timestamp) {
         self.session_since = now;
+        self.has_session = true;
         self.watched.clear();
     }
 
@@ -105,6 +111,8 @@ impl Calls {
         }
         self.end_what_left(None, None, &mut out);
         let heard_at = self.heard_at.min(now);
+        self.has_session = false;
+        self.evidence.session_lost();
         self.legs.clear();
         self.ended.clear();
         self.parking.clear();
@@ -205,8 +213,9 @@ impl Calls {
         }
         if now.duration_since(self.last_cleaning) > SignedDuration::from_mins(5) {
             self.last_cleaning = now;
-            self.names.forget_old(now);
-            self.forget_lost(now);
+            self.end_lost(now, &mut out);
+            let calls = &self.calls;
+            self.names.forget_old(now, |call| calls.contains_key(&call));
         }
         out
     }
@@ -301,6 +310,7 @@ impl Calls {
                 CallId::of_handle(self.boot_id, id.user, id.call, self.nameless)
             }
         });
+        self.note_return(name, &waiting);
         let is_new = !self.calls.contains_key(&name);
         let start = waiting.start();
         let call = self.calls.entry(name).or_insert_with(|| Call::new(name, user.clone(), direction, start));

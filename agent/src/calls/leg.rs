@@ -216,7 +216,7 @@ impl UnassignedLeg {
         self.reports[..end].iter().map(|(report, _)| report)
     }
 
-    fn first_state(&self) -> Option<LegState> {
+    pub(super) fn first_state(&self) -> Option<LegState> {
         self.life().find_map(|report| report.state)
     }
 

@@ -12,6 +12,7 @@
 
 mod call;
 mod call_core;
+mod evidence;
 mod leg;
 mod missing;
 mod names;

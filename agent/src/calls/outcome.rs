@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::event::{CallDetails, ConferenceEventKind, Direction, PartyKind, Presentation, Status};
 use shared::ids::CallId;
 
-use super::call::{Call, UserIdentity};
+use super::call::{Call, HISTORY, UserIdentity, own_party};
 use super::call_core::{Calls, Output};
 use super::leg::{Leg, Party, UserGuid};
 
@@ -144,7 +144,8 @@ impl Call {
             Some(_) => ConferenceEventKind::Transferred,
             None => ConferenceEventKind::Redirected,
         };
-        let own = super::call::own_party(user);
+        self.history.truncate(HISTORY - 1); // It says more than one hold of a hundred.
+        let own = own_party(user);
         self.note(kind, at, Some(&own), Some(&to).filter(|to| !to.is_empty()), self.cause);
     }
 

@@ -1,6 +1,7 @@
 //! Every sequence of calls that the PBX is known to produce, and the laws that hold for those it is not.
 
 mod bounds;
+mod evidence;
 mod laws;
 mod outcome;
 mod restart;
@@ -190,6 +191,20 @@ pub(crate) fn play(calls: &mut Calls, start: f64, reports: Vec<LegReport>) -> Ve
         out.extend(settle_questions(calls, outputs, now));
     }
     out
+}
+
+/// Settles with evidence: the PBX keeps its count of the user's calls up to date, or tells none.
+fn settle(
+    calls: &mut Calls,
+    user: &UserGuid,
+    channels: Option<u32>,
+    others_since: Option<Timestamp>,
+    items: &[LegItem],
+    now: Timestamp,
+) -> Vec<Output> {
+    calls.channels_are(user, channels.map(|channels| channels + 1));
+    calls.channels_are(user, channels);
+    calls.settle(user, others_since, items, now)
 }
 
 pub(crate) fn events(outputs: &[Output]) -> Vec<&CallEvent> {

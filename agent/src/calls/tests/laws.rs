@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use proptest::prelude::*;
+use shared::event::CallDetails;
 
 use super::*;
 
@@ -95,7 +96,7 @@ fn run(steps: &[Step]) -> Vec<Output> {
             Step::Settle => calls
                 .users_with_missing_calls()
                 .iter()
-                .flat_map(|user| calls.settle(user, None, None, &[], now))
+                .flat_map(|user| settle(&mut calls, user, Some(0), None, &[], now))
                 .collect(),
             Step::Restart => {
                 session += 1;
@@ -114,9 +115,8 @@ fn run(steps: &[Step]) -> Vec<Output> {
     }
     let end = now + SignedDuration::from_secs(10);
     out.extend(calls.session_lost(end));
-    for user in calls.users_with_missing_calls() {
-        out.extend(calls.settle(&user, None, None, &[], end));
-    }
+    calls.session_started(end);
+    out.extend(calls.tick(end + SignedDuration::from_hours(5)));
     assert_eq!(calls.live_calls(), 0, "a call without an end");
     out
 }
@@ -165,6 +165,18 @@ proptest! {
                     prop_assert!(e.conversation_time <= e.total_time);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn outcomes_exclude_each_other(steps in prop::collection::vec(step(), 0..60)) {
+        for event in events(&run(&steps)) {
+            let (e, details) = (&event.web_hook_event, event.details.clone().expect("details"));
+            let CallDetails { missed, answered_elsewhere, abandoned, last_seen_at, .. } = details;
+            prop_assert!(!(missed && answered_elsewhere) && (missed || !abandoned));
+            prop_assert!(!(missed || answered_elsewhere) || (e.status == Status::Disconnected && !e.outgoing && !e.connected));
+            prop_assert_eq!(last_seen_at.is_some(), event.inferred);
+            prop_assert!(last_seen_at.is_none_or(|seen| seen <= event.occurred_at));
         }
     }
 
