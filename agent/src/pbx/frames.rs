@@ -395,6 +395,40 @@ mod tests {
     }
 
     #[test]
+    fn white_space_in_names_stays_white_space_and_long_names_are_cut() {
+        let name = |name: &str| {
+            let frame = serde_json::json!({"mt": "CallInfo", "user": 1, "call": 2, "peer": {"dn": name}});
+            call_info(&frame.to_string()).peer.expect("a peer").name
+        };
+        assert_eq!(name("line1\tline2\nline3\r\nline4\u{0}\u{a0}end"), "line1 line2 line3 line4\u{a0}end");
+        assert_eq!(name(&"é".repeat(300)), "é".repeat(LONGEST_NAME));
+    }
+
+    /// With `xfer`, the PBX goes on to report a call at the place to which its user has sent it.
+    #[test]
+    fn report_from_elsewhere_is_the_end_of_the_leg() {
+        let info = call_info(
+            r#"{"mt":"CallInfo","user":1,"call":2,"state":133,"conf":"c9","peer":{"e164":"0472591687"},"msg":"x-conn",
+                "no":[{"type":"ct","e164":"42"},{"type":"xfer","e164":"0031201234567"}]}"#,
+        );
+        let report = info.into_report(3);
+        assert!(report.ends_leg() && !report.last);
+        assert_eq!((report.cause, report.peer, report.conference), (Some(TAKEN_ELSEWHERE), None, None));
+        let [(Relation::SentTo, place)] = &report.related[..] else { panic!("{:?}", report.related) };
+        assert_eq!(place.number, "0031201234567");
+    }
+
+    #[test]
+    fn objects_of_the_pbx_are_told_from_others() {
+        let is_object = |peer: &str| {
+            let info = call_info(&format!(r#"{{"mt":"CallInfo","user":1,"call":2,"peer":{peer}}}"#));
+            info.peer.expect("a peer").object
+        };
+        assert!(is_object(r#"{"e164":"50","h323":"bob"}"#) && is_object(r#"{"e164":"","cn":"Door"}"#));
+        assert!(!is_object(r#"{"e164":"0472591687","h323":"","dn":"Customer","norm":"+32472591687"}"#));
+    }
+
+    #[test]
     fn challenges_keep_their_literal_digits() {
         let check = |text: &str, expected: &str| match Frame::parse(text) {
             Ok(Frame::Challenge(challenge)) => assert_eq!(challenge, expected),
