@@ -292,10 +292,13 @@ impl Switch {
     /// An external party by its digits, with the name the PBX knows.
     pub fn external(&self, digits: &str) -> External {
         let name = self.externals.get(digits).map(|known| known.0.clone()).unwrap_or_default();
-        External { digits: digits.to_owned(), name, dialled: None }
+        External { digits: digits.to_owned(), name, dialled: None, hidden: false }
     }
 
     pub(super) fn external_party(&self, external: &External) -> Party {
+        if external.hidden {
+            return Party { dn: external.name.clone(), ..Party::default() };
+        }
         Party {
             cn: String::new(),
             dn: external.name.clone(),
