@@ -82,13 +82,14 @@ impl Calls {
     pub fn channels_are(&mut self, user: &UserGuid, count: Option<u32>) {
         let evidence = &mut self.evidence;
         let before = evidence.channels.insert(user.clone(), Channels { count, of_earlier_session: false });
-        if let Some(before) = before
-            && let (Some(earlier), Some(count)) = (before.count, count)
-            && earlier != count
-        {
+        if before.as_ref().and_then(|before| before.count) == count {
+            return;
+        }
+        if let Some(before) = before.filter(|before| before.count.is_some() && count.is_some()) {
             let change = if before.of_earlier_session { Channel::ChangedBetweenSessions } else { Channel::Changed };
             evidence.channels_have = evidence.channels_have.max(change);
         }
+        // It is kept with the user's calls.
         self.changed.extend(self.calls.values().filter(|call| call.user == *user).map(|call| call.id));
     }
 

@@ -42,10 +42,10 @@ impl Calls {
     /// Whether somebody else has the call at this moment.
     fn is_taken(&self, call: &Call) -> bool {
         let takes = |other: &&Call| {
-            other.user != call.user
+            other.conference.as_ref().is_some_and(|conference| call.conferences.contains(conference))
+                && other.user != call.user
                 && !other.legs.is_empty()
                 && self.takes(other)
-                && other.conference.as_ref().is_some_and(|conference| call.conferences.contains(conference))
         };
         self.calls.values().any(|other| takes(&other))
     }
