@@ -9,7 +9,7 @@ use easyconnect_agent::pbx::frames::Frame;
 use easyconnect_agent::pbx::link::{Dialer, Link, Tcp};
 use easyconnect_agent::pbx::rcc;
 use easyconnect_agent::pbx::session::Session;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use shared::event::{CallDetails, CallEvent, PartyKind, Presentation, Status};
 use tokio::time::timeout;
@@ -20,6 +20,17 @@ use crate::Pbx;
 const CALLER: &str = "+32472591687";
 /// After so long the simulator has nothing more to say.
 const SILENCE: Duration = Duration::from_millis(200);
+
+async fn connect(pbx: &Pbx) -> Link {
+    let config = json!({
+        "url": pbx.0.ws_url(), "app": "easyconnect", "password": pbx_sim::world::DEFAULT_PASSWORD,
+    });
+    let config: PbxConfig = serde_json::from_value(config).expect("a configuration");
+    let dialer = Dialer::new(Arc::new(Tcp), &config).expect("a dialer");
+    let mut link = dialer.connect().await.expect("a session");
+    link.send(rcc::initialize(true)).await.expect("it is sent");
+    link
+}
 
 struct Observer {
     pbx: Pbx,
@@ -32,13 +43,7 @@ struct Observer {
 impl Observer {
     async fn start() -> Self {
         let pbx = Pbx::start().await;
-        let config = json!({
-            "url": pbx.0.ws_url(), "app": "easyconnect", "password": pbx_sim::world::DEFAULT_PASSWORD,
-        });
-        let config: PbxConfig = serde_json::from_value(config).expect("a configuration");
-        let dialer = Dialer::new(Arc::new(Tcp), &config).expect("a dialer");
-        let mut link = dialer.connect().await.expect("a session");
-        link.send(rcc::initialize(true)).await.expect("it is sent");
+        let link = connect(&pbx).await;
         let origin = Origin { pbx_id: Arc::from("master"), agent_id: Arc::from("rack/1") };
         let mut calls = Calls::new(origin, Uuid::nil());
         calls.session_started(Timestamp::now());
@@ -47,13 +52,36 @@ impl Observer {
         observer
     }
 
+    /// Loses the session, lets something happen meanwhile, and begins another one.
+    async fn reconnects_after(&mut self, meanwhile: impl FnOnce(&Pbx)) -> &mut Self {
+        self.pbx.fault(&json!({"kind": "drop"}));
+        self.calls.session_lost(Timestamp::now());
+        meanwhile(&self.pbx);
+        self.link = connect(&self.pbx).await;
+        self.session = Session::new(self.session.number + 1);
+        self.calls.session_started(Timestamp::now());
+        self.listen().await
+    }
+
+    /// A while after the beginning of the session, the calls that did not come back are looked at.
+    fn settles(&mut self) -> &mut Self {
+        let now = Timestamp::now() + SignedDuration::from_secs(5);
+        for user in self.calls.users_with_missing_calls() {
+            let outputs = self.calls.settle(&user, None, &[], now);
+            self.perform(outputs, now);
+        }
+        self
+    }
+
     /// Takes what the PBX says until it is silent.
     async fn listen(&mut self) -> &mut Self {
         while let Ok(frame) = timeout(SILENCE, self.link.next()).await {
             let now = Timestamp::now();
             match frame.expect("a frame") {
                 Frame::User(info) => {
+                    let channels = info.channels;
                     if let Some((guid, identity)) = self.session.on_user_info(info, &Monitor::default()) {
+                        self.calls.channels_are(&guid, channels);
                         self.calls.user_is(guid, identity);
                     }
                 }
@@ -69,7 +97,7 @@ impl Observer {
                 }
                 Frame::CallInfo(info) => {
                     let user: UserGuid = self.session.user_of_handle(info.user).expect("a monitored user").clone();
-                    let outputs = self.calls.report(&user, info.into_report(1), now);
+                    let outputs = self.calls.report(&user, info.into_report(self.session.number), now);
                     self.perform(outputs, now);
                 }
                 _ => {}
@@ -220,4 +248,19 @@ async fn callers_without_a_number_are_told_apart() {
     observer.link.send(rcc::call("c", handle, "50", &options)).await.expect("it is sent");
     observer.listen().await;
     assert_eq!(of(&observer, "50"), (PartyKind::Internal, Presentation::Withheld));
+}
+
+#[tokio::test]
+async fn call_that_ended_while_nobody_listened_ends_on_evidence() {
+    for report_running in [true, false] {
+        let mut observer = Observer::start().await;
+        observer.pbx.control("/quirks", &json!({"report_running": report_running}));
+        observer.calls("42").await.answers("42").await;
+        observer.reconnects_after(|_| {}).await.settles();
+        assert!(observer.ends("42").is_empty(), "it goes on");
+        observer.reconnects_after(|pbx| pbx.hang_up(CALLER)).await.settles();
+        let ends = observer.ends("42");
+        assert!(ends.len() == 1 && ends[0].0.inferred, "{ends:?}");
+        assert!(ends[0].1.last_seen_at.is_some_and(|seen| seen < ends[0].0.occurred_at));
+    }
 }

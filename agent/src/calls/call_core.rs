@@ -378,7 +378,7 @@ impl Calls {
             }
             Phase::Connected if call.pickup.is_none() => {
                 call.pickup = Some(at);
-                self.is_answered(id);
+                self.note_answer(id);
                 self.tell(id, Status::Connected, at, false, out);
             }
             _ => {}
@@ -414,7 +414,7 @@ impl Calls {
         if parked {
             call.parked_at = Some(at);
         } else {
-            self.leave(id, at, out);
+            self.end_or_await_transfer(id, at, out);
         }
     }
 

@@ -18,7 +18,7 @@ const WITHHELD: [&str; 4] = ["anonymous", "private", "restricted", "withheld"];
 
 impl Calls {
     /// A call was answered here, so that it is not missed where else it rings or waits.
-    pub(super) fn is_answered(&mut self, id: CallId) {
+    pub(super) fn note_answer(&mut self, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
         if !self.takes(call) {
             return;
@@ -75,7 +75,7 @@ impl Calls {
 
     /// A call has lost its last leg because it goes on elsewhere. If it may be one of the two of a transfer, its end waits for the
     /// other one, so that they can name each other.
-    pub(super) fn leave(&mut self, id: CallId, at: Timestamp, out: &mut Vec<Output>) {
+    pub(super) fn end_or_await_transfer(&mut self, id: CallId, at: Timestamp, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get(&id) else { return };
         let of_user = |other: &&Call| other.user == call.user && other.id != id;
         let partner = self.calls.values().filter(of_user).find_map(|other| {
