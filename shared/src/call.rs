@@ -34,6 +34,28 @@ impl Status {
     }
 }
 
+/// Where the other party of a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartyKind {
+    Internal,
+    External,
+}
+
+impl PartyKind {
+    /// What follows from a number alone: who withholds it, or has one in international form, is not on this PBX.
+    pub fn of_number(number: &str, has_e164: bool) -> Self {
+        if has_e164 || number.is_empty() { Self::External } else { Self::Internal }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::External => "external",
+        }
+    }
+}
+
 /// Seen from the monitored user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

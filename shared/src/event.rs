@@ -1,12 +1,14 @@
 //! Call events: what a webhook receives, and what travels with it between the agent and the functions.
 
+pub mod details;
 pub mod message;
 pub mod summary;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use crate::call::{Direction, Status};
+pub use self::details::{CallDetails, Presentation};
+pub use crate::call::{Direction, PartyKind, Status};
 use crate::ids::{CallId, EventId};
 use crate::time::{PublishedTime, iso_millis};
 
@@ -23,8 +25,9 @@ pub enum ConferenceEventKind {
     Picked,
 }
 
-/// One flat entry of `conferenceEvents`. For a redirect or a transfer, `from` and `to` are the parties *before* it, so that
-/// the original caller stays visible; for a diversion `from` is who diverted, for the rest it is who acted.
+/// One flat entry of `conferenceEvents`. For a redirect or a transfer of a call that goes on here, `from` and `to` are the parties
+/// *before* it, so that the original caller stays visible; for one that takes the call away from here, `from` is the monitored user and
+/// `to` where the call went. For a diversion `from` is who diverted, for the rest it is who acted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConferenceEvent<T = String> {
@@ -112,6 +115,9 @@ pub struct CallEvent<T = String> {
     pub cause: Option<u16>,
     pub from_e164: Option<T>,
     pub to_e164: Option<T>,
+    /// The first agents did not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<CallDetails>,
     pub web_hook_event: WebHookEvent<T>,
 }
 
@@ -119,7 +125,8 @@ pub struct CallEvent<T = String> {
 pub const EXAMPLE_NUMBER: &str = "+12025550123";
 
 impl CallEvent {
-    /// The call of the published example, at a status that it reached just when it began: what a receiver can be tried with.
+    /// The call of the published example, which nobody answers, at a status that it reached just when it began: what a receiver can be
+    /// tried with.
     pub fn example(call_id: CallId, status: Status, at: Timestamp) -> Self {
         Self {
             event_id: EventId::new(call_id, status),
@@ -131,6 +138,12 @@ impl CallEvent {
             cause: None,
             from_e164: None,
             to_e164: None,
+            details: Some(CallDetails {
+                missed: status == Status::Disconnected,
+                party: Some(PartyKind::External),
+                presentation: Some(Presentation::Shown),
+                ..CallDetails::default()
+            }),
             web_hook_event: WebHookEvent {
                 call_id,
                 conference_events: Vec::new(),
@@ -185,6 +198,7 @@ impl CallEvent {
             cause: Some(17),
         }];
         event.cause = ended.then_some(16);
+        event.details.get_or_insert_default().missed = false;
         event
     }
 }
@@ -200,6 +214,13 @@ impl<T> CallEvent<T> {
 
     pub fn sequence(&self) -> u8 {
         self.status().sequence()
+    }
+
+    /// Whether an incoming call has ended that nobody took. Without details, an answer here is all that is known.
+    pub fn is_missed(&self) -> bool {
+        let told = &self.web_hook_event;
+        let unanswered = told.status == Status::Disconnected && !told.connected && !told.outgoing;
+        self.details.as_ref().map_or(unanswered, |details| details.missed)
     }
 }
 
@@ -221,6 +242,13 @@ pub struct ExtendedEvent<'a> {
     pub to_e164: Option<&'a str>,
     pub cause: Option<u16>,
     pub inferred: bool,
+    pub last_seen_at: Option<String>,
+    pub missed: bool,
+    pub answered_elsewhere: bool,
+    pub abandoned: bool,
+    pub party: PartyKind,
+    pub presentation: Presentation,
+    pub transfer_call_id: Option<CallId>,
     /// The owner of a webhook wanted to see whether it works; nothing has happened.
     pub test: bool,
     /// On its way to a webhook: when the events queue took it, when it was fanned out, when it was sent.
@@ -233,6 +261,7 @@ impl ExtendedEvent<'_> {
     /// In the form that a GET webhook appends to its query string.
     pub fn query_pairs(&self) -> Vec<(&'static str, String)> {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let yes_no = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
         let mut pairs = self.web_hook_event.query_pairs();
         pairs.extend([
             ("eventId", self.event_id.to_string()),
@@ -244,8 +273,15 @@ impl ExtendedEvent<'_> {
             ("fromE164", self.from_e164.unwrap_or_default().to_owned()),
             ("toE164", self.to_e164.unwrap_or_default().to_owned()),
             ("cause", self.cause.map(|cause| cause.to_string()).unwrap_or_default()),
-            ("inferred", if self.inferred { "yes" } else { "no" }.to_owned()),
-            ("test", if self.test { "yes" } else { "no" }.to_owned()),
+            ("inferred", yes_no(self.inferred)),
+            ("lastSeenAt", text(&self.last_seen_at)),
+            ("missed", yes_no(self.missed)),
+            ("answeredElsewhere", yes_no(self.answered_elsewhere)),
+            ("abandoned", yes_no(self.abandoned)),
+            ("party", self.party.as_str().to_owned()),
+            ("presentation", self.presentation.as_str().to_owned()),
+            ("transferCallId", self.transfer_call_id.map(|call| call.to_string()).unwrap_or_default()),
+            ("test", yes_no(self.test)),
             ("queuedAt", text(&self.queued_at)),
             ("fannedOutAt", text(&self.fanned_out_at)),
             ("sentAt", text(&self.sent_at)),
@@ -258,6 +294,12 @@ impl<'a> From<&'a CallEvent> for ExtendedEvent<'a> {
     fn from(event: &'a CallEvent) -> Self {
         let iso = |time: PublishedTime| iso_millis(time.0);
         let web_hook_event = &event.web_hook_event;
+        let details = event.details.as_ref();
+        let (number, e164) = match web_hook_event.outgoing {
+            true => (&web_hook_event.to, &event.to_e164),
+            false => (&web_hook_event.from, &event.from_e164),
+        };
+        let shown = if number.is_empty() { Presentation::Unknown } else { Presentation::Shown };
         Self {
             web_hook_event,
             event_id: event.event_id,
@@ -270,6 +312,15 @@ impl<'a> From<&'a CallEvent> for ExtendedEvent<'a> {
             to_e164: event.to_e164.as_deref(),
             cause: event.cause,
             inferred: event.inferred,
+            last_seen_at: details.and_then(|details| details.last_seen_at).map(iso_millis),
+            missed: event.is_missed(),
+            answered_elsewhere: details.is_some_and(|details| details.answered_elsewhere),
+            abandoned: details.is_some_and(|details| details.abandoned),
+            party: details
+                .and_then(|details| details.party)
+                .unwrap_or_else(|| PartyKind::of_number(number, e164.is_some())),
+            presentation: details.and_then(|details| details.presentation).unwrap_or(shown),
+            transfer_call_id: details.and_then(|details| details.transfer_call_id),
             test: false,
             queued_at: None,
             fanned_out_at: None,
@@ -280,6 +331,7 @@ impl<'a> From<&'a CallEvent> for ExtendedEvent<'a> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::summary::EventSummary;
     use super::*;
 
     pub(crate) fn sample() -> CallEvent {
@@ -291,6 +343,35 @@ pub(crate) mod tests {
     #[test]
     fn json_has_the_published_names_in_the_published_order() {
         insta::assert_snapshot!(serde_json::to_string_pretty(&sample().web_hook_event).expect("json"));
+    }
+
+    #[test]
+    fn event_without_details_is_read_and_extended() {
+        let check = |event: CallEvent, expected: (bool, PartyKind, Presentation)| {
+            let told = serde_json::to_string(&CallEvent { details: None, ..event }).expect("json");
+            assert!(!told.contains("details"));
+            let read: CallEvent = serde_json::from_str(&told).expect("an event");
+            let extended = ExtendedEvent::from(&read);
+            assert_eq!((extended.missed, extended.party, extended.presentation), expected);
+        };
+        check(sample(), (false, PartyKind::External, Presentation::Shown));
+        let mut missed = CallEvent::example(sample().call_id(), Status::Disconnected, sample().occurred_at);
+        check(missed.clone(), (true, PartyKind::Internal, Presentation::Shown));
+        missed.web_hook_event.from.clear();
+        check(missed, (true, PartyKind::External, Presentation::Unknown));
+    }
+
+    /// The announcement of a queue counts as an answer, although nobody took the call.
+    #[test]
+    fn details_say_what_is_missed() {
+        let mut event = CallEvent::full_example(sample().call_id(), Status::Disconnected, sample().occurred_at);
+        assert!(!event.is_missed());
+        let of = |missed: bool, abandoned: bool| Some(CallDetails { missed, abandoned, ..CallDetails::default() });
+        event.details = of(true, true);
+        assert!(EventSummary::of(&event).missed && ExtendedEvent::from(&event).abandoned);
+        event.web_hook_event.connected = false;
+        event.details = of(false, false);
+        assert!(!EventSummary::of(&event).missed, "somebody else took it");
     }
 
     #[test]

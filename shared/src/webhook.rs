@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+pub use crate::call::PartyKind;
 use crate::event::summary::EventSummary;
 use crate::event::{Direction, Status};
 use crate::ids::{CallId, WebhookId};
@@ -32,14 +33,6 @@ pub enum Format {
 /// Seconds before its expiry at which others are told that a webhook will expire.
 pub const WARN_BEFORE_EXPIRY: i64 = 24 * 60 * 60;
 
-/// Where the other party of a call is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PartyKind {
-    Internal,
-    External,
-}
-
 /// Which call events a receiver wants. Everything that is left open lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -50,7 +43,7 @@ pub struct Filter {
     pub statuses: BTreeSet<Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
-    /// The ends of incoming calls that nobody answered, and nothing else.
+    /// The ends of incoming calls that nobody took, and nothing else.
     pub missed_only: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub party: Option<PartyKind>,
@@ -64,9 +57,6 @@ pub struct Filter {
 
 impl Filter {
     pub fn wants(&self, event: &EventSummary<'_>) -> bool {
-        // A party that withholds its number, or has one in international form, is not on this PBX.
-        let is_external = event.e164.is_some() || event.number.is_empty();
-        let party = if is_external { PartyKind::External } else { PartyKind::Internal };
         let begins = |prefix: &String| {
             event.number.starts_with(prefix.as_str())
                 || event.e164.as_ref().is_some_and(|e164| e164.starts_with(prefix.as_str()))
@@ -76,7 +66,7 @@ impl Filter {
             && (self.statuses.is_empty() || self.statuses.contains(&event.status))
             && self.direction.is_none_or(|wanted| wanted == event.direction)
             && (!self.missed_only || event.missed)
-            && self.party.is_none_or(|wanted| wanted == party)
+            && self.party.is_none_or(|wanted| wanted == event.party())
             && self.number_prefix.as_ref().is_none_or(begins)
             && self.minimum_duration.is_none_or(long_enough)
     }
@@ -415,7 +405,9 @@ mod tests {
         let ringing = sample();
         let mut ended = sample();
         ended.web_hook_event.status = Status::Disconnected;
+        ended.details.get_or_insert_default().missed = true;
         let mut talked = ended.clone();
+        talked.details.get_or_insert_default().missed = false;
         talked.web_hook_event.connected = true;
         talked.web_hook_event.conversation_time = 30;
         let check = |filter: Filter, expected: [bool; 3]| {

@@ -80,7 +80,7 @@ impl Fuzzer {
         let origin = Origin { pbx_id: Arc::from("master"), agent_id: Arc::from("fuzz/1") };
         let mut calls = Calls::new(origin, Uuid::nil());
         for n in 0..USERS {
-            calls.user_is(user(n), UserIdentity { extension: n.to_string(), name: format!("User {n}") });
+            calls.user_is(user(n), UserIdentity { extension: n.to_string(), name: format!("User {n}"), queue: n == 0 });
         }
         let now = Timestamp::from_second(1_700_000_000).expect("a time");
         calls.session_started(now);
@@ -156,7 +156,8 @@ impl Fuzzer {
             let channels = self.choices.random_bool(0.5).then(|| self.choices.random_range(0..3));
             let others = self.choices.random_bool(0.3).then_some(self.now);
             let items = self.items_of(&user);
-            out.extend(self.calls.settle(&user, channels, others, &items, self.now));
+            self.calls.channels_are(&user, channels);
+            out.extend(self.calls.settle(&user, others, &items, self.now));
         }
         out
     }
@@ -178,7 +179,7 @@ impl Fuzzer {
                 self.calls.report(&user, report, self.now)
             }
             Ok(Frame::User(info)) => {
-                let identity = UserIdentity { extension: info.e164.clone(), name: info.display_name() };
+                let identity = UserIdentity { extension: info.e164.clone(), name: info.display_name(), queue: false };
                 self.calls.user_is(user(info.cn.len() as u64 % USERS), identity);
                 Vec::new()
             }
@@ -226,10 +227,10 @@ impl Fuzzer {
     fn end(&mut self) {
         let outputs = self.calls.session_lost(self.now);
         self.perform(outputs);
-        for user in self.calls.users_with_missing_calls() {
-            let outputs = self.calls.settle(&user, None, None, &[], self.now);
-            self.perform(outputs);
-        }
+        self.calls.session_started(self.now);
+        self.now += SignedDuration::from_hours(5);
+        let outputs = self.calls.tick(self.now);
+        self.perform(outputs);
         assert_eq!(self.calls.live_calls(), 0);
     }
 }

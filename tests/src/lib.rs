@@ -13,6 +13,8 @@ pub mod fuzz;
 pub mod idempotency;
 pub mod inbox;
 pub mod lambda;
+#[cfg(test)]
+mod observer;
 pub mod openapi;
 pub mod paths;
 pub mod pbx;

@@ -11,7 +11,7 @@ use shared::time::PublishedTime;
 use super::leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
 
 /// Entries of a call's history; the first ones hold the original caller, and an event has to fit into a message.
-const HISTORY: usize = 100;
+pub(super) const HISTORY: usize = 100;
 /// A placed call that goes on its way for so long rings, also where the network does not say so.
 const RINGS_AFTER_PROCEEDING: SignedDuration = SignedDuration::from_secs(2);
 
@@ -20,6 +20,9 @@ const RINGS_AFTER_PROCEEDING: SignedDuration = SignedDuration::from_secs(2);
 pub struct UserIdentity {
     pub extension: String,
     pub name: String,
+    /// A waiting queue, which answers calls to play its announcement.
+    #[serde(default)]
+    pub queue: bool,
 }
 
 /// It is kept on disk as it is, so a field that comes later needs a default.
@@ -56,8 +59,31 @@ pub(super) struct Call {
     /// The last leg was parked then, and the call waits for the leg that holds it in the park.
     #[serde(skip)]
     pub parked_at: Option<Timestamp>,
+    /// The last leg has ended then because the call goes on elsewhere, and may be one of the two of a transfer.
+    #[serde(skip)]
+    pub left_at: Option<Timestamp>,
     /// The PBX session was lost while the call lived, and the call has not been seen since.
     pub missing_since: Option<Timestamp>,
+    /// The latest moment before that at which the call was known to be alive.
+    #[serde(default)]
+    pub last_seen: Option<Timestamp>,
+    /// Somebody else has answered it.
+    #[serde(default)]
+    pub taken: bool,
+    /// A monitored user or queue has placed it.
+    #[serde(default)]
+    pub placed_here: bool,
+    #[serde(default)]
+    pub was_parked: bool,
+    /// Where the user has sent it, until the history says so.
+    #[serde(default)]
+    pub sent_to: Option<Party>,
+    /// The user has sent it elsewhere.
+    #[serde(default)]
+    pub departed: bool,
+    /// The other call of the transfer by which the user has sent it elsewhere.
+    #[serde(default)]
+    pub transfer_call: Option<CallId>,
 }
 
 impl Call {
@@ -83,7 +109,15 @@ impl Call {
             proceeding_since: None,
             cause: None,
             parked_at: None,
+            left_at: None,
             missing_since: None,
+            last_seen: None,
+            taken: false,
+            placed_here: false,
+            was_parked: false,
+            sent_to: None,
+            departed: false,
+            transfer_call: None,
         }
     }
 
@@ -100,6 +134,7 @@ impl Call {
             if state.phase == Phase::Parked && self.phase != Phase::Parked {
                 let (from, to) = self.parties(user);
                 self.note(ConferenceEventKind::Parked, at, Some(&from), Some(&to), None);
+                self.was_parked = true;
             }
             self.phase = state.phase;
             self.proceeding_since = (state.phase == Phase::Proceeding).then(|| self.proceeding_since.unwrap_or(at));
@@ -122,7 +157,7 @@ impl Call {
                 Relation::Transferring if self.peer.is_empty() && report.relates(Relation::Picking).is_none() => {
                     ConferenceEventKind::Transferred
                 }
-                Relation::Transferring | Relation::ForwardingTo | Relation::ParkedTo => continue,
+                Relation::Transferring | Relation::ForwardingTo | Relation::ParkedTo | Relation::SentTo => continue,
             };
             let from = match relation {
                 Relation::Picking => report.relates(Relation::Transferring).unwrap_or(party),
@@ -150,6 +185,7 @@ impl Call {
             if peer.e164.is_some() {
                 self.peer.e164.clone_from(&peer.e164);
             }
+            self.peer.object |= peer.object;
             return;
         }
         let transferred = report.peer_changed || report.relates(Relation::Transferring).is_some();
@@ -177,7 +213,7 @@ impl Call {
         }
     }
 
-    fn note(
+    pub(super) fn note(
         &mut self,
         kind: ConferenceEventKind,
         at: Timestamp,
@@ -239,6 +275,7 @@ impl Call {
             cause: self.cause.filter(|_| ended),
             from_e164: from.e164,
             to_e164: to.e164,
+            details: Some(self.details(status, user.queue, inferred)),
             web_hook_event: WebHookEvent {
                 call_id: self.id,
                 conference_events: self.history.clone(),
@@ -270,6 +307,6 @@ pub struct Origin {
     pub agent_id: Arc<str>,
 }
 
-fn own_party(user: &UserIdentity) -> Party {
-    Party { number: user.extension.clone(), name: user.name.clone(), e164: None }
+pub(super) fn own_party(user: &UserIdentity) -> Party {
+    Party { number: user.extension.clone(), name: user.name.clone(), e164: None, object: true }
 }

@@ -15,6 +15,7 @@ use shared::tables::LegItem;
 use uuid::Uuid;
 
 use super::call::{Call, Origin, UserIdentity};
+use super::evidence::Evidence;
 use super::leg::{Assignment, Leg, LegId, LegReport, Phase, Relation, Spot, UnassignedLeg, UserGuid};
 use super::names::CallNames;
 
@@ -55,6 +56,7 @@ pub struct Calls {
     /// Calls that have changed, begun or ended since they were last written to disk.
     pub(super) changed: HashSet<CallId>,
     pub(super) names: CallNames,
+    pub(super) has_session: bool,
     pub(super) session_since: Timestamp,
     /// Since when each user is monitored in this session.
     pub(super) watched: HashMap<UserGuid, Timestamp>,
@@ -63,6 +65,9 @@ pub struct Calls {
     /// Legs whose own park was asked for: their end is not the end of the call.
     pub(super) parking: HashSet<LegId>,
     pub(super) last_cleaning: Timestamp,
+    /// When the PBX was last heard of.
+    heard_at: Timestamp,
+    pub(super) evidence: Evidence,
 }
 
 impl Calls {
@@ -76,11 +81,14 @@ impl Calls {
             calls: HashMap::new(),
             changed: HashSet::new(),
             names: CallNames::default(),
+            has_session: false,
             session_since: Timestamp::MIN,
             watched: HashMap::new(),
             nameless: 0,
             parking: HashSet::new(),
             last_cleaning: Timestamp::MIN,
+            heard_at: Timestamp::MIN,
+            evidence: Evidence::default(),
         }
     }
 
@@ -90,6 +98,7 @@ impl Calls {
 
     pub fn session_started(&mut self, now: Timestamp) {
         self.session_since = now;
+        self.has_session = true;
         self.watched.clear();
     }
 
@@ -105,6 +114,10 @@ impl Calls {
         for id in waiting {
             self.assign(id, now, &mut out);
         }
+        self.end_what_left(None, None, &mut out);
+        let heard_at = self.heard_at.min(now);
+        self.has_session = false;
+        self.evidence.session_lost();
         self.legs.clear();
         self.ended.clear();
         self.parking.clear();
@@ -112,25 +125,34 @@ impl Calls {
             call.legs.clear();
             call.parked_at = None;
             call.missing_since.get_or_insert(now);
+            call.last_seen.get_or_insert(heard_at);
         }
         self.changed.extend(self.calls.keys());
         out
     }
 
+    /// The PBX has sent something. Frames come in order, so that no end before this moment is unknown.
+    pub fn heard(&mut self, now: Timestamp) {
+        self.heard_at = now;
+    }
+
     /// Takes a report about a leg of a monitored user.
     pub fn report(&mut self, user: &UserGuid, report: LegReport, now: Timestamp) -> Vec<Output> {
         let mut out = Vec::new();
+        self.heard(now);
         self.take(user, report, now, &mut out);
         out
     }
 
     fn take(&mut self, user: &UserGuid, report: LegReport, now: Timestamp, out: &mut Vec<Output>) {
         let id = report.leg;
-        if report.last && !self.legs.contains_key(&id) {
+        let goes_on_elsewhere = report.relates(Relation::SentTo).is_some();
+        if (report.last || goes_on_elsewhere) && !self.legs.contains_key(&id) {
             return; // The last word on a leg that was never heard of, or was heard twice.
         }
         let leg = self.legs.entry(id).or_insert_with(|| Leg::new(user.clone(), now));
-        if matches!(leg.assignment, Assignment::Ended) && report.revives() {
+        leg.sent_on |= goes_on_elsewhere;
+        if matches!(leg.assignment, Assignment::Ended) && report.revives() && !leg.sent_on {
             leg.wait(now);
         }
         leg.state = report.state.or(leg.state);
@@ -187,6 +209,7 @@ impl Calls {
         for id in overdue {
             self.assign(id, now, &mut out);
         }
+        self.end_what_left(None, Some(now), &mut out);
         let unparked =
             |call: &Call| Some((call.id, call.parked_at.filter(|at| now.duration_since(*at) >= PARK_GRACE)?));
         let unparked: BTreeMap<CallId, Timestamp> = self.calls.values().filter_map(unparked).collect();
@@ -195,8 +218,9 @@ impl Calls {
         }
         if now.duration_since(self.last_cleaning) > SignedDuration::from_mins(5) {
             self.last_cleaning = now;
-            self.names.forget_old(now);
-            self.forget_lost(now);
+            self.end_lost(now, &mut out);
+            let calls = &self.calls;
+            self.names.forget_old(now, |call| calls.contains_key(&call));
         }
         out
     }
@@ -224,7 +248,7 @@ impl Calls {
         let young_session = now.duration_since(self.session_since) < ASK_FOR_EVERY_NAME;
         // A call that was not seen since the session was lost may have ended, and this be the next one.
         let joins = self.live_call(&spot, leg_is_parked(leg)).and_then(|call| self.calls.get(&call));
-        let joins = joins.is_some_and(|call| call.missing_since.is_none());
+        let joins = joins.is_some_and(|call| call.missing_since.is_none() && call.left_at.is_none());
         if !joins && (young_session || !waiting.saw_beginning()) {
             self.ask(id, out);
         } else {
@@ -273,6 +297,7 @@ impl Calls {
         let spot = leg.spot(&waiting);
         let peer = leg.peer.clone();
         leg.conference = spot.as_ref().map(|spot| spot.conference.clone());
+        self.end_what_left(Some(&user), None, out);
         if let Some(spot) = spot.as_ref().filter(|_| !waiting.begins_ended()) {
             self.names.reopen(spot, |ended_at| waiting.began_before(ended_at));
         }
@@ -292,6 +317,7 @@ impl Calls {
                 CallId::of_handle(self.boot_id, id.user, id.call, self.nameless)
             }
         });
+        self.note_return(name, &waiting);
         let is_new = !self.calls.contains_key(&name);
         let start = waiting.start();
         let call = self.calls.entry(name).or_insert_with(|| Call::new(name, user.clone(), direction, start));
@@ -299,7 +325,7 @@ impl Calls {
             call.peer = peer; // The PBX does not repeat what it said about the handle before.
         }
         self.changed.insert(name);
-        call.missing_since = None;
+        (call.missing_since, call.last_seen) = (None, None);
         call.parked_at = None;
         if !call.legs.contains(&id) {
             call.legs.push(id);
@@ -355,14 +381,22 @@ impl Calls {
         match state.phase {
             Phase::Alerting if direction == Direction::Incoming && !call.rung && call.pickup.is_none() => {
                 call.rung = true;
-                out.push(Output::Event(Box::new(call.event(Status::Ringing, at, &user, &self.origin, false))));
+                self.tell(id, Status::Ringing, at, false, out);
             }
             Phase::Connected if call.pickup.is_none() => {
                 call.pickup = Some(at);
-                out.push(Output::Event(Box::new(call.event(Status::Connected, at, &user, &self.origin, false))));
+                self.note_answer(id);
+                self.tell(id, Status::Connected, at, false, out);
             }
             _ => {}
         }
+    }
+
+    fn tell(&mut self, id: CallId, status: Status, at: Timestamp, inferred: bool, out: &mut Vec<Output>) {
+        self.look_around(id, status);
+        let Some(call) = self.calls.get(&id) else { return };
+        let user = self.users.get(&call.user).cloned().unwrap_or_default();
+        out.push(Output::Event(Box::new(call.event(status, at, &user, &self.origin, inferred))));
     }
 
     fn end_leg(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
@@ -372,6 +406,9 @@ impl Calls {
         }
         let parked = self.parking.remove(&leg_id) || report.relates(Relation::ParkedTo).is_some();
         let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(to) = report.relates(Relation::SentTo) {
+            call.sent_to = Some(to.clone());
+        }
         call.legs.retain(|leg| *leg != leg_id);
         if call.legs.is_empty() {
             self.join_waiting(id, at, out);
@@ -384,7 +421,7 @@ impl Calls {
         if parked {
             call.parked_at = Some(at);
         } else {
-            self.end(id, at, false, out);
+            self.end_or_await_transfer(id, at, out);
         }
     }
 
@@ -415,13 +452,15 @@ impl Calls {
     }
 
     pub(super) fn end(&mut self, id: CallId, at: Timestamp, inferred: bool, out: &mut Vec<Output>) {
-        let Some(call) = self.forget(id, at) else { return };
+        self.look_around(id, Status::Disconnected);
+        let Some(mut call) = self.forget(id, at) else { return };
         // A clock that was set back must not end a call before it was last heard of.
         let at = at.max(call.latest);
         for spot in spots(&call) {
             out.push(Output::Remember(spot.user.clone(), self.names.item(&spot, at)));
         }
         let user = self.users.get(&call.user).cloned().unwrap_or_default();
+        call.note_departure(&user, at);
         out.push(Output::Event(Box::new(call.event(Status::Disconnected, at, &user, &self.origin, inferred))));
     }
 

@@ -98,6 +98,9 @@ pub struct Party {
     pub name: String,
     /// The number in international form, when the PBX knows it.
     pub e164: Option<String>,
+    /// The PBX names an object of its own.
+    #[serde(default)]
+    pub object: bool,
 }
 
 impl Party {
@@ -119,6 +122,8 @@ pub enum Relation {
     Transferring,
     ParkedTo,
     Picking,
+    /// Where the user has sent the call: it goes on there, and is over here.
+    SentTo,
 }
 
 /// One report about one leg. Everything the PBX left out is `None`, and then the last known value holds.
@@ -161,18 +166,30 @@ pub(super) struct Leg {
     pub state: Option<LegState>,
     pub peer: Party,
     pub assignment: Assignment,
+    /// The call goes on elsewhere. What is still reported under this handle is about that.
+    pub sent_on: bool,
 }
 
 impl Leg {
     pub(super) fn new(user: UserGuid, since: Timestamp) -> Self {
         let waiting = UnassignedLeg { since, continues: false, reports: Vec::new(), asked: false };
-        Self { user, conference: None, state: None, peer: Party::default(), assignment: Assignment::Waiting(waiting) }
+        let assignment = Assignment::Waiting(waiting);
+        Self { user, conference: None, state: None, peer: Party::default(), assignment, sent_on: false }
     }
 
     /// The handle's call has ended and another one begins on it.
     pub(super) fn wait(&mut self, since: Timestamp) {
         self.assignment =
             Assignment::Waiting(UnassignedLeg { since, continues: true, reports: Vec::new(), asked: false });
+    }
+
+    /// The conference id that the PBX named last, also of a leg that waits for its call.
+    pub(super) fn latest_conference(&self) -> Option<&Arc<str>> {
+        let waiting = match &self.assignment {
+            Assignment::Waiting(waiting) => waiting.life().filter_map(|report| report.conference.as_ref()).last(),
+            _ => None,
+        };
+        waiting.or(self.conference.as_ref())
     }
 
     /// Where the leg belongs, once its conference is known.
@@ -210,7 +227,7 @@ impl UnassignedLeg {
         self.reports[..end].iter().map(|(report, _)| report)
     }
 
-    fn first_state(&self) -> Option<LegState> {
+    pub(super) fn first_state(&self) -> Option<LegState> {
         self.life().find_map(|report| report.state)
     }
 

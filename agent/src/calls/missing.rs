@@ -3,8 +3,10 @@
 //! A call that ended while no agent ran ends when that is concluded. Nobody knows the true moment; `inferred` says so.
 //!
 //! A remembered call has been missing since its agent last wrote something, which is never later than that agent's death. Only another
-//! agent that was there at the time is trusted to tell the end. A call that nobody has seen for a day is forgotten: it was another agent's
-//! to end, and what that one wrote down is kept no longer.
+//! agent that was there at the time is trusted to tell the end.
+//!
+//! Without evidence nothing is concluded for four hours: to end a call at once would tell of an end of calls that go on. What counts as
+//! evidence is in `evidence.rs`.
 //!
 //! An end is rather told once too often. When another agent has noted that something ended under a missing call's conference but not under
 //! that call's name, it may have named the call otherwise, because a note about a transfer came late. Then the end is told, marked
@@ -12,22 +14,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shared::ids::CallId;
 use shared::tables::LegItem;
 
 use super::call::Call;
 use super::call_core::{Calls, Output};
 use super::leg::UserGuid;
-use super::names;
+
+/// A call that did not come back, and of which nothing tells whether it goes on, waits for so long.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(4);
+/// A session that has lasted for so long has shown what it shows of running calls.
+const LISTING: SignedDuration = SignedDuration::from_secs(60);
 
 impl Calls {
-    /// Forgets calls of which nobody can tell the end any more: it was another agent's to tell, and what that one wrote down is gone.
-    pub(super) fn forget_lost(&mut self, now: Timestamp) {
-        let is_lost = |call: &&Call| call.missing_since.is_some_and(|since| now.duration_since(since) >= names::KEEP);
-        let lost: Vec<CallId> = self.calls.values().filter(is_lost).map(|call| call.id).collect();
+    /// Ends calls that have waited for evidence for long enough. If another agent has told such an end, the second copy reaches nobody.
+    pub(super) fn end_lost(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        // Where the PBX reports running calls, they come at the beginning of a session.
+        if !self.has_session || now.duration_since(self.session_since) < LISTING {
+            return;
+        }
+        let is_lost = |call: &&Call| call.missing_since.is_some_and(|since| now.duration_since(since) >= LONGEST_WAIT);
+        let lost: BTreeSet<CallId> = self.calls.values().filter(is_lost).map(|call| call.id).collect();
         for id in lost {
-            self.forget(id, now);
+            self.end(id, now, true, out);
         }
     }
 
@@ -37,22 +47,20 @@ impl Calls {
         users.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Closes the calls of a user that did not come back after a lost session.
+    /// Closes the calls of a user that did not come back after a lost session, if there is evidence that they have ended.
     ///
-    /// `channels` is how many calls the PBX says the user has, `others_since` the earliest start of another agent's present
-    /// session, which would have seen the end, and `items` what agents wrote down about the user's calls.
+    /// `others_since` is the earliest start of another agent's present session, which would have seen the end, and `items` what agents
+    /// wrote down about the user's calls.
     pub fn settle(
         &mut self,
         user: &UserGuid,
-        channels: Option<u32>,
         others_since: Option<Timestamp>,
         items: &[LegItem],
         now: Timestamp,
     ) -> Vec<Output> {
         let mut out = Vec::new();
         self.learn_items(user, items, now, &mut out);
-        let seen = self.calls.values().filter(|call| call.user == *user && call.missing_since.is_none()).count();
-        let gone = channels.is_none_or(|channels| u64::from(channels) <= seen as u64);
+        let gone = self.are_gone(user, now);
         let missing: BTreeMap<CallId, Timestamp> = self
             .calls
             .values()

@@ -12,9 +12,11 @@
 
 mod call;
 mod call_core;
+mod evidence;
 mod leg;
 mod missing;
 mod names;
+mod outcome;
 mod records;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,5 +25,6 @@ mod view;
 pub use call::{Origin, UserIdentity};
 pub use call_core::{Calls, ENDED_HANDLES, Output};
 pub use leg::{LegId, LegReport, LegState, Party, Phase, Relation, Spot, UserGuid};
+pub use outcome::TAKEN_ELSEWHERE;
 pub use records::{Changes, RecordKey, Records, UnreadableRecord};
 pub use view::CallView;

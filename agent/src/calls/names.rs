@@ -214,10 +214,11 @@ impl CallNames {
         self.spots.len()
     }
 
-    pub(super) fn forget_old(&mut self, now: Timestamp) {
+    /// A call that another agent has named may end without this one ever hearing of it, so only what is live here is kept for longer.
+    pub(super) fn forget_old(&mut self, now: Timestamp, is_live: impl Fn(CallId) -> bool) {
         let changed = &mut self.changed;
         self.spots.retain(|spot, known| {
-            let stays = known.live.is_some() || now.duration_since(known.touched) < KEEP;
+            let stays = known.live.is_some_and(&is_live) || now.duration_since(known.touched) < KEEP;
             if !stays {
                 changed.insert(spot.clone());
             }

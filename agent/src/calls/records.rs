@@ -21,7 +21,7 @@ use super::names::Knowledge;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RecordKey {
     Call(CallId),
-    /// A user, conference and direction.
+    /// A user, conference and direction; or the PBX itself.
     Spot(String),
 }
 
@@ -33,6 +33,9 @@ pub type Changes = HashMap<RecordKey, Option<String>>;
 struct CallRecord<C, I> {
     call: C,
     identity: I,
+    /// How many calls the PBX said the user had.
+    #[serde(default)]
+    channels: Option<u32>,
 }
 
 /// Everything that was kept.
@@ -40,8 +43,20 @@ struct CallRecord<C, I> {
 pub struct Records {
     calls: Vec<CallRecord<Call, UserIdentity>>,
     spots: Vec<(Spot, Knowledge)>,
+    /// What is known of the PBX itself.
+    pbx: Option<PbxRecord>,
     /// When the agent that kept it was last known to be there.
     seen: Option<Timestamp>,
+}
+
+/// The key of what is known of the PBX itself, among those of spots, which are JSON.
+const PBX: &str = "pbx";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PbxRecord {
+    pbx_id: String,
+    reports_running: bool,
 }
 
 /// A record that this version cannot read.
@@ -60,6 +75,10 @@ impl Records {
     }
 
     pub fn add_spot(&mut self, key: &str, text: &str) -> Result<(), UnreadableRecord> {
+        if key == PBX {
+            self.pbx = Some(serde_json::from_str(text)?);
+            return Ok(());
+        }
         self.spots.push((serde_json::from_str(key)?, serde_json::from_str(text)?));
         Ok(())
     }
@@ -77,15 +96,20 @@ impl Calls {
 
     /// Takes in what an earlier core knew. What this one has found out itself since is newer.
     pub fn recall(&mut self, records: Records) {
+        if records.pbx.is_some_and(|pbx| pbx.reports_running && *pbx.pbx_id == *self.origin.pbx_id) {
+            self.evidence.reports_running = true;
+        }
         for (spot, known) in records.spots {
             self.names.put_back(&spot, known);
         }
-        for CallRecord { mut call, identity } in records.calls {
+        for CallRecord { mut call, identity, channels } in records.calls {
+            self.evidence.channels_were(&call.user, channels);
             if self.calls.contains_key(&call.id) {
                 continue;
             }
             let last_known = records.seen.map_or(call.latest, |seen| seen.max(call.latest));
             call.missing_since.get_or_insert(last_known);
+            call.last_seen.get_or_insert(last_known);
             self.changed.insert(call.id);
             self.users.entry(call.user.clone()).or_insert_with(|| Arc::new(identity));
             self.calls.insert(call.id, call);
@@ -98,9 +122,14 @@ impl Calls {
         for id in std::mem::take(&mut self.changed) {
             let text = self.calls.get(&id).map(|call| {
                 let identity = identity_of(self.users.get(&call.user));
-                text(&CallRecord { call, identity })
+                text(&CallRecord { call, identity, channels: self.evidence.channels_of(&call.user) })
             });
             changes.insert(RecordKey::Call(id), text);
+        }
+        if std::mem::take(&mut self.evidence.is_new) {
+            let record =
+                PbxRecord { pbx_id: self.origin.pbx_id.to_string(), reports_running: self.evidence.reports_running };
+            changes.insert(RecordKey::Spot(PBX.to_owned()), Some(text(&record)));
         }
         changes.extend(self.names.changes().map(|(spot, known)| (RecordKey::Spot(text(&spot)), known.map(text))));
         changes

@@ -1,7 +1,9 @@
 //! Every sequence of calls that the PBX is known to produce, and the laws that hold for those it is not.
 
 mod bounds;
+mod evidence;
 mod laws;
+mod outcome;
 mod restart;
 mod sequences;
 mod two_agents;
@@ -22,6 +24,7 @@ use super::*;
 
 pub(crate) const PHONE: &str = "00000000000000000000000000000042";
 pub(crate) const OTHER: &str = "00000000000000000000000000000043";
+const QUEUE: &str = "00000000000000000000000000000078";
 
 pub(crate) fn at(seconds: f64) -> Timestamp {
     let base: Timestamp = "2022-09-16T11:57:43Z".parse().expect("a time");
@@ -30,6 +33,10 @@ pub(crate) fn at(seconds: f64) -> Timestamp {
 
 pub(crate) fn guid(text: &str) -> UserGuid {
     Arc::from(text)
+}
+
+fn user(extension: &str, name: &str) -> UserIdentity {
+    UserIdentity { extension: extension.to_owned(), name: name.to_owned(), queue: false }
 }
 
 fn origin() -> Origin {
@@ -42,8 +49,9 @@ pub(crate) fn core() -> Calls {
 
 /// The session begins and the PBX shows its users.
 fn started(mut calls: Calls, now: Timestamp) -> Calls {
-    calls.user_is(guid(PHONE), UserIdentity { extension: "42".to_owned(), name: "Thomas De Wilde".to_owned() });
-    calls.user_is(guid(OTHER), UserIdentity { extension: "43".to_owned(), name: "Reception".to_owned() });
+    calls.user_is(guid(PHONE), user("42", "Thomas De Wilde"));
+    calls.user_is(guid(OTHER), user("43", "Reception"));
+    calls.user_is(guid(QUEUE), UserIdentity { queue: true, ..user("78", "Support") });
     calls.session_started(now);
     calls
 }
@@ -97,7 +105,7 @@ pub(crate) fn state(bits: u32) -> LegState {
 }
 
 pub(crate) fn party(number: &str) -> Party {
-    Party { number: number.to_owned(), name: format!("Name of {number}"), e164: None }
+    Party { number: number.to_owned(), name: format!("Name of {number}"), ..Party::default() }
 }
 
 /// A report in the making; `call` is the handle, `bits` the PBX's state.
@@ -183,6 +191,20 @@ pub(crate) fn play(calls: &mut Calls, start: f64, reports: Vec<LegReport>) -> Ve
         out.extend(settle_questions(calls, outputs, now));
     }
     out
+}
+
+/// Settles with evidence: the PBX keeps its count of the user's calls up to date, or tells none.
+fn settle(
+    calls: &mut Calls,
+    user: &UserGuid,
+    channels: Option<u32>,
+    others_since: Option<Timestamp>,
+    items: &[LegItem],
+    now: Timestamp,
+) -> Vec<Output> {
+    calls.channels_are(user, channels.map(|channels| channels + 1));
+    calls.channels_are(user, channels);
+    calls.settle(user, others_since, items, now)
 }
 
 pub(crate) fn events(outputs: &[Output]) -> Vec<&CallEvent> {

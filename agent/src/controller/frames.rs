@@ -12,6 +12,9 @@ use crate::pbx::frames::{CallInfo, Frame, UserInfo};
 
 impl ControllerState {
     pub(super) async fn on_frame(&mut self, frame: Frame) -> Result<(), SessionEnd> {
+        if let Some(calls) = &mut self.calls {
+            calls.heard(self.clock.now());
+        }
         match frame {
             Frame::CallInfo(call_info) => self.on_call_info(call_info),
             Frame::User(user_info) => self.on_user_info(user_info),
@@ -64,6 +67,7 @@ impl ControllerState {
         if let Some((guid, identity)) = self.session.on_user_info(user_info, &self.monitor) {
             if let Some(calls) = &mut self.calls {
                 calls.user_is(guid.clone(), identity);
+                calls.channels_are(&guid, self.session.channels(&guid));
             }
             if self.session.listed
                 && let Some(frame) = self.session.ask_for_labels(&guid)
@@ -96,6 +100,7 @@ impl ControllerState {
         });
         calls.session_started(now);
         for (guid, identity) in self.session.identities() {
+            calls.channels_are(&guid, self.session.channels(&guid));
             calls.user_is(guid, identity);
         }
         self.announce_if_complete();

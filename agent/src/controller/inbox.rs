@@ -51,7 +51,7 @@ impl ControllerState {
         let outputs = match result {
             LookupResult::Legs { leg, items } => calls.learn(*leg, items.as_deref(), now),
             LookupResult::Missing { user, items, others_since } if self.settle_at.is_some() => {
-                calls.settle(user, self.session.channels(user), *others_since, items, now)
+                calls.settle(user, *others_since, items, now)
             }
             LookupResult::Missing { .. } => return, // The session was lost again meanwhile.
         };

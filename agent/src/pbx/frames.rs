@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use shared::event::Direction;
 use shared::numbering::DialPrefixes;
 
-use crate::calls::{LegId, LegReport, LegState, Party, Phase, Relation};
+use crate::calls::{LegId, LegReport, LegState, Party, Phase, Relation, TAKEN_ELSEWHERE};
 
 /// What people read of a party is cut behind this: an event with a full history has to fit into a message of the queue.
 const LONGEST_NAME: usize = 128;
@@ -207,6 +207,9 @@ impl CallInfo {
 
     /// The report for the call core; `session` tells handles of different connections apart.
     pub fn into_report(self, session: u64) -> LegReport {
+        if let Some(sent_to) = self.related.iter().find(|(relation, _)| *relation == Relation::SentTo) {
+            return self.departure(session, sent_to.clone());
+        }
         LegReport {
             leg: LegId { session, user: self.user, call: self.call },
             state: self.state.and_then(|bits| {
@@ -226,6 +229,26 @@ impl CallInfo {
             last: self.last,
         }
     }
+
+    /// The PBX reports the call on at the place to which the user has sent it. For this user that is the end of the leg.
+    fn departure(&self, session: u64, sent_to: (Relation, Party)) -> LegReport {
+        LegReport {
+            leg: LegId { session, user: self.user, call: self.call },
+            state: Some(LegState {
+                phase: Phase::DisconnectSent,
+                direction: Direction::Incoming,
+                held_by_user: false,
+                held_by_peer: false,
+            }),
+            conference: None,
+            peer: None,
+            related: vec![sent_to],
+            peer_changed: false,
+            cause: Some(TAKEN_ELSEWHERE),
+            running_for: None,
+            last: self.last,
+        }
+    }
 }
 
 fn party(fields: Fields<'_>) -> Party {
@@ -240,12 +263,17 @@ fn party(fields: Fields<'_>) -> Party {
         norm.len() <= LONGEST_NUMBER
             && norm.strip_prefix('+').is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
     };
-    Party { number, name: bounded(&name, LONGEST_NAME), e164: fields.text("norm").filter(is_e164) }
+    let object = ["h323", "cn"].map(text).iter().any(|name| !name.is_empty());
+    Party { number, name: bounded(&name, LONGEST_NAME), e164: fields.text("norm").filter(is_e164), object }
 }
 
-/// A text for people, without control characters, which would take up six times their space in JSON.
+/// A text for people, without control characters, which would take up six times their space in JSON. A tab or the end of a line keeps
+/// words apart as a space.
 fn bounded(text: &str, most: usize) -> String {
-    text.chars().filter(|character| !character.is_control()).take(most).collect()
+    let text = text.replace("\r\n", "\n");
+    let spaced =
+        text.chars().map(|character| if character.is_control() && character.is_whitespace() { ' ' } else { character });
+    spaced.filter(|character| !character.is_control()).take(most).collect()
 }
 
 fn relation(kind: &str) -> Option<Relation> {
@@ -256,6 +284,7 @@ fn relation(kind: &str) -> Option<Relation> {
         "ct" => Relation::Transferring,
         "parked-to" => Relation::ParkedTo,
         "picking" => Relation::Picking,
+        "xfer" => Relation::SentTo,
         _ => return None,
     })
 }
@@ -363,6 +392,40 @@ mod tests {
         };
         assert_eq!(name(r#"{"e164":"","h323":"bob"}"#), "bob");
         assert_eq!(name(r#"{"e164":"50","h323":"bob"}"#), "");
+    }
+
+    #[test]
+    fn white_space_in_names_stays_white_space_and_long_names_are_cut() {
+        let name = |name: &str| {
+            let frame = serde_json::json!({"mt": "CallInfo", "user": 1, "call": 2, "peer": {"dn": name}});
+            call_info(&frame.to_string()).peer.expect("a peer").name
+        };
+        assert_eq!(name("line1\tline2\nline3\r\nline4\u{0}\u{a0}end"), "line1 line2 line3 line4\u{a0}end");
+        assert_eq!(name(&"é".repeat(300)), "é".repeat(LONGEST_NAME));
+    }
+
+    /// With `xfer`, the PBX goes on to report a call at the place to which its user has sent it.
+    #[test]
+    fn report_from_elsewhere_is_the_end_of_the_leg() {
+        let info = call_info(
+            r#"{"mt":"CallInfo","user":1,"call":2,"state":133,"conf":"c9","peer":{"e164":"0472591687"},"msg":"x-conn",
+                "no":[{"type":"ct","e164":"42"},{"type":"xfer","e164":"0031201234567"}]}"#,
+        );
+        let report = info.into_report(3);
+        assert!(report.ends_leg() && !report.last);
+        assert_eq!((report.cause, report.peer, report.conference), (Some(TAKEN_ELSEWHERE), None, None));
+        let [(Relation::SentTo, place)] = &report.related[..] else { panic!("{:?}", report.related) };
+        assert_eq!(place.number, "0031201234567");
+    }
+
+    #[test]
+    fn objects_of_the_pbx_are_told_from_others() {
+        let is_object = |peer: &str| {
+            let info = call_info(&format!(r#"{{"mt":"CallInfo","user":1,"call":2,"peer":{peer}}}"#));
+            info.peer.expect("a peer").object
+        };
+        assert!(is_object(r#"{"e164":"50","h323":"bob"}"#) && is_object(r#"{"e164":"","cn":"Door"}"#));
+        assert!(!is_object(r#"{"e164":"0472591687","h323":"","dn":"Customer","norm":"+32472591687"}"#));
     }
 
     #[test]

@@ -28,9 +28,10 @@ pub fn initialize(by_group: bool) -> String {
     request("Initialize", USERS_SRC, json!({"grp": by_group, "limit": USERS_PER_TICK}))
 }
 
-/// `src` comes back with every CallInfo of this user; with `hw`, only of that device.
+/// `src` comes back with every CallInfo of this user; with `hw`, only of that device. `xfer` makes the PBX say where a call went that the
+/// user has sent elsewhere.
 pub fn user_initialize(src: &str, cn: &str, hw: Option<&str>) -> String {
-    let mut fields = json!({"cn": cn, "xfer": false, "disc": false});
+    let mut fields = json!({"cn": cn, "xfer": true, "disc": false});
     if let Some(hw) = hw {
         fields["hw"] = hw.into();
     }

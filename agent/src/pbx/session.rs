@@ -18,6 +18,8 @@ use crate::config::Monitor;
 /// After a session began, its users' calls have this long to come back.
 pub const FIRST_SETTLING: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// A user whose monitor the PBX has not answered for is asked for again after this time. It may have been busy.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// A visible object and its monitor.
 #[derive(Debug)]
@@ -275,6 +277,11 @@ impl Session {
             self.given_up.retain(|_, earlier| (&earlier.user, &earlier.hw) != (&asked.user, &asked.hw));
             self.given_up.insert(asked.src.clone(), asked);
         }
+        for (_, asked) in self.given_up.extract_if(|_, asked| asked.at.elapsed() > ASK_AGAIN_AFTER) {
+            if asked.hw.is_none() {
+                self.to_monitor.push_back(asked.user); // Unless it is gone or monitored meanwhile.
+            }
+        }
     }
 
     /// Lets go of users who left and have no calls any more; returns the requests that end their monitors.
@@ -348,7 +355,7 @@ impl Session {
 }
 
 fn identity(info: &UserInfo) -> UserIdentity {
-    UserIdentity { extension: info.e164.clone(), name: info.display_name() }
+    UserIdentity { extension: info.e164.clone(), name: info.display_name(), queue: info.pseudo == "waiting" }
 }
 
 /// What a log may say of a user. Where the PBX gives no id, the key is a name.
@@ -468,6 +475,25 @@ mod tests {
         assert!(session.monitored(Some("u1"), 7, DialPrefixes::default()).is_some());
         assert_eq!(session.by_extension("a").map(|(_, handle)| handle), Some(7));
         assert!(session.monitored(Some("u1"), 8, DialPrefixes::default()).is_none(), "it has had its answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn user_whose_monitor_was_not_answered_is_asked_for_again() {
+        let mut session = Session::new(1);
+        session.on_user_info(info("1", "a"), &Monitor::default());
+        session.on_user_info(info("2", "b"), &Monitor::default());
+        session.listed = true;
+        session.monitor_next();
+        session.monitored(Some("u2"), 7, DialPrefixes::default());
+        for _ in 0..2 {
+            tokio::time::advance(ANSWER_WITHIN * 2).await;
+            session.give_up_unanswered();
+            assert!(session.is_complete() && session.monitor_next().is_empty());
+            tokio::time::advance(ASK_AGAIN_AFTER).await;
+            session.give_up_unanswered();
+            assert_eq!(session.monitor_next().len(), 1);
+            assert!(session.given_up.is_empty());
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ const MADE_UP_DIGITS: usize = 12;
 pub(crate) fn wanted_by(filter: &Filter, call: CallId, now: Timestamp) -> CallEvent {
     let mut event = CallEvent::full_example(call, status(filter), now);
     let (number, e164, name) = other_party(filter);
+    event.details.get_or_insert_default().party = Some(filter.party.unwrap_or(PartyKind::External));
     let told = &mut event.web_hook_event;
     if let Some(extension) = filter.extensions.first() {
         told.monitored_extension.clone_from(extension);
@@ -32,6 +33,7 @@ pub(crate) fn wanted_by(filter: &Filter, call: CallId, now: Timestamp) -> CallEv
         told.connected = false;
         (told.pickup_time, told.conversation_time) = (None, -1);
         event.cause = Some(18);
+        event.details.get_or_insert_default().missed = true;
     } else if let Some(least) = filter.minimum_duration.map(i64::from).filter(|least| *least > told.conversation_time) {
         let rang = told.total_time - told.conversation_time;
         let before = |seconds: i64| PublishedTime(now - SignedDuration::from_secs(seconds));

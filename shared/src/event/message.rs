@@ -141,7 +141,9 @@ mod tests {
     use crate::delivery::{Delivery, Message};
     use crate::event::summary::EventSummary;
     use crate::event::tests::sample;
-    use crate::event::{ConferenceEvent, ConferenceEventKind, Status, WebHookEvent};
+    use crate::event::{
+        CallDetails, ConferenceEvent, ConferenceEventKind, PartyKind, Presentation, Status, WebHookEvent,
+    };
     use crate::time::PublishedTime;
 
     const TO: WebhookId = WebhookId::from_uuid(uuid::Uuid::from_u128(7));
@@ -192,6 +194,20 @@ mod tests {
     }
 
     prop_compose! {
+        fn any_details()(
+            [missed, answered_elsewhere, abandoned] in any::<[bool; 3]>(),
+            party in prop::option::of(prop_oneof![Just(PartyKind::Internal), Just(PartyKind::External)]),
+            presentation in prop::option::of(prop_oneof![Just(Presentation::Shown), Just(Presentation::Withheld)]),
+            last_seen_at in prop::option::of(0..253_402_207_200_000i64),
+            transfer_call_id in any::<Option<u128>>(),
+        ) -> CallDetails {
+            let last_seen_at = last_seen_at.map(|at| Timestamp::from_millisecond(at).expect("a time"));
+            let transfer_call_id = transfer_call_id.map(|id| CallId::from_uuid(uuid::Uuid::from_u128(id)));
+            CallDetails { missed, answered_elsewhere, abandoned, party, presentation, last_seen_at, transfer_call_id }
+        }
+    }
+
+    prop_compose! {
         fn any_event()(
             web_hook_event in any_web_hook_event(),
             event_id in any::<u128>(),
@@ -199,12 +215,13 @@ mod tests {
             [pbx_id, agent_id, user_guid] in prop::array::uniform3(any_text()),
             [from_e164, to_e164] in prop::array::uniform2(prop::option::of(any_text())),
             inferred in any::<bool>(),
+            details in prop::option::of(any_details()),
             cause in any::<Option<u16>>(),
         ) -> CallEvent {
             CallEvent {
                 event_id: EventId::from_uuid(uuid::Uuid::from_u128(event_id)),
                 occurred_at: Timestamp::from_millisecond(occurred_at).expect("a time"),
-                pbx_id, agent_id, user_guid, inferred, cause, from_e164, to_e164, web_hook_event,
+                pbx_id, agent_id, user_guid, inferred, cause, from_e164, to_e164, details, web_hook_event,
             }
         }
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{CallEvent, Direction, Status};
+use crate::call::PartyKind;
 
 /// Stands beside the event wherever it has to be found without being read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +14,7 @@ pub struct EventSummary<'a> {
     pub extension: Cow<'a, str>,
     pub status: Status,
     pub direction: Direction,
-    /// The end of an incoming call that nobody answered.
+    /// The end of an incoming call that nobody took.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub missed: bool,
     /// The other party, as the PBX writes it.
@@ -24,6 +25,9 @@ pub struct EventSummary<'a> {
     pub e164: Option<Cow<'a, str>>,
     /// Seconds of conversation, −1 without one.
     pub duration: i64,
+    /// Where the other party is, if the agent knew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub party: Option<PartyKind>,
 }
 
 impl<'a> EventSummary<'a> {
@@ -38,10 +42,11 @@ impl<'a> EventSummary<'a> {
             extension: told.monitored_extension.as_ref().into(),
             status: told.status,
             direction,
-            missed: told.status == Status::Disconnected && !told.connected && !told.outgoing,
+            missed: event.is_missed(),
             number: number.as_ref().into(),
             e164: e164.as_ref().map(|e164| e164.as_ref().into()),
             duration: told.conversation_time,
+            party: event.details.as_ref().and_then(|details| details.party),
         }
     }
 
@@ -54,6 +59,12 @@ impl<'a> EventSummary<'a> {
             number: self.number.into_owned().into(),
             e164: self.e164.map(|e164| e164.into_owned().into()),
             duration: self.duration,
+            party: self.party,
         }
+    }
+
+    /// Where the other party is, as far as its number tells if the agent did not.
+    pub fn party(&self) -> PartyKind {
+        self.party.unwrap_or_else(|| PartyKind::of_number(&self.number, self.e164.is_some()))
     }
 }

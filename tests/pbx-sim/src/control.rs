@@ -171,6 +171,7 @@ fn give_up(inner: &mut Inner, body: &mut Body, which: Which) -> Answer {
 fn call(inner: &mut Inner, body: &mut Body) -> Answer {
     let (from, to) = (body.required("from")?, body.required("to")?);
     let (name, device) = (body.text("name")?, body.text("hw")?);
+    let hidden = body.take("hidden")?.unwrap_or(false);
     body.end()?;
     let call = match who(inner, "from", &from)? {
         Whose::Object(id) => {
@@ -182,6 +183,7 @@ fn call(inner: &mut Inner, body: &mut Body) -> Answer {
             let to = known.ok_or_else(|| Refused::unknown("to", &format!("there is no extension {to}")))?;
             let mut from = inner.switch.external(&digits);
             from.name = name.unwrap_or(from.name);
+            from.hidden = hidden;
             Some(inner.switch.incoming(from, to))
         }
     };

@@ -35,6 +35,7 @@ pub(super) fn events_without_tag() -> Named<CallEvent> {
         ("disconnected", full(1, Status::Disconnected)),
         ("disconnected-missed", missed(2)),
         ("disconnected-eventful-inferred", eventful(3)),
+        ("disconnected-detailed", detailed(41)),
     ])
 }
 
@@ -50,6 +51,7 @@ pub(super) fn deliveries() -> Named<Message> {
     let mut messages = named([
         ("call", of_call.clone()),
         ("call-eventful", call_delivery(eventful(3), 1)),
+        ("call-detailed", call_delivery(detailed(41), 1)),
         ("call-test", test),
         ("call-probe", again_of(&of_call, Some(Trial::Probe))),
         ("call-drained", again_of(&of_call, None)),
@@ -468,6 +470,7 @@ pub(super) fn recorded_by_slots() -> Named<(u64, CallEvent, i64)> {
         ("disconnected", (3, full(1, Status::Disconnected), NOW)),
         ("missed", (4, missed(2), NOW)),
         ("eventful", (5, eventful(3), NOW)),
+        ("detailed", (6, detailed(41), NOW)),
     ])
 }
 

@@ -5,14 +5,17 @@ use shared::agent_status::{AgentStatus, PbxLink, Vitals};
 use shared::apikey::{ApiKey, KeyHash, Scope};
 use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, Payload};
 use shared::destination::Rules;
-use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, Direction, Status, WebHookEvent};
+use shared::event::{
+    CallDetails, CallEvent, ConferenceEvent, ConferenceEventKind, Direction, PartyKind, Presentation, Status,
+    WebHookEvent,
+};
 use shared::ids::{CallId, CommandId, EventId, WebhookId};
 use shared::notice::Notice;
 use shared::numbering::DialPrefixes;
 use shared::operation::{DialOptions, Operation, PageRequest, Reach};
 use shared::tables::LegItem;
 use shared::time::{PublishedTime, from_millis};
-use shared::webhook::{BasicAuth, Filter, Format, Kind, Method, PartyKind, PreviousSecret, Secret, Settings, Webhook};
+use shared::webhook::{BasicAuth, Filter, Format, Kind, Method, PreviousSecret, Secret, Settings, Webhook};
 use uuid::Uuid;
 
 /// 2026-11-27 09:30:00.250 UTC: when everything happens.
@@ -59,6 +62,7 @@ fn incoming(n: u128, status: Status, at: Timestamp) -> CallEvent {
         cause: None,
         from_e164: None,
         to_e164: None,
+        details: None,
         web_hook_event: WebHookEvent {
             call_id: call(n),
             conference_events: Vec::new(),
@@ -152,6 +156,20 @@ pub(super) fn eventful(n: u128) -> CallEvent {
     let kinds = [Diverted, Redirected, Transferred, Held, Retrieved, Parked, Picked];
     told.conference_events = (0..).zip(kinds).map(happened).collect();
     event
+}
+
+/// An inferred end of a call that a queue was offered, with everything that is known beside the published object.
+pub(super) fn detailed(n: u128) -> CallEvent {
+    let details = CallDetails {
+        missed: true,
+        answered_elsewhere: true,
+        abandoned: true,
+        party: Some(PartyKind::Internal),
+        presentation: Some(Presentation::Withheld),
+        last_seen_at: Some(later(5)),
+        transfer_call_id: Some(call(n + 1)),
+    };
+    CallEvent { inferred: true, details: Some(details), ..missed(n) }
 }
 
 pub(super) fn notice(kind: Kind) -> Notice {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use proptest::prelude::*;
+use shared::event::CallDetails;
 
 use super::*;
 
@@ -16,6 +17,7 @@ enum Step {
         peer: Option<u8>,
         cause: Option<u16>,
         parked: bool,
+        sent: bool,
         del: bool,
     },
     /// The table answers a question; until then, what is reported waits.
@@ -37,12 +39,13 @@ fn step() -> impl Strategy<Value = Step> {
         .prop_flat_map(|(user, call, bits, conf, peer)| {
             (
                 Just((user, call, bits, conf, peer)),
-                prop::option::of(0u16..128),
+                prop::option::of(prop_oneof![0u16..128, Just(TAKEN_ELSEWHERE)]),
+                prop::bool::weighted(0.1),
                 prop::bool::weighted(0.1),
                 prop::bool::weighted(0.2),
             )
         })
-        .prop_map(|((user, call, bits, conf, peer), cause, parked, del)| Step::Report {
+        .prop_map(|((user, call, bits, conf, peer), cause, parked, sent, del)| Step::Report {
             user,
             call,
             bits,
@@ -50,6 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
             peer,
             cause,
             parked,
+            sent,
             del,
         });
     prop_oneof![20 => report, 10 => Just(Step::Answer), 3 => Just(Step::Tick), 1 => Just(Step::Lose), 1 => Just(Step::Settle), 1 => Just(Step::Restart)]
@@ -65,7 +69,7 @@ fn run(steps: &[Step]) -> Vec<Output> {
     for (n, step) in steps.iter().enumerate() {
         now = at(n as f64 * 0.7);
         let outputs = match step {
-            Step::Report { user, call, bits, conf, peer, cause, parked, del } => {
+            Step::Report { user, call, bits, conf, peer, cause, parked, sent, del } => {
                 let mut report = leg(*call, 0).session(session).user_handle(u64::from(*user));
                 report.state = Phase::from_state(*bits).map(|_| state(*bits));
                 report.conference = conf.map(|conf| Arc::from(format!("c{conf}")));
@@ -74,6 +78,10 @@ fn run(steps: &[Step]) -> Vec<Output> {
                 report.last = *del;
                 if *parked {
                     report = report.related(Relation::ParkedTo, "77");
+                }
+                if *sent {
+                    report = report.related(Relation::SentTo, "60");
+                    report.state = Some(state(134));
                 }
                 calls.report(&guid(if *user { PHONE } else { OTHER }), report, now)
             }
@@ -88,7 +96,7 @@ fn run(steps: &[Step]) -> Vec<Output> {
             Step::Settle => calls
                 .users_with_missing_calls()
                 .iter()
-                .flat_map(|user| calls.settle(user, None, None, &[], now))
+                .flat_map(|user| settle(&mut calls, user, Some(0), None, &[], now))
                 .collect(),
             Step::Restart => {
                 session += 1;
@@ -107,9 +115,8 @@ fn run(steps: &[Step]) -> Vec<Output> {
     }
     let end = now + SignedDuration::from_secs(10);
     out.extend(calls.session_lost(end));
-    for user in calls.users_with_missing_calls() {
-        out.extend(calls.settle(&user, None, None, &[], end));
-    }
+    calls.session_started(end);
+    out.extend(calls.tick(end + SignedDuration::from_hours(5)));
     assert_eq!(calls.live_calls(), 0, "a call without an end");
     out
 }
@@ -158,6 +165,18 @@ proptest! {
                     prop_assert!(e.conversation_time <= e.total_time);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn outcomes_exclude_each_other(steps in prop::collection::vec(step(), 0..60)) {
+        for event in events(&run(&steps)) {
+            let (e, details) = (&event.web_hook_event, event.details.clone().expect("details"));
+            let CallDetails { missed, answered_elsewhere, abandoned, last_seen_at, .. } = details;
+            prop_assert!(!(missed && answered_elsewhere) && (missed || !abandoned));
+            prop_assert!(!(missed || answered_elsewhere) || (e.status == Status::Disconnected && !e.outgoing && !e.connected));
+            prop_assert_eq!(last_seen_at.is_some(), event.inferred);
+            prop_assert!(last_seen_at.is_none_or(|seen| seen <= event.occurred_at));
         }
     }
 

@@ -348,11 +348,11 @@ fn lost_session_and_vanished_call() {
     calls.session_started(at(8.0));
     let user = guid(PHONE);
     assert_eq!(calls.users_with_missing_calls(), std::slice::from_ref(&user));
-    out.extend(calls.settle(&user, Some(1), None, &[], at(13.0)));
+    out.extend(settle(&mut calls, &user, Some(1), None, &[], at(13.0)));
     assert_eq!(events(&out).len(), 1, "the PBX still counts a call");
-    out.extend(calls.settle(&user, Some(0), Some(at(1.0)), &[], at(13.0)));
+    out.extend(settle(&mut calls, &user, Some(0), Some(at(1.0)), &[], at(13.0)));
     assert_eq!(events(&out).len(), 1, "another agent was there and would have told");
-    out.extend(calls.settle(&user, Some(0), None, &[], at(23.0)));
+    out.extend(settle(&mut calls, &user, Some(0), None, &[], at(23.0)));
     insta::assert_snapshot!(show(&out));
     assert!(calls.users_with_missing_calls().is_empty());
 }

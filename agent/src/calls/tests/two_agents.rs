@@ -97,7 +97,7 @@ fn end_that_another_agent_wrote_down_is_not_told_again() {
     assert!(events(&deaf.session_lost(at(1.0))).is_empty());
     table.play(&mut other, 0.0, vec![leg(1, 129).conf("c1"), leg(1, 133), leg(1, 134).del()]);
     deaf.session_started(at(3.0));
-    let out = deaf.settle(&guid(PHONE), Some(0), None, &table.0, at(8.0));
+    let out = settle(&mut deaf, &guid(PHONE), Some(0), None, &table.0, at(8.0));
     assert!(events(&out).is_empty(), "{}", show(&out));
     assert_eq!(deaf.live_calls(), 0);
 }
@@ -117,7 +117,7 @@ fn call_that_another_agent_named_otherwise_has_its_end() {
     young.session_lost(at(6.0));
     table.play(&mut old, 7.0, vec![leg(1, 134).del()]);
     young.session_started(at(8.0));
-    let ended = young.settle(&guid(PHONE), Some(0), Some(at(0.0)), &table.0, at(9.0));
+    let ended = settle(&mut young, &guid(PHONE), Some(0), Some(at(0.0)), &table.0, at(9.0));
     assert_eq!(events(&ended)[0].call_id(), events(&told)[0].call_id(), "{}", show(&ended));
     assert_eq!(events(&ended)[0].status(), Status::Disconnected);
     assert_eq!(young.live_calls(), 0);
@@ -132,7 +132,7 @@ fn end_of_a_call_that_came_to_the_same_conference_is_not_the_end_of_the_first_on
     table.play(&mut calls, 1.0, transferred);
     calls.session_lost(at(2.0));
     calls.session_started(at(3.0));
-    let out = calls.settle(&guid(PHONE), Some(1), None, &table.0, at(8.0));
+    let out = settle(&mut calls, &guid(PHONE), Some(1), None, &table.0, at(8.0));
     assert!(out.is_empty(), "{}", show(&out));
     assert_eq!(calls.live_calls(), 1);
 }

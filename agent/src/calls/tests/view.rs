@@ -49,7 +49,7 @@ fn numbers_are_compared_in_international_form_where_there_is_one() {
     let mut calls = core();
     let mut setup = leg(1, 1).conf("c1");
     setup.peer =
-        Some(Party { number: "0472591687".to_owned(), name: String::new(), e164: Some("+32472591687".to_owned()) });
+        Some(Party { number: "0472591687".to_owned(), e164: Some("+32472591687".to_owned()), ..Party::default() });
     play(&mut calls, 10.0, vec![setup]);
     assert_eq!(calls.placed_since(&guid(PHONE), "00032472591687", at(10.0), &prefixes), [only(&calls)]);
 }

@@ -31,6 +31,8 @@ const RESULT_WITHIN: Duration = Duration::from_secs(5);
 /// This plus the wait for the result is shorter than the time after which a command reads as `unknown`.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(45);
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
+/// What the PBX has not answered by then, it never does.
+const ANSWERED_AT_ALL_WITHIN: Duration = Duration::from_secs(60);
 
 /// The receiver of a job's outcome.
 #[derive(Debug)]
@@ -122,7 +124,7 @@ pub struct Jobs {
     jobs: Vec<Job>,
     next_id: JobId,
     /// Requests for new calls that were given up before the PBX answered; a call that comes after all is cleared.
-    given_up: Vec<PbxRequest>,
+    given_up: Vec<(Instant, PbxRequest)>,
     /// Legs of queues, placed by commands: nobody there hears a busy tone and hangs up, so the agent has to.
     unattended: HashSet<LegId>,
     /// Calls of two-party commands, until they have ended.
@@ -164,8 +166,10 @@ impl Jobs {
 
     /// The PBX answered a request. A result without `src` belongs to the oldest request of its kind.
     pub fn on_result(&mut self, result: &OperationResult, session: u64, calls: &mut Calls, out: &mut Vec<FrameBatch>) {
-        if let Some(at) = self.given_up.iter().position(|request| request.is_of(result)) {
-            let PbxRequest { src, user, .. } = self.given_up.remove(at);
+        // One that is never answered must not take a result without `src` from a later request.
+        self.given_up.retain(|(since, _)| since.elapsed() < ANSWERED_AT_ALL_WITHIN);
+        if let Some(at) = self.given_up.iter().position(|(_, request)| request.is_of(result)) {
+            let (_, PbxRequest { src, user, .. }) = self.given_up.remove(at);
             if let Some(call @ 1..) = result.call {
                 out.push(rcc::clear(&src, LegId { session, user, call }, rcc::NORMAL_CLEARING).into());
             }
@@ -275,7 +279,8 @@ impl Jobs {
             }
             (CallOrigin::Placed { .. }, None) => {
                 let PbxRequest { mt, user, objection, .. } = *request;
-                self.given_up.push(PbxRequest { mt, src: request.src.clone(), user, objection });
+                let request = PbxRequest { mt, src: request.src.clone(), user, objection };
+                self.given_up.push((Instant::now(), request));
             }
         }
     }

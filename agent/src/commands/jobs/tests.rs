@@ -140,6 +140,19 @@ fn call_that_nobody_waits_for_any_more_is_cleared_when_the_pbx_names_it() {
     assert_eq!((&frames[0]["mt"], &frames[0]["call"]), (&json!("UserClear"), &json!(7)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn request_that_is_never_answered_takes_no_later_result() {
+    let mut bench = Bench::new();
+    drop(bench.begin("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(false))));
+    assert!(bench.review(Vec::new()).is_empty(), "it is given up");
+    tokio::time::advance(ANSWERED_AT_ALL_WITHIN).await;
+    let mut answer = bench.begin("UserCall", "c2", ExpectedState::NewCall(NewCall::placed(false)));
+    assert!(bench.result("UserCall", None, Some(7), None).is_empty(), "this call is not cleared");
+    bench.report(leg(7, 1).conf("conf").peer("50"));
+    bench.report(leg(7, 4));
+    assert!(done(&mut answer).is_some());
+}
+
 #[test]
 fn long_command_hears_of_its_call_to_its_end() {
     let mut bench = Bench::new();

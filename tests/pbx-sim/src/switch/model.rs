@@ -125,6 +125,8 @@ pub struct External {
     pub name: String,
     /// The digits as a user dialled them, shown to that user instead of the canonical form.
     pub dialled: Option<String>,
+    /// The network does not tell the number.
+    pub hidden: bool,
 }
 
 /// One object's share in a call.

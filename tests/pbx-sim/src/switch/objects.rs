@@ -292,13 +292,16 @@ impl Switch {
     /// An external party by its digits, with the name the PBX knows.
     pub fn external(&self, digits: &str) -> External {
         let name = self.externals.get(digits).map(|known| known.0.clone()).unwrap_or_default();
-        External { digits: digits.to_owned(), name, dialled: None }
+        External { digits: digits.to_owned(), name, dialled: None, hidden: false }
     }
 
     pub(super) fn external_party(&self, external: &External) -> Party {
         // Who was dialled has no number to withhold.
         if self.variants.clir && external.dialled.is_none() {
             return Party::default();
+        }
+        if external.hidden {
+            return Party { dn: external.name.clone(), ..Party::default() };
         }
         Party {
             cn: String::new(),
