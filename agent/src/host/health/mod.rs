@@ -147,7 +147,8 @@ fn for_the_administrator(health: Arc<HealthState>) -> Router {
 impl HealthState {
     fn readiness(&self, status: &AgentStatus) -> Readiness {
         let cloud = self.statistics.cloud();
-        Readiness { ready: status.pbx == PbxLink::Up && cloud.is_working(), pbx: status.pbx, cloud }
+        let ready = status.pbx == PbxLink::Up && cloud.is_working();
+        Readiness { ready, pbx: status.pbx, cloud, refusals: status.refusals.clone() }
     }
 }
 

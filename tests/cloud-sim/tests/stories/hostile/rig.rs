@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::Method;
 use cloud_sim::story::Ledger;
 use cloud_sim::{Cloud, Faults};
+use easyconnect_agent::pbx::identity::PbxIdentity;
 use jiff::SignedDuration;
 use pbx_sim::InMemory;
 use serde_json::{Map, Value as Json, json};
@@ -74,6 +75,12 @@ impl Rig {
             .iter()
             .map(|name| WholeAgent::new((&cloud, template, &ledger), name, &pbx, SignedDuration::ZERO, &chance))
             .collect();
+        if quirks.contains_key("homed_elsewhere") {
+            // Several PBXs are named by users. An agent that has been here before knows which one is its own.
+            for agent in &agents {
+                PbxIdentity::new(None, agent.lives.state_dir()).keep(&Arc::from(pbx_sim::world::DEFAULT_PBX));
+            }
+        }
         for agent in &agents {
             lives.spawn(agent.clone().live());
         }
