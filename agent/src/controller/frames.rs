@@ -55,7 +55,7 @@ impl ControllerState {
     fn on_monitor_result(&mut self, result: MonitorResult) {
         let MonitorResult { src, handle, error, prefixes, is_13r3 } = result;
         self.session.note_13r3(is_13r3);
-        if handle == 0 || error.is_some() {
+        if handle == 0 {
             self.session.refused(src.as_deref(), error);
         } else {
             let watched = self.session.monitored(src.as_deref(), handle, prefixes);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::agent_status::PbxLink;
 use shared::clock::CloudClock;
@@ -35,6 +36,8 @@ pub enum FatalError {
 /// What an administrator reads while nobody is visible.
 pub(super) const NOBODY: &str = "the PBX shows no user, so it cannot be told which PBX this is. Make the App object an active member \
     of the group with the users, and the users members of it; or set `pbx.id`";
+
+const SOMEBODY_SOON: Duration = Duration::from_secs(10);
 
 /// So many users without a monitor are shown.
 const MOST_REFUSALS: usize = 5;
@@ -97,8 +100,12 @@ impl ControllerState {
         }
     }
 
-    /// Reports the session as up once every user is monitored.
+    /// Reports the session as up once every user is monitored. A PBX that has just started may list its users late.
     pub(super) fn announce_if_complete(&mut self) {
+        let is_empty = self.session.visible().next().is_none();
+        if is_empty && self.session.begun.elapsed() < SOMEBODY_SOON {
+            return;
+        }
         if !self.identified || !self.session.is_complete() || self.status.borrow().is_up() {
             return;
         }

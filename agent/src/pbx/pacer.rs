@@ -60,11 +60,20 @@ impl<T: Clone + PartialEq> Pacer<T> {
 
     /// What this result answers.
     pub(super) fn answered(&mut self, src: Option<&str>) -> Option<T> {
-        let Some(src) = src else {
-            self.named = false;
-            return Some(self.asked.pop_front()?.item);
-        };
-        self.named = true;
+        self.named = src.is_some();
+        match src {
+            Some(src) => self.take(src),
+            None => Some(self.asked.pop_front()?.item),
+        }
+    }
+
+    /// The same for a result without `src`, where something else has told which one it would be.
+    pub(super) fn answered_unnamed(&mut self, src: &str) -> Option<T> {
+        self.named = false;
+        self.take(src)
+    }
+
+    fn take(&mut self, src: &str) -> Option<T> {
         match self.asked.iter().position(|asked| asked.src == src) {
             Some(at) => Some(self.asked.remove(at)?.item),
             None => self.given_up.remove(src),

@@ -217,10 +217,12 @@ impl Session {
             self.refused(src, None);
             return None;
         }
-        let answered = self.monitors.answered(src);
         // What has been reported under this handle says for certain whose it is.
-        let told = self.early.src_of(handle).and_then(|src| self.monitor_srcs.get(src)).cloned();
-        let wanted = told.or(answered)?;
+        let told = self.early.src_of(handle).map(str::to_owned);
+        let wanted = match (src, told) {
+            (None, Some(told)) if self.monitor_srcs.contains_key(&told) => self.monitors.answered_unnamed(&told),
+            _ => self.monitors.answered(src),
+        }?;
         if !prefixes.international.is_empty() || self.prefixes == DialPrefixes::default() {
             self.prefixes = prefixes;
         }
@@ -278,8 +280,9 @@ impl Session {
         self.is_13r3 |= report.running_for.is_some();
         let known = self.handles.get(&report.user).cloned();
         let told = report.src.as_ref().and_then(|src| self.monitor_srcs.get(src)).cloned();
+        let is_of_one_device = self.is_of_one_device(report.user);
         match (known, told) {
-            (Some(known), Some(told)) if told.user != known => {
+            (Some(known), Some(told)) if told.user != known || told.device.is_some() != is_of_one_device => {
                 if let Some(user) = self.users.get_mut(&known) {
                     user.devices.retain(|_, monitor| *monitor != DeviceMonitor::Open(report.user));
                     if user.handle == Some(report.user) {

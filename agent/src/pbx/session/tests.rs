@@ -214,6 +214,18 @@ fn report_before_the_handle_is_kept_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn early_report_says_whose_result_comes_late() {
+    let mut session = session([info("g1", "1"), info("g2", "2")]);
+    session.monitor_next();
+    tokio::time::advance(ANSWER_WITHIN * 2).await;
+    session.on_tick();
+    session.monitor_next();
+    session.user_of_report(&report(Some("u1"), 7));
+    assert_eq!(session.monitored(None, 7, DialPrefixes::default()).as_deref(), Some("g1"));
+    assert_eq!(session.monitored(None, 8, DialPrefixes::default()).as_deref(), Some("g2"), "still waited for");
+}
+
+#[tokio::test(start_paused = true)]
 async fn report_says_whose_handle_it_is() {
     let mut session = session([info("g1", "1"), info("g2", "2")]);
     session.monitor_next();
