@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::plots::{PLOTS, Plot, Setting};
+use super::plots::{Plot, Setting};
 
 /// Switches under which stories go wrong.
 pub(crate) struct KnownFault {
