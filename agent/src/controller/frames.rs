@@ -99,7 +99,7 @@ impl ControllerState {
             if let Some(calls) = &mut self.calls {
                 calls.user_is(guid, identity);
             }
-            if self.session.listed && !self.identified {
+            if self.session.listed && (!self.identified || self.listed_nobody) {
                 self.identify_at.get_or_insert_with(|| Instant::now() + LIST_SETTLES);
             }
         }
@@ -133,6 +133,10 @@ impl ControllerState {
             }
         };
         self.session.at_home_at(home);
+        self.listed_nobody = !is_anybody_visible;
+        if self.identified {
+            return Ok(());
+        }
         self.identity.keep(&pbx_id);
         self.identified = true;
         self.pbx_id = Some(pbx_id.clone());

@@ -102,6 +102,7 @@ impl Controller {
             pbx_id: None,
             session: Session::new(0),
             identified: false,
+            listed_nobody: false,
             identify_at: None,
             jobs: Jobs::default(),
             outgoing: VecDeque::new(),
@@ -167,12 +168,12 @@ impl ControllerState {
         info!("Logged in to the PBX");
         self.statistics.session_begun();
         self.session = Session::new(self.session.number + 1);
-        (self.identified, self.identify_at) = (false, None);
+        (self.identified, self.listed_nobody, self.identify_at) = (false, false, None);
         self.send(rcc::initialize(self.monitor.by_group()));
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if self.identified {
+            if self.identified && self.identify_at.is_none() {
                 for frame in self.session.monitor_next() {
                     self.send(frame);
                 }

@@ -37,9 +37,10 @@ pub enum FatalError {
 pub(super) const NOBODY: &str = "the PBX shows no user, so it cannot be told which PBX this is. Make the App object an active member \
     of the group with the users, and the users members of it; or set `pbx.id`";
 
+/// A session in which nobody is visible counts as up after this long.
 const SOMEBODY_SOON: Duration = Duration::from_secs(10);
 
-/// So many users without a monitor are shown.
+/// So many users without a monitor are shown, each with so many characters: the heartbeat carries them.
 const MOST_REFUSALS: usize = 5;
 const LONGEST_REFUSAL: usize = 120;
 
@@ -77,6 +78,8 @@ pub(super) struct ControllerState {
     pub session: Session,
     /// In this session it is known which PBX this is.
     pub identified: bool,
+    /// It is known, but nobody was visible: who is at home here is to be found out when somebody is.
+    pub listed_nobody: bool,
     /// When to find that out from users who came later than the list.
     pub identify_at: Option<Instant>,
     pub jobs: Jobs,
