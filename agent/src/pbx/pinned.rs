@@ -21,6 +21,11 @@ pub(super) enum Version {
     Tls13,
 }
 
+/// Signatures of this kind are verified for RSA keys below 2048 bits, too.
+pub(super) fn is_for_short_keys(scheme: SignatureScheme) -> bool {
+    matches!(scheme, SignatureScheme::RSA_PKCS1_SHA256 | SignatureScheme::RSA_PKCS1_SHA512)
+}
+
 /// Whether the key of this certificate has signed the message.
 pub(super) fn has_signed(
     certificate: &CertificateDer<'_>,

@@ -224,6 +224,11 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        let mut schemes = self.algorithms.supported_schemes();
+        if matches!(self.trust, Trust::Pinned(_)) {
+            // The only kind in which a short RSA key can be verified is preferred. TLS 1.3 has no use for it.
+            schemes.sort_by_key(|scheme| !pinned::is_for_short_keys(*scheme));
+        }
+        schemes
     }
 }
