@@ -36,6 +36,7 @@ use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 use crate::host::systemd::{self, SystemdNotifier};
 use crate::host::workers::{RunningWorker, Supervisor, Workers};
+use crate::pbx::identity::PbxIdentity;
 use crate::pbx::link::{Dialer, Network, Tcp};
 use crate::peers::heartbeat::{self, Heartbeat, Snapshot};
 use crate::peers::identity::AgentIdentity;
@@ -124,12 +125,12 @@ impl Agent {
 
         let (shared_names, name_writer) =
             SharedNames::new(exchange.clone(), clock.clone(), identity.clone(), answers, random.clone());
-        let dialer = Dialer::new(network, &config.pbx)?;
+        let dialers = Dialer::all(&network, &config.pbx)?;
         let controller = Controller {
-            dialer,
+            dialers,
             monitor: config.pbx.monitor,
             dtmf_recv: config.pbx.dtmf_recv,
-            configured_pbx_id: config.pbx.id,
+            identity: PbxIdentity::new(config.pbx.id.as_deref(), &config.agent.state_dir),
             agent_id: agent_id.clone(),
             boot_id,
             clock: clock.clone(),

@@ -49,6 +49,9 @@ pub struct AgentStatus {
     /// What stands in the way, for the person who looks at `GET /status`.
     #[serde(default)]
     pub problem: Option<String>,
+    /// Users whom the PBX does not let be monitored, with its reasons; the first few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<String>,
     /// Unix seconds, the table's TTL attribute.
     pub expires_at: i64,
 }

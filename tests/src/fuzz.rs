@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use easyconnect_agent::calls::{Calls, LegId, Origin, Output, Spot, UserGuid, UserIdentity};
 use easyconnect_agent::pbx::frames::Frame;
+use easyconnect_agent::pbx::rcc::RccFrame;
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -170,7 +171,7 @@ impl Fuzzer {
         let text = text(&mut self.choices);
         self.counts.frames += 1;
         match Frame::parse(&text) {
-            Ok(Frame::CallInfo(info)) => {
+            Ok(Frame::Rcc(RccFrame::CallInfo(info))) => {
                 self.counts.call_infos += 1;
                 let user = user(info.user % USERS);
                 let report = info.into_report(self.session);
@@ -178,7 +179,7 @@ impl Fuzzer {
                 self.legs.truncate(20);
                 self.calls.report(&user, report, self.now)
             }
-            Ok(Frame::User(info)) => {
+            Ok(Frame::Rcc(RccFrame::User(info))) => {
                 let identity = UserIdentity { extension: info.e164.clone(), name: info.display_name(), queue: false };
                 self.calls.user_is(user(info.cn.len() as u64 % USERS), identity);
                 Vec::new()

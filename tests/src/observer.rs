@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use easyconnect_agent::calls::{Calls, Origin, Output, UserGuid};
+use easyconnect_agent::calls::{Calls, Origin, Output};
 use easyconnect_agent::config::{Monitor, PbxConfig};
 use easyconnect_agent::pbx::frames::Frame;
-use easyconnect_agent::pbx::link::{Dialer, Link, Tcp};
-use easyconnect_agent::pbx::rcc;
-use easyconnect_agent::pbx::session::Session;
+use easyconnect_agent::pbx::link::{Dialer, Link, Network, Tcp};
+use easyconnect_agent::pbx::rcc::{self, MonitorResult, RccFrame};
+use easyconnect_agent::pbx::session::{Reporter, Session};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use shared::event::{CallDetails, CallEvent, PartyKind, Presentation, Status};
@@ -26,8 +26,9 @@ async fn connect(pbx: &Pbx) -> Link {
         "url": pbx.0.ws_url(), "app": "easyconnect", "password": pbx_sim::world::DEFAULT_PASSWORD,
     });
     let config: PbxConfig = serde_json::from_value(config).expect("a configuration");
-    let dialer = Dialer::new(Arc::new(Tcp), &config).expect("a dialer");
-    let mut link = dialer.connect().await.expect("a session");
+    let network: Arc<dyn Network> = Arc::new(Tcp);
+    let dialers = Dialer::all(&network, &config).expect("a dialer");
+    let mut link = dialers[0].connect().await.expect("a session");
     link.send(rcc::initialize(true)).await.expect("it is sent");
     link
 }
@@ -77,26 +78,30 @@ impl Observer {
     async fn listen(&mut self) -> &mut Self {
         while let Ok(frame) = timeout(SILENCE, self.link.next()).await {
             let now = Timestamp::now();
-            match frame.expect("a frame") {
-                Frame::User(info) => {
+            let Frame::Rcc(frame) = frame.expect("a frame") else { continue };
+            match frame {
+                RccFrame::User(info) => {
                     let channels = info.channels;
                     if let Some((guid, identity)) = self.session.on_user_info(info, &Monitor::default()) {
                         self.calls.channels_are(&guid, channels);
                         self.calls.user_is(guid, identity);
                     }
                 }
-                Frame::InitializeResult { .. } => {
+                RccFrame::InitializeResult { .. } => {
+                    self.session.at_home_at(None);
                     for frame in self.session.monitor_next() {
                         self.link.send(frame).await.expect("it is sent");
                     }
                 }
-                Frame::UserInitializeResult { src, handle, prefixes } => {
+                RccFrame::UserInitializeResult(MonitorResult { src, handle, prefixes, .. }) => {
                     if let Some(user) = self.session.monitored(src.as_deref(), handle, prefixes) {
                         self.calls.watching(user, now);
                     }
                 }
-                Frame::CallInfo(info) => {
-                    let user: UserGuid = self.session.user_of_handle(info.user).expect("a monitored user").clone();
+                RccFrame::CallInfo(info) => {
+                    let Reporter::Known { user, .. } = self.session.user_of_report(&info) else {
+                        panic!("a report of nobody: {info:?}")
+                    };
                     let outputs = self.calls.report(&user, info.into_report(self.session.number), now);
                     self.perform(outputs, now);
                 }

@@ -15,8 +15,9 @@ use super::report::{CheckReport, OpenHop};
 use super::steps::within;
 use crate::config::{Config, Monitor, MonitorName};
 use crate::pbx::frames::Frame;
-use crate::pbx::link::{Dialer, Link, Tcp};
-use crate::pbx::rcc;
+use crate::pbx::identity::{Decision, PbxIdentity};
+use crate::pbx::link::{Dialer, Link, Network, Tcp};
+use crate::pbx::rcc::{self, RccFrame};
 use crate::pbx::session::Session;
 use crate::pbx::tls::Untrusted;
 
@@ -29,20 +30,43 @@ const GROUP_SIZE: usize = 50;
 const EXPIRES_SOON_DAYS: i64 = 30;
 
 pub(super) async fn check(config: &Config, report: &mut CheckReport) {
-    go(config, report).await;
-    report.skip_rest(&HOPS);
-}
-
-/// Ends at the first hop that is broken.
-async fn go(config: &Config, report: &mut CheckReport) {
-    let dialer = match Dialer::new(Arc::new(Tcp), &config.pbx) {
-        Ok(dialer) => dialer,
+    let network: Arc<dyn Network> = Arc::new(Tcp);
+    match Dialer::all(&network, &config.pbx).as_deref() {
+        Ok([main, others @ ..]) => {
+            go(main, config, report).await;
+            report.skip_rest(&HOPS);
+            for other in others {
+                try_standby(other, report).await;
+            }
+        }
+        Ok([]) => report.skip_rest(&HOPS),
         Err(error) => {
             let hop = report.begin("dns");
             report.broken(hop, format!("{error:#}"), "correct the table `pbx` of the configuration");
-            return;
+            report.skip_rest(&HOPS);
         }
-    };
+    }
+}
+
+/// A PBX that is there for others may refuse as long as these work.
+async fn try_standby(dialer: &Dialer, report: &mut CheckReport) {
+    let (hop, host) = (report.begin("standby"), dialer.host());
+    match dialer.connect().await {
+        Ok(link) => {
+            link.close().await;
+            report.good(hop, format!("{host} takes the login of App object {}", dialer.app));
+        }
+        Err(error) => report.warning(
+            hop,
+            format!("{host}: {error:#}"),
+            "let this URL of `pbx.url` be the standby's, and the App object be the same there; a standby may refuse while the \
+             main PBX works",
+        ),
+    }
+}
+
+/// Ends at the first hop that is broken.
+async fn go(dialer: &Dialer, config: &Config, report: &mut CheckReport) {
     let (host, port) = (dialer.host().to_owned(), dialer.port());
 
     let hop = report.begin("dns");
@@ -139,14 +163,15 @@ async fn go(config: &Config, report: &mut CheckReport) {
     let hop = report.begin("pbx-id");
     let mut names: Vec<&str> = session.pbx_names().into_iter().collect();
     names.sort_unstable();
-    match (&config.pbx.id, names.as_slice()) {
-        (Some(id), _) => report.good(hop, format!("{id}, as configured")),
-        (None, [name]) => report.good(hop, (*name).to_owned()),
-        (None, names) => report.broken(
-            hop,
-            format!("the visible users name {} PBXs: {}", names.len(), names.join(", ")),
-            "set `pbx.id` to one short name, the same for all agents of this PBX",
-        ),
+    let identity = PbxIdentity::new(config.pbx.id.as_deref(), &config.agent.state_dir);
+    const FIX: &str = "set `pbx.id` to one short name, the same for all agents of this PBX";
+    match identity.decide(&names, true) {
+        Decision::Known { id, warning: Some(warning), .. } => report.warning(hop, format!("{id}. {warning}"), FIX),
+        Decision::Known { id, .. } if config.pbx.id.is_some() => report.good(hop, format!("{id}, as configured")),
+        Decision::Known { id, .. } => report.good(hop, id.to_string()),
+        Decision::NobodyYet | Decision::Undecided => {
+            report.broken(hop, format!("the visible users name {} PBXs: {}", names.len(), names.join(", ")), FIX);
+        }
     }
 }
 
@@ -177,11 +202,13 @@ async fn list_users(link: &mut Link, monitor: &Monitor) -> anyhow::Result<Sessio
     loop {
         let frame = timeout(ANSWER_WITHIN, link.next()).await;
         match frame.context("the PBX does not answer on the API RCC")?? {
-            Frame::User(info) => {
+            Frame::Rcc(RccFrame::User(info)) => {
                 session.on_user_info(info, monitor);
             }
-            Frame::InitializeResult { error: None } => return Ok(session),
-            Frame::InitializeResult { error: Some(error) } => bail!("the PBX refuses the API RCC: {error}"),
+            Frame::Rcc(RccFrame::InitializeResult { error: None }) => return Ok(session),
+            Frame::Rcc(RccFrame::InitializeResult { error: Some(error) }) => {
+                bail!("the PBX refuses the API RCC: {error}")
+            }
             _ => {}
         }
     }

@@ -4,6 +4,7 @@ mod fingerprint;
 mod location;
 #[cfg(test)]
 mod tests;
+mod urls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,10 @@ use serde::Deserialize;
 use shared::webhook::Secret;
 use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
-use url::Url;
 
 pub use fingerprint::CertificateFingerprint;
 pub use location::{AwsLocation, AwsProxy};
+pub use urls::PbxUrls;
 
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 /// Where the service manager has put the files that only this service may read (systemd's `LoadCredential=`).
@@ -101,8 +102,8 @@ impl TryFrom<NumberOrText> for Mebibytes {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PbxConfig {
-    /// `wss://pbx.example.com/PBX0/APPS/websocket`.
-    pub url: Url,
+    /// `wss://pbx.example.com/PBX0/APPS/websocket`, or a list: the PBX and its standby.
+    pub url: PbxUrls,
     /// `Name` of the App object.
     pub app: String,
     #[serde(default)]
@@ -341,9 +342,8 @@ impl Config {
         if self.agent.name.is_empty() || self.agent.name.contains(['/', ' ']) {
             return invalid("agent.name", "is a short name without spaces and slashes");
         }
-        match self.pbx.url.scheme() {
-            "ws" | "wss" if self.pbx.url.host_str().is_some() => {}
-            _ => return invalid("pbx.url", "is of the form wss://HOST/PBX0/APPS/websocket"),
+        if !self.pbx.url.are_valid() {
+            return invalid("pbx.url", "is of the form wss://HOST/PBX0/APPS/websocket, or a list of such");
         }
         if self.pbx.app.is_empty() {
             return invalid("pbx.app", "is the Name of the App object and cannot be empty");
@@ -351,7 +351,9 @@ impl Config {
         if self.pbx.ca_file.is_some() && self.pbx.fingerprint.is_some() {
             return invalid("pbx.fingerprint", "cannot be combined with pbx.ca_file; choose one way to trust the PBX");
         }
-        if self.pbx.url.scheme() == "ws" && (self.pbx.ca_file.is_some() || self.pbx.fingerprint.is_some()) {
+        if self.pbx.url.iter().any(|url| url.scheme() == "ws")
+            && (self.pbx.ca_file.is_some() || self.pbx.fingerprint.is_some())
+        {
             return invalid("pbx.url", "is ws:// but a certificate to trust is given; did you mean wss://?");
         }
         if self.pbx.id.as_ref().is_some_and(|id| id.is_empty() || id.contains(['#', ' ', '/'])) {

@@ -42,6 +42,18 @@ fn good_configuration_hides_its_secret() {
 }
 
 #[test]
+fn url_may_be_a_list() {
+    let urls =
+        |text: &str| -> Vec<String> { read(text).expect("valid").pbx.url.iter().map(ToString::to_string).collect() };
+    let one = "wss://pbx.test/PBX0/APPS/websocket";
+    assert_eq!(urls(GOOD), [one]);
+    let two = GOOD.replace(&format!("\"{one}\""), &format!("[\"{one}\", \"wss://standby.test/PBX0/APPS/websocket\"]"));
+    assert_eq!(urls(&two), [one, "wss://standby.test/PBX0/APPS/websocket"]);
+    check(&format!("\"{one}\""), "[]", "pbx.url");
+    check(&format!("\"{one}\""), "[\"wss://pbx.test\", \"https://pbx.test\"]", "pbx.url");
+}
+
+#[test]
 fn errors_name_the_key() {
     check("app =", "ap =", "ap");
     check("\"easyconnect\"", "\"\"", "pbx.app");

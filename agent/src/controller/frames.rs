@@ -1,14 +1,20 @@
 //! What follows from a frame of the PBX.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use super::state::{ControllerState, FatalError, SessionEnd};
-use crate::calls::{Calls, Origin};
-use crate::pbx::frames::{CallInfo, Frame, UserInfo};
+use super::state::{ControllerState, FatalError, NOBODY, SessionEnd};
+use crate::calls::{Calls, Origin, UserGuid};
+use crate::pbx::BaseFrame;
+use crate::pbx::frames::Frame;
+use crate::pbx::identity::Decision;
+use crate::pbx::rcc::{CallInfo, MonitorResult, RccFrame, UserInfo};
+use crate::pbx::session::Reporter;
+
+/// After the first user came, the others have this long to come, too.
+const LIST_SETTLES: Duration = Duration::from_secs(1);
 
 impl ControllerState {
     pub(super) async fn on_frame(&mut self, frame: Frame) -> Result<(), SessionEnd> {
@@ -16,41 +22,69 @@ impl ControllerState {
             calls.heard(self.clock.now());
         }
         match frame {
-            Frame::CallInfo(call_info) => self.on_call_info(call_info),
-            Frame::User(user_info) => self.on_user_info(user_info),
-            Frame::InitializeResult { error: None } => self.on_listed().await?,
-            Frame::InitializeResult { error: Some(error) } => {
+            Frame::Rcc(frame) => return self.on_rcc(frame).await,
+            Frame::Base(BaseFrame::KeepAlive) => {}
+            Frame::Base(_) => debug!("Login frame after the login"),
+            Frame::Other(kind) => debug!(kind, "Frame without meaning for the agent"),
+        }
+        Ok(())
+    }
+
+    async fn on_rcc(&mut self, frame: RccFrame) -> Result<(), SessionEnd> {
+        match frame {
+            RccFrame::CallInfo(call_info) => self.on_call_info(call_info),
+            RccFrame::User(user_info) => self.on_user_info(user_info),
+            RccFrame::InitializeResult { error: None } => {
+                self.session.listed = true;
+                self.identify().await?;
+            }
+            RccFrame::InitializeResult { error: Some(error) } => {
                 return Err(SessionEnd::Lost(anyhow::anyhow!(
                     "the PBX does not list its users ({error}); is the API check mark RCC set at the App object?"
                 )));
             }
-            Frame::UserInitializeResult { src, handle, prefixes } => {
-                let watched = self.session.monitored(src.as_deref(), handle, prefixes);
-                if let (Some(user), Some(calls)) = (watched, &mut self.calls) {
-                    calls.watching(user, self.clock.now());
-                }
-                self.release_users();
-                self.announce_if_complete();
-                self.take_up_deferred();
-            }
-            Frame::Devices { src, labels } => self.session.labelled(src.as_deref(), labels),
-            Frame::Result(result) => {
+            RccFrame::UserInitializeResult(result) => self.on_monitor_result(result),
+            RccFrame::Devices { src, labels } => self.session.labelled(src.as_deref(), labels),
+            RccFrame::Result(result) => {
                 let Some(calls) = &mut self.calls else { return Ok(()) };
                 let mut frames = Vec::new();
                 self.jobs.on_result(&result, self.session.number, calls, &mut frames);
                 self.outgoing.extend(frames);
             }
-            Frame::Other(kind) => debug!(kind, "Frame without meaning for the agent"),
-            Frame::Challenge(_) | Frame::LoginResult { .. } => debug!("Login frame after the login"),
         }
         Ok(())
     }
 
+    fn on_monitor_result(&mut self, result: MonitorResult) {
+        let MonitorResult { src, handle, error, prefixes, is_13r3 } = result;
+        self.session.note_13r3(is_13r3);
+        if handle == 0 {
+            self.session.refused(src.as_deref(), error);
+        } else {
+            let watched = self.session.monitored(src.as_deref(), handle, prefixes);
+            self.watch(watched);
+            for report in self.session.early_reports(handle) {
+                self.on_call_info(report);
+            }
+        }
+        self.release_users();
+        self.announce_if_complete();
+        self.tell_refusals();
+        self.take_up_deferred();
+    }
+
+    fn watch(&mut self, user: Option<UserGuid>) {
+        if let (Some(user), Some(calls)) = (user, &mut self.calls) {
+            calls.watching(user, self.clock.now());
+        }
+    }
+
     fn on_call_info(&mut self, call_info: CallInfo) {
-        let Some(user) = self.session.user_of_handle(call_info.user).cloned() else {
+        let Reporter::Known { user, newly_watched } = self.session.user_of_report(&call_info) else {
             debug!(handle = call_info.user, "CallInfo for a handle that is not monitored");
             return;
         };
+        self.watch(newly_watched.then(|| user.clone()));
         let Some(calls) = &mut self.calls else { return };
         let report = call_info.into_report(self.session.number);
         let outputs = calls.report(&user, report.clone(), self.clock.now());
@@ -69,10 +103,8 @@ impl ControllerState {
                 calls.user_is(guid.clone(), identity);
                 calls.channels_are(&guid, self.session.channels(&guid));
             }
-            if self.session.listed
-                && let Some(frame) = self.session.ask_for_labels(&guid)
-            {
-                self.send(frame);
+            if self.session.listed && (!self.identified || self.listed_nobody) {
+                self.identify_at.get_or_insert_with(|| Instant::now() + LIST_SETTLES);
             }
         }
         if self.session.listed {
@@ -81,10 +113,36 @@ impl ControllerState {
         }
     }
 
-    /// The list of users is complete: now it is certain which PBX this is, and monitoring can begin.
-    async fn on_listed(&mut self) -> Result<(), SessionEnd> {
-        self.session.listed = true;
-        let pbx_id = self.identify().map_err(SessionEnd::Fatal)?;
+    /// The list of users is complete: now it can be told which PBX this is, and monitoring can begin. Where nobody is visible yet,
+    /// this happens when somebody is.
+    pub(super) async fn identify(&mut self) -> Result<(), SessionEnd> {
+        self.identify_at = None;
+        let mut names: Vec<&str> = self.session.pbx_names().into_iter().collect();
+        names.sort_unstable();
+        let is_anybody_visible = self.session.visible().next().is_some();
+        let (pbx_id, home) = match self.identity.decide(&names, is_anybody_visible) {
+            Decision::Known { id, home, warning } => {
+                if let Some(warning) = warning {
+                    warn!("{warning}");
+                }
+                (id, home)
+            }
+            Decision::NobodyYet => {
+                self.tell(|status| status.problem = Some(NOBODY.to_owned()));
+                return Ok(());
+            }
+            Decision::Undecided => {
+                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                return Err(SessionEnd::Fatal(FatalError::PbxId(names)));
+            }
+        };
+        self.session.at_home_at(home);
+        self.listed_nobody = !is_anybody_visible;
+        if self.identified {
+            return Ok(());
+        }
+        self.identity.keep(&pbx_id);
+        self.identified = true;
         self.pbx_id = Some(pbx_id.clone());
         let registered = timeout(Duration::from_secs(2), self.exchange.register_pbx(&pbx_id, self.clock.now())).await;
         match registered {
@@ -105,22 +163,5 @@ impl ControllerState {
         }
         self.announce_if_complete();
         Ok(())
-    }
-
-    fn identify(&self) -> Result<Arc<str>, FatalError> {
-        if let Some(pbx_id) = &self.pbx_id {
-            return Ok(pbx_id.clone());
-        }
-        if let Some(id) = &self.configured_pbx_id {
-            return Ok(Arc::from(id.as_str()));
-        }
-        let mut names: Vec<&str> = self.session.pbx_names().into_iter().collect();
-        names.sort_unstable();
-        match names.as_slice() {
-            [name] => Ok(Arc::from(*name)),
-            [] if self.session.visible().next().is_none() => Err(FatalError::Nobody),
-            [] => Err(FatalError::PbxId("none".to_owned())),
-            several => Err(FatalError::PbxId(several.join(", "))),
-        }
     }
 }

@@ -9,6 +9,7 @@ mod requests;
 mod state;
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::events::outbox::Outbox;
 use crate::host::backoff::Backoff;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
+use crate::pbx::identity::PbxIdentity;
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
@@ -42,18 +44,21 @@ use state::{ControllerState, SessionEnd, count};
 
 /// Naming time-outs and waiting jobs are checked this often.
 const TICK: Duration = Duration::from_millis(100);
-/// As often as the PBX itself lists a portion of users, a portion of them is monitored.
-const PORTION: Duration = Duration::from_millis(20);
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const LIST_WITHIN: Duration = Duration::from_secs(15);
+/// A PBX that shows nobody is asked again after so long.
+const SOMEBODY_WITHIN: Duration = Duration::from_secs(60);
+/// A session that ends sooner was none of use: the pauses before the next ones go on growing.
+const LASTING: Duration = Duration::from_secs(30);
 const NEXT_SETTLING: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Controller {
-    pub dialer: Dialer,
+    /// The PBX, and where else it is found when it is not there.
+    pub dialers: Vec<Dialer>,
     pub monitor: Monitor,
     pub dtmf_recv: DtmfRecv,
-    pub configured_pbx_id: Option<String>,
+    pub identity: PbxIdentity,
     pub agent_id: Arc<str>,
     pub boot_id: Uuid,
     pub clock: CloudClock,
@@ -74,19 +79,8 @@ pub struct Controller {
 impl Controller {
     /// Holds a session with the PBX until stopped, and gets a new one whenever it is lost.
     pub async fn run(self, stop: CancellationToken) -> Result<(), FatalError> {
-        let Self {
-            dialer,
-            monitor,
-            dtmf_recv,
-            configured_pbx_id,
-            agent_id,
-            boot_id,
-            clock,
-            exchange,
-            shared_names,
-            ..
-        } = self;
-        if dialer.is_exposed() {
+        let Self { dialers, monitor, dtmf_recv, identity, agent_id, boot_id, clock, exchange, shared_names, .. } = self;
+        if dialers.iter().any(Dialer::is_exposed) {
             warn!(
                 "The connection to the PBX is not encrypted, and nobody proves to be the PBX: `pbx.url` begins with ws://"
             );
@@ -94,7 +88,7 @@ impl Controller {
         let mut state = ControllerState {
             monitor,
             dtmf_recv,
-            configured_pbx_id,
+            identity,
             agent_id,
             boot_id,
             clock,
@@ -107,6 +101,9 @@ impl Controller {
             calls: None,
             pbx_id: None,
             session: Session::new(0),
+            identified: false,
+            listed_nobody: false,
+            identify_at: None,
             jobs: Jobs::default(),
             outgoing: VecDeque::new(),
             deferred: Vec::new(),
@@ -114,24 +111,33 @@ impl Controller {
         };
         let mut inbox = Inbox { requests: self.requests, lookups: self.lookups, late: self.late };
         let mut backoff = Backoff::new(self.random);
-        let end = loop {
-            let end = tokio::select! {
-                biased;
-                () = stop.cancelled() => SessionEnd::Stopped,
-                link = dialer.connect() => match link {
-                    Ok(link) => state.serve(link, &mut inbox, &stop).await,
-                    Err(error) => SessionEnd::Lost(error),
-                },
-            };
-            if state.status.borrow().is_up() {
-                backoff.reset(); // It was a good session; one that ends before it is of use does not count.
+        let end = 'rounds: loop {
+            let mut reason = anyhow::anyhow!("`pbx.url` is empty");
+            for dialer in &dialers {
+                let end = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => SessionEnd::Stopped,
+                    link = state.connect(dialer, &mut inbox) => match link {
+                        Ok(link) => state.serve(link, &mut inbox, &stop).await,
+                        Err(error) => SessionEnd::Lost(error),
+                    },
+                };
+                let was_up = state.status.borrow().is_up();
+                if was_up && state.session.begun.elapsed() >= LASTING {
+                    backoff.reset();
+                }
+                state.close_session();
+                reason = match end {
+                    SessionEnd::Stopped => break 'rounds Ok(()),
+                    SessionEnd::Fatal(fatal) => break 'rounds Err(fatal),
+                    SessionEnd::Lost(reason) if dialers.len() > 1 => reason.context(format!("at {}", dialer.host())),
+                    SessionEnd::Lost(reason) => reason,
+                };
+                if was_up {
+                    break; // The next round begins with the first address again.
+                }
+                state.tell(|status| status.problem = Some(format!("{reason:#}")));
             }
-            state.close_session();
-            let reason = match end {
-                SessionEnd::Stopped => break Ok(()),
-                SessionEnd::Fatal(fatal) => break Err(fatal),
-                SessionEnd::Lost(reason) => reason,
-            };
             let pause = backoff.pause();
             warn!(retry_in_ms = pause.as_millis(), "No PBX session: {reason:#}");
             state.tell(|status| status.problem = Some(format!("{reason:#}")));
@@ -145,17 +151,33 @@ impl Controller {
 }
 
 impl ControllerState {
+    /// Dials, and answers what is asked meanwhile.
+    async fn connect(&mut self, dialer: &Dialer, inbox: &mut Inbox) -> anyhow::Result<Link> {
+        let mut connecting = pin!(dialer.connect());
+        loop {
+            tokio::select! {
+                biased;
+                link = &mut connecting => return link,
+                // Without a session there is nothing to end.
+                Some(message) = inbox.next() => drop(self.on_message(message)),
+            }
+        }
+    }
+
     async fn serve(&mut self, mut link: Link, inbox: &mut Inbox, stop: &CancellationToken) -> SessionEnd {
         info!("Logged in to the PBX");
         self.statistics.session_begun();
         self.session = Session::new(self.session.number + 1);
+        (self.identified, self.listed_nobody, self.identify_at) = (false, false, None);
         self.send(rcc::initialize(self.monitor.by_group()));
         let mut tick = interval(TICK);
-        let mut portion = interval(PORTION);
-        for timer in [&mut tick, &mut portion] {
-            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        }
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if self.identified && self.identify_at.is_none() {
+                for frame in self.session.monitor_next() {
+                    self.send(frame);
+                }
+            }
             if let Err(error) = self.flush(&mut link).await {
                 return error.into();
             }
@@ -163,13 +185,7 @@ impl ControllerState {
             let woken = tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(SessionEnd::Stopped),
-                _ = tick.tick() => self.on_tick(),
-                _ = portion.tick(), if self.session.is_to_monitor_more() => {
-                    for frame in self.session.monitor_next() {
-                        self.send(frame);
-                    }
-                    Ok(())
-                }
+                _ = tick.tick() => self.on_tick().await,
                 Some(message) = inbox.next() => self.on_message(message),
                 frame = link.next() => match frame {
                     Ok(frame) => self.on_frame(frame).await,
@@ -238,10 +254,17 @@ impl ControllerState {
         });
     }
 
-    fn on_tick(&mut self) -> Result<(), SessionEnd> {
+    async fn on_tick(&mut self) -> Result<(), SessionEnd> {
+        if self.identify_at.is_some_and(|at| Instant::now() >= at) {
+            self.identify().await?;
+        }
+        if self.session.listed && !self.identified && self.session.begun.elapsed() > SOMEBODY_WITHIN {
+            return Err(SessionEnd::Lost(anyhow::anyhow!(state::NOBODY)));
+        }
         if self.session.listed {
-            self.session.give_up_unanswered();
+            self.session.on_tick();
             self.announce_if_complete();
+            self.tell_refusals();
             self.expire_deferred();
         } else if self.session.begun.elapsed() > LIST_WITHIN {
             return Err(SessionEnd::Lost(anyhow::anyhow!(

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::agent_status::PbxLink;
 use shared::clock::CloudClock;
@@ -18,7 +19,8 @@ use crate::config::{DtmfRecv, Monitor};
 use crate::events::outbox::Outbox;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
-use crate::pbx::session::{FIRST_SETTLING, Session};
+use crate::pbx::identity::PbxIdentity;
+use crate::pbx::session::{FIRST_SETTLING, MonitorRefusal, Session, User};
 use crate::peers::lookup::SharedNames;
 
 /// An error that no retry can fix.
@@ -29,12 +31,18 @@ pub enum FatalError {
          the same for all agents of this PBX"
     )]
     PbxId(String),
-    #[error(
-        "the PBX shows no user, so it cannot be told which PBX this is. Make the App object an active member of the group with \
-         the users, and the users members of it; or set `pbx.id`"
-    )]
-    Nobody,
 }
+
+/// What an administrator reads while nobody is visible.
+pub(super) const NOBODY: &str = "the PBX shows no user, so it cannot be told which PBX this is. Make the App object an active member \
+    of the group with the users, and the users members of it; or set `pbx.id`";
+
+/// A session in which nobody is visible counts as up after this long.
+const SOMEBODY_SOON: Duration = Duration::from_secs(10);
+
+/// So many users without a monitor are shown, each with so many characters: the heartbeat carries them.
+const MOST_REFUSALS: usize = 5;
+const LONGEST_REFUSAL: usize = 120;
 
 /// Why a session ended.
 pub(super) enum SessionEnd {
@@ -53,7 +61,7 @@ impl<E: Into<anyhow::Error>> From<E> for SessionEnd {
 pub(super) struct ControllerState {
     pub monitor: Monitor,
     pub dtmf_recv: DtmfRecv,
-    pub configured_pbx_id: Option<String>,
+    pub identity: PbxIdentity,
     pub agent_id: Arc<str>,
     pub boot_id: Uuid,
     pub clock: CloudClock,
@@ -68,6 +76,12 @@ pub(super) struct ControllerState {
     pub calls: Option<Calls>,
     pub pbx_id: Option<Arc<str>>,
     pub session: Session,
+    /// In this session it is known which PBX this is.
+    pub identified: bool,
+    /// It is known, but nobody was visible: who is at home here is to be found out when somebody is.
+    pub listed_nobody: bool,
+    /// When to find that out from users who came later than the list.
+    pub identify_at: Option<Instant>,
     pub jobs: Jobs,
     /// Frames to be written before anything else happens.
     pub outgoing: VecDeque<FrameBatch>,
@@ -89,9 +103,13 @@ impl ControllerState {
         }
     }
 
-    /// Reports the session as up once every user is monitored.
+    /// Reports the session as up once every user is monitored. A PBX that has just started may list its users late.
     pub(super) fn announce_if_complete(&mut self) {
-        if !self.session.is_complete() || self.status.borrow().is_up() {
+        let is_empty = self.session.visible().next().is_none();
+        if is_empty && self.session.begun.elapsed() < SOMEBODY_SOON {
+            return;
+        }
+        if !self.identified || !self.session.is_complete() || self.status.borrow().is_up() {
             return;
         }
         let now = self.clock.now();
@@ -153,6 +171,16 @@ impl ControllerState {
     fn monitored_users(&self) -> Option<u32> {
         let are_monitored = || self.session.visible().filter(|user| user.handle.is_some()).count();
         self.session.is_complete().then(|| count(are_monitored()))
+    }
+
+    /// Who has no monitor, and why.
+    pub(super) fn tell_refusals(&self) {
+        let refusal = |(user, refusal): (&User, &MonitorRefusal)| {
+            let text = format!("{} {}: {}", user.info.e164, user.info.display_name(), refusal.reason);
+            text.chars().take(LONGEST_REFUSAL).collect()
+        };
+        let refusals = self.session.refusals().take(MOST_REFUSALS).map(refusal).collect();
+        self.tell(|status| status.refusals = refusals);
     }
 
     pub(super) fn tell(&self, change: impl FnOnce(&mut ControllerStatus)) {

@@ -17,6 +17,8 @@ pub struct ControllerStatus {
     pub live_calls: u32,
     pub prefixes: DialPrefixes,
     pub problem: Option<String>,
+    /// Users whom the PBX does not let be monitored, with its reasons; the first few.
+    pub refusals: Vec<String>,
 }
 
 impl ControllerStatus {
@@ -30,6 +32,7 @@ impl ControllerStatus {
             live_calls: 0,
             prefixes: DialPrefixes::default(),
             problem: Some("starting".to_owned()),
+            refusals: Vec::new(),
         }
     }
 

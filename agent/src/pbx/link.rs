@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -21,9 +22,11 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tracing::{debug, warn};
 use url::Url;
 
+use super::base::{self, BaseFrame};
 use super::frames::Frame;
 use super::login;
 use super::tcp::{self, Stream};
+use super::text_frames::TextFrames;
 use super::tls::{self, Untrusted};
 use crate::config::{ConfigError, PbxConfig};
 
@@ -31,9 +34,13 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
 /// The vendor's own libraries take 64 KiB.
 const LONGEST_MESSAGE: usize = 1 << 20;
+const FIRST_PING: Duration = Duration::from_secs(1);
 const PING_EVERY: Duration = Duration::from_secs(20);
-/// Any frame is a sign of life; after two unanswered pings and a half the link is dead.
+/// Any frame is a sign of life; after two unanswered pings and a half the link is dead. Nothing says that a PBX answers pings, so
+/// this is true only of one that has done so. The kernel finds out about others: their pings have to be acknowledged, too.
 const DEAD_AFTER: Duration = Duration::from_secs(50);
+/// The vendor's own library says so when nothing else was said for so long. Nothing has to come back.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
 /// A PBX that is gone acknowledges nothing, and the kernel would go on for a quarter of an hour before it says so.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// What the PBX has not acknowledged by then breaks the connection. Without it the kernel would deliver a call when the way is open again,
@@ -71,21 +78,34 @@ pub struct Dialer {
     pub app: String,
     pub password: Secret,
     pub tls: Arc<ClientConfig>,
+    /// The PBX has answered a ping, be it on an earlier connection.
+    pub answers_pings: Arc<AtomicBool>,
 }
 
 impl Dialer {
-    /// Dials the PBX of this configuration. Reads the files that it names.
-    pub fn new(network: Arc<dyn Network>, pbx: &PbxConfig) -> Result<Self, ConfigError> {
+    /// Dials the PBX of this configuration at each of its addresses. Reads the files that it names.
+    pub fn all(network: &Arc<dyn Network>, pbx: &PbxConfig) -> Result<Vec<Self>, ConfigError> {
         let (tls, password) = (tls::client_config(pbx)?, pbx.password()?);
-        Ok(Self { network, url: pbx.url.clone(), app: pbx.app.clone(), password, tls })
+        let dialer = |url: &Url| Self {
+            network: network.clone(),
+            url: url.clone(),
+            app: pbx.app.clone(),
+            password: password.clone(),
+            tls: tls.clone(),
+            answers_pings: Arc::default(),
+        };
+        Ok(pbx.url.iter().map(dialer).collect())
     }
 }
 
 /// A logged-in connection.
 pub struct Link {
-    socket: WebSocketStream<Box<dyn Stream>>,
+    socket: WebSocketStream<TextFrames<Box<dyn Stream>>>,
     ping: Interval,
     last_heard: Instant,
+    /// When a message was sent or received; pings do not count.
+    last_message: Instant,
+    answers_pings: Arc<AtomicBool>,
 }
 
 /// A connection on which the WebSocket can begin.
@@ -159,10 +179,11 @@ impl Dialer {
 
     pub async fn begin(&self, secured: Secured) -> anyhow::Result<Link> {
         let limits = WebSocketConfig::default().max_message_size(Some(LONGEST_MESSAGE));
-        let begun = tokio_tungstenite::client_async_with_config(self.url.as_str(), secured.stream, Some(limits)).await;
+        let stream = TextFrames::new(secured.stream);
+        let begun = tokio_tungstenite::client_async_with_config(self.url.as_str(), stream, Some(limits)).await;
         let (socket, _) =
             begun.with_context(|| format!("{} refused the WebSocket at {}", self.host(), self.url.path()))?;
-        Ok(Link::new(socket))
+        Ok(Link::new(socket, self.answers_pings.clone()))
     }
 
     pub async fn log_in(&self, link: &mut Link) -> anyhow::Result<()> {
@@ -177,21 +198,23 @@ impl fmt::Debug for Secured {
 }
 
 impl Link {
-    fn new(socket: WebSocketStream<Box<dyn Stream>>) -> Self {
-        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+    fn new(socket: WebSocketStream<TextFrames<Box<dyn Stream>>>, answers_pings: Arc<AtomicBool>) -> Self {
+        let now = Instant::now();
+        // The first ping comes early, so that it is soon known whether this PBX answers them.
+        let mut ping = interval_at(now + FIRST_PING, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { socket, ping, last_heard: Instant::now() }
+        Self { socket, ping, last_heard: now, last_message: now, answers_pings }
     }
 
     async fn log_in(&mut self, app: &str, password: &Secret) -> anyhow::Result<()> {
         self.send(login::challenge_request()).await?;
         loop {
             match self.next().await? {
-                Frame::Challenge(challenge) => {
+                Frame::Base(BaseFrame::Challenge(challenge)) => {
                     self.send(login::login_request(app, &challenge, password.expose())).await?;
                 }
-                Frame::LoginResult { ok: true, .. } => return Ok(()),
-                Frame::LoginResult { ok: false, error } => {
+                Frame::Base(BaseFrame::LoginResult { ok: true, .. }) => return Ok(()),
+                Frame::Base(BaseFrame::LoginResult { ok: false, error }) => {
                     let reason = error.map(|error| format!(" ({error})")).unwrap_or_default();
                     bail!("the PBX refused the login of App object `{app}`{reason}; check its Name and password")
                 }
@@ -201,6 +224,7 @@ impl Link {
     }
 
     pub async fn send(&mut self, text: String) -> anyhow::Result<()> {
+        self.last_message = Instant::now();
         self.write(Message::text(text)).await
     }
 
@@ -216,27 +240,43 @@ impl Link {
                 biased;
                 message = self.socket.next() => message,
                 _ = self.ping.tick() => {
-                    if self.last_heard.elapsed() > DEAD_AFTER {
-                        bail!("the PBX has been silent for {} s", DEAD_AFTER.as_secs());
-                    }
-                    self.write(Message::Ping(Bytes::new())).await?;
+                    self.on_ping_due().await?;
                     continue;
                 }
             };
             self.last_heard = Instant::now();
-            let text = match message {
+            let bytes = match message {
                 None => bail!("the PBX closed the connection"),
                 Some(Err(error)) => return Err(error).context("the connection to the PBX broke"),
-                Some(Ok(Message::Text(text))) => text,
+                // Text comes as bytes, see `text_frames`.
+                Some(Ok(Message::Binary(bytes))) => bytes,
+                Some(Ok(Message::Text(text))) => text.into(),
                 Some(Ok(Message::Close(_))) => bail!("the PBX closed the connection"),
+                Some(Ok(Message::Pong(_))) => {
+                    self.answers_pings.store(true, Ordering::Relaxed);
+                    continue;
+                }
                 Some(Ok(_)) => continue,
             };
-            match Frame::parse(text.as_str()) {
+            self.last_message = self.last_heard;
+            // A name in another encoding makes a wrong character, not a lost message.
+            let text = String::from_utf8_lossy(&bytes);
+            match Frame::parse(&text) {
                 Ok(frame) => return Ok(frame),
                 // Its content may hold numbers of people, so only its length is told.
                 Err(error) => warn!(length = text.len(), "Frame skipped: {error}"),
             }
         }
+    }
+
+    async fn on_ping_due(&mut self) -> anyhow::Result<()> {
+        if self.answers_pings.load(Ordering::Relaxed) && self.last_heard.elapsed() > DEAD_AFTER {
+            bail!("the PBX has been silent for {} s", DEAD_AFTER.as_secs());
+        }
+        if self.last_message.elapsed() >= KEEP_ALIVE_AFTER {
+            self.send(base::keep_alive()).await?;
+        }
+        self.write(Message::Ping(Bytes::new())).await
     }
 
     /// Says good-bye; a PBX that does not answer is not waited for.
@@ -256,13 +296,14 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
     use tokio_tungstenite::tungstenite::protocol::Role;
 
+    use super::super::rcc::RccFrame;
     use super::*;
 
     /// A link with the stream of its other end, on which so many bytes may wait.
     async fn link(room: usize) -> (Link, DuplexStream) {
         let (near, far) = duplex(room);
-        let near: Box<dyn Stream> = Box::new(near);
-        (Link::new(WebSocketStream::from_raw_socket(near, Role::Client, None).await), far)
+        let near = TextFrames::behind_handshake(Box::new(near) as Box<dyn Stream>);
+        (Link::new(WebSocketStream::from_raw_socket(near, Role::Client, None).await, Arc::default()), far)
     }
 
     #[tokio::test]
@@ -281,6 +322,7 @@ mod tests {
                     .with_root_certificates(rustls::RootCertStore::empty())
                     .with_no_client_auth(),
             ),
+            answers_pings: Arc::default(),
         };
         let tcp = dialer.reach(&[pbx]).await.expect("a connection");
         assert_eq!(rustix::net::sockopt::tcp_user_timeout(&tcp).expect("the option"), 5000);
@@ -289,11 +331,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn half_open_socket_is_found_out() {
         let (mut link, far) = link(1 << 16).await;
+        link.answers_pings.store(true, Ordering::Relaxed); // On an earlier connection.
         let begun = Instant::now();
         let error = link.next().await.expect_err("nobody answers the pings");
         assert_eq!(error.to_string(), "the PBX has been silent for 50 s");
-        assert_eq!(begun.elapsed().as_secs(), 60, "the first tick after {DEAD_AFTER:?}");
+        assert_eq!(begun.elapsed().as_secs(), 61, "the first tick after {DEAD_AFTER:?}");
         drop(far);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pbx_that_never_answers_pings_is_not_judged_by_them() {
+        let (mut link, mut far) = link(1 << 16).await;
+        let mut waste = vec![0; 1 << 16];
+        tokio::select! {
+            frame = link.next() => panic!("{frame:?}"),
+            read = async { loop { tokio::io::AsyncReadExt::read(&mut far, &mut waste).await.expect("pings"); } } => read,
+            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+        }
+        assert!(link.last_message.elapsed() <= KEEP_ALIVE_AFTER + PING_EVERY, "it says that it is there");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn name_in_another_encoding_does_not_end_the_connection() {
+        let (mut link, mut far) = link(1 << 16).await;
+        let message = b"{\"mt\":\"UserInfo\",\"cn\":\"M\xfcller\"}";
+        let frame = [&[0x81, message.len() as u8], message.as_slice()].concat();
+        tokio::io::AsyncWriteExt::write_all(&mut far, &frame).await.expect("room");
+        let Frame::Rcc(RccFrame::User(user)) = link.next().await.expect("a frame") else { panic!("not a user") };
+        assert_eq!(user.cn, "M\u{fffd}ller");
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use super::pinned::{self, Version};
 use crate::config::{CertificateFingerprint, ConfigError, PbxConfig};
 
 /// Trusts the certificate of `pbx.fingerprint`, or those issued by an authority of `pbx.ca_file`, or else those that this system
@@ -144,6 +145,25 @@ struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
+impl Verifier {
+    /// A certificate that is pinned may be one that the library cannot use.
+    fn or_by_pinned_key(
+        &self,
+        verified: Result<HandshakeSignatureValid, Error>,
+        version: Version,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verified.or_else(|error| match &self.trust {
+            Trust::Pinned(_) if pinned::has_signed(cert, version, dss.scheme, message, dss.signature()) => {
+                Ok(HandshakeSignatureValid::assertion())
+            }
+            _ => Err(error),
+        })
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -179,7 +199,13 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        self.or_by_pinned_key(
+            verify_tls12_signature(message, cert, dss, &self.algorithms),
+            Version::Tls12,
+            message,
+            cert,
+            dss,
+        )
     }
 
     fn verify_tls13_signature(
@@ -188,10 +214,21 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        self.or_by_pinned_key(
+            verify_tls13_signature(message, cert, dss, &self.algorithms),
+            Version::Tls13,
+            message,
+            cert,
+            dss,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        let mut schemes = self.algorithms.supported_schemes();
+        if matches!(self.trust, Trust::Pinned(_)) {
+            // The only kind in which a short RSA key can be verified is preferred. TLS 1.3 has no use for it.
+            schemes.sort_by_key(|scheme| !pinned::is_for_short_keys(*scheme));
+        }
+        schemes
     }
 }

@@ -80,6 +80,7 @@ impl Snapshot {
                 .or_else(|| status.problem.clone())
                 .or_else(|| outbox.problem.clone())
                 .or_else(|| self.statistics.problem().map(str::to_owned)),
+            refusals: status.refusals.clone(),
             expires_at: now.as_second() + KEEP_SECONDS,
         }
     }

@@ -71,6 +71,7 @@ pub(crate) mod tests {
             running: Vec::new(),
             vitals: Vitals::default(),
             problem: None,
+            refusals: Vec::new(),
             expires_at: 0,
         }
     }

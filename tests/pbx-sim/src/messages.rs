@@ -125,7 +125,8 @@ fn call_info(
         message["conf"] = event.conf.clone().into();
         tracked.conf.clone_from(&event.conf);
     }
-    if !quirks.omit_time {
+    // Firmware that does not encode UUI is older than this property.
+    if !quirks.omit_time && !quirks.plain_uui {
         message["time"] = event.seconds.into();
     }
     let has_peer = match quirks.omit_peer {

@@ -192,6 +192,11 @@ fn user_initialize(session: &mut Session, switch: &mut Switch, context: &Context
     ] {
         result[key] = value;
     }
+    if context.quirks.plain_uui
+        && let Some(fields) = result.as_object_mut()
+    {
+        fields.remove("maxIntern");
+    }
     if let Some(number) = mobile {
         result["mobile"] = json!({"e164": number, "h323": "", "off": false});
     }

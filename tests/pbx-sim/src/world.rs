@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+/// The name of the PBX in the default world.
+pub const DEFAULT_PBX: &str = "master";
 /// Password of the App object in the default world.
 pub const DEFAULT_PASSWORD: &str = "secret-app-pw";
 /// The group in which the default app object is an active member.
@@ -377,7 +379,7 @@ impl World {
     /// A PBX with the default app object, the default trunk and nobody in it.
     pub fn empty() -> Self {
         Self {
-            pbx: "master".to_owned(),
+            pbx: DEFAULT_PBX.to_owned(),
             node: "root".to_owned(),
             country: "32".to_owned(),
             area: "2".to_owned(),

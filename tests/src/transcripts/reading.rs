@@ -138,7 +138,11 @@ async fn items_of_the_exchange_table() {
         assert_eq!(fresh.len(), usize::from(without_version(&name) != "agent-gone"), "{name}");
     }
     for (name, leg) in files.take("leg-", expected::legs()) {
-        assert_eq!(shelf::exchange(&[&name]).legs(PBX, USER, now()).await.expect("legs"), [leg.clone()], "{name}");
+        assert_eq!(
+            shelf::exchange(&[&name]).legs(PBX, USER, now()).await.expect("legs"),
+            std::slice::from_ref(leg),
+            "{name}"
+        );
         let spot = (leg.conference.as_str(), leg.direction);
         assert_eq!(shelf::exchange(&[&name]).leg(PBX, USER, spot, now()).await.expect("a leg"), Some(leg), "{name}");
     }

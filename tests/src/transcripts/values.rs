@@ -241,6 +241,7 @@ pub(super) fn agent() -> AgentStatus {
             clock_ahead_ms: Some(-40),
         },
         problem: None,
+        refusals: Vec::new(),
         expires_at: NOW / 1000 + 86_400,
     }
 }

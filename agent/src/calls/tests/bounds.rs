@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pbx::frames::Frame;
+use crate::pbx::rcc::RccFrame;
 
 /// What the queue takes as one message.
 const MESSAGE: usize = 256 * 1024;
@@ -76,7 +77,9 @@ fn event_fits_into_a_message_whatever_the_pbx_says_and_however_often() {
                 "peer": {"e164": format!("{n}{name}"), "dn": format!("{n}{name}")},
                 "no": [{"type": "leg2", "e164": format!("{n}{name}"), "dn": name}],
             });
-            let Ok(Frame::CallInfo(info)) = Frame::parse(&frame.to_string()) else { panic!("not a CallInfo") };
+            let Ok(Frame::Rcc(RccFrame::CallInfo(info))) = Frame::parse(&frame.to_string()) else {
+                panic!("not a CallInfo")
+            };
             out.extend(report(&mut calls, info.into_report(1), at(f64::from(n))));
         }
         // From here on it is only held and retrieved.

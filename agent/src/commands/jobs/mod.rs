@@ -21,8 +21,7 @@ use tokio::time::Instant;
 
 use super::request::{CallProgress, Guard};
 use crate::calls::{Calls, LegId, LegReport};
-use crate::pbx::frames::OperationResult;
-use crate::pbx::rcc;
+use crate::pbx::rcc::{self, OperationResult};
 
 pub use expected::{CallOrigin, ExpectedState, JobOutcome, NewCall, Park};
 
@@ -33,6 +32,7 @@ const PROGRESS_WITHIN: Duration = Duration::from_secs(45);
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
 /// What the PBX has not answered by then, it never does.
 const ANSWERED_AT_ALL_WITHIN: Duration = Duration::from_secs(60);
+const MOST_UNCLAIMED: usize = 100;
 
 /// The receiver of a job's outcome.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ pub struct PbxRequest {
 
 impl PbxRequest {
     fn is_of(&self, result: &OperationResult) -> bool {
-        result.src.as_ref().map_or(self.mt == result.request, |src| *src == self.src)
+        self.mt == result.request && result.src.as_ref().is_none_or(|src| *src == self.src)
     }
 
     fn refused(&self, error: Option<&String>) -> Refusal {
@@ -125,6 +125,8 @@ pub struct Jobs {
     next_id: JobId,
     /// Requests for new calls that were given up before the PBX answered; a call that comes after all is cleared.
     given_up: Vec<(Instant, PbxRequest)>,
+    /// Reports of legs that may be those of new calls whose results have not come. Some PBXs send the result behind them.
+    unclaimed: Vec<LegReport>,
     /// Legs of queues, placed by commands: nobody there hears a busy tone and hangs up, so the agent has to.
     unattended: HashSet<LegId>,
     /// Calls of two-party commands, until they have ended.
@@ -179,6 +181,7 @@ impl Jobs {
         let Some(at) = self.jobs.iter().position(awaits) else { return };
         let job = &mut self.jobs[at];
         job.outstanding -= 1;
+        let leg = result.call.map(|call| LegId { session, user: job.request.user, call });
         if let (
             ExpectedState::NewCall(NewCall { origin: CallOrigin::Placed { phoneless: true }, .. }),
             Some(call @ 1..),
@@ -207,6 +210,21 @@ impl Jobs {
             let refusal = job.request.refused(result.error.as_ref());
             self.answer(at, JobOutcome::Failed(refusal), calls);
         }
+        let (claimed, left) =
+            std::mem::take(&mut self.unclaimed).into_iter().partition(|report| Some(report.leg) == leg);
+        self.unclaimed = left;
+        let claimed: Vec<LegReport> = claimed;
+        for report in claimed {
+            self.on_report(&report, calls, out);
+        }
+    }
+
+    /// A new call whose leg the PBX has not named yet may be this user's.
+    fn may_name(&self, leg: LegId) -> bool {
+        let awaits = |job: &Job| job.request.user == leg.user && job.outstanding > 0;
+        self.jobs
+            .iter()
+            .any(|job| awaits(job) && matches!(&job.expected, ExpectedState::NewCall(new) if new.leg.is_none()))
     }
 
     /// A leg was reported, after the call core has taken the report.
@@ -215,7 +233,12 @@ impl Jobs {
             out.push(rcc::clear("clear", report.leg, rcc::NORMAL_CLEARING).into());
         }
         let is_it = |job: &Job| matches!(&job.expected, ExpectedState::NewCall(new) if new.leg == Some(report.leg));
-        let Some(at) = self.jobs.iter().position(is_it) else { return };
+        let Some(at) = self.jobs.iter().position(is_it) else {
+            if self.may_name(report.leg) && self.unclaimed.len() < MOST_UNCLAIMED {
+                self.unclaimed.push(report.clone());
+            }
+            return;
+        };
         let ExpectedState::NewCall(new) = &mut self.jobs[at].expected else { return };
         if !report.ends_leg() {
             new.follow(report);
@@ -250,6 +273,11 @@ impl Jobs {
     /// Ends the jobs whose expected state is reached or whose time is up.
     pub fn review(&mut self, calls: &mut Calls, out: &mut Vec<FrameBatch>) {
         let now = Instant::now();
+        if !self.unclaimed.is_empty() {
+            let claimable: Vec<bool> = self.unclaimed.iter().map(|report| self.may_name(report.leg)).collect();
+            let mut claimable = claimable.into_iter();
+            self.unclaimed.retain(|_| claimable.next().unwrap_or(false));
+        }
         let mut at = 0;
         while at < self.jobs.len() {
             let job = &self.jobs[at];
@@ -289,6 +317,7 @@ impl Jobs {
     pub fn interrupt_all(&mut self) {
         self.given_up.clear();
         self.unattended.clear();
+        self.unclaimed.clear();
         self.followed.clear();
         for job in self.jobs.drain(..) {
             if let JobOwner::Command(reply) = job.owner {

@@ -95,6 +95,36 @@ fn new_call_is_made_once_it_rings_and_has_a_name() {
 }
 
 #[test]
+fn result_may_come_behind_what_it_names() {
+    let mut bench = Bench::new();
+    let mut answer = bench.begin("UserPickup", "c1", ExpectedState::NewCall(NewCall::picked_up()));
+    bench.report(leg(6, 132).conf("another"));
+    bench.report(leg(7, 133).conf("conf").peer("50"));
+    assert_eq!(done(&mut answer), None);
+    bench.result("UserPickup", None, Some(7), None);
+    assert_eq!(done(&mut answer).expect("made")["conferenceId"], "conf");
+
+    // A queue's call that has failed by then is cleared, as nobody else would.
+    let mut answer = bench.begin("UserCall", "c2", ExpectedState::NewCall(NewCall::placed(true)));
+    bench.report(leg(8, 1).conf("third").peer("50"));
+    bench.report(leg(8, 6).cause(17));
+    let frames = bench.result("UserCall", Some("c2"), Some(8), None);
+    assert_eq!((&frames[0]["mt"], &frames[0]["call"]), (&json!("UserClear"), &json!(8)));
+    assert_eq!(code(&mut answer), Some(Code::UserBusy));
+}
+
+#[test]
+fn result_of_another_kind_is_not_its_own() {
+    let mut bench = Bench::new();
+    let mut answer = bench.begin("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(false)));
+    bench.result("UserClear", Some("c1"), None, Some("no such call"));
+    bench.result("UserCall", Some("c1"), Some(7), None);
+    bench.report(leg(7, 1).conf("conf").peer("50"));
+    bench.report(leg(7, 4));
+    assert!(done(&mut answer).is_some());
+}
+
+#[test]
 fn cause_may_come_before_the_end() {
     let mut bench = Bench::new();
     let mut answer = bench.begin("UserCall", "c1", ExpectedState::NewCall(NewCall::placed(false)));

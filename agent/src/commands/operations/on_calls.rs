@@ -110,9 +110,9 @@ impl Planner<'_> {
     }
 
     pub(super) fn user_to_user(&mut self, call: CallId, uui: &str, to_own_party: bool) -> Result<Plan, Refusal> {
-        let leg = self.main_leg(call)?;
+        let (leg, encodes) = (self.main_leg(call)?, self.session.encodes_user_to_user());
         self.send_on_leg("UserUUI", leg, ExpectedState::Agreed, Code::NotConnected, |src| {
-            rcc::user_to_user(src, leg, uui, to_own_party)
+            rcc::user_to_user(src, leg, uui, to_own_party, encodes)
         })
     }
 

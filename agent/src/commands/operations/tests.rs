@@ -14,7 +14,7 @@ use crate::calls::Calls;
 use crate::calls::tests::{OTHER, PHONE, at, core, leg, play};
 use crate::commands::jobs::{ExpectedState, PbxTask};
 use crate::config::{DtmfRecv, Monitor};
-use crate::pbx::frames::UserInfo;
+use crate::pbx::rcc::UserInfo;
 use crate::pbx::session::Session;
 
 const QUEUE: &str = "00000000000000000000000000000077";
@@ -48,6 +48,7 @@ impl Scene {
             session.monitor_next();
             session.monitored(None, handle, prefixes.clone());
         }
+        session.note_13r3(true);
         Self { calls: core(), session, reach: Reach::default(), dtmf_recv: DtmfRecv::default() }
     }
 

@@ -112,6 +112,7 @@ fn describe(report: &StatusReport) -> String {
         ("PBX", format!("{} {pbx}, {} reconnects", agent.pbx_id.as_deref().unwrap_or("(unknown)"), vitals.reconnects)),
     ];
     rows.extend(agent.problem.iter().map(|problem| ("problem", problem.clone())));
+    rows.extend(agent.refusals.iter().map(|refusal| ("not monitored", refusal.clone())));
     rows.extend([
         ("users", format!("{} visible{monitored}, {} live calls", agent.visible_users, agent.live_calls)),
         ("events", format!("{} seen, {} dropped", vitals.events, vitals.dropped_events)),

@@ -163,7 +163,7 @@ impl HealthState {
     fn readiness(&self, status: &AgentStatus) -> Readiness {
         let (cloud, failing) = (self.statistics.cloud(), self.workers.problem());
         let ready = status.pbx == PbxLink::Up && cloud.is_working() && failing.is_none();
-        Readiness { ready, pbx: status.pbx, failing, cloud }
+        Readiness { ready, pbx: status.pbx, failing, cloud, refusals: status.refusals.clone() }
     }
 }
 

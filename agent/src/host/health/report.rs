@@ -18,6 +18,9 @@ pub(super) struct Readiness {
     pub(super) failing: Option<String>,
     #[serde(flatten)]
     pub(super) cloud: CloudLinks,
+    /// Users who are not monitored, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) refusals: Vec<String>,
 }
 
 /// What a running agent says of itself.

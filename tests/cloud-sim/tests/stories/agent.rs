@@ -26,6 +26,9 @@ use crate::machine::{Chance, WallClock, agent_config, platform_with};
 use crate::template::Template;
 use crate::way::{Decide, Fate, through};
 
+/// The one address at which there is a PBX.
+pub(crate) const PBX: &str = "ws://127.0.0.1/PBX0/APPS/websocket";
+
 /// Clones are the same agent.
 #[derive(Clone, Debug)]
 pub(crate) struct WholeAgent {
@@ -53,8 +56,20 @@ impl WholeAgent {
         ahead: SignedDuration,
         chance: &Chance,
     ) -> Self {
+        Self::dialling((cloud, template, ledger), name, pbx, ahead, chance, &[PBX])
+    }
+
+    /// The same with these addresses of the PBX.
+    pub(crate) fn dialling(
+        (cloud, template, ledger): (&Cloud, &Template, &Ledger),
+        name: &str,
+        pbx: &Arc<InMemory>,
+        ahead: SignedDuration,
+        chance: &Chance,
+        urls: &[&str],
+    ) -> Self {
         let lives = Lives::new(cloud, name, chance);
-        let config = configuration(name, lives.state_dir(), template);
+        let config = configuration(name, lives.state_dir(), template, urls);
         let shared = Shared {
             pbx: pbx.clone(),
             config,
@@ -127,10 +142,10 @@ impl WholeAgent {
 }
 
 /// The configuration of an agent at the simulated PBX.
-pub(crate) fn configuration(name: &str, state_dir: &Path, template: &Template) -> Config {
+pub(crate) fn configuration(name: &str, state_dir: &Path, template: &Template, urls: &[&str]) -> Config {
     let config = json!({
         "agent": {"name": name, "state_dir": state_dir},
-        "pbx": {"url": "ws://127.0.0.1/PBX0/APPS/websocket", "app": "easyconnect", "password": DEFAULT_PASSWORD},
+        "pbx": {"url": urls, "app": "easyconnect", "password": DEFAULT_PASSWORD},
         "aws": {
             "events_queue_url": template.queue_url("EventsQueue"),
             "commands_queue_url": template.queue_url("CommandsQueue"),
@@ -148,9 +163,10 @@ pub(crate) struct Pipes {
 }
 
 impl Network for Pipes {
-    fn connect<'a>(&'a self, _host: &'a str, _port: u16) -> BoxFuture<'a, anyhow::Result<Box<dyn Stream>>> {
+    fn connect<'a>(&'a self, host: &'a str, _port: u16) -> BoxFuture<'a, anyhow::Result<Box<dyn Stream>>> {
         Box::pin(async move {
             sleep(self.chance.between(std::time::Duration::from_millis(1), std::time::Duration::from_millis(5))).await;
+            anyhow::ensure!(PBX.contains(host), "no route to {host}");
             let stream = self.pbx.connect().context("connection refused")?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::agent::{Pipes, configuration};
+use crate::agent::{PBX, Pipes, configuration};
 use crate::commands::pbx;
 use crate::lives::Lives;
 use crate::machine::{agent_config, platform};
@@ -49,7 +49,7 @@ async fn run(cloud: Cloud, ledger: cloud_sim::story::Ledger, broken: Broken) -> 
     let mut stack = Stack::start(cloud.clone(), ledger, 1).await;
     let pbx = pbx(&cloud, 1);
     let (lives, process) = (Lives::new(&cloud, "rack", &stack.chance), cloud.process("rack-1"));
-    let config = configuration("rack", lives.state_dir(), &stack.template);
+    let config = configuration("rack", lives.state_dir(), &stack.template, &[PBX]);
     let mut disk = JoinSet::new();
     let (bug, broke) = oneshot::channel();
     let work = |work| {

@@ -328,7 +328,7 @@ switches! {
     reverse_legs: bool = false, "§5, §5.13";
     /// `UserDTMF{recv:true}` sends to the far end.
     dtmf_recv_to_peer: bool = false, "§4.8, §13.5";
-    /// User-to-user information is not URL-encoded, as before 13r3.
+    /// User-to-user information is not URL-encoded, as before 13r3, which also had neither `time` nor `maxIntern`.
     plain_uui: bool = false, "§4.8, §10";
     /// `local` and `remote` of `CallUpdate` change places.
     swap_ends: bool = false, "§4.9, §13.10";

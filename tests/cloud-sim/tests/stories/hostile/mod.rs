@@ -5,6 +5,7 @@
 //! meet. In `make soak` they are told under each switch alone, too.
 
 mod covering;
+mod dialling;
 mod faults;
 mod plots;
 mod rig;

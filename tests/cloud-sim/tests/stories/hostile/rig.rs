@@ -8,13 +8,14 @@ use std::time::Duration;
 use axum::http::Method;
 use cloud_sim::story::Ledger;
 use cloud_sim::{Cloud, Faults};
+use easyconnect_agent::pbx::identity::PbxIdentity;
 use jiff::SignedDuration;
 use pbx_sim::InMemory;
 use serde_json::{Map, Value as Json, json};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::agent::WholeAgent;
+use crate::agent::{PBX, WholeAgent};
 use crate::api::{self, Api};
 use crate::commands;
 use crate::machine::Chance;
@@ -55,6 +56,17 @@ struct Told {
 
 impl Rig {
     pub(crate) async fn start(cloud: Cloud, ledger: Ledger, quirks: &Map<String, Json>, agents: &[&str]) -> Self {
+        Self::start_dialling(cloud, ledger, quirks, agents, &[PBX]).await
+    }
+
+    /// The same with agents that have these addresses of the PBX.
+    pub(crate) async fn start_dialling(
+        cloud: Cloud,
+        ledger: Ledger,
+        quirks: &Map<String, Json>,
+        agents: &[&str],
+        urls: &[&str],
+    ) -> Self {
         output::ignore();
         let chance = Chance::new(1);
         // To read it takes longer than most stories.
@@ -72,8 +84,17 @@ impl Rig {
         let mut lives = JoinSet::new();
         let agents: Vec<WholeAgent> = agents
             .iter()
-            .map(|name| WholeAgent::new((&cloud, template, &ledger), name, &pbx, SignedDuration::ZERO, &chance))
+            .map(|name| {
+                let around = (&cloud, template, &ledger);
+                WholeAgent::dialling(around, name, &pbx, SignedDuration::ZERO, &chance, urls)
+            })
             .collect();
+        if quirks.contains_key("homed_elsewhere") {
+            // Several PBXs are named by users. An agent that has been here before knows which one is its own.
+            for agent in &agents {
+                PbxIdentity::new(None, agent.lives.state_dir()).keep(&Arc::from(pbx_sim::world::DEFAULT_PBX));
+            }
+        }
         for agent in &agents {
             lives.spawn(agent.clone().live());
         }

@@ -9,14 +9,14 @@ use crate::calls::LegId;
 /// The `src` of the list of users.
 pub const USERS_SRC: &str = "users";
 
-/// At most this many users are asked for at a time, as the PBX does itself when it lists them.
-pub const USERS_PER_TICK: usize = 50;
+/// The PBX lists this many users at a time, which is also its default.
+const USERS_PER_TICK: usize = 50;
 
 /// Q.850 cause of an ordinary hang-up.
 pub const NORMAL_CLEARING: u16 = 16;
 
 fn request(mt: &str, src: &str, fields: Value) -> String {
-    let mut frame = json!({"api": "RCC", "mt": mt, "src": src});
+    let mut frame = json!({"api": super::API, "mt": mt, "src": src});
     if let (Some(frame), Value::Object(fields)) = (frame.as_object_mut(), fields) {
         frame.extend(fields);
     }
@@ -139,9 +139,10 @@ pub fn dtmf(src: &str, leg: LegId, digits: &str, recv: bool) -> String {
     on_call("UserDTMF", src, leg, json!({"dtmf": digits, "recv": recv}))
 }
 
-/// User-to-user information travels percent-encoded.
-pub fn user_to_user(src: &str, leg: LegId, uui: &str, recv: bool) -> String {
-    on_call("UserUUI", src, leg, json!({"uui": percent_encoded(uui), "recv": recv}))
+/// User-to-user information travels percent-encoded since firmware 13r3, and as it is before that.
+pub fn user_to_user(src: &str, leg: LegId, uui: &str, recv: bool, encodes: bool) -> String {
+    let uui = if encodes { percent_encoded(uui) } else { uui.to_owned() };
+    on_call("UserUUI", src, leg, json!({"uui": uui, "recv": recv}))
 }
 
 /// Digits of the called number, keypad digits and a text for the display; each may be left out.
@@ -215,5 +216,10 @@ mod tests {
     fn user_information_is_percent_encoded() {
         assert_eq!(percent_encoded("Order-7_a.b~"), "Order-7_a.b~");
         assert_eq!(percent_encoded("50 %\u{e9}&"), "50%20%25%C3%A9%26");
+        for (encodes, uui) in [(true, "50%25"), (false, "50%")] {
+            let expected =
+                json!({"api": "RCC", "mt": "UserUUI", "src": "c1", "user": 2, "call": 3, "uui": uui, "recv": true});
+            check(&user_to_user("c1", LEG, "50%", true, encodes), &expected);
+        }
     }
 }
