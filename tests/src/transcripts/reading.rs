@@ -140,7 +140,7 @@ async fn items_of_the_exchange_table() {
     for (name, leg) in files.take("leg-", expected::legs()) {
         assert_eq!(
             shelf::exchange(&[&name]).legs(PBX, USER, now()).await.expect("legs"),
-            std::slice::from_ref(leg),
+            slice::from_ref(&leg),
             "{name}"
         );
         let spot = (leg.conference.as_str(), leg.direction);
