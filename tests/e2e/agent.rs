@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use easyconnect_tests::{Agent, AgentOptions, Inbox, Pbx, Stack, paths};
+use easyconnect_tests::{Agent, AgentOptions, Inbox, Pbx, Stack, eventually, paths};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -161,12 +161,27 @@ fn bad_configuration_exits_64_with_one_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pbx_that_cannot_be_named_exits_78() {
     let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
-    for extension in ["42", "43", "44", "50", "77", "78"] {
-        pbx.control("/user", &json!({"extension": extension, "remove": true}));
-    }
+    // One of the visible users is at home at another PBX, and nothing tells which of the two this is.
+    pbx.control("/quirks", &json!({"homed_elsewhere": "50"}));
     let mut agent = Agent::spawn(&stack, &pbx, "one", &AgentOptions::default());
     assert_eq!(agent.ended().await.code(), Some(78));
     assert!(agent.log().contains("`pbx.id`"), "{}", agent.log());
-    let options = AgentOptions { pbx_lines: "id = \"lonely\"".to_owned(), ..AgentOptions::default() };
+    let options = AgentOptions { pbx_lines: "id = \"master\"".to_owned(), ..AgentOptions::default() };
     let _named = Agent::start_with(&stack, &pbx, "named", &options).await;
+}
+
+/// As a PBX is after a power cut, before its users are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn pbx_that_shows_nobody_yet_is_waited_for() {
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    for extension in ["42", "43", "44", "50", "77", "78"] {
+        pbx.control("/user", &json!({"extension": extension, "remove": true}));
+    }
+    let _agent = Agent::spawn(&stack, &pbx, "one", &AgentOptions::default());
+    eventually("the agent says that nobody is visible", async || {
+        let status = stack.api.get("/status").await.ok();
+        let problem = status.body["agents"][0]["problem"].as_str().unwrap_or_default();
+        if problem.contains("shows no user") { Ok(()) } else { Err(status.body.to_string()) }
+    })
+    .await;
 }

@@ -132,7 +132,12 @@ async fn administrator_sees_the_state_and_the_events_of_the_running_agent() {
     assert_eq!((&report["agent"]["vitals"]["events"], &report["agent"]["visibleUsers"]), (&json!(2), &json!(6)));
     assert_eq!(report["health"], agent.health_url().await.trim_start_matches("http://"));
     eventually("the status shows the call", async || match out(&run(&stack, "status", &agent, &[])) {
-        shown if shown.contains("6 visible, 1 live calls") && shown.contains("2 seen, 0 dropped") => Ok(()),
+        shown
+            if shown.contains("6 visible, 6 monitored, 0 refused by the PBX, 1 live calls")
+                && shown.contains("2 seen, 0 dropped") =>
+        {
+            Ok(())
+        }
         shown => Err(shown),
     })
     .await;

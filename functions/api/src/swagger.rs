@@ -87,7 +87,9 @@ fn serve(name: &str, headers: &HeaderMap, base: Option<Base>) -> Response {
     } else {
         ([(CACHE_CONTROL, CACHED)], file.body(headers)).into_response()
     };
-    response.headers_mut().extend(file.kind());
+    for (name, value) in file.kind() {
+        response.headers_mut().insert(name, value);
+    }
     response
 }
 
@@ -201,6 +203,8 @@ mod tests {
         for name in named {
             let (status, headers, body) = get(None, &format!("/swagger/{name}"), &[]).await;
             assert_eq!((status, body.is_empty()), (StatusCode::OK, false), "{name}");
+            let kinds: Vec<_> = headers.get_all(CONTENT_TYPE).iter().collect();
+            assert!(kinds.len() == 1 && kinds[0] != "text/plain; charset=utf-8", "{name}: {kinds:?}");
             assert_eq!(headers.get(CACHE_CONTROL).is_some(), name.contains("?v="), "{name}");
             assert!(!String::from_utf8_lossy(&body).contains("sourceMappingURL"), "{name}");
         }
