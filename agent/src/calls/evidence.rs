@@ -6,14 +6,7 @@
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
-use shared::ids::CallId;
-
-use super::call_core::Calls;
-use super::leg::{UnassignedLeg, UserGuid};
-
-/// Running calls are reported within this time after a user's monitor has begun, if at all.
-const REPORTED_WITHIN: SignedDuration = SignedDuration::from_secs(2);
+use super::leg::UserGuid;
 
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
@@ -63,8 +56,21 @@ impl Evidence {
         }
     }
 
+    /// The PBX says how many calls a user has, or leaves it out. Returns whether that is new.
+    pub(super) fn channels_are(&mut self, user: &UserGuid, count: Option<u32>) -> bool {
+        let before = self.channels.insert(user.clone(), Channels { count, of_earlier_session: false });
+        if before.as_ref().and_then(|before| before.count) == count {
+            return false;
+        }
+        if let Some(before) = before.filter(|before| before.count.is_some() && count.is_some()) {
+            let change = if before.of_earlier_session { Channel::ChangedBetweenSessions } else { Channel::Changed };
+            self.channels_have = self.channels_have.max(change);
+        }
+        true
+    }
+
     /// Whether `channel` shows that a user has no call but the `seen` ones.
-    fn counts_no_more_than(&self, user: &UserGuid, seen: usize) -> bool {
+    pub(super) fn counts_no_more_than(&self, user: &UserGuid, seen: usize) -> bool {
         let Some(count) = self.channels.get(user).filter(|c| !c.of_earlier_session).and_then(|c| c.count) else {
             return false;
         };
@@ -74,46 +80,5 @@ impl Evidence {
             Channel::ChangedBetweenSessions => count == 0,
             Channel::Changed => u64::from(count) <= seen as u64,
         }
-    }
-}
-
-impl Calls {
-    /// The PBX says how many calls a user has, or leaves it out.
-    pub fn channels_are(&mut self, user: &UserGuid, count: Option<u32>) {
-        let evidence = &mut self.evidence;
-        let before = evidence.channels.insert(user.clone(), Channels { count, of_earlier_session: false });
-        if before.as_ref().and_then(|before| before.count) == count {
-            return;
-        }
-        if let Some(before) = before.filter(|before| before.count.is_some() && count.is_some()) {
-            let change = if before.of_earlier_session { Channel::ChangedBetweenSessions } else { Channel::Changed };
-            evidence.channels_have = evidence.channels_have.max(change);
-        }
-        // It is kept with the user's calls.
-        self.changed.extend(self.calls.values().filter(|call| call.user == *user).map(|call| call.id));
-    }
-
-    /// A leg belongs to this call. If the call was missing and comes back as it was, right after its user's monitor began, then not
-    /// because something happens to it, but because the PBX reports running calls.
-    pub(super) fn note_return(&mut self, id: CallId, leg: &UnassignedLeg) {
-        let Some(call) = self.calls.get(&id).filter(|call| call.missing_since.is_some()) else { return };
-        let Some(watched_since) = self.watched.get(&call.user) else { return };
-        let as_it_was = leg.first_state().is_some_and(|state| {
-            (state.phase, state.held_by_user, state.held_by_peer) == (call.phase, call.held, call.held_by_peer)
-        });
-        let at_once = leg.since.duration_since(*watched_since) <= REPORTED_WITHIN;
-        if as_it_was && at_once && !leg.saw_beginning() && !self.evidence.reports_running {
-            (self.evidence.reports_running, self.evidence.is_new) = (true, true);
-        }
-    }
-
-    /// Whether the calls of a user that are missing have ended for certain.
-    pub(super) fn are_gone(&self, user: &UserGuid, now: Timestamp) -> bool {
-        if self.waiting_legs().any(|(id, _)| self.legs.get(&id).is_some_and(|leg| leg.user == *user)) {
-            return false; // One of them may be it.
-        }
-        let listed = self.watched.get(user).is_some_and(|since| now.duration_since(*since) > REPORTED_WITHIN);
-        let seen = self.calls.values().filter(|call| call.user == *user && !call.legs.is_empty()).count();
-        (self.evidence.reports_running && listed) || self.evidence.counts_no_more_than(user, seen)
     }
 }

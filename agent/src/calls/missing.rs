@@ -20,12 +20,15 @@ use shared::tables::LegItem;
 
 use super::call::Call;
 use super::call_core::{Calls, Output};
-use super::leg::UserGuid;
+use super::leg::{UnassignedLeg, UserGuid};
 
 /// A call that did not come back, and of which nothing tells whether it goes on, waits for so long.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(4);
 /// A session that has lasted for so long has shown what it shows of running calls.
 const LISTING: SignedDuration = SignedDuration::from_secs(60);
+
+/// Running calls are reported within this time after a user's monitor has begun, if at all.
+const REPORTED_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
 impl Calls {
     /// Ends calls that have waited for evidence for long enough. If another agent has told such an end, the second copy reaches nobody.
@@ -111,5 +114,37 @@ impl Calls {
                 }
             }
         }
+    }
+
+    /// The PBX says how many calls a user has, or leaves it out.
+    pub fn channels_are(&mut self, user: &UserGuid, count: Option<u32>) {
+        if self.evidence.channels_are(user, count) {
+            // It is kept with the user's calls.
+            self.changed.extend(self.calls.values().filter(|call| call.user == *user).map(|call| call.id));
+        }
+    }
+
+    /// A leg belongs to this call. If the call was missing and comes back as it was, right after its user's monitor began, then not
+    /// because something happens to it, but because the PBX reports running calls.
+    pub(super) fn note_return(&mut self, id: CallId, leg: &UnassignedLeg) {
+        let Some(call) = self.calls.get(&id).filter(|call| call.missing_since.is_some()) else { return };
+        let Some(watched_since) = self.watched.get(&call.user) else { return };
+        let as_it_was = leg.first_state().is_some_and(|state| {
+            (state.phase, state.held_by_user, state.held_by_peer) == (call.phase, call.held, call.held_by_peer)
+        });
+        let at_once = leg.since.duration_since(*watched_since) <= REPORTED_WITHIN;
+        if as_it_was && at_once && !leg.saw_beginning() && !self.evidence.reports_running {
+            (self.evidence.reports_running, self.evidence.is_new) = (true, true);
+        }
+    }
+
+    /// Whether the calls of a user that are missing have ended for certain.
+    pub(super) fn are_gone(&self, user: &UserGuid, now: Timestamp) -> bool {
+        if self.waiting_legs().any(|(id, _)| self.legs.get(&id).is_some_and(|leg| leg.user == *user)) {
+            return false; // One of them may be it.
+        }
+        let listed = self.watched.get(user).is_some_and(|since| now.duration_since(*since) > REPORTED_WITHIN);
+        let seen = self.calls.values().filter(|call| call.user == *user && !call.legs.is_empty()).count();
+        (self.evidence.reports_running && listed) || self.evidence.counts_no_more_than(user, seen)
     }
 }
