@@ -19,7 +19,7 @@ use crate::Pbx;
 
 const CALLER: &str = "+32472591687";
 /// After so long the simulator has nothing more to say.
-const SILENCE: Duration = Duration::from_millis(200);
+const SILENCE: Duration = Duration::from_millis(500);
 
 async fn connect(pbx: &Pbx) -> Link {
     let config = json!({
@@ -89,9 +89,7 @@ impl Observer {
                 }
                 RccFrame::InitializeResult { .. } => {
                     self.session.at_home_at(None);
-                    for frame in self.session.monitor_next() {
-                        self.link.send(frame).await.expect("it is sent");
-                    }
+                    self.session.listed = true;
                 }
                 RccFrame::UserInitializeResult(MonitorResult { src, handle, prefixes, .. }) => {
                     if let Some(user) = self.session.monitored(src.as_deref(), handle, prefixes) {
@@ -106,6 +104,11 @@ impl Observer {
                     self.perform(outputs, now);
                 }
                 _ => {}
+            }
+            // The PBX takes some requests at a time.
+            let asked = if self.session.listed { self.session.monitor_next() } else { Vec::new() };
+            for frame in asked {
+                self.link.send(frame).await.expect("it is sent");
             }
         }
         let now = Timestamp::now();
