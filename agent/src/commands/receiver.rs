@@ -232,13 +232,7 @@ impl CommandReceiver {
         if view != CallView::Live {
             return Finish::Done(Err(Code::CallNotFound.into()));
         }
-        let (reply, answer) = oneshot::channel();
-        let request = OperationRequest {
-            operation: command.operation.clone(),
-            reach: command.reach.clone(),
-            guard: Some(guard),
-            reply,
-        };
+        let (request, answer) = OperationRequest::new(command.operation.clone(), command.reach.clone(), Some(guard));
         if self.controller.send(ControllerRequest::Operate(request)).await.is_err() {
             return Finish::Done(Err(Code::PbxOffline.into()));
         }

@@ -52,6 +52,14 @@ pub struct OperationRequest {
     pub reply: oneshot::Sender<Finish>,
 }
 
+impl OperationRequest {
+    /// With the channel on which it is answered.
+    pub fn new(operation: Operation, reach: Reach, guard: Option<Guard>) -> (Self, oneshot::Receiver<Finish>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { operation, reach, guard, reply }, answer)
+    }
+}
+
 /// A command may act only while this is open. It is checked last, directly before the frame is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard {

@@ -7,7 +7,7 @@ use shared::codes::Code;
 use shared::command::{Command, Dial, Refusal, Stage};
 use shared::operation::Operation;
 use shared::tables::{Finish, TableError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,7 +16,7 @@ use super::cleaning::CleanupResult;
 use super::context::{TwoPartyCommands, out_of_reach};
 use super::parties::{NextStep, Parties, PartyEvent, Side};
 use super::record::ProgressRecord;
-use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationRequest};
+use crate::commands::request::{CallProgress, ControllerRequest, Guard};
 use crate::commands::running::ListedCommand;
 
 /// A call that is being placed normally has its name within this time.
@@ -144,14 +144,7 @@ impl TwoPartyCommands {
 
     /// What is to be dialled, or why it may not be.
     async fn numbers(&self, command: &Command, guard: Guard) -> Result<[String; 2], CommandEnd> {
-        let (reply, answer) = oneshot::channel();
-        let request = OperationRequest {
-            operation: command.operation.clone(),
-            reach: command.reach.clone(),
-            guard: Some(guard),
-            reply,
-        };
-        match self.ask(request, answer).await {
+        match self.ask(command.operation.clone(), command.reach.clone(), Some(guard)).await {
             Ok(result) => {
                 serde_json::from_value(result["numbers"].clone()).map_err(|_| CommandEnd::refused(Code::Refused))
             }

@@ -9,9 +9,9 @@ use shared::ids::CallId;
 use shared::operation::{Operation, Reach};
 use shared::random::Random;
 use shared::tables::{Exchange, Finish};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
-use crate::commands::request::{ControllerRequest, OperationRequest};
+use crate::commands::request::{ControllerRequest, Guard, OperationRequest};
 use crate::commands::results::Results;
 use crate::commands::running::RunningCommands;
 use crate::host::status::ControllerStatus;
@@ -32,11 +32,11 @@ pub struct TwoPartyCommands {
 impl TwoPartyCommands {
     /// Carries out an operation of a command that has begun in time.
     pub(super) async fn operate(&self, operation: Operation) -> Outcome {
-        let (reply, answer) = oneshot::channel();
-        self.ask(OperationRequest { operation, reach: Reach::default(), guard: None, reply }, answer).await
+        self.ask(operation, Reach::default(), None).await
     }
 
-    pub(super) async fn ask(&self, request: OperationRequest, answer: oneshot::Receiver<Finish>) -> Outcome {
+    pub(super) async fn ask(&self, operation: Operation, reach: Reach, guard: Option<Guard>) -> Outcome {
+        let (request, answer) = OperationRequest::new(operation, reach, guard);
         if self.controller.send(ControllerRequest::Operate(request)).await.is_err() {
             return Err(Code::Interrupted.into());
         }

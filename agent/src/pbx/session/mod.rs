@@ -365,7 +365,8 @@ impl Session {
         frames
     }
 
-    pub fn user_of_handle(&self, handle: u64) -> Option<&UserGuid> {
+    #[cfg(test)]
+    fn user_of_handle(&self, handle: u64) -> Option<&UserGuid> {
         self.handles.get(&handle)
     }
 
