@@ -42,6 +42,13 @@ impl File {
         content
     }
 
+    /// Its text as a page. Where the slash is missing at the end of the page's own address, it has to be told in which folder the
+    /// addresses are that it names.
+    pub(crate) fn page(&self, folder: Option<&str>) -> String {
+        let base = folder.map(|folder| format!("<base href=\"{folder}\">")).unwrap_or_default();
+        self.text().replace("<!-- base -->", &base)
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.unpack()).unwrap_or_default()
     }

@@ -65,18 +65,14 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(base_path: &str, frame_an
         )
 }
 
-/// The page itself. Its addresses are relative; where the slash is missing at the end of its own address, it has to be told in which
-/// folder they are.
+/// The page itself. Its addresses are relative.
 fn page(asked: &HeaderMap, policy: &Policy, folder: Option<&str>) -> Response {
     let Some(file) = FILES.iter().find(|file| file.name == PAGE) else {
         return ApiError::new(Code::NotFound).into_response();
     };
     match folder {
         None => serve(PAGE, asked, policy),
-        Some(folder) => {
-            let text = file.text().replace("<!-- base -->", &format!("<base href=\"{folder}\">"));
-            (policy.headers(), file.kind(), text).into_response()
-        }
+        Some(folder) => (policy.headers(), file.kind(), file.page(Some(folder))).into_response(),
     }
 }
 

@@ -62,10 +62,8 @@ pub(crate) fn base_path(public_url: Option<&str>) -> String {
     public_url.and_then(Base::parse).map(|base| base.path).unwrap_or_default()
 }
 
-/// The page itself. Its addresses are relative, so that it works behind any proxy; where the slash is missing at the end of
-/// its own address, it has to be told in which folder they are.
+/// The page itself. Its addresses are relative, so that it works behind any proxy.
 fn page(folder: Option<&str>) -> Response {
-    let base = folder.map(|folder| format!("<base href=\"{folder}\">")).unwrap_or_default();
     let Some(file) = FILES.iter().find(|file| file.name == PAGE) else {
         return ApiError::new(Code::NotFound).into_response();
     };
@@ -74,7 +72,7 @@ fn page(folder: Option<&str>) -> Response {
         // Links in descriptions lead to other sites, which need not know where the reader comes from.
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
-    (file.kind(), headers, file.text().replace("<!-- base -->", &base)).into_response()
+    (file.kind(), headers, file.page(folder)).into_response()
 }
 
 /// What the page consists of, and the descriptions.
