@@ -2,8 +2,8 @@
 
 import { get, once } from "./api.js";
 import { fill, h, notice, table } from "./dom.js";
+import { shownEvents } from "./events.js";
 import { party, tag, time } from "./format.js";
-import { isMissed } from "./page-overview.js";
 import { t } from "./texts.js";
 
 const KEPT = 200;
@@ -44,15 +44,4 @@ function shownCalls(calls, view) {
     [t("column.time"), (call) => time(call.startTime)],
     ["", (call) => view.may("calls:write") ? end(call) : ""],
   ], calls);
-}
-
-export function shownEvents(events, fresh) {
-  if (events.length === 0) return h("p", { class: "empty" }, t("live.events.none"));
-  return table(t("live.events"), [
-    [t("column.time"), (event) => time(event.occurredAt)],
-    [t("column.event"), (event) => tag(isMissed(event) ? "missed" : event.status)],
-    [t("column.user"), (event) => h("bdi", {}, `${event.monitoredUser} (${event.monitoredExtension})`)],
-    [t("column.from"), (event) => party(event.fromName, event.fromE164 ?? event.from)],
-    [t("column.to"), (event) => party(event.toName, event.toE164 ?? event.to)],
-  ], events, (event) => ({ class: events.indexOf(event) < fresh ? "fresh" : null }));
 }

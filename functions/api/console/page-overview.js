@@ -2,7 +2,8 @@
 
 import { get } from "./api.js";
 import { facts, fill, h, table } from "./dom.js";
-import { party, tag, time } from "./format.js";
+import { columns, isMissed } from "./events.js";
+import { tag, time } from "./format.js";
 import { t } from "./texts.js";
 
 export default async function overview(view) {
@@ -57,15 +58,8 @@ function health(webhooks) {
   ], ill)];
 }
 
-export const isMissed = (event) => event.missed ?? (!event.outgoing && !event.connected && event.status === "disconnected");
-
 function recent(events) {
   if (events.length === 0) return [h("p", { class: "empty" }, t("overview.recent.none")), h("a", { class: "button", href: "#/try" }, t("overview.try"))];
-  return table(t("overview.recent"), [
-    [t("column.time"), (event) => time(event.occurredAt)],
-    [t("column.user"), (event) => h("bdi", {}, `${event.monitoredUser} (${event.monitoredExtension})`)],
-    [t("column.from"), (event) => party(event.fromName, event.fromE164 ?? event.from)],
-    [t("column.to"), (event) => party(event.toName, event.toE164 ?? event.to)],
-    [t("column.state"), (event) => isMissed(event) ? tag("missed") : tag(event.connected ? "connected" : "disconnected")],
-  ], events);
+  const state = [t("column.state"), (event) => tag(isMissed(event) ? "missed" : event.connected ? "connected" : "disconnected")];
+  return table(t("overview.recent"), [columns.time, columns.user, columns.from, columns.to, state], events);
 }

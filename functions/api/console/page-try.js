@@ -2,7 +2,7 @@
 
 import { get, once } from "./api.js";
 import { field, fill, h } from "./dom.js";
-import { shownEvents } from "./page-live.js";
+import { shownEvents } from "./events.js";
 import { tag } from "./format.js";
 import { t } from "./texts.js";
 
