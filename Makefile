@@ -48,7 +48,7 @@ openapi: ## make the API descriptions that are derived from api.yaml
 
 soak: build ## the tests that take minutes
 	@cargo test -p easyconnect-tests --test soak -- --nocapture --test-threads=1
-	@STORY_SEEDS=$${STORY_SEEDS:-500} STORY_SECONDS=$${STORY_SECONDS:-3600} cargo test -p cloud-sim --test stories -- \
+	@STORY_SEEDS=$${STORY_SEEDS:-500} STORY_SECONDS=$${STORY_SECONDS:-3600} cargo test --profile soak -p cloud-sim --test stories -- \
 		--nocapture --test-threads=1 --include-ignored
 
 STORIES := cargo test --quiet -p cloud-sim --test stories --
