@@ -11,7 +11,7 @@ use shared::config::{ConfigError, Vars};
 use shared::destination::Rules;
 use shared::queue::Queue;
 use shared::random::Random;
-use shared::tables::{Exchange, StateTable};
+use shared::tables::{Exchange, KeepDays, StateTable};
 
 use crate::auth::Keys;
 use crate::dialling::Policy;
@@ -78,7 +78,8 @@ impl Context {
         let clock = platform.clock();
         let tables = aws::dynamodb(&config, &clock);
         let sqs = aws::sqs(&config, &clock);
-        let state = StateTable::new(tables.clone(), state_table);
+        let state =
+            StateTable::new(tables.clone(), state_table).keeping(vars.parsed("KEEP_DAYS", KeepDays::default())?);
         Ok(Self {
             clock,
             random: platform.random.clone(),

@@ -12,7 +12,7 @@ use shared::ids::WebhookId;
 use shared::metrics::Metrics;
 use shared::queue::{FifoRecord, Queue, Taken};
 use shared::random::Random;
-use shared::tables::{Exchange, StateTable};
+use shared::tables::{Exchange, KeepDays, StateTable};
 use shared::time::from_millis;
 use tracing::warn;
 
@@ -83,7 +83,7 @@ impl Context {
         let config = aws::function_config(vars, platform);
         let clock = platform.clock();
         let (sqs, tables) = (aws::sqs(&config, &clock), aws::dynamodb(&config, &clock));
-        let state = StateTable::new(tables.clone(), table);
+        let state = StateTable::new(tables.clone(), table).keeping(vars.parsed("KEEP_DAYS", KeepDays::default())?);
         Ok(Self {
             exchange: Exchange::new(tables, exchange_table),
             logbook: Logbook::new(state.clone()),

@@ -48,7 +48,7 @@ impl Logbook {
     }
 
     pub(crate) async fn write(&self, delivery: &Delivery, log: &DeliveryLog) -> Result<(), LogError> {
-        let written = match self.enter(LogItem::new(&delivery.log_key(), log)?) {
+        let written = match self.enter(self.state.log_item(&delivery.log_key(), log)?) {
             Turn::Alone(item) => return Ok(self.state.put_delivery_logs(vec![item]).await?),
             Turn::Joined(written) => written,
             Turn::First(written) => {

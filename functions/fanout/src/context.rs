@@ -9,7 +9,7 @@ use shared::clock::{BootTime, CloudClock};
 use shared::config::{ConfigError, Vars};
 use shared::queue::Queue;
 use shared::random::Random;
-use shared::tables::{StateTable, TableError, WebhooksVersion};
+use shared::tables::{KeepDays, StateTable, TableError, WebhooksVersion};
 use shared::webhook::Webhook;
 use tokio::sync::Mutex;
 
@@ -60,7 +60,8 @@ impl Context {
         let clock = platform.clock();
         let sqs = aws::sqs(&config, &clock);
         Ok(Self {
-            state: StateTable::new(aws::dynamodb(&config, &clock), table),
+            state: StateTable::new(aws::dynamodb(&config, &clock), table)
+                .keeping(vars.parsed("KEEP_DAYS", KeepDays::default())?),
             events: Queue::new(sqs.clone(), events),
             events_dlq: Queue::new(sqs.clone(), events_dlq),
             deliveries: Queue::new(sqs, deliveries),

@@ -5,7 +5,8 @@
 
 use super::item::{Item, TableError, is_over, key, now, number, text};
 use super::packed::{insert_text, read_text};
-use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
+use super::retention::KeepDays;
+use super::state::StateTable;
 use crate::event::CallEvent;
 use crate::event::message::EventMessage;
 use crate::ids::CallId;
@@ -28,7 +29,7 @@ pub(super) fn recorded_number(item: &Item) -> Option<u64> {
     item.get("n")?.as_n().ok()?.parse().ok()
 }
 
-pub(super) fn call_item(message: &EventMessage<'_>, n: u64) -> Item {
+pub(super) fn call_item(message: &EventMessage<'_>, n: u64, keep: KeepDays) -> Item {
     let (tag, event, body) = (&message.tag, &message.event, message.body());
     let mut item = call_key(tag.group, tag.rank);
     item.extend([
@@ -36,7 +37,7 @@ pub(super) fn call_item(message: &EventMessage<'_>, n: u64) -> Item {
         ("n".to_owned(), number(n as i64)),
         ("pbx".to_owned(), text(event.pbx_id.as_ref())),
         ("eventId".to_owned(), text(tag.dedup.to_string())),
-        ("expiresAt".to_owned(), number(event.occurred_at.as_second() + KEEP_EVENTS_DAYS * DAY)),
+        ("expiresAt".to_owned(), number(keep.deleted_at(event.occurred_at.as_second()))),
     ]);
     insert_text(&mut item, "body", body);
     item
@@ -75,6 +76,7 @@ impl StateTable {
         let found = self.get_all(wanted, Some("body, event, expiresAt"), "read the call's events").await?;
         let now = now(&self.client);
         let mut events: Vec<CallEvent> = found.iter().filter(|item| !is_over(item, now)).filter_map(event_of).collect();
+        events.retain(|event| self.keep.shows(event.occurred_at, now));
         events.sort_by_key(CallEvent::sequence);
         Ok(events)
     }
@@ -102,7 +104,7 @@ mod tests {
 
     fn item_of(event: &CallEvent, n: u64) -> Item {
         let sealed = message::seal(event).expect("json");
-        call_item(&EventMessage::open(&sealed).expect("a message"), n)
+        call_item(&EventMessage::open(&sealed).expect("a message"), n, KeepDays::default())
     }
 
     #[test]

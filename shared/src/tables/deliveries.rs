@@ -10,7 +10,8 @@ use serde::de::Error;
 
 use super::item::{Item, Readable, TableError, is_over, item, key, now, number, sort_key_of, text, value};
 use super::packed::{WRITE_UNIT, compressed, read_text, size};
-use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
+use super::retention::KeepDays;
+use super::state::StateTable;
 use super::webhooks::{webhook_id_of, webhook_key, webhook_of};
 use crate::delivery::{DeliveryLog, DeliveryState, LogKey};
 use crate::ids::WebhookId;
@@ -88,6 +89,11 @@ impl StateTable {
         Ok(receivers)
     }
 
+    /// A delivery's log as it is stored.
+    pub fn log_item(&self, at: &LogKey, log: &DeliveryLog) -> Result<LogItem, TableError> {
+        Ok(LogItem(log_item(at, log, self.keep)?))
+    }
+
     /// Stores log items, each of another delivery.
     pub async fn put_delivery_logs(&self, mut items: Vec<LogItem>) -> Result<(), TableError> {
         const VERB: &str = "store the delivery log";
@@ -108,7 +114,7 @@ impl StateTable {
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(log_item(at, log)?))
+            .set_item(Some(log_item(at, log, self.keep)?))
             .condition_expression(
                 "attribute_not_exists(pk) OR #round < :round OR (#round = :round AND #state IN (:retrying, :parked))",
             )
@@ -124,10 +130,12 @@ impl StateTable {
         }
     }
 
+    /// The log of a delivery, if it is still shown.
     pub async fn delivery_log(&self, at: &LogKey) -> Result<Option<DeliveryLog>, TableError> {
         let found = self.get_all(vec![delivery_key(at)], None, "read the delivery log").await?;
         let now = now(&self.client);
-        found.into_iter().find(|item| !is_over(item, now)).map(log_of).transpose()
+        let log = found.into_iter().find(|item| !is_over(item, now)).map(log_of).transpose()?;
+        Ok(log.filter(|log| self.keep.shows(log.updated_at, now)))
     }
 
     /// A page of a webhook's deliveries since a time, and behind which place the next one begins.
@@ -162,7 +170,9 @@ impl StateTable {
         let (now, mut items) = (now(&self.client), answer.items.unwrap_or_default());
         items.retain(|item| !is_over(item, now));
         let read = |item: Item| Ok((LogKey { webhook_id: id, sort: sort_key_of(&item) }, log_of(item)?));
-        Ok((Readable::of(items, read).logged("delivery's log"), next))
+        let mut logs = Readable::of(items, read).logged("delivery's log");
+        logs.retain(|(_, log)| self.keep.shows(log.updated_at, now));
+        Ok((logs, next))
     }
 }
 
@@ -171,18 +181,14 @@ impl StateTable {
 pub struct LogItem(Item);
 
 impl LogItem {
-    pub fn new(at: &LogKey, log: &DeliveryLog) -> Result<Self, TableError> {
-        Ok(Self(log_item(at, log)?))
-    }
-
     pub fn is_of_same_delivery(&self, other: &Self) -> bool {
         (self.0.get("pk"), self.0.get("sk")) == (other.0.get("pk"), other.0.get("sk"))
     }
 }
 
-fn log_item(at: &LogKey, log: &DeliveryLog) -> Result<Item, TableError> {
+fn log_item(at: &LogKey, log: &DeliveryLog, keep: KeepDays) -> Result<Item, TableError> {
     let mut item = item(delivery_key(at), log)?;
-    item.insert("expiresAt".to_owned(), number(log.updated_at.as_second() + KEEP_EVENTS_DAYS * DAY));
+    item.insert("expiresAt".to_owned(), number(keep.deleted_at(log.updated_at.as_second())));
     if size(&item) > WRITE_UNIT {
         let attempts = serde_json::to_string(&log.attempts).map_err(serde_dynamo::Error::custom)?;
         item.insert(PACKED_ATTEMPTS.to_owned(), compressed(&attempts));
@@ -221,13 +227,13 @@ mod tests {
         let delivery = crate::delivery::Delivery::of_call(sample(), WebhookId::from_uuid(uuid::Uuid::nil()));
         let (at, mut log) = (delivery.log_key(), delivery.log(Timestamp::UNIX_EPOCH));
         log.add(attempt(&"a".repeat(256)));
-        let item = log_item(&at, &log).expect("an item");
+        let item = log_item(&at, &log, KeepDays::default()).expect("an item");
         assert!(size(&item) <= WRITE_UNIT && item.contains_key("attempts"), "{}", size(&item));
         assert_eq!(log_of(item).expect("a log"), log);
         for n in 0..12 {
             log.add(attempt(&format!("<p>The server is busy, attempt {n}.</p>\n").repeat(100)));
         }
-        let item = log_item(&at, &log).expect("an item");
+        let item = log_item(&at, &log, KeepDays::default()).expect("an item");
         assert!(size(&item) <= WRITE_UNIT && !item.contains_key("attempts"), "{}", size(&item));
         assert_eq!(log_of(item).expect("a log"), log);
     }

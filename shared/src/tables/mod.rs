@@ -12,6 +12,7 @@ mod item;
 mod lanes;
 mod packed;
 mod park;
+mod retention;
 mod state;
 mod webhooks;
 
@@ -22,5 +23,6 @@ pub use feed::{FeedEntry, FeedHead, FeedPart};
 pub use item::{Readable, TableError};
 pub use lanes::Look;
 pub use park::{Parked, ParkedPage, Unreadable};
+pub use retention::KeepDays;
 pub use state::StateTable;
 pub use webhooks::{Change, KEEP_EXPIRED, WebhooksVersion};

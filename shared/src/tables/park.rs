@@ -11,7 +11,7 @@ use serde::de::Error;
 
 use super::item::{Item, TableError, VERSION, key, now, number, sort_key_of, text};
 use super::packed::{insert_text, read_text};
-use super::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
+use super::state::StateTable;
 use crate::delivery::Delivery;
 use crate::ids::WebhookId;
 
@@ -42,6 +42,8 @@ pub struct ParkedPage {
     pub next: Option<String>,
 }
 
+/// Longer than any delivery is worth sending.
+const KEEP_SECONDS: i64 = 30 * 24 * 60 * 60;
 /// The delivery's JSON text, without its envelope.
 const DELIVERY: &str = "delivery";
 
@@ -76,7 +78,7 @@ impl StateTable {
             ("v".to_owned(), number(VERSION as i64)),
             ("round".to_owned(), number(delivery.round.into())),
             ("parkedAt".to_owned(), number(now.as_millisecond())),
-            ("expiresAt".to_owned(), number(now.as_second() + KEEP_EVENTS_DAYS * DAY)),
+            ("expiresAt".to_owned(), number(now.as_second() + KEEP_SECONDS)),
             ("holders".to_owned(), AttributeValue::Ss(vec![holder.to_owned()])),
         ]);
         insert_text(&mut item, DELIVERY, serde_json::to_string(delivery).map_err(serde_dynamo::Error::custom)?);

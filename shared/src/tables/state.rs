@@ -8,10 +8,9 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, WriteRequest};
 
 use super::item::{Item, TableError};
+use super::retention::KeepDays;
 use crate::aws::retry::Pauses;
 
-pub(super) const DAY: i64 = 24 * 60 * 60;
-pub(super) const KEEP_EVENTS_DAYS: i64 = 30;
 /// DynamoDB reads at most this many items at once.
 const GET_AT_ONCE: usize = 100;
 /// It writes at most this many.
@@ -21,11 +20,17 @@ const WRITE_AT_ONCE: usize = 25;
 pub struct StateTable {
     pub(super) client: Client,
     pub(super) table: String,
+    pub(super) keep: KeepDays,
 }
 
 impl StateTable {
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self { client, table, keep: KeepDays::default() }
+    }
+
+    /// Keeps what is recorded for other than the usual time.
+    pub fn keeping(self, keep: KeepDays) -> Self {
+        Self { keep, ..self }
     }
 
     /// Reads all these items consistently; those that do not exist are left out.

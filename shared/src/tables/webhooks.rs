@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::Timestamp;
 
 use super::item::{Item, Readable, TableError, item, key, number, text, value};
-use super::state::{DAY, StateTable};
+use super::state::StateTable;
 use crate::ids::WebhookId;
 use crate::webhook::{Kind, Lane, PendingNotice, PreviousSecret, Secret, Settings, Webhook, WebhookState};
 
@@ -28,7 +28,7 @@ const WEBHOOKS: &str = "WEBHOOKS";
 const WEBHOOKS_VERSION: &str = "version";
 
 /// Seconds for which an expired webhook is kept: as long as a notice of it is worth delivering.
-pub const KEEP_EXPIRED: i64 = 3 * DAY;
+pub const KEEP_EXPIRED: i64 = 3 * 24 * 60 * 60;
 
 pub(super) fn webhook_key(id: WebhookId) -> Item {
     key(WEBHOOK, id.to_string())

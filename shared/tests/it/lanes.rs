@@ -1,7 +1,7 @@
 //! Lanes and the park: who may change what, also where answers are lost.
 
 use cloud_sim::Faults;
-use shared::tables::{Change, LogItem, Look};
+use shared::tables::{Change, Look};
 use shared::webhook::{Lane, Lookout, Webhook, WebhookState};
 use tokio::time::Duration;
 
@@ -127,6 +127,6 @@ async fn a_log_that_knows_the_end_is_not_parked_over() {
     assert!(state.put_parked_log(&at, &log).await.expect("written"));
     assert!(state.put_parked_log(&at, &log).await.expect("written"), "it is parked again");
     let ended = delivery.closed(None, shared::delivery::DeliveryState::Delivered, world.now());
-    state.put_delivery_logs(vec![LogItem::new(&at, &ended).expect("an item")]).await.expect("written");
+    state.put_delivery_logs(vec![state.log_item(&at, &ended).expect("an item")]).await.expect("written");
     assert!(!state.put_parked_log(&at, &log).await.expect("an answer"));
 }

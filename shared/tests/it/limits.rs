@@ -10,7 +10,6 @@ use shared::delivery::Delivery;
 use shared::event::message::{self, EventMessage};
 use shared::event::{CallEvent, Status};
 use shared::feed::Writer;
-use shared::tables::LogItem;
 use tokio::time::timeout;
 
 use crate::world::{World, call_id, delivery, parked_log, webhook_id};
@@ -82,7 +81,7 @@ async fn what_was_left_out_is_asked_for_after_a_pause_of_the_platform() {
 async fn what_was_not_written_is_written_again() {
     let world = World::new(5);
     let deliveries: Vec<_> = (0..30).map(|n| delivery(n, webhook_id(1), world.now())).collect();
-    let item = |delivery: &_| LogItem::new(&Delivery::log_key(delivery), &parked_log(delivery, world.now()));
+    let item = |delivery: &_| world.state.log_item(&Delivery::log_key(delivery), &parked_log(delivery, world.now()));
     let items = deliveries.iter().map(item).collect::<Result<Vec<_>, _>>().expect("items");
     world.suffer(Faults { throttled_items: 0.5, ..Faults::none() }, Duration::from_secs(2));
     world.state.put_delivery_logs(items).await.expect("written");

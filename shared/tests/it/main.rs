@@ -4,5 +4,6 @@ mod lanes;
 mod limits;
 mod lost_answers;
 mod queues;
+mod retention;
 mod transactions;
 mod world;

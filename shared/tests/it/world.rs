@@ -14,7 +14,7 @@ use shared::delivery::{Delivery, DeliveryLog, DeliveryState};
 use shared::event::{CallEvent, Status};
 use shared::ids::{CallId, WebhookId};
 use shared::queue::Queue;
-use shared::tables::{Exchange, LogItem, StateTable, TableError};
+use shared::tables::{Exchange, StateTable, TableError};
 use shared::webhook::{Secret, Settings, Webhook};
 use tokio::time::{Instant, sleep};
 
@@ -69,7 +69,7 @@ impl World {
     }
 
     pub(crate) async fn write_log(&self, delivery: &Delivery, log: &DeliveryLog) -> Result<(), TableError> {
-        self.state.put_delivery_logs(vec![LogItem::new(&delivery.log_key(), log)?]).await
+        self.state.put_delivery_logs(vec![self.state.log_item(&delivery.log_key(), log)?]).await
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -6,7 +6,7 @@ use shared::envelope;
 use shared::event::message::{self, EventMessage, EventTag};
 use shared::feed::Writer;
 use shared::queue::Outgoing;
-use shared::tables::{Change, Claim, Finish, LogItem, Look, Window};
+use shared::tables::{Change, Claim, Finish, Look, Window};
 use shared::webhook::{Kind, Lane, Lookout};
 
 use super::expected::{self, REASON, RESULT, WANTS_NO_MORE, dials, expiry_notice};
@@ -254,11 +254,8 @@ async fn deliveries(recorder: &mut Recorder) {
     for (name, (delivery, log)) in expected::logs() {
         let parked = ["earlier", "waiting", "unparked"].iter().any(|word| name.contains(word));
         if !parked {
-            recorder
-                .state
-                .put_delivery_logs(vec![LogItem::new(&delivery.log_key(), &log).expect("an item")])
-                .await
-                .expect("a log");
+            let item = recorder.state.log_item(&delivery.log_key(), &log).expect("an item");
+            recorder.state.put_delivery_logs(vec![item]).await.expect("a log");
             recorder.keep(name.trim_start_matches("delivery-")).await;
         }
     }

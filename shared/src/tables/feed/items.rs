@@ -13,10 +13,10 @@ use crate::event::summary::EventSummary;
 use crate::feed::Slot;
 use crate::ids::CallId;
 use crate::tables::item::{Item, TableError, is_over, item, number};
-use crate::tables::state::{DAY, KEEP_EVENTS_DAYS};
+use crate::tables::retention::KeepDays;
+use crate::time::from_millis;
 
 const VERSION: u8 = 1;
-const KEEP_SECONDS: i64 = KEEP_EVENTS_DAYS * DAY;
 const TOMBSTONE: &str = "tombstone";
 
 /// An entry of the feed: which event it is, and what it is filtered by.
@@ -59,7 +59,12 @@ pub(super) struct StoredSlot {
     pub(super) slot: Slot<FeedEntry>,
 }
 
-pub(super) fn entry_item(message: &EventMessage<'_>, n: u64, now: Timestamp) -> Result<Item, TableError> {
+pub(super) fn entry_item(
+    message: &EventMessage<'_>,
+    n: u64,
+    keep: KeepDays,
+    now: Timestamp,
+) -> Result<Item, TableError> {
     let event = &message.event;
     let entry = EntryItem {
         v: VERSION,
@@ -69,22 +74,22 @@ pub(super) fn entry_item(message: &EventMessage<'_>, n: u64, now: Timestamp) -> 
         occurred_at: event.occurred_at.as_millisecond(),
         recorded_at: now.as_millisecond(),
         summary: EventSummary::of(event),
-        expires_at: now.as_second() + KEEP_SECONDS,
+        expires_at: keep.deleted_at(now.as_second()),
     };
     item(slot_key(n), &entry)
 }
 
-pub(super) fn tombstone_item(n: u64, now: Timestamp) -> Item {
+pub(super) fn tombstone_item(n: u64, keep: KeepDays, now: Timestamp) -> Item {
     let mut item = slot_key(n);
     item.insert("v".to_owned(), number(VERSION.into()));
     item.insert(TOMBSTONE.to_owned(), AttributeValue::Bool(true));
     item.insert("recordedAt".to_owned(), number(now.as_millisecond()));
-    item.insert("expiresAt".to_owned(), number(now.as_second() + KEEP_SECONDS));
+    item.insert("expiresAt".to_owned(), number(keep.deleted_at(now.as_second())));
     item
 }
 
 impl StoredSlot {
-    pub(super) fn read(item: &Item, now: Timestamp) -> Option<Self> {
+    pub(super) fn read(item: &Item, keep: KeepDays, now: Timestamp) -> Option<Self> {
         let n = item.get("sk")?.as_s().ok()?.parse().ok()?;
         let recorded_at = item.get("recordedAt").and_then(|at| at.as_n().ok()?.parse().ok());
         if let Some(event) = item.get("event") {
@@ -92,22 +97,24 @@ impl StoredSlot {
             // The oldest ones do not have it.
             let occurred_at = event.as_ref().map(|event| event.occurred_at.as_millisecond());
             let recorded_at = recorded_at.or(occurred_at).unwrap_or_default();
-            let entry = event.filter(|_| !is_over(item, now)).map(|event| FeedEntry {
-                n,
-                call: event.call_id(),
-                sequence: event.sequence(),
-                summary: EventSummary::of(&event).into_owned(),
-                recorded_at,
-                event: Some(Box::new(event)),
+            let entry = event.filter(|event| keep.shows(event.occurred_at, now) && !is_over(item, now)).map(|event| {
+                FeedEntry {
+                    n,
+                    call: event.call_id(),
+                    sequence: event.sequence(),
+                    summary: EventSummary::of(&event).into_owned(),
+                    recorded_at,
+                    event: Some(Box::new(event)),
+                }
             });
             return Some(Self { n, recorded_at, slot: entry.map_or(Slot::Tombstone, Slot::Entry) });
         }
         let recorded_at = recorded_at.unwrap_or_default();
         let entry: Option<EntryItem<'static>> = serde_dynamo::from_item(item.clone()).ok();
-        let kept_since = now.as_millisecond() - KEEP_SECONDS * 1000;
-        let entry = entry.filter(|entry| entry.occurred_at > kept_since && !is_over(item, now)).map(|entry| {
-            FeedEntry { n, call: entry.call, sequence: entry.seq, summary: entry.summary, recorded_at, event: None }
-        });
+        let entry =
+            entry.filter(|entry| keep.shows(from_millis(entry.occurred_at), now) && !is_over(item, now)).map(|entry| {
+                FeedEntry { n, call: entry.call, sequence: entry.seq, summary: entry.summary, recorded_at, event: None }
+            });
         Some(Self { n, recorded_at, slot: entry.map_or(Slot::Tombstone, Slot::Entry) })
     }
 }
@@ -142,7 +149,7 @@ mod tests {
 
     fn item_of(event: &CallEvent, n: u64) -> Item {
         let sealed = message::seal(event).expect("json");
-        entry_item(&EventMessage::open(&sealed).expect("a message"), n, now()).expect("an item")
+        entry_item(&EventMessage::open(&sealed).expect("a message"), n, KeepDays::default(), now()).expect("an item")
     }
 
     #[test]
@@ -152,7 +159,7 @@ mod tests {
         assert_eq!((&item["pk"], &item["sk"]), (&text("FEED#1"), &text("00000000000000012345")));
         assert!(size(&item) < 500, "{}", size(&item));
         assert!(is_entry_of(&item, &EventTag::from(&event)));
-        let read = StoredSlot::read(&item, now()).expect("a slot");
+        let read = StoredSlot::read(&item, KeepDays::default(), now()).expect("a slot");
         let Slot::Entry(entry) = read.slot else { panic!("a tombstone") };
         assert_eq!((entry.n, entry.call, entry.sequence, entry.event), (12_345, event.call_id(), 1, None));
         assert_eq!(entry.summary, EventSummary::of(&event));
@@ -164,7 +171,7 @@ mod tests {
         let mut item = slot_key(7);
         item.insert("event".to_owned(), text(serde_json::to_string(&event).expect("json")));
         assert!(is_entry_of(&item, &EventTag::from(&event)));
-        let read = StoredSlot::read(&item, now()).expect("a slot");
+        let read = StoredSlot::read(&item, KeepDays::default(), now()).expect("a slot");
         assert_eq!(read.recorded_at, event.occurred_at.as_millisecond());
         let Slot::Entry(entry) = read.slot else { panic!("a tombstone") };
         assert_eq!((entry.n, entry.event.as_deref()), (7, Some(&event)));
@@ -174,9 +181,10 @@ mod tests {
     fn what_is_no_longer_shown_still_settles_its_slot() {
         let old = sample(); // Of 2022.
         let item = item_of(&old, 7);
-        assert_eq!(StoredSlot::read(&item, now()).expect("a slot").slot, Slot::Tombstone);
-        let read = StoredSlot::read(&tombstone_item(8, now()), now()).expect("a slot");
+        assert_eq!(StoredSlot::read(&item, KeepDays::default(), now()).expect("a slot").slot, Slot::Tombstone);
+        let read = StoredSlot::read(&tombstone_item(8, KeepDays::default(), now()), KeepDays::default(), now())
+            .expect("a slot");
         assert_eq!((read.n, read.slot), (8, Slot::Tombstone));
-        assert!(!is_entry_of(&tombstone_item(8, now()), &EventTag::from(&old)));
+        assert!(!is_entry_of(&tombstone_item(8, KeepDays::default(), now()), &EventTag::from(&old)));
     }
 }

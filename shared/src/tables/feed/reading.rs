@@ -218,7 +218,8 @@ impl StateTable {
             .await
             .map_err(|error| TableError::request("read the feed", &error.into_service_error()))?;
         let now = now(&self.client);
-        let slots = answer.items.unwrap_or_default().iter().filter_map(|item| StoredSlot::read(item, now)).collect();
+        let slots =
+            answer.items.unwrap_or_default().iter().filter_map(|item| StoredSlot::read(item, self.keep, now)).collect();
         Ok(Read { slots, is_part: answer.last_evaluated_key.is_some() })
     }
 }

@@ -72,14 +72,14 @@ impl StateTable {
         let now = now(&self.client);
         Ok(match request {
             Request::Reserve { count } => Answer::Reserved { first: self.reserve(count).await? },
-            Request::Record { event, n } => match self.put_new(call_item(events[event], n)).await? {
+            Request::Record { event, n } => match self.put_new(call_item(events[event], n, self.keep)).await? {
                 Put::Done => Answer::Numbered { n },
                 Put::Refused(found) => match recorded_number(&found) {
                     Some(n) => Answer::Numbered { n },
                     None => Answer::SettledBefore,
                 },
             },
-            Request::Fill { event, n } => match self.put_new(entry_item(events[event], n, now)?).await? {
+            Request::Fill { event, n } => match self.put_new(entry_item(events[event], n, self.keep, now)?).await? {
                 Put::Done => Answer::Filled,
                 Put::Refused(found) if is_entry_of(&found, &events[event].tag) => Answer::Filled,
                 Put::Refused(_) => Answer::Taken,
@@ -90,10 +90,10 @@ impl StateTable {
 
     /// Puts a tombstone into an empty slot, and returns what is there now.
     pub(super) async fn settle_slot(&self, n: u64) -> Result<Slot<FeedEntry>, TableError> {
-        match self.put_new(tombstone_item(n, now(&self.client))).await? {
+        match self.put_new(tombstone_item(n, self.keep, now(&self.client))).await? {
             Put::Done => Ok(Slot::Tombstone),
             Put::Refused(found) => {
-                Ok(StoredSlot::read(&found, now(&self.client)).map_or(Slot::Tombstone, |stored| stored.slot))
+                Ok(StoredSlot::read(&found, self.keep, now(&self.client)).map_or(Slot::Tombstone, |stored| stored.slot))
             }
         }
     }
