@@ -40,7 +40,7 @@ status: ## what of it runs, and where
 down: ## end and remove what `make up` started
 	@$(STACK) down
 
-test: .venv/test-tools.stamp .venv/package-tools.stamp ## everything CI runs
+test: .venv/test-tools.stamp ## everything CI runs
 	@BUILD='$(BUILD)' infra/test.sh
 
 openapi: ## make the API descriptions that are derived from api.yaml
@@ -62,8 +62,8 @@ bench: $(if $(filter-out $(TOLD),$(or $(FIGURES),all)),build) $(if $(filter inst
 screenshots: build .venv/test-tools.stamp ## pictures of every page of the console, in target/console
 	@cargo nextest run -p easyconnect-tests -E 'test(browser_finds_its_way)' && ls target/console
 
-package: build .venv/package-tools.stamp ## Lambda zips, the agent's .deb and its tarball, in dist/
-	@.venv/bin/python infra/package.py --arch $(shell uname -m)
+package: build ## Lambda zips, the agent's .deb, .rpm and tarball, in dist/
+	@.venv/bin/python infra/package.py --arch $(shell uname -m) --cross
 
 key: ## make an API key and its hash
 	@$(STACK) key
@@ -91,9 +91,4 @@ clean: down ## remove everything that was built; ends the stack first
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/node; \
 		else echo "Node is not installed: the tests that need it will be skipped"; fi
-	@touch $@
-
-.venv/package-tools.stamp: .venv/tools.stamp
-	@echo "== cargo-deb (the first time it takes a minute)"
-	@cargo install --quiet --locked --root .venv cargo-deb@3.8.0
 	@touch $@

@@ -1,4 +1,4 @@
-//! The agent as an administrator gets it: the Debian package in a folder that stands for a system, and what it asks of that system.
+//! The agent as an administrator gets it: the packages in a folder that stands for a system, and what they ask of that system.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -78,6 +78,7 @@ impl Drop for Folder {
 struct Packages {
     folder: Folder,
     deb: PathBuf,
+    rpm: PathBuf,
     tarball: PathBuf,
 }
 
@@ -94,8 +95,8 @@ impl Packages {
             let mut files = fs::read_dir(&folder.0).expect("a folder").map(|entry| entry.expect("an entry").path());
             files.find(|file| file.to_string_lossy().ends_with(ending)).unwrap_or_else(|| panic!("no {ending}"))
         };
-        let (deb, tarball) = (made(".deb"), made(".tar.xz"));
-        Self { folder, deb, tarball }
+        let (deb, rpm, tarball) = (made(".deb"), made(".rpm"), made(".tar.xz"));
+        Self { folder, deb, rpm, tarball }
     }
 
     /// The next version, whose example of a configuration has another first line.
@@ -134,7 +135,6 @@ impl System {
             "fakes/systemctl",
             &format!("[ \"$1\" != --version ] || exec echo 'systemd {systemd} (x)'\n{told}"),
         );
-        folder.script("fakes/deb-systemd-invoke", &told);
         Self(folder)
     }
 
@@ -226,14 +226,30 @@ fn unit_is_understood_and_hardened() {
         return skipped("systemd-analyze is not installed");
     }
     let folder = Folder::new();
-    let unit =
-        fs::read_to_string(paths::repository().join("agent/packaging/easyconnect-agent.service")).expect("the unit");
     let program = paths::binary("easyconnect-agent");
-    let file = folder
-        .write("easyconnect-agent.service", &unit.replace("/usr/bin/easyconnect-agent", &program.to_string_lossy()));
-    must(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&file));
-    // Tenths of a point; a service that dials out cannot have less than 0.9.
-    must(Command::new("systemd-analyze").args(["security", "--offline=yes", "--threshold=12"]).arg(&file));
+    for name in ["easyconnect-agent.service", "easyconnect-agent@.service"] {
+        let unit = packaged(name).replace("/usr/bin/easyconnect-agent", &program.to_string_lossy());
+        let file = folder.write(&name.replace('@', "@branch"), &unit);
+        must(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&file));
+        // Tenths of a point; a service that dials out cannot have less than 0.9.
+        must(Command::new("systemd-analyze").args(["security", "--offline=yes", "--threshold=12"]).arg(&file));
+    }
+}
+
+fn packaged(name: &str) -> String {
+    fs::read_to_string(paths::repository().join("agent/packaging").join(name)).expect("a packaged file")
+}
+
+/// Several agents on one machine have files of their own, and nothing else about them is another.
+#[test]
+fn instances_differ_in_their_files_alone() {
+    let instance = packaged("easyconnect-agent@.service");
+    let alone = packaged("easyconnect-agent.service");
+    let expected = alone
+        .replace("EasyConnect agent,", "EasyConnect agent %i,")
+        .replace("/etc/easyconnect-agent/", "/etc/easyconnect-agent/%i/")
+        .replace("StateDirectory=easyconnect-agent", "StateDirectory=easyconnect-agent/%i");
+    assert_eq!(instance, expected);
 }
 
 /// One test, because making the packages takes longer than looking at them.
@@ -246,6 +262,10 @@ fn packages_are_complete_and_treat_a_system_well() {
     }
     package_is_installed_upgraded_removed_and_purged(&packages);
     service_waits_for_its_configuration_and_is_started_again_by_an_upgrade(&packages);
+    if !is_installed("rpm") {
+        return skipped("rpm is not installed");
+    }
+    rpm_holds_the_same(&packages);
 }
 
 fn package_is_installed_upgraded_removed_and_purged(packages: &Packages) {
@@ -293,6 +313,10 @@ fn package_is_installed_upgraded_removed_and_purged(packages: &Packages) {
     // What the README puts there for IAM Roles Anywhere.
     system.0.write("etc/easyconnect-agent/agent.key", "key");
     system.0.write("etc/easyconnect-agent/agent.pem", "certificate");
+    // An agent for another PBX.
+    for file in ["agent.toml", "pbx-password", "aws-credentials"] {
+        system.0.write(&format!("etc/easyconnect-agent/branch/{file}"), "of the branch");
+    }
 
     system.dpkg(&[OsStr::new("--remove"), OsStr::new("easyconnect-agent")]);
     assert!(!system.has("usr/bin/easyconnect-agent") && !system.has(UNIT));
@@ -321,13 +345,54 @@ fn service_waits_for_its_configuration_and_is_started_again_by_an_upgrade(packag
     );
 
     system.run("postinst", &["configure", "0.0.1-1"]);
-    let restarted = "systemctl --system daemon-reload\ndeb-systemd-invoke try-restart easyconnect-agent.service\n";
+    let restarted = "systemctl --system daemon-reload\nsystemctl try-restart easyconnect-agent.service easyconnect-agent@*.service\n";
+    let stopped = "systemctl stop easyconnect-agent.service easyconnect-agent@*.service\n";
     assert_eq!(system.told(), restarted);
 
     system.run("prerm", &["upgrade", "99"]);
     assert_eq!(system.told(), "", "an upgrade does not stop the agent before the new one is there");
     system.run("prerm", &["remove"]);
-    assert_eq!(system.told(), "deb-systemd-invoke stop easyconnect-agent.service\n");
+    assert_eq!(system.told(), stopped);
+
+    // The same scripts, as RPM calls them: with the number of versions that are there.
+    system.run("postinst", &["1"]);
+    assert_eq!(system.told(), "systemctl --system daemon-reload\n");
+    system.run("postinst", &["2"]);
+    assert_eq!(system.told(), restarted);
+    system.run("prerm", &["1"]);
+    assert_eq!(system.told(), "");
+    system.run("prerm", &["0"]);
+    assert_eq!(system.told(), stopped);
+    fs::create_dir_all(system.0.join("etc/systemd/system/multi-user.target.wants")).expect("a folder");
+    std::os::unix::fs::symlink("nowhere", system.0.join(enabled)).expect("a link");
+    system.run("postrm", &["0"]);
+    assert!(fs::symlink_metadata(system.0.join(enabled)).is_err(), "a unit that is gone is not started");
+}
+
+/// What RPM makes of it without the scripts, which run in a system of their own.
+fn rpm_holds_the_same(packages: &Packages) {
+    let query = |what: &str| must(Command::new("rpm").args(["--query", what, "--package"]).arg(&packages.rpm));
+    let listed = must(Command::new("dpkg-deb").arg("--contents").arg(&packages.deb));
+    let of_deb: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().last()?.strip_prefix('.'))
+        .filter(|path| !path.ends_with('/'))
+        .collect();
+    let of_rpm = query("--list");
+    let mut of_rpm: Vec<&str> = of_rpm.lines().collect();
+    of_rpm.sort_unstable();
+    assert_eq!(of_rpm, of_deb);
+    assert_eq!(query("--configfiles").trim(), format!("/{CONFIG}"));
+    let needed = query("--requires");
+    assert!(needed.contains(&format!("glibc >= {GLIBC}")), "{needed}");
+    let scripts = query("--scripts");
+    assert!(scripts.contains("postinstall scriptlet") && scripts.contains("preuninstall scriptlet"), "{scripts}");
+
+    let system = Folder::new();
+    let root = format!("--root={}", system.0.display());
+    must(Command::new("rpm").args([&root, "--nodeps", "--noscripts", "--install"]).arg(&packages.rpm));
+    let program = fs::read(system.join("usr/bin/easyconnect-agent")).expect("the program");
+    assert!(program == fs::read(paths::binary("easyconnect-agent")).expect("the program"));
 }
 
 fn tarball_holds_the_same_program_and_all_that_belongs_to_it(packages: &Packages) {
@@ -340,10 +405,24 @@ fn tarball_holds_the_same_program_and_all_that_belongs_to_it(packages: &Packages
     );
     let program = fs::read(packages.folder.join("easyconnect-agent")).expect("the program");
     assert!(program == fs::read(paths::binary("easyconnect-agent")).expect("the program"));
-    for file in
-        ["README.md", "agent.toml", "aws-credentials", "easyconnect-agent.service", "easyconnect-agent.sysusers"]
-    {
+    for file in [
+        "README.md",
+        "agent.toml",
+        "aws-credentials",
+        "easyconnect-agent.service",
+        "easyconnect-agent@.service",
+        "easyconnect-agent.sysusers",
+        "compose.yaml",
+    ] {
         assert!(!packages.folder.read(file).is_empty());
     }
     assert!(packages.folder.join("LICENSE").is_file());
+    // What the container is made of lies beside its file, so that it needs no network but for its base.
+    let container = packages.folder.read("Containerfile");
+    for line in container.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+        let mut words = line.split(' ').filter(|word| !word.starts_with("--")).collect::<Vec<_>>();
+        words.pop();
+        assert!(!words.is_empty() && words.iter().all(|file| packages.folder.join(file).exists()), "{line}");
+    }
+    assert!(!container.contains("\nRUN"), "a step that runs something may need a network");
 }
