@@ -54,6 +54,10 @@ def transformed(code: dict[str, str] | None = None, **parameters: str) -> dict[s
     return copy.deepcopy(_transformed(json.dumps(code or {}), json.dumps(parameters)))
 
 
+def deployed() -> dict[str, Any]:
+    return transformed()
+
+
 def of_type(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
     return {name: resource for name, resource in template["Resources"].items() if resource["Type"] == kind}
 
