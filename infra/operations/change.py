@@ -66,7 +66,7 @@ def rollback(stack: Stack, arguments: argparse.Namespace) -> int:
     before = lambdas.get_alias(FunctionName=function, Name="live")["FunctionVersion"]
     lambdas.get_function_configuration(FunctionName=function, Qualifier=arguments.version)
     lambdas.update_alias(FunctionName=function, Name="live", FunctionVersion=arguments.version)
-    print(f"{function}: live was {before} and is {arguments.version}. The next deployment publishes a new version and moves it on.")
+    print(f"{function}: live was {before} and is {arguments.version}. It moves on with the next deployment that changes the function.")
     return 0
 
 

@@ -17,7 +17,7 @@ from operations.stack import Failure, Stack, ago, plain, table
 STALE_MILLISECONDS = 30_000
 OLD_KEY_DAYS = 90
 # What the stack is made of, by the names of AWS's endpoints.
-SERVICES = ("apigateway", "cloudformation", "dynamodb", "events", "lambda", "logs", "monitoring", "sqs")
+SERVICES = ("apigateway", "cloudformation", "cloudwatch", "dynamodb", "events", "lambda", "logs", "sqs")
 NEW_ACCOUNT = 10
 # Lambda keeps so many executions for functions that reserve none.
 UNRESERVED = 100
