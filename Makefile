@@ -40,7 +40,7 @@ status: ## what of it runs, and where
 down: ## end and remove what `make up` started
 	@$(STACK) down
 
-test: .venv/test-tools.stamp ## everything CI runs
+test: .venv/test-tools.stamp .venv/checkov.stamp ## everything CI runs
 	@BUILD='$(BUILD)' infra/test.sh
 
 openapi: ## make the API descriptions that are derived from api.yaml
@@ -91,4 +91,10 @@ clean: down ## remove everything that was built; ends the stack first
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/node; \
 		else echo "Node is not installed: the tests that need it will be skipped"; fi
+	@touch $@
+
+# Its pins clash with those of the other tools.
+.venv/checkov.stamp: .venv/tools.stamp
+	@python3 -m venv --clear .venv/checkov
+	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
 	@touch $@

@@ -31,7 +31,8 @@ tests() {
 
 step "fmt" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets -- -D warnings
-step "cfn-lint" cfn-lint --include-checks I --template template.yaml
+step "templates" infra/check-template.sh
+step "operator" python3 -m unittest discover -v -s tests/python/operator -t tests/python/operator
 # The end-to-end tests deploy what this builds.
 # shellcheck disable=SC2086
 step "build" $BUILD && step "tests" tests

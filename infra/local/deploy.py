@@ -26,6 +26,7 @@ class Cloud:
         self.s3 = session.client("s3", endpoint_url=endpoint)
         self.cloudformation = session.client("cloudformation", endpoint_url=endpoint)
         self.iam = session.client("iam", endpoint_url=endpoint)
+        self._endpoint = endpoint
 
     def deploy(self, stack: str, template: Path, bin_dir: Path, parameters: Mapping[str, str]) -> dict[str, str]:
         """Creates the stack, brings it up to date or leaves it alone, and returns its outputs."""
@@ -38,7 +39,7 @@ class Cloud:
             StackName=stack,
             ChangeSetName=f"up-{time.time_ns()}",
             ChangeSetType=kind,
-            TemplateBody=body,
+            TemplateURL=self._upload_template(body),
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )["Id"]
@@ -66,6 +67,12 @@ class Cloud:
             # Speed before size: it goes from one folder of this machine to another.
             self.s3.put_object(Bucket=BUCKET, Key=key, Body=function_zip(content, level=1))
         return f"s3://{BUCKET}/{key}"
+
+    def _upload_template(self, body: str) -> str:
+        """Returns its address. A request of CloudFormation takes 51,200 bytes of template at most, an object in S3 a megabyte."""
+        key = f"{hashlib.sha256(body.encode()).hexdigest()}.template"
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body.encode())
+        return f"{self._endpoint}/{BUCKET}/{key}"
 
     def _stack(self, name: str) -> dict[str, Any] | None:
         try:

@@ -44,6 +44,18 @@ impl Metrics {
         }
     }
 
+    /// How many there are now, also when there are none: an alarm tells that from nobody having counted.
+    pub fn level(&mut self, name: &'static str, n: usize) {
+        self.add(name, Some(Unit::Count), n as f64);
+    }
+
+    /// How long something has lasted. Nothing that lasts is no figure.
+    pub fn lasting(&mut self, name: &'static str, milliseconds: i64) {
+        if milliseconds > 0 {
+            self.add(name, Some(Unit::Milliseconds), milliseconds as f64);
+        }
+    }
+
     /// How long something took; a time that is not known is left out.
     pub fn span(&mut self, name: &'static str, from: Option<Timestamp>, to: Timestamp) {
         if let Some(from) = from {
@@ -118,6 +130,8 @@ mod tests {
         metrics.span("LatencyTotal", None, from_millis(1_250));
         metrics.span("LatencyTotal", Some(from_millis(1_000)), from_millis(1_020));
         metrics.detail("LatencyReceiver", Some(from_millis(1_000)), from_millis(1_007));
+        metrics.level("AgentsOnline", 0);
+        metrics.lasting("OutboxAge", 0);
         insta::assert_snapshot!(metrics.line("stack", from_millis(1_700_000_000_000)).expect("a line"));
     }
 }

@@ -17,8 +17,10 @@ use shared::codes::Code;
 use shared::command::{Command, CommandState};
 use shared::envelope;
 use shared::ids::CommandId;
+use shared::metrics::Metrics;
 use shared::numbering::DialPrefixes;
 use shared::tables::{Inserted, TableError};
+use shared::time::from_millis;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
@@ -80,8 +82,29 @@ async fn carry_out(
 
     let in_table = put_command(context, requested, &key, agents).await?;
     request.notes.command(&in_table.command);
+    let repeated = in_table.repeated;
     let command = follow_up(context, in_table, &key, until).await?;
+    if !repeated {
+        figures(&command, context.now()).emit(&context.stack, context.now());
+    }
     answers::answer(&command, context.now())
+}
+
+/// What became of a command while somebody waited for it. What is not over by then, such as a long one, is no figure. How many have
+/// succeeded is known from how many times there are: a figure of its own would cost by the month.
+fn figures(command: &Command, now: Timestamp) -> Metrics {
+    let mut metrics = Metrics::default();
+    match command.state {
+        CommandState::Succeeded => {}
+        CommandState::Failed => metrics.count("CommandsRefused", 1),
+        CommandState::Expired => metrics.count("CommandsUnanswered", 1),
+        CommandState::Queued | CommandState::Running | CommandState::Unknown => return metrics,
+    }
+    // A long command takes as long as people do.
+    if command.state != CommandState::Expired && command.dials.is_empty() {
+        metrics.span("CommandTime", Some(from_millis(command.created_at)), now);
+    }
+    metrics
 }
 
 /// A command in the table, and what is known about the PBX that it is for.
@@ -247,7 +270,7 @@ fn pause(elapsed: Duration, last_look: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use shared::agent_status::PbxLink;
-    use shared::time::from_millis;
+    use shared::operation::{Operation, Reach};
 
     use super::*;
     use crate::tests::agent;
@@ -266,6 +289,31 @@ mod tests {
         assert_eq!(pause(Duration::from_millis(40), Duration::from_millis(30)), Duration::from_millis(30));
         assert!(looks(Duration::from_secs(8)).count() <= 100);
         assert!(looks(Duration::from_secs(25)).count() <= 270);
+    }
+
+    #[test]
+    fn outcomes_are_figures() {
+        let operation: Operation =
+            serde_json::from_value(serde_json::json!({"operation": "AnswerCall", "CallId": uuid::Uuid::nil()}))
+                .expect("an operation");
+        let told = |state| {
+            let mut command = Command::queued(
+                CommandId::from_uuid(uuid::Uuid::nil()),
+                operation.clone(),
+                "key",
+                Reach::default(),
+                from_millis(1_000),
+            );
+            command.state = state;
+            let line = figures(&command, from_millis(1_250)).line("stack", from_millis(1_250))?;
+            let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            let names = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().expect("figures").clone();
+            Some(names.iter().map(|metric| metric["Name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(told(CommandState::Succeeded), Some(vec!["CommandTime".to_owned()]));
+        assert_eq!(told(CommandState::Failed), Some(vec!["CommandsRefused".to_owned(), "CommandTime".to_owned()]));
+        assert_eq!(told(CommandState::Expired), Some(vec!["CommandsUnanswered".to_owned()]));
+        assert_eq!((told(CommandState::Queued), told(CommandState::Running)), (None, None));
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Context {
     pub(crate) console_frame_ancestors: Vec<String>,
     /// Web pages of these origins may call the API; `*` = all.
     pub(crate) cors_origins: Vec<String>,
+    /// The dimension of the figures.
+    pub(crate) stack: String,
 }
 
 impl Context {
@@ -97,6 +99,7 @@ impl Context {
             public_url: vars.get("PUBLIC_URL"),
             console_frame_ancestors: vars.list("CONSOLE_FRAME_ANCESTORS")?,
             cors_origins: vars.list("CORS_ALLOWED_ORIGINS")?,
+            stack: vars.get("STACK_NAME").unwrap_or_default(),
         })
     }
 

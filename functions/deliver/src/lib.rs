@@ -11,6 +11,7 @@ mod cloud_error;
 mod context;
 mod expiry;
 mod failure;
+mod figures;
 mod freshness;
 mod handler;
 mod lane;

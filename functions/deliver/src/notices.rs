@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::cloud_error::CloudError;
 use crate::context::Context;
-use crate::expiry;
+use crate::{expiry, figures};
 
 /// For so long the queue knows a notice that it was sent already, and a change of the agents is told again at every look: whoever
 /// wrote it down may have been killed before it was told.
@@ -89,6 +89,7 @@ async fn tell(
 /// at the same time: a notice's identity follows from the change that was written down.
 pub(crate) async fn watch_agents(context: &Context, now: Timestamp) -> Result<(), CloudError> {
     let agents = context.exchange.agents(now).await?;
+    figures::of_agents(&mut context.metrics(), &agents, now);
     let online = agents.iter().any(|agent| agent.can_act(now));
     let since = context.state.agents_are(online, now).await?;
     if now.duration_since(since) >= TELL_AGAIN {

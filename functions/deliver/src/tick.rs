@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::cloud_error::CloudError;
 use crate::context::Context;
 use crate::lane::stays;
-use crate::notices;
+use crate::{figures, notices};
 
 /// A worker that has not looked for so much longer than it meant to is called again. Milliseconds.
 const LATE: i64 = 60 * 1000;
@@ -18,6 +18,7 @@ const CALL_EVERY: i64 = 5 * 60;
 
 pub(crate) async fn look_after_webhooks(context: &Context, now: Timestamp) -> Result<(), CloudError> {
     let webhooks = context.state.webhooks().await?;
+    figures::of_webhooks(&mut context.metrics(), &webhooks, now);
     let lanes: Vec<Outgoing> =
         webhooks.iter().filter(|webhook| has_to_be_called(webhook, now)).map(|webhook| call(webhook, now)).collect();
     for chunk in chunks(&lanes) {

@@ -124,8 +124,9 @@ impl Template {
         }
     }
 
+    /// Those that are made in any case, and not only for a topic that somebody reads.
     pub(crate) fn alarms(&self) -> usize {
-        self.of_type("AWS::CloudWatch::Alarm").count()
+        self.of_type("AWS::CloudWatch::Alarm").filter(|(_, alarm)| alarm["Condition"].is_null()).count()
     }
 
     /// A scalar as the resource gets it, with what it refers to.

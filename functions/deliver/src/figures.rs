@@ -1,0 +1,105 @@
+//! The figures of the minute: how agents, PBXs and webhooks are. What is as it should be is no figure, but for the agents: each costs by
+//! the hour, and the alarms take no data for good news.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use shared::agent_status::AgentStatus;
+use shared::metrics::Metrics;
+use shared::webhook::{Lane, Webhook, WebhookState};
+
+/// `agents` are those that were heard of in time.
+pub(crate) fn of_agents(metrics: &mut Metrics, agents: &[AgentStatus], now: Timestamp) {
+    metrics.level("AgentsOnline", agents.len());
+    let mut pbxs: BTreeMap<Option<&str>, bool> = BTreeMap::new();
+    for agent in agents {
+        *pbxs.entry(agent.pbx_id.as_deref()).or_default() |= agent.can_act(now);
+        metrics.lasting("OutboxAge", agent.vitals.oldest_event_age_ms.unwrap_or_default());
+        metrics.count("EventsDropped", usize::try_from(agent.vitals.dropped_events).unwrap_or(usize::MAX));
+    }
+    // An agent that has not reached its PBX yet may not know which one that is. It does not count while another one does.
+    if pbxs.len() > 1 {
+        pbxs.remove(&None);
+    }
+    metrics.count("PbxsDown", pbxs.values().filter(|up| !**up).count());
+}
+
+pub(crate) fn of_webhooks(metrics: &mut Metrics, webhooks: &[Webhook], now: Timestamp) {
+    // What is paused, or wants few requests, has a lane of its own because somebody asked for that.
+    let watched = || webhooks.iter().filter(|webhook| webhook.is_alive(now) && webhook.health.paused_at.is_none());
+    metrics.count("WebhooksFailing", watched().filter(|webhook| webhook.health.state == WebhookState::Failing).count());
+    let own_lane = |webhook: &&Webhook| webhook.lane() != Lane::Shared && !webhook.keeps_its_lane();
+    metrics.count("WebhooksInOwnLane", watched().filter(own_lane).count());
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::agent_status::PbxLink;
+    use shared::webhook::Method;
+
+    use super::*;
+    use crate::sample;
+
+    fn line(figures: impl FnOnce(&mut Metrics)) -> Option<serde_json::Value> {
+        let mut metrics = Metrics::default();
+        figures(&mut metrics);
+        metrics.line("stack", sample::now()).map(|line| serde_json::from_str(&line).expect("JSON"))
+    }
+
+    fn agent(pbx_id: Option<&str>, pbx: PbxLink) -> AgentStatus {
+        let item = serde_json::json!({
+            "agentId": "a", "name": "a", "version": "1", "pbxId": pbx_id, "pbx": pbx, "startedAt": 0, "visibleUsers": 0, "liveCalls": 0,
+            "waitingEvents": 0, "updatedAt": sample::now().as_millisecond(), "expiresAt": 0,
+        });
+        serde_json::from_value(item).expect("an agent")
+    }
+
+    #[test]
+    fn nobody_is_a_figure_and_a_healthy_agent_is_one_only() {
+        let none = line(|metrics| of_agents(metrics, &[], sample::now())).expect("a line");
+        assert_eq!(none["AgentsOnline"], serde_json::json!([0.0]));
+        let one =
+            line(|metrics| of_agents(metrics, &[agent(Some("pbx"), PbxLink::Up)], sample::now())).expect("a line");
+        assert_eq!(one["AgentsOnline"], serde_json::json!([1.0]));
+        assert_eq!(one["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn a_pbx_is_down_when_none_of_its_agents_has_it() {
+        let down = |agents: &[AgentStatus]| {
+            line(|metrics| of_agents(metrics, agents, sample::now())).expect("a line")["PbxsDown"][0].as_f64()
+        };
+        let (up, away) = (agent(Some("one"), PbxLink::Up), agent(Some("one"), PbxLink::Down));
+        assert_eq!(down(&[up.clone(), away.clone()]), None);
+        assert_eq!(down(&[up.clone(), agent(Some("two"), PbxLink::Down)]), Some(1.0));
+        assert_eq!(down(&[up, agent(None, PbxLink::Down)]), None);
+        assert_eq!(down(&[agent(None, PbxLink::Down)]), Some(1.0));
+        let mut full = away;
+        (full.vitals.dropped_events, full.vitals.oldest_event_age_ms) = (3, Some(9));
+        let told = line(|metrics| of_agents(metrics, &[full], sample::now())).expect("a line");
+        assert_eq!((told["EventsDropped"][0].as_f64(), told["OutboxAge"][0].as_f64()), (Some(3.0), Some(9.0)));
+    }
+
+    #[test]
+    fn only_webhooks_that_nobody_holds_back_count() {
+        let told = |change: &dyn Fn(&mut Webhook)| {
+            let mut webhook = sample::webhook("https://example.com", Method::Post);
+            change(&mut webhook);
+            line(|metrics| of_webhooks(metrics, &[webhook], sample::now()))
+        };
+        assert_eq!(told(&|_| {}), None);
+        let failing = told(&|webhook| webhook.health.state = WebhookState::Failing).expect("a line");
+        assert_eq!(
+            (failing["WebhooksFailing"][0].as_f64(), failing["WebhooksInOwnLane"][0].as_f64()),
+            (Some(1.0), Some(1.0))
+        );
+        assert_eq!(
+            told(&|webhook| (webhook.health.state, webhook.health.paused_at) = (WebhookState::Failing, Some(1))),
+            None
+        );
+        assert_eq!(
+            told(&|webhook| (webhook.health.lane, webhook.settings.max_per_minute) = (Some(Lane::Own), Some(9))),
+            None
+        );
+    }
+}
