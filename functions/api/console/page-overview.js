@@ -16,7 +16,7 @@ export default async function overview(view) {
   const hooks = h("div", {});
   const calls = h("div", {});
   if (webhooks) webhooks.append(hooks);
-  const numbers = h("div", { class: "cards" });
+  const numbers = h("div", { class: "cards wide" });
   view.main.replaceChildren(view.title(t("overview.title")), place, first, agents, webhooks || "", numbers,
     h("section", { class: "card" }, h("h2", {}, t("overview.recent")), calls));
   const stats = maySeeStats(view) && statsInTurn((found) => fill(numbers, charts(found)));
