@@ -108,8 +108,8 @@ async fn every_operation_answers_as_described() {
                     let location = format!("{}{path}/{}", stack.api.base, answer.text("id"));
                     assert_eq!((answer.status, answer.header("location")), (201, location.as_str()));
                 }
-                "ListApiKeys" | "GetOwnApiKey" | "GetAudit" | "GetStatus" | "ListWebhooks" | "GetEvents"
-                | "GetEventSample" => {
+                "ListApiKeys" | "GetOwnApiKey" | "GetAudit" | "GetStats" | "GetStatus" | "ListWebhooks"
+                | "GetEvents" | "GetEventSample" => {
                     _ = answer.ok();
                 }
                 "ChangeApiKey" | "DeleteApiKey" => _ = answer.refused(404, "apikey_not_found"),

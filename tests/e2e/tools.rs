@@ -267,15 +267,57 @@ async fn browser_finds_its_way_through_the_console() {
     assert!(seen["wrong key"].as_str().is_some_and(|text| text.contains("The API key is not complete")), "{seen}");
     let all = ["Overview", "Live", "Users", "Webhooks", "Keys", "Audit", "API", "Try it"];
     assert_eq!(seen["menu"], json!(all));
+    assert_eq!(seen["first run"]["steps"], 4, "all steps are done");
     assert_eq!(seen["users"]["told"], "The phone of 42 calls 50.");
+    assert_eq!(seen["live"]["asked in vain"], 0, "calls are asked for when events have come");
     pbx.until_leg("50", "alerting").await;
     assert_eq!(seen["webhook"]["secret"], true);
     assert_eq!(seen["webhook"]["told"], "The test was answered: answered 204.");
     assert!(seen["webhook"]["title"].as_str().is_some_and(|title| title.starts_with("<img src=x")), "markup is text");
     assert!(seen["webhook"]["request"].as_str().is_some_and(|text| text.contains("webhook-signature: ")), "{seen}");
+    assert!(seen["failing webhook"]["off"].as_str().is_some_and(|text| text.contains("410")), "{seen}");
+    assert!(seen["failing webhook"]["told"].as_str().is_some_and(|text| text.ends_with("are sent again.")), "{seen}");
+    assert_eq!(seen["failing webhook"]["accepted"], true);
+    assert_eq!(seen["hostile"], json!({"wrong": {}, "shown": true}), "whatever strangers write is text");
+    assert_eq!(seen["keys"]["may call"], 0);
     assert_eq!(seen["keys"]["menu"], json!(["Overview", "Live", "Users", "API", "Try it"]), "what it may not do");
     assert_eq!(seen["keys"]["revoked"], "This key is not accepted any more.");
     assert_eq!(seen["key in storage"], "", "the key stays in the tab");
+}
+
+/// What the console says while the PBX is away, and then the agent.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
+async fn console_says_who_is_away() {
+    let Some(browser) = browser() else {
+        println!("skipped: there is no Chromium on this machine (Debian: apt install chromium)");
+        return;
+    };
+    let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
+    let mut agent = Agent::start(&stack, &pbx, "one").await;
+    let pictures = paths::repository().join("target/console");
+    let (browser, control) = (browser.to_str().expect("UTF-8"), pbx.0.control_url());
+    let arguments = ["--browser", browser, "--screenshots", pictures.to_str().expect("UTF-8")];
+    let look = async |more: &[&str]| script(&stack, "console_offline.py", &[&arguments[..], more].concat()).await;
+    let says = |seen: &Value, page: &str, text: &str| {
+        assert!(seen[page].as_str().is_some_and(|told| told.contains(text)), "{page}: {seen}");
+    };
+
+    let seen = look(&["--pbx", &control]).await;
+    says(&seen, "overview", "has no session with the PBX");
+    for page in ["users", "live", "try"] {
+        says(&seen, page, "PBX");
+    }
+    assert_eq!(seen["connection"], "", "the stack itself is there");
+
+    agent.signal(Signal::TERM);
+    agent.ended().await;
+    let seen = look(&[]).await;
+    says(&seen, "overview", "Install the agent");
+    for page in ["users", "live", "try"] {
+        says(&seen, page, "agent");
+    }
+    assert_eq!(seen["connection"], "");
 }
 
 fn browser() -> Option<PathBuf> {

@@ -71,7 +71,7 @@ impl Feed<'_> {
 
     async fn batch_reserves_once(&self) -> Vec<CallEvent> {
         let (one, two) = (call(), call());
-        let first = self.state.reserve(4).await.expect("numbers");
+        let first = self.state.reserve(4, &[]).await.expect("numbers");
         let mut writers = [Writer::new(vec![None; 3]), Writer::new(vec![None])];
         writers[0].give(first..first + 3);
         writers[1].give(first + 3..first + 4);
@@ -99,7 +99,7 @@ impl Feed<'_> {
     /// Of a call whose numbers were reserved too long ago.
     async fn writer_meets_a_tombstone(&self) -> Vec<CallEvent> {
         let events = call();
-        let first = self.state.reserve(2).await.expect("numbers");
+        let first = self.state.reserve(2, &[]).await.expect("numbers");
         assert_eq!(self.read_behind(first - 1).await, [], "a reader settles both");
         let mut writer = Writer::new(vec![None; 2]);
         writer.give(first..first + 2);
@@ -111,7 +111,7 @@ impl Feed<'_> {
     /// And a repeat that reads what is recorded settles it.
     async fn writer_dies_before_the_slot(&self) -> Vec<CallEvent> {
         let event = call().remove(0);
-        let n = self.state.reserve(1).await.expect("a number");
+        let n = self.state.reserve(1, &[]).await.expect("a number");
         self.put(HashMap::from([
             text("pk", format!("CALL#{}", event.call_id())),
             text("sk", "1"),

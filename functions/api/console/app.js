@@ -3,6 +3,7 @@
 import { Problem, get, key } from "./api.js";
 import { confirmed, field, fill, h, notice } from "./dom.js";
 import { poll } from "./poll.js";
+import { showAt, shown } from "./problem.js";
 import { language, t } from "./texts.js";
 import apiPage from "./page-api.js";
 import audit from "./page-audit.js";
@@ -46,22 +47,27 @@ function view(args, signal) {
   return {
     main, args, signal, me, may,
     title: (text) => { document.title = `${text} · EasyConnect`; return h("h1", {}, text); },
-    poll: (look) => poll(look, signal, connected),
+    /** Looks again and again; what the API refuses is shown at `place`, so that it is not taken for a lost connection. */
+    poll: (look, { every, place } = {}) => poll(look, signal, (problem) => told(problem, place), every),
     attempt: (work, place) => attempt(work, place),
     go: (address) => { location.hash = address; },
     confirmed: (question, consequence) => confirmed(question, consequence, question.replace(/\?$/, ""), t("cancel")),
   };
 }
 
-function connected(problem) {
-  if (problem?.code === "invalid_key" || problem?.code === "key_disabled") return leave(t("problem.key"));
-  connection.className = problem ? "tag bad" : "";
-  connection.textContent = problem ? t("connection.lost") : "";
+function told(problem, place) {
+  const refused = place && problem?.status > 0;
+  if (place) showAt(place, refused ? problem : null);
+  connected(refused && !isKeyLost(problem) ? null : problem);
 }
 
-export function shown(problem) {
-  const [message, hint] = problem.code === "unreachable" ? [t("problem.unreachable"), t("problem.unreachable.hint")] : [problem.message, problem.hint ?? ""];
-  return h("div", { class: "problem", role: "alert" }, h("strong", {}, message), hint && h("div", {}, hint));
+/** Whether the key is not valid any more. */
+const isKeyLost = ({ code }) => code === "invalid_key" || code === "key_disabled";
+
+function connected(problem) {
+  if (problem && isKeyLost(problem)) return leave(t("problem.key"));
+  connection.className = problem ? "tag bad" : "";
+  connection.textContent = problem ? t("connection.lost") : "";
 }
 
 /** Does something that may fail; the problem is shown at `place`, with what to do about it. Returns whether it went well. */
@@ -102,7 +108,7 @@ async function show() {
     await page.show(view(args, signal));
   } catch (problem) {
     if (signal.aborted) return;
-    if (problem.code === "invalid_key" || problem.code === "key_disabled") return leave(t("problem.key"));
+    if (isKeyLost(problem)) return leave(t("problem.key"));
     if (!(problem instanceof Problem)) console.error(problem);
     main.replaceChildren(shown(problem), h("button", { type: "button", onclick: show }, t("retry")));
   }

@@ -20,7 +20,7 @@ export function fill(element, ...children) {
 
 /** A table whose cells stand below each other on a phone. `columns`: [title, cell(row)]. */
 export function table(caption, columns, rows, attributes = () => ({})) {
-  const cell = ([title, content], row) => h("td", { "data-label": title }, content(row));
+  const cell = ([title, content], row) => h("td", { "data-label": title }, h("div", {}, content(row)));
   return h("div", { class: "scroll" }, h("table", { class: "stack", "aria-label": caption },
     h("thead", {}, h("tr", {}, columns.map(([title]) => h("th", { scope: "col" }, title)))),
     h("tbody", {}, rows.map((row) => h("tr", attributes(row), columns.map((column) => cell(column, row)))))));

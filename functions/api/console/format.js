@@ -17,6 +17,11 @@ export function seconds(count) {
   return minutes ? `${minutes}:${String(count % 60).padStart(2, "0")} min` : `${count} s`;
 }
 
+export function milliseconds(count) {
+  if (count < 1000) return `${count} ms`;
+  return count < 60_000 ? `${(count / 1000).toLocaleString(navigator.language, { maximumFractionDigits: 1 })} s` : seconds(Math.round(count / 1000));
+}
+
 const TONES = {
   online: "good", pbx_offline: "bad", agent_offline: "bad", up: "good", down: "bad",
   active: "good", slow: "warn", failing: "bad", paused: "plain", off: "bad",

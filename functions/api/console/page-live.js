@@ -1,9 +1,11 @@
 // Calls as they are, and events as they come.
 
-import { get, once } from "./api.js";
+import { Problem, get, once } from "./api.js";
 import { fill, h, notice, table } from "./dom.js";
 import { shownEvents } from "./events.js";
 import { party, tag, time } from "./format.js";
+import { SELDOM } from "./poll.js";
+import { showAt } from "./problem.js";
 import { t } from "./texts.js";
 
 const KEPT = 200;
@@ -12,11 +14,29 @@ export default async function live(view) {
   const calls = h("div", {});
   const list = h("div", {});
   const events = [];
+  const place = h("div", {});
   let cursor = "latest";
-  const now = view.may("calls:read") && h("section", { class: "card" }, h("h2", {}, t("live.calls")), calls);
+  // Calls are asked of the agent by a command, so only at first and when an event has told that they have changed.
+  let asked = 0;
+  const now = view.may("calls:read") && h("section", { class: "card" }, h("h2", {}, t("live.calls")), place, calls);
   view.main.replaceChildren(view.title(t("live.title")), now || "",
     h("section", { class: "card" }, h("h2", {}, t("live.events")), list));
   fill(list, shownEvents(events, 0));
+  const ask = async (signal) => {
+    try {
+      const answer = await get("/rcc/calls?wait=2", signal);
+      showAt(place, null);
+      fill(calls, shownCalls(answer.calls ?? [], view));
+      // Without an answer yet there is nothing to go by.
+      asked = answer.calls ? Infinity : Date.now();
+    } catch (problem) {
+      // Events come also while nobody can tell the calls.
+      if (!(problem instanceof Problem) || problem.status === 0 || problem.code === "invalid_key" || problem.code === "key_disabled") throw problem;
+      calls.replaceChildren();
+      showAt(place, problem);
+      asked = Date.now() + SELDOM;
+    }
+  };
   await view.poll(async (signal) => {
     const fresh = await get(`/events?after=${encodeURIComponent(cursor)}&wait=0`, signal);
     cursor = fresh.cursor;
@@ -24,8 +44,9 @@ export default async function live(view) {
       events.unshift(...fresh.events.reverse());
       events.splice(KEPT);
       fill(list, shownEvents(events, fresh.events.length));
+      asked = 0;
     }
-    if (now) fill(calls, shownCalls((await get("/rcc/calls?wait=2", signal)).calls ?? [], view));
+    if (now && Date.now() >= asked) await ask(signal);
   });
 }
 

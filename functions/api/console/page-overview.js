@@ -1,26 +1,40 @@
 // What is there, what stands in the way, and how to mend it.
 
 import { get } from "./api.js";
+import { callsByHour, callsByPbx, latencies, outcomes } from "./charts.js";
 import { facts, fill, h, table } from "./dom.js";
 import { columns, isMissed } from "./events.js";
 import { tag, time } from "./format.js";
+import { maySeeStats, statsInTurn } from "./stats.js";
 import { t } from "./texts.js";
 
 export default async function overview(view) {
-  const agents = h("div", {});
+  const place = h("div", {});
+  const first = h("div", {});
+  const agents = h("div", { class: "block" });
   const webhooks = view.may("webhooks") && h("section", { class: "card" }, h("h2", {}, t("overview.webhooks")));
   const hooks = h("div", {});
   const calls = h("div", {});
   if (webhooks) webhooks.append(hooks);
-  view.main.replaceChildren(view.title(t("overview.title")), agents, webhooks || "",
+  const numbers = h("div", { class: "cards wide" });
+  view.main.replaceChildren(view.title(t("overview.title")), place, first, agents, webhooks || "", numbers,
     h("section", { class: "card" }, h("h2", {}, t("overview.recent")), calls));
+  const stats = maySeeStats(view) && statsInTurn((found) => fill(numbers, charts(found)));
   await view.poll(async (signal) => {
     fill(agents, status(await get("/status", signal)));
-    if (webhooks) fill(hooks, health((await get("/webhooks", signal)).webhooks));
-    if (view.may("calls:read", "webhooks")) {
-      fill(calls, recent((await get("/events?order=newest&limit=10&wait=0&statuses=disconnected", signal)).events));
-    }
-  });
+    const known = webhooks ? (await get("/webhooks", signal)).webhooks : null;
+    if (known) fill(hooks, health(known));
+    if (!view.may("calls:read", "webhooks")) return;
+    const { events } = await get("/events?order=newest&limit=10&wait=0&statuses=disconnected", signal);
+    fill(calls, recent(events));
+    fill(first, (events.length === 0 || known?.length === 0) && firstSteps());
+    if (stats) await stats(signal);
+  }, { place });
+}
+
+function firstSteps() {
+  return h("section", { class: "card row spread" }, h("div", {}, h("h2", {}, t("overview.first")), h("p", {}, t("overview.first.what"))),
+    h("a", { class: "button first", href: "#/try" }, t("overview.first.go")));
 }
 
 function status({ state, agents }) {
@@ -41,7 +55,7 @@ function status({ state, agents }) {
       [t("overview.version"), `${agent.version} · ${agent.os}`],
       agent.waitingEvents > 0 && [t("overview.waiting"), String(agent.waitingEvents)],
       agent.droppedEvents > 0 && [t("overview.dropped"), String(agent.droppedEvents)],
-    ])))), h("p", {}));
+    ])))));
 }
 
 function health(webhooks) {
@@ -59,7 +73,17 @@ function health(webhooks) {
 }
 
 function recent(events) {
-  if (events.length === 0) return [h("p", { class: "empty" }, t("overview.recent.none")), h("a", { class: "button", href: "#/try" }, t("overview.try"))];
+  if (events.length === 0) return h("p", { class: "empty" }, t("overview.recent.none"));
   const state = [t("column.state"), (event) => tag(isMissed(event) ? "missed" : event.connected ? "connected" : "disconnected")];
   return table(t("overview.recent"), [columns.time, columns.user, columns.from, columns.to, state], events);
+}
+
+function charts(found) {
+  const card = (title, ...content) => h("section", { class: "card" }, h("h2", {}, title), content);
+  const several = new Set(found.pbxHours.map(({ pbxId }) => pbxId)).size > 1;
+  return [
+    card(t("stats.hours"), callsByHour(found.hours), several && callsByPbx(found)),
+    found.deliveriesRead !== null && card(t("stats.deliveries"), outcomes(found)),
+    found.deliveriesRead !== null && card(t("stats.latencies"), latencies(found)),
+  ];
 }

@@ -1,36 +1,79 @@
-// The first minutes: agent, inbox, a test call, and its events.
+// The first minutes: agent, who is told, a test call, and what came of it. Somebody who knows only the address and the key gets through.
 
 import { get, once } from "./api.js";
-import { field, fill, h } from "./dom.js";
+import { copyButton, field, fill, h, table } from "./dom.js";
 import { shownEvents } from "./events.js";
 import { tag } from "./format.js";
 import { t } from "./texts.js";
 
 export default async function tryIt(view) {
   const agent = h("div", {});
+  const place = h("div", {});
   const seen = h("div", {}, h("p", { class: "empty" }, t("try.waiting")));
-  const steps = ["agent", "inbox", "call", "see"].map(() => h("li", {}));
-  const done = (n, is) => { steps[n].className = is ? "done" : "now"; };
+  const sent = h("div", {});
+  const steps = ["agent", "told", "call", "see"].map(() => h("li", {}));
   const events = [];
-  fill(steps[0], h("h2", {}, t("try.agent")), agent);
-  fill(steps[1], h("h2", {}, t("try.inbox")), h("p", {}, t("try.inbox.hint")));
-  fill(steps[2], h("h2", {}, t("try.call")), view.may("calls:write") ? caller(view) : h("p", {}, t("try.cannot")));
-  fill(steps[3], h("h2", {}, t("try.see")), seen);
-  view.main.replaceChildren(view.title(t("try.title")), h("section", { class: "card" }, h("ol", { class: "steps" }, steps)),
-    view.may("webhooks") ? h("p", {}, h("a", { class: "button", href: "#/webhooks/new" }, t("try.next"))) : "");
+  let hook = null;
   let cursor = "latest";
+  let state = "";
+  const step = (n, title, ...content) => fill(steps[n], h("h2", {}, t(title)), content);
+  step(0, "try.agent", agent);
+  step(1, "try.inbox", h("p", {}, t("try.inbox.hint")), view.may("webhooks") && receiver(view, (made) => { hook = made; }));
+  step(2, "try.call", view.may("calls:write") ? caller(view) : h("p", {}, t("try.cannot")));
+  step(3, "try.see", seen, sent);
+  view.main.replaceChildren(view.title(t("try.title")), h("p", {}, t("try.what")), place, h("section", { class: "card" }, h("ol", { class: "steps" }, steps)));
   await view.poll(async (signal) => {
-    const { state } = await get("/status", signal);
-    done(0, state === "online");
-    fill(agent, state === "agent_offline" ? [h("p", {}, t("try.agent.wait")), h("p", { class: "hint" }, t("overview.none.hint"))] : tag(state));
+    const status = await get("/status", signal);
+    if (status.state !== state) {
+      state = status.state;
+      fill(agent, agentStatus(status));
+    }
     const fresh = await get(`/events?after=${encodeURIComponent(cursor)}&wait=0`, signal);
-    done(1, true);
     cursor = fresh.cursor;
-    events.unshift(...fresh.events.reverse());
-    done(2, events.length > 0);
-    done(3, events.length > 0);
-    if (fresh.events.length > 0) fill(seen, shownEvents(events, fresh.events.length));
-  });
+    if (fresh.events.length > 0) {
+      events.unshift(...fresh.events.reverse());
+      fill(seen, h("p", { role: "status" }, t("try.seen")), shownEvents(events, fresh.events.length));
+    }
+    if (hook && events.length > 0) fill(sent, deliveries((await get(`/webhooks/${hook.id}/deliveries?limit=10`, signal)).deliveries, hook));
+    const done = [state === "online", true, events.length > 0, events.length > 0];
+    const next = done.indexOf(false);
+    steps.forEach((element, n) => {
+      element.className = done[n] ? "done" : n === next ? "now" : "";
+      element.ariaCurrent = n === next ? "step" : null;
+    });
+  }, { place });
+}
+
+function agentStatus({ state, agents }) {
+  if (state === "online") return tag(state);
+  if (state === "agent_offline") return [tag(state), h("p", {}, t("try.agent.wait")), h("p", { class: "hint" }, t("overview.none.hint"))];
+  const problem = agents.map((one) => one.problem).find(Boolean);
+  return [tag(state), problem && h("p", {}, h("bdi", {}, problem)), h("p", { class: "hint" }, t("overview.pbx.hint"))];
+}
+
+/** Makes a webhook without leaving the page, for who has a receiver. */
+function receiver(view, made) {
+  const url = field(t("webhooks.url"), { type: "url", required: true, placeholder: "https://" }, t("webhooks.url.hint"));
+  const place = h("div", {});
+  const form = h("form", { onsubmit: (event) => {
+    event.preventDefault();
+    view.attempt(async () => {
+      const hook = await once("/webhooks", { url: url.input.value.trim(), description: t("try.title") });
+      made(hook);
+      form.replaceWith(h("div", {}, h("p", { role: "status" }, t("webhooks.created"), " ", h("a", { href: `#/webhook/${hook.id}` }, t("webhook.settings"))),
+        h("p", { class: "hint" }, t("webhooks.secret.hint")), h("div", { class: "row" }, h("code", {}, hook.secret), copyButton(hook.secret, t("copy"), t("copied")))));
+    }, place);
+  } }, url.parts, h("p", {}, h("button", {}, t("overview.webhooks.make"))), place);
+  return h("details", {}, h("summary", {}, t("try.receiver")), form);
+}
+
+function deliveries(rows, hook) {
+  if (rows.length === 0) return h("p", { class: "empty" }, t("try.sending"));
+  return [h("h3", {}, t("try.sent")), table(t("webhook.deliveries"), [
+    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, row.about.includes(".") ? row.about : t(`state.${row.about}`))],
+    [t("column.state"), (row) => tag(row.state)],
+    [t("delivery.answer"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
+  ], rows), h("p", {}, h("a", { href: `#/webhook/${hook.id}` }, t("webhook.settings")))];
 }
 
 function caller(view) {
@@ -38,21 +81,41 @@ function caller(view) {
   const to = field(t("try.to"), { required: true, type: "tel", autocomplete: "off" });
   const place = h("div", {});
   const suggestions = h("datalist", { id: "extensions" });
-  from.input.setAttribute("list", "extensions");
-  to.input.setAttribute("list", "extensions");
-  if (view.may("calls:read")) {
-    get("/rcc/users?wait=5", view.signal).then(({ users }) => {
-      fill(suggestions, (users ?? []).map((user) => h("option", { value: user.extension }, user.longName)));
-      const [first, second] = (users ?? []).filter((user) => user.registered);
-      if (first && !from.input.value) from.input.value = first.extension;
-      if (second && !to.input.value) to.input.value = second.extension;
-    }).catch(() => {});
-  }
+  const told = h("p", { class: "hint", role: "status" });
   const button = h("button", { class: "first" }, t("try.go"));
+  const hangUp = h("button", { type: "button", class: "danger", hidden: true }, t("live.end"));
+  const names = new Map();
+  const say = () => {
+    const [first, second] = [from, to].map(({ input }) => names.get(input.value.trim()) ?? input.value.trim());
+    fill(told, first && second && t("try.who", { first, second }));
+  };
+  for (const { input } of [from, to]) {
+    input.setAttribute("list", "extensions");
+    input.addEventListener("input", say);
+  }
+  const load = async () => {
+    const { users } = await get("/rcc/users?wait=5", view.signal);
+    for (const user of users ?? []) names.set(user.extension, user.longName || user.extension);
+    fill(suggestions, (users ?? []).map((user) => h("option", { value: user.extension }, user.longName)));
+    const [first, second] = (users ?? []).filter((user) => user.registered);
+    if (first && !from.input.value) from.input.value = first.extension;
+    if (second && !to.input.value) to.input.value = second.extension;
+    say();
+  };
+  // Without them the numbers are typed.
+  if (view.may("calls:read")) load().catch((problem) => { if (problem.name !== "AbortError") console.info(problem.message); });
+  hangUp.addEventListener("click", () => view.attempt(async () => {
+    await once("/rcc/disconnect", { CallId: hangUp.value });
+    hangUp.hidden = true;
+  }, place));
   return h("form", { onsubmit: async (event) => {
     event.preventDefault();
     button.disabled = true;
-    await view.attempt(() => once("/rcc/makecall", { from: from.input.value, to: to.input.value }), place);
+    await view.attempt(async () => {
+      const call = await once("/rcc/makecall", { from: from.input.value.trim(), to: to.input.value.trim() });
+      hangUp.value = call.CallId ?? "";
+      hangUp.hidden = !call.CallId;
+    }, place);
     button.disabled = false;
-  } }, h("p", {}, t("try.call.hint")), suggestions, from.parts, to.parts, h("p", {}, button), place);
+  } }, h("p", {}, t("try.call.hint")), suggestions, from.parts, to.parts, told, h("div", { class: "row" }, button, hangUp), place);
 }

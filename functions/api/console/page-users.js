@@ -1,7 +1,10 @@
 // Who is monitored, and click to call.
 
 import { get, once, query } from "./api.js";
+import { callsByPbx } from "./charts.js";
 import { field, fill, h, notice, table } from "./dom.js";
+import { SELDOM, lookNow } from "./poll.js";
+import { maySeeStats, statsInTurn } from "./stats.js";
 import { t } from "./texts.js";
 
 export default async function users(view) {
@@ -9,6 +12,7 @@ export default async function users(view) {
   const list = h("div", {});
   const place = h("div", {});
   const dial = h("div", {});
+  const pbxs = h("div", {});
   let all = [];
   const draw = () => {
     const wanted = input.value.trim().toLowerCase();
@@ -18,7 +22,10 @@ export default async function users(view) {
       : shown(some, view, (user) => fill(dial, dialler(user, view))));
   };
   input.addEventListener("input", draw);
-  view.main.replaceChildren(view.title(t("users.title")), h("section", { class: "card" }, parts, place, list), dial);
+  view.main.replaceChildren(view.title(t("users.title")), h("section", { class: "card" }, parts, place, list), dial, pbxs);
+  const stats = maySeeStats(view) && statsInTurn((numbers) => fill(pbxs, numbers.pbxHours.length > 0
+    && h("section", { class: "card" }, h("h2", {}, t("stats.pbxs")), callsByPbx(numbers))));
+  // Each look is a command to the agent, so it looks seldom, and after what it does itself.
   await view.poll(async (signal) => {
     const found = [];
     let cursor = null;
@@ -29,7 +36,8 @@ export default async function users(view) {
     } while (cursor && found.length < 2000);
     all = found;
     draw();
-  });
+    if (stats) await stats(signal);
+  }, { every: SELDOM, place });
 }
 
 function shown(users, view, choose) {
@@ -52,7 +60,10 @@ function dialler(user, view) {
     const number = input.value;
     const ok = await view.attempt(() => once("/rcc/makecall", { from: user.extension, to: number }), place);
     button.disabled = false;
-    if (ok) notice(t("users.dialled", { extension: user.extension, number }));
+    if (ok) {
+      notice(t("users.dialled", { extension: user.extension, number }));
+      lookNow();
+    }
   } }, h("h2", {}, t("users.dial", { extension: user.longName || user.extension })), parts, h("p", {}, button), place);
   queueMicrotask(() => { input.focus(); form.scrollIntoView({ block: "nearest" }); });
   return form;

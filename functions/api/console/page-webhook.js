@@ -1,7 +1,7 @@
 // One webhook: how it is doing, what it was sent, and everything that its owner can do about it.
 
 import { ask, get, post, query } from "./api.js";
-import { facts, fill, h, notice, table } from "./dom.js";
+import { facts, field, fill, h, notice, table } from "./dom.js";
 import { tag, time } from "./format.js";
 import { secret, settings } from "./page-webhooks.js";
 import { t } from "./texts.js";
@@ -14,6 +14,11 @@ const VERIFY = {
   "C#": 'new Webhook(secret).Verify(body, headers);',
 };
 
+/** What did not arrive and will not by itself. */
+const LOST = ["failed", "expired", "cancelled"];
+/** How far back it is sent again, in hours. */
+const PERIODS = [1, 24, 720];
+
 export default async function webhook(view) {
   const address = `/webhooks/${encodeURIComponent(view.args[0])}`;
   const head = h("div", {});
@@ -21,6 +26,7 @@ export default async function webhook(view) {
   const place = h("div", {});
   const log = h("div", {});
   const more = h("div", {});
+  const period = field(t("webhook.replay.period"), { tag: "select", class: "short", options: PERIODS.map((hours) => [hours, t(`webhook.hours.${hours}`)]) });
   let hook = await get(address, view.signal);
   let older = [];
 
@@ -78,17 +84,20 @@ export default async function webhook(view) {
     await post(`/deliveries/${delivery.id}/replay`);
     notice(t("webhook.replayed"));
   });
-  const allFailed = () => view.attempt(async () => {
-    let cursor = null;
-    let replayed = 0;
-    do {
-      const since = new Date(Date.now() - 30 * 86400e3).toISOString();
-      const answer = await post(`${address}/replay`, cursor ? { since, states: ["failed", "expired"], cursor } : { since, states: ["failed", "expired"] });
-      replayed += answer.replayed;
-      cursor = answer.nextCursor;
-    } while (cursor);
-    notice(t("webhook.replay.count", { n: replayed }));
-  }, place);
+  const lost = async () => {
+    if (!(await view.confirmed(t("webhook.replay.ask"), t("webhook.replay.what", { period: period.input.selectedOptions[0].text })))) return;
+    await view.attempt(async () => {
+      const wanted = { since: new Date(Date.now() - period.input.value * 3600e3).toISOString(), states: LOST };
+      let replayed = 0;
+      let cursor = null;
+      do {
+        const answer = await post(`${address}/replay`, cursor ? { ...wanted, cursor } : wanted);
+        replayed += answer.replayed;
+        cursor = answer.nextCursor;
+      } while (cursor);
+      notice(t("webhook.replay.count", { n: replayed }));
+    }, place);
+  };
   const drawLog = (newest) => {
     const seen = new Set(newest.map(({ id }) => id));
     const rows = [...newest, ...older.filter(({ id }) => !seen.has(id))];
@@ -107,7 +116,8 @@ export default async function webhook(view) {
   draw();
   view.main.replaceChildren(h("p", {}, h("a", { href: "#/webhooks" }, `‹ ${t("webhooks.title")}`)), view.title(hook.description || hook.url),
     h("section", { class: "card" }, head), extra,
-    h("section", { class: "card" }, h("div", { class: "row spread" }, h("h2", {}, t("webhook.deliveries")), button(t("webhook.replay.failed"), allFailed)), log, more),
+    h("section", { class: "card" }, h("div", { class: "row spread" }, h("h2", {}, t("webhook.deliveries")),
+      h("div", { class: "row" }, period.parts, button(t("webhook.replay.failed"), lost))), log, more),
     h("details", { class: "card" }, h("summary", {}, t("webhook.verify")), h("p", {}, t("webhook.verify.hint")),
       Object.entries(VERIFY).map(([language, code]) => [h("strong", {}, language), h("pre", { tabindex: "0" }, code)])));
   let first = true;

@@ -2,7 +2,7 @@
 // the page is hidden. A long poll would hold a function for each open tab.
 
 const OFTEN = 2000;
-const SELDOM = 15000;
+export const SELDOM = 15000;
 const IDLE = 5 * 60 * 1000;
 
 let touched = Date.now();
@@ -10,8 +10,13 @@ for (const event of ["pointerdown", "keydown", "scroll"]) {
   addEventListener(event, () => { touched = Date.now(); }, { passive: true });
 }
 
+let wanted = () => {};
+
+/** Has the page look at once, because something was done that it should show. */
+export const lookNow = () => wanted();
+
 /** Calls `look` until `signal` ends it. `told(problem)` hears of each failure, and of `null` when it works again. */
-export async function poll(look, signal, told) {
+export async function poll(look, signal, told, often = OFTEN) {
   let failures = 0;
   while (!signal.aborted) {
     if (!document.hidden) {
@@ -25,7 +30,7 @@ export async function poll(look, signal, told) {
         told(problem);
       }
     }
-    const wait = Date.now() - touched > IDLE ? SELDOM : OFTEN;
+    const wait = Date.now() - touched > IDLE ? SELDOM : often;
     await pause(Math.min(wait * 2 ** Math.min(failures, 3), SELDOM), signal);
   }
 }
@@ -42,5 +47,6 @@ function pause(milliseconds, signal) {
     const timer = setTimeout(done, milliseconds);
     document.addEventListener("visibilitychange", shown);
     signal.addEventListener("abort", done);
+    wanted = done;
   });
 }

@@ -18,6 +18,8 @@ use crate::errors::ApiError;
 /// Where the console is, with a slash behind it or not.
 pub(crate) const FOLDER: &str = "/console";
 const PAGE: &str = "index.html";
+/// What myApps asks for when the URL of an App object is `…/console/index`: it adds `.htm` for the page and `.png` for the icon.
+const PAGE_IN_MYAPPS: &str = "index.htm";
 
 include!(concat!(env!("OUT_DIR"), "/console.rs"));
 
@@ -77,6 +79,7 @@ fn page(asked: &HeaderMap, policy: &Policy, folder: Option<&str>) -> Response {
 }
 
 fn serve(name: &str, asked: &HeaderMap, policy: &Policy) -> Response {
+    let name = if name == PAGE_IN_MYAPPS { PAGE } else { name };
     let Some(file) = FILES.iter().find(|file| file.name == name) else {
         return ApiError::new(Code::NotFound).into_response();
     };
@@ -133,9 +136,8 @@ mod tests {
             let (status, _, text) = get(&format!("/console/{name}"), &[]).await;
             assert_eq!(status, StatusCode::OK, "{name}");
             assert!(!text.contains("https://") || name.ends_with(".js"), "{name} names another site");
-            for other in
-                text.split('"').filter(|word| word.ends_with(".js") || word.ends_with(".css") || word.ends_with(".svg"))
-            {
+            let is_file = |word: &&str| [".js", ".css", ".svg", ".png"].iter().any(|end| word.ends_with(end));
+            for other in text.split('"').filter(is_file) {
                 let other = other.trim_start_matches("./").to_owned();
                 if !named.contains(&other) {
                     named.push(other);
@@ -144,6 +146,7 @@ mod tests {
             seen += 1;
         }
         assert_eq!(named.len(), FILES.len(), "a file that nothing names: {named:?}");
+        assert_eq!(get("/console/index.htm?lang=de&scheme=dark", &[]).await.2, page, "as an App object's page");
         for name in ["nothing.js", "..%2findex.html"] {
             assert_eq!(get(&format!("/console/{name}"), &[]).await.0, StatusCode::NOT_FOUND, "{name}");
         }

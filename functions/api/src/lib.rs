@@ -23,6 +23,7 @@ mod operations;
 mod request;
 mod routes;
 mod sample;
+mod stats;
 mod swagger;
 #[cfg(test)]
 mod tests;

@@ -122,6 +122,9 @@ pub(crate) async fn every_minute(context: &Context, now: Timestamp) {
     if let Err(error) = tick::look_after_webhooks(context, now).await {
         error!(cause = %error, "Webhooks cannot be looked after now");
     }
+    if let Err(error) = tick::close_hours(context, now).await {
+        error!(cause = %error, "The counters of calls cannot be moved now");
+    }
     context.emit(now);
 }
 

@@ -1,4 +1,7 @@
-//! What is done about webhooks every minute. It only sends messages: what takes time is the workers' business.
+//! What is done about webhooks every minute, and about the counters of calls every hour. To webhooks it only sends messages: what takes
+//! time is the workers' business.
+
+use std::ops::Range;
 
 use jiff::Timestamp;
 use shared::delivery::LaneCall;
@@ -15,6 +18,8 @@ use crate::{figures, notices};
 const LATE: i64 = 60 * 1000;
 /// A worker is called once in this time at most, because its calls wait for each other. Seconds.
 const CALL_EVERY: i64 = 5 * 60;
+/// The minutes of an hour in which counters are looked for that can be moved. What is left over is found an hour later.
+const HOURS_CLOSE_IN: Range<i64> = 6..12;
 
 pub(crate) async fn look_after_webhooks(context: &Context, now: Timestamp) -> Result<(), CloudError> {
     let webhooks = context.state.webhooks().await?;
@@ -33,6 +38,14 @@ pub(crate) async fn look_after_webhooks(context: &Context, now: Timestamp) -> Re
         if let Err(error) = notices::look_at(context, webhook, now).await {
             warn!(cause = %error, webhook.id = %webhook.id, "Others are not told of a webhook yet");
         }
+    }
+    Ok(())
+}
+
+/// Moves the counters of calls out of the head of the feed, so that it stays small.
+pub(crate) async fn close_hours(context: &Context, now: Timestamp) -> Result<(), CloudError> {
+    if HOURS_CLOSE_IN.contains(&(now.as_second().rem_euclid(3_600) / 60)) {
+        context.state.move_closed_hours().await?;
     }
     Ok(())
 }

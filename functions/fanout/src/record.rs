@@ -3,9 +3,10 @@
 //! What is recorded and in which order is said in [`shared::feed`].
 
 use futures_util::{StreamExt, stream};
+use shared::event::Status;
 use shared::event::message::EventMessage;
 use shared::feed::Writer;
-use shared::tables::{StateTable, TableError};
+use shared::tables::{EndedCall, StateTable, TableError};
 use tracing::error;
 
 use crate::plan::Batch;
@@ -23,7 +24,8 @@ pub(crate) async fn record(state: &StateTable, batch: &mut Batch<'_>) -> usize {
             (call, writer)
         })
         .collect();
-    let calls = match with_numbers(state, calls).await {
+    let ended = ended(batch);
+    let calls = match with_numbers(state, calls, &ended).await {
         Ok(calls) => calls,
         Err(error) => {
             let waiting = batch.to_record();
@@ -61,14 +63,24 @@ pub(crate) async fn record(state: &StateTable, batch: &mut Batch<'_>) -> usize {
     recorded
 }
 
-/// Reserves what all calls need by one request.
+/// The calls that end with this batch. What was recorded before was counted then.
+fn ended<'a>(batch: &'a Batch<'_>) -> Vec<EndedCall<'a>> {
+    let new = batch.to_record().into_iter().map(|at| batch.entry(at)).filter(|entry| entry.number.is_none());
+    let events = new.filter_map(|entry| Some(&entry.message.as_deref().ok()?.event));
+    let ends = events.filter(|event| event.status() == Status::Disconnected);
+    ends.map(|event| EndedCall { at: event.occurred_at, pbx: event.pbx_id.as_ref(), missed: event.is_missed() })
+        .collect()
+}
+
+/// Reserves what all calls need by one request, which also counts the calls that ended.
 async fn with_numbers(
     state: &StateTable,
     mut calls: Vec<(Vec<usize>, Writer)>,
+    ended: &[EndedCall<'_>],
 ) -> Result<Vec<(Vec<usize>, Writer)>, TableError> {
     let wanted = calls.iter().map(|(_, writer)| writer.numbers_wanted()).sum();
     if wanted > 0 {
-        let mut first = state.reserve(wanted).await?;
+        let mut first = state.reserve(wanted, ended).await?;
         for (_, writer) in &mut calls {
             let end = first + writer.numbers_wanted();
             writer.give(first..end);

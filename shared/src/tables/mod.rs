@@ -19,7 +19,7 @@ mod webhooks;
 pub use access::{AuditEntry, AuditKind, Window};
 pub use deliveries::{LogItem, Order, ReceiverView, Receivers, Wanted};
 pub use exchange::{Claim, Exchange, Finish, Inserted, LegItem};
-pub use feed::{FeedEntry, FeedHead, FeedPart};
+pub use feed::{EndedCall, FeedEntry, FeedHead, FeedPart, HourOfCalls};
 pub use item::{Readable, TableError};
 pub use lanes::Look;
 pub use park::{Parked, ParkedPage, Unreadable};

@@ -325,6 +325,7 @@ fn an_operation_has_one_success_schema_and_the_shared_error() {
             "ReplayDeliveries" | "ReplayDelivery" => &["202"],
             "GetCallEvents"
             | "GetCommand"
+            | "GetStats"
             | "GetStatus"
             | "GetOwnApiKey"
             | "ListApiKeys"

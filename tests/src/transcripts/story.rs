@@ -242,7 +242,7 @@ async fn events(recorder: &mut Recorder) {
     for (name, (n, event, _)) in expected::recorded_by_slots() {
         let mut writer = Writer::new(vec![None]);
         writer.give(n..n + 1);
-        assert_eq!(recorder.state.reserve(1).await.expect("a number"), n);
+        assert_eq!(recorder.state.reserve(1, &[]).await.expect("a number"), n);
         let sealed = message::seal(&event).expect("JSON");
         let message = EventMessage::open(&sealed).expect("a message");
         recorder.state.settle(&mut writer, &[&message]).await.expect("it is recorded");

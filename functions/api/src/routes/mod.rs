@@ -6,6 +6,7 @@ mod deliveries;
 mod events;
 mod pages;
 mod rcc;
+mod stats;
 mod status;
 mod webhooks;
 
@@ -72,6 +73,7 @@ pub fn router(context: Context) -> Router {
         .route("/apikeys/{apiKeyId}", patch(apikeys::change).delete(apikeys::delete))
         .route("/audit", get(audit::audit))
         .route("/status", get(status::status))
+        .route("/stats", get(stats::stats))
         .merge(swagger::routes(context.public_url.as_deref()))
         .merge(console::routes(&swagger::base_path(context.public_url.as_deref()), &context.console_frame_ancestors))
         .method_not_allowed_fallback(async || ApiError::new(Code::MethodNotAllowed))

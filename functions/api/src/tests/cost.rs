@@ -12,6 +12,7 @@ async fn request_without_a_valid_key_reads_no_more_than_the_key() {
         ("GET", "/rcc/users", ""),
         ("GET", "/rcc/commands/0b6a2f5e-8f0f-4b55-9d0c-6b7a4b1f7a55", ""),
         ("GET", "/status", ""),
+        ("GET", "/stats", ""),
         ("GET", "/events?wait=20", ""),
         ("POST", "/webhooks", r#"{"url":"https://example.invalid"}"#),
         ("GET", "/webhooks", ""),

@@ -5,11 +5,13 @@
 //! under its call. Older entries have the whole event and were recorded with a transaction; they are read as they are.
 
 mod head;
+mod hours;
 mod items;
 mod keys;
 mod reading;
 mod writing;
 
 pub use head::FeedHead;
+pub use hours::{EndedCall, HourOfCalls};
 pub use items::FeedEntry;
 pub use reading::FeedPart;

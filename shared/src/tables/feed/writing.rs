@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::head::FeedHead;
+use super::hours::{EndedCall, with_counters};
 use super::items::{FeedEntry, StoredSlot, entry_item, is_entry_of, tombstone_item};
 use super::keys::head_key;
 use crate::event::message::{EventMessage, EventTag};
@@ -24,15 +25,11 @@ enum Put {
 }
 
 impl StateTable {
-    /// Reserves numbers of the feed and returns the first one.
-    pub async fn reserve(&self, count: u64) -> Result<u64, TableError> {
+    /// Reserves numbers of the feed and returns the first one. The same write counts calls that ended.
+    pub async fn reserve(&self, count: u64, ended: &[EndedCall<'_>]) -> Result<u64, TableError> {
         let now = now(&self.client);
-        let answer = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(head_key()))
-            .update_expression("SET reservedAt = :now ADD n :count")
+        let request = self.client.update_item().table_name(&self.table).set_key(Some(head_key()));
+        let answer = with_counters(request, "SET reservedAt = :now ADD n :count", ended, now)
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .expression_attribute_values(":count", number(count as i64))
             .return_values(ReturnValue::UpdatedOld)
@@ -71,7 +68,7 @@ impl StateTable {
     async fn perform(&self, request: Request, events: &[&EventMessage<'_>]) -> Result<Answer, TableError> {
         let now = now(&self.client);
         Ok(match request {
-            Request::Reserve { count } => Answer::Reserved { first: self.reserve(count).await? },
+            Request::Reserve { count } => Answer::Reserved { first: self.reserve(count, &[]).await? },
             Request::Record { event, n } => match self.put_new(call_item(events[event], n, self.keep)).await? {
                 Put::Done => Answer::Numbered { n },
                 Put::Refused(found) => match recorded_number(&found) {

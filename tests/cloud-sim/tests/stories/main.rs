@@ -30,6 +30,7 @@ mod reporter;
 mod seeds;
 mod slow_line;
 mod stack;
+mod stats;
 mod supervision;
 mod template;
 mod traffic;

@@ -8,7 +8,8 @@ use crate::cost::{Measured, bill, causes};
 
 const CALLS_A_DAY: [f64; 3] = [0.0, 1_000.0, 100_000.0];
 
-pub(crate) fn print(measured: &Measured) {
+/// Prints it, and returns the read and write units of a call.
+pub(crate) fn print(measured: &Measured) -> [f64; 2] {
     let Measured { with_a_call, idle, .. } = measured;
     println!("A call of 3 events and 2 webhooks, one event in each batch, one agent; and an hour without calls.");
     println!();
@@ -42,6 +43,7 @@ pub(crate) fn print(measured: &Measured) {
     print_command("a read", &measured.with_a_read, idle);
     print_idle(idle);
     print_bill(measured);
+    [units(1), units(2)]
 }
 
 /// What the API and the agent ask for a command, without the events of its call.

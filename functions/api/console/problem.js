@@ -1,0 +1,17 @@
+// What went wrong, for people: what happened, and what to do about it.
+
+import { h } from "./dom.js";
+import { t } from "./texts.js";
+
+export function shown(problem) {
+  const [message, hint] = problem.code === "unreachable" ? [t("problem.unreachable"), t("problem.unreachable.hint")] : [problem.message, problem.hint ?? ""];
+  return h("div", { class: "problem", role: "alert" }, h("strong", {}, message), hint && h("div", {}, hint));
+}
+
+/** Shows a problem at a place, or that there is none any more. What stands there already is not told again. */
+export function showAt(place, problem) {
+  const text = problem ? `${problem.code} ${problem.message}` : "";
+  if (place.dataset.problem === text) return;
+  place.dataset.problem = text;
+  place.replaceChildren(...(problem ? [shown(problem)] : []));
+}
