@@ -10,6 +10,7 @@ mod urls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::Deserialize;
 use shared::webhook::Secret;
@@ -39,6 +40,8 @@ pub struct Config {
     pub log: LogConfig,
     #[serde(default)]
     pub health: HealthConfig,
+    #[serde(skip)]
+    outdated_credentials: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -259,12 +262,30 @@ impl Config {
         let edited = |file: &PathBuf| std::path::absolute(beside.join(file)).unwrap_or_else(|_| beside.join(file));
         self.aws.edited_credentials_file = self.aws.credentials_file.as_ref().map(edited);
         let AwsConfig { credentials_file, proxy_password_file, .. } = &mut self.aws;
-        let files = [&mut self.pbx.password_file, &mut self.pbx.ca_file, credentials_file, proxy_password_file];
-        for file in files.into_iter().flatten().filter(|file| file.is_relative()) {
+        let files = [
+            ("pbx.password_file", &mut self.pbx.password_file),
+            ("pbx.ca_file", &mut self.pbx.ca_file),
+            ("aws.credentials_file", credentials_file),
+            ("aws.proxy_password_file", proxy_password_file),
+        ];
+        for (key, file) in files.into_iter().filter_map(|(key, file)| Some((key, file.as_mut()?))) {
+            if file.is_absolute() {
+                continue;
+            }
+            let handed_over = own.and_then(|own| modified(&own.join(&*file)));
+            if handed_over.zip(modified(&beside.join(&*file))).is_some_and(|(then, now)| then < now) {
+                self.outdated_credentials.push(key);
+            }
             let places = [own, Some(beside), of_service].into_iter().flatten();
             let found = places.map(|folder| folder.join(&*file)).find(|path| path.is_file());
             *file = found.unwrap_or_else(|| beside.join(&*file));
         }
+    }
+
+    /// The files of which the service has a credential that is older than the file beside the configuration. systemd hands
+    /// credentials over when a service starts, and never again unless it is told to.
+    pub fn outdated_credentials(&self) -> &[&'static str] {
+        &self.outdated_credentials
     }
 
     /// Where a running agent with this configuration keeps its socket. The rest, of which a part may come from variables
@@ -366,6 +387,10 @@ impl PbxConfig {
             _ => invalid("pbx.password", "is missing; give it here or as pbx.password_file".to_owned()),
         }
     }
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|file| file.modified()).ok()
 }
 
 fn text_of(file: &Path) -> Result<String, ConfigError> {

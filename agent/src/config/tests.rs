@@ -115,6 +115,17 @@ fn relative_files_are_credentials_or_beside_the_configuration() {
     let mut changed = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
     changed.locate(None, beside, Some(&service));
     assert_eq!(changed.pbx.password().expect("a password").expose(), "hush-hush");
+
+    // A credential that is older than the file that an administrator edits is not what he means.
+    let stale = std::fs::File::open(service.join("pbx-password")).expect("a file");
+    for (age, outdated) in [(0, &[][..]), (60, &["pbx.password_file"][..])] {
+        let then = std::fs::metadata(folder.join("pbx-password")).and_then(|file| file.modified()).expect("a time");
+        stale.set_modified(then - std::time::Duration::from_secs(age)).expect("a file of our own");
+        let mut config = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
+        config.locate(Some(&service), beside, None);
+        assert_eq!(config.pbx.password().expect("a password").expose(), "yesterday");
+        assert_eq!(config.outdated_credentials(), outdated);
+    }
     std::fs::remove_dir_all(&folder).expect("the folder is removed");
 }
 
