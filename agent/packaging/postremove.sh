@@ -9,7 +9,8 @@ case "$1" in
         ;;
     purge)
         # What dpkg does not know: secrets, also those that the README tells to put there, instances, and everything of the agent's user.
-        for file in pbx-password pbx-password.cred aws-credentials aws-credentials.cred agent.key agent.pem pbx-ca.pem; do
+        for file in pbx-password pbx-password.cred aws-credentials aws-credentials.cred proxy-password proxy-password.cred agent.key \
+            agent.pem pbx-ca.pem; do
             rm -f "$DPKG_ROOT"/etc/easyconnect-agent/"$file" "$DPKG_ROOT"/etc/easyconnect-agent/*/"$file"
         done
         rm -f "$DPKG_ROOT"/etc/easyconnect-agent/*/agent.toml

@@ -31,6 +31,7 @@ use crate::events::outbox::{Opened, Outbox};
 use crate::events::uplink::Uplink;
 use crate::host::credentials;
 use crate::host::health::Listeners;
+use crate::host::reloadable::ReloadableCredentials;
 use crate::host::sdk;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
@@ -41,6 +42,7 @@ use crate::pbx::link::{Dialer, Network, Tcp};
 use crate::peers::heartbeat::{self, Heartbeat, Snapshot};
 use crate::peers::identity::AgentIdentity;
 use crate::peers::lookup::SharedNames;
+use crate::reload::{ReloadSource, Reloader};
 
 /// How long a stopping agent may take to hand over what it has.
 const GRACE: Duration = Duration::from_secs(20);
@@ -60,14 +62,17 @@ pub struct Host {
     pub network: Arc<dyn Network>,
     pub outbox: Opened,
     pub health: Listeners,
+    /// When and what to read again; never, if there is none.
+    pub reload: Option<(ReloadSource, ReloadableCredentials)>,
 }
 
 impl Host {
     /// This machine, as the configuration describes it.
-    pub async fn of(config: &Config) -> anyhow::Result<Self> {
+    pub async fn of(config: &Config, reload: ReloadSource) -> anyhow::Result<Self> {
         let health = Listeners::open(config).await?;
         let sdk = sdk::config(config.aws.location()?).await;
         credentials::require(&sdk, &config.aws).await?;
+        let (sdk, credentials) = ReloadableCredentials::new(&sdk);
         Ok(Self {
             machine: Arc::new(ThisMachine),
             random: Random::default(),
@@ -75,6 +80,7 @@ impl Host {
             network: Arc::new(Tcp),
             outbox: Outbox::open(&config.agent.state_dir, config.agent.outbox_mib.bytes())?,
             health,
+            reload: Some((reload, credentials)),
         })
     }
 }
@@ -90,6 +96,7 @@ pub struct Agent {
     health: Listeners,
     /// The work of the writer of shared names.
     name_writer: BoxFuture<'static, ()>,
+    reloader: Option<Reloader>,
 }
 
 impl fmt::Debug for Agent {
@@ -99,14 +106,21 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    pub async fn build(config: Config) -> anyhow::Result<Self> {
-        let host = Host::of(&config).await?;
+    pub async fn build(config: Config, reload: ReloadSource) -> anyhow::Result<Self> {
+        let host = Host::of(&config, reload).await?;
         Self::build_on(host, config)
     }
 
     /// The same on another host than this machine.
     pub fn build_on(host: Host, config: Config) -> anyhow::Result<Self> {
-        let Host { machine, random, sdk, network, outbox, health } = host;
+        let Host { machine, random, sdk, network, outbox, health, reload } = host;
+        let (tell_configuration, configuration) = watch::channel(None);
+        let (requests, requested) = mpsc::channel(64);
+        let reloading = |(source, credentials)| {
+            let (controller, problem) = (requests.clone(), tell_configuration.clone());
+            Reloader::new(source, credentials, config.clone(), network.clone(), controller, problem)
+        };
+        let reloader = reload.map(reloading).transpose()?;
         let clock = CloudClock::on(machine);
         let (sqs, dynamodb) = (aws::sqs(&sdk, &clock), aws::dynamodb(&sdk, &clock));
         let exchange = Exchange::new(dynamodb, config.aws.exchange_table);
@@ -120,7 +134,6 @@ impl Agent {
         let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
         let uplink = Uplink::new(queue, outbox.clone(), events, statistics.clone(), random.clone());
         let (status, watch_status) = watch::channel(ControllerStatus::starting());
-        let (requests, requested) = mpsc::channel(64);
         let (answers, lookups) = mpsc::unbounded_channel();
 
         let (shared_names, name_writer) =
@@ -185,6 +198,7 @@ impl Agent {
             running: running.changes(),
             statistics,
             workers: Workers::default(),
+            configuration,
         };
         let shown = snapshot.clone();
         let systemd = SystemdNotifier {
@@ -200,7 +214,7 @@ impl Agent {
             give_way: |to| ControllerRequest::GiveWay { to },
         };
         let name_writer = Box::pin(name_writer);
-        Ok(Self { controller, receiver, recovery, systemd, heartbeat, uplink, outbox, health, name_writer })
+        Ok(Self { controller, receiver, recovery, systemd, heartbeat, uplink, outbox, health, name_writer, reloader })
     }
 
     /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event in memory. A worker
@@ -222,6 +236,10 @@ impl Agent {
         let _recovery = supervisor.spawn("recovery", &stop_commands, infallible(recovery));
         let systemd = commands.track_future(self.systemd.run(stop_commands.clone()));
         let _systemd = supervisor.spawn("service", &stop_commands, infallible(systemd));
+        let reload_until = stop_commands.clone();
+        let _reloader = self
+            .reloader
+            .map(|reloader| supervisor.spawn("reloader", &stop_commands, infallible(reloader.run(reload_until))));
         let controller = supervisor.spawn("controller", &stop_controller, self.controller.run(stop_controller.clone()));
         let _names = supervisor.spawn_servant("writer of shared names", self.name_writer);
         // The health endpoint answers until the last event is sent.

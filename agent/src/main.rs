@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use futures_util::{StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
 
 use easyconnect_agent::agent::Agent;
@@ -12,8 +13,9 @@ use easyconnect_agent::config::{Config, ConfigError};
 use easyconnect_agent::controller::FatalError;
 use easyconnect_agent::host::credentials::AwsSetupError;
 use easyconnect_agent::host::health::{self, metrics};
-use easyconnect_agent::host::telemetry;
+use easyconnect_agent::host::telemetry::{self, LogLevel};
 use easyconnect_agent::pbx::tls;
+use easyconnect_agent::reload::ReloadSource;
 
 /// The configuration cannot be used (EX_USAGE of sysexits.h).
 const EXIT_BAD_CONFIG: u8 = 64;
@@ -31,7 +33,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Runs the agent until SIGTERM.
+    /// Runs the agent until SIGTERM. SIGHUP makes it read its configuration again.
     Run(File),
     /// Tries every hop to the PBX and to AWS, and says what is broken and what mends it. Disturbs nobody. Exits 0 if
     /// everything works, 1 if not, 64 if the configuration cannot be used.
@@ -86,9 +88,9 @@ fn run(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return complain(EXIT_BAD_CONFIG, "invalid configuration", &error.into()),
     };
-    telemetry::init(&config.log);
+    let log_level = telemetry::init(&config.log);
     metrics::install();
-    match serve(config) {
+    match serve(config, file, log_level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<FatalError>() || error.is::<AwsSetupError>() => {
             complain(EXIT_INCOMPLETE_CONFIG, "incomplete configuration", &error)
@@ -116,8 +118,12 @@ async fn answer(work: impl Future<Output = anyhow::Result<u8>>) -> ExitCode {
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let agent = Agent::build(config).await?;
+async fn serve(config: Config, file: &Path, log_level: LogLevel) -> anyhow::Result<()> {
+    // From the beginning on, because this signal ends a process that does not take it.
+    let hangups =
+        stream::unfold(signal(SignalKind::hangup())?, async |mut hangup| Some((hangup.recv().await?, hangup)));
+    let reload = ReloadSource { file: file.to_owned(), requests: hangups.boxed(), log_level };
+    let agent = Agent::build(config, reload).await?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     agent
         .run(async move {

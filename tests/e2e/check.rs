@@ -412,7 +412,7 @@ async fn broken_network_to_aws_is_told_hop_by_hop() {
     let desk = Desk { stack: &stack, pbx: &pbx };
     let way = |endpoint: &str, proxy: Option<&str>| AgentOptions {
         aws_endpoint: Some(endpoint.to_owned()),
-        aws_lines: proxy.map(|url| format!("proxy = {url:?}")).unwrap_or_default(),
+        aws_lines: proxy.unwrap_or_default().to_owned(),
         ..AgentOptions::default()
     };
 
@@ -426,27 +426,27 @@ async fn broken_network_to_aws_is_told_hop_by_hop() {
     plain.is_broken_at(&["aws-tls"], &BEHIND_REGION[4..]);
 
     let tunnel = Tunnel::start(stack.var("AWS_ENDPOINT_URL")).await;
-    let cloud = Tunnel::endpoint();
-    let lost = desk.check(&way(&cloud, Some("http://proxy.invalid:3128"))).await;
+    let (cloud, allowed) = (Tunnel::endpoint(), tunnel.lines(stack.folder()));
+    let lost = desk.check(&way(&cloud, Some("proxy = \"http://proxy.invalid:3128\""))).await;
     lost.is_broken_at(&["aws-dns"], &BEHIND_REGION[1..]);
     lost.says("aws-dns", &["proxy.invalid", "correct the host of `aws.proxy`"]);
-    let dead = desk.check(&way(&cloud, Some("http://127.0.0.1:1"))).await;
+    let dead = desk.check(&way(&cloud, Some("proxy = \"http://127.0.0.1:1\""))).await;
     dead.is_broken_at(&["aws-tcp"], &BEHIND_REGION[2..]);
     dead.says("aws-tcp", &["aws.proxy", "start the proxy"]);
-    let stranger = desk.check(&way(&cloud, Some(&tunnel.url_without_password()))).await;
+    let stranger = desk.check(&way(&cloud, Some(&tunnel.lines_without_password()))).await;
     stranger.is_broken_at(&["aws-proxy"], &BEHIND_REGION[3..]);
-    stranger.says("aws-proxy", &["407", "http://USER:PASSWORD@HOST:PORT"]);
-    let forbidden = desk.check(&way("https://elsewhere.easyconnect.test", Some(&tunnel.url()))).await;
+    stranger.says("aws-proxy", &["407", "http://USER@HOST:PORT", "aws.proxy_password_file"]);
+    let forbidden = desk.check(&way("https://elsewhere.easyconnect.test", Some(&allowed))).await;
     forbidden.is_broken_at(&["aws-proxy"], &BEHIND_REGION[3..]);
     forbidden.says("aws-proxy", &["403", "CONNECT to elsewhere.easyconnect.test:443"]);
-    let opened = desk.check(&way(&cloud, Some(&tunnel.url()))).await;
+    let opened = desk.check(&way(&cloud, Some(&allowed))).await;
     opened.is_broken_at(&["aws-tls"], &BEHIND_REGION[4..]);
     opened.says("aws-tls", &["does not trust", "opens the encryption", "update-ca-certificates"]);
     assert!(!opened.text.contains("hush-hush"), "{}", opened.text);
 
     let authority = stack.folder().join("cloud.pem");
     fs::write(&authority, &tunnel.ca_pem).expect("a file");
-    let mut command = agent_command(&stack, "check", &desk.file(&way(&cloud, Some(&tunnel.url()))));
+    let mut command = agent_command(&stack, "check", &desk.file(&way(&cloud, Some(&allowed))));
     command.env("SSL_CERT_FILE", &authority);
     Checked::of(command).await.is_broken_at(&[], &[]);
 }

@@ -88,17 +88,17 @@ async fn aws_is_reached_through_a_proxy() {
     let tunnel = Tunnel::start(stack.var("AWS_ENDPOINT_URL")).await;
     let ca_file = stack.folder().join("cloud.pem");
     std::fs::write(&ca_file, &tunnel.ca_pem).expect("a file");
-    let through = |proxy: &str| AgentOptions {
+    let through = |proxy: String| AgentOptions {
         aws_endpoint: Some(Tunnel::endpoint()),
-        aws_lines: format!("proxy = {proxy:?}"),
+        aws_lines: proxy,
         vars: vec![("SSL_CERT_FILE".to_owned(), ca_file.to_string_lossy().into_owned())],
         ..AgentOptions::default()
     };
-    let mut stranger = Agent::spawn(&stack, &pbx, "stranger", &through(&tunnel.url_without_password()));
+    let mut stranger = Agent::spawn(&stack, &pbx, "stranger", &through(tunnel.lines_without_password()));
     stranger.until_log("The heartbeat was not heard").await;
     stranger.kill();
 
-    let agent = Agent::start_with(&stack, &pbx, "one", &through(&tunnel.url())).await;
+    let agent = Agent::start_with(&stack, &pbx, "one", &through(tunnel.lines(stack.folder()))).await;
     let call = stack.api.make_call("77", "44").await.ok();
     stack.api.post("/rcc/disconnect", json!({"CallId": call.text("CallId")})).await.ok();
     assert!(!agent.log().contains("hush-hush"), "{}", agent.log());

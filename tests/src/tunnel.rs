@@ -1,6 +1,7 @@
 //! An HTTP proxy of a company network, and behind it the cloud as AWS shows it: by a name that only the proxy can resolve, with TLS.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -15,7 +16,8 @@ use tokio_rustls::TlsAcceptor;
 /// The cloud's name behind the proxy.
 const HOST: &str = "cloud.easyconnect.test";
 /// Who may use the proxy.
-const USER: &str = "agent:hush-hush";
+const USER: &str = "agent";
+const PASSWORD: &str = "hush-hush";
 
 #[derive(Debug)]
 pub struct Tunnel {
@@ -48,13 +50,16 @@ impl Tunnel {
         Self { address, ca_pem: made.cert.pem(), server }
     }
 
-    /// The proxy, for those who may use it.
-    pub fn url(&self) -> String {
-        format!("http://{USER}@{}", self.address)
+    /// What an agent's configuration says to use the proxy. The password is put into a file of this folder.
+    pub fn lines(&self, folder: &Path) -> String {
+        let file = folder.join("proxy-password");
+        std::fs::write(&file, PASSWORD).expect("a file");
+        format!("proxy = \"http://{USER}@{}\"\nproxy_password_file = {file:?}", self.address)
     }
 
-    pub fn url_without_password(&self) -> String {
-        format!("http://{}", self.address)
+    /// The same of somebody whom the proxy does not know.
+    pub fn lines_without_password(&self) -> String {
+        format!("proxy = \"http://{}\"", self.address)
     }
 
     /// The cloud behind the proxy.
@@ -78,7 +83,9 @@ async fn serve(client: TcpStream, upstream: &str, acceptor: &TlsAcceptor) -> std
         }
     }
     let head = head.to_lowercase();
-    let authorization = format!("proxy-authorization: basic {}\r\n", BASE64_STANDARD.encode(USER)).to_lowercase();
+    let authorization =
+        format!("proxy-authorization: basic {}\r\n", BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}")))
+            .to_lowercase();
     let answer = match head.lines().next() {
         Some(line) if !line.starts_with(&format!("connect {HOST}:443 ")) => "HTTP/1.1 403 Forbidden",
         _ if !head.contains(&authorization) => "HTTP/1.1 407 Proxy Authentication Required",

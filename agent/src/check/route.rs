@@ -38,7 +38,7 @@ impl AwsServer {
     fn of(url: &str, aws: &AwsConfig) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
         let proxy =
-            aws.proxy.as_ref().and_then(|proxy| Matcher::builder().https(proxy.expose()).build().intercept(&uri));
+            aws.proxy_url().ok()?.and_then(|proxy| Matcher::builder().https(proxy.expose()).build().intercept(&uri));
         Some(Self { host_port: host_port(&uri)?, is_secure: uri.scheme_str() == Some("https"), proxy })
     }
 
@@ -215,7 +215,9 @@ const NO_PROXY: &str = "what answers there is no HTTP proxy";
 
 fn refusal_fix(code: u16, host: &str, port: u16) -> String {
     match code {
-        407 => "set `aws.proxy` to http://USER:PASSWORD@HOST:PORT with a user whom the proxy knows".to_owned(),
+        407 => "set `aws.proxy` to http://USER@HOST:PORT with a user whom the proxy knows, and `aws.proxy_password_file` to a file with \
+                the password"
+            .to_owned(),
         500..=599 => format!(
             "let the proxy know the name {host} and reach its port {port}; if there is no such name, correct `aws.region` (or \
              `aws.endpoint_url`)"
@@ -294,15 +296,18 @@ mod tests {
         assert_eq!((direct.door(), direct.is_secure), (Some(host_port("sqs.test", 443)), true));
         let local = AwsServer::of("http://[::1]:4566/", &aws("proxy = \"http://proxy.test:3128\"")).expect("a target");
         assert_eq!((local.door(), local.is_secure), (Some(host_port("::1", 4566)), false));
-        let behind = AwsServer::of("https://sqs.test/", &aws("proxy = \"http://u:p@proxy.test\"")).expect("a target");
+        let behind = AwsServer::of("https://sqs.test/", &aws("proxy = \"http://u@proxy.test\"")).expect("a target");
         assert_eq!((behind.door(), behind.host_port), (Some(host_port("proxy.test", 80)), host_port("sqs.test", 443)));
     }
 
     /// What a proxy is asked that answers this.
     async fn ask(answer: &'static [u8]) -> (String, anyhow::Result<ProxyAnswer>) {
         let (near, far) = duplex(1 << 10);
-        let target =
-            AwsServer::of("https://sqs.test/", &aws("proxy = \"http://a%40b:hush@proxy.test\"")).expect("a target");
+        let file = std::env::temp_dir().join(format!("easyconnect-proxy-{}", uuid::Uuid::new_v4()));
+        std::fs::write(&file, "h%41:/@h\n").expect("a file");
+        let lines = format!("proxy = \"http://a%40b@proxy.test\"\nproxy_password_file = {file:?}");
+        let target = AwsServer::of("https://sqs.test/", &aws(&lines)).expect("a target");
+        std::fs::remove_file(&file).expect("the file is removed");
         let proxy = async move {
             let mut far = BufReader::new(far);
             let mut head = String::new();
@@ -319,8 +324,7 @@ mod tests {
     #[tokio::test]
     async fn a_proxy_is_asked_for_a_tunnel() {
         let (head, answer) = ask(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n").await;
-        let asked =
-            "CONNECT sqs.test:443 HTTP/1.1\r\nHost: sqs.test:443\r\nProxy-Authorization: Basic YUBiOmh1c2g=\r\n\r\n";
+        let asked = "CONNECT sqs.test:443 HTTP/1.1\r\nHost: sqs.test:443\r\nProxy-Authorization: Basic YUBiOmglNDE6L0Bo\r\n\r\n";
         assert_eq!(head, asked);
         assert!(matches!(answer, Ok(ProxyAnswer::Tunnel(_))));
         let (_, answer) = ask(b"HTTP/1.0 407 \x1b[31mNo\r\n\r\n").await;

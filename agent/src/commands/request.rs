@@ -10,6 +10,8 @@ use shared::tables::Finish;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::calls::CallView;
+use crate::config::{DtmfRecv, Monitor};
+use crate::pbx::link::Dialer;
 
 #[derive(Debug)]
 pub enum ControllerRequest {
@@ -35,10 +37,22 @@ pub enum ControllerRequest {
     Probe {
         reply: oneshot::Sender<()>,
     },
+    /// The configuration was read again.
+    Reconfigure(Box<PbxSettings>),
     /// Another PBX has registered in this stack.
     GiveWay {
         to: String,
     },
+}
+
+/// What the configuration says of the PBX, for an agent that runs.
+#[derive(Debug)]
+pub struct PbxSettings {
+    pub dialers: Vec<Dialer>,
+    pub monitor: Monitor,
+    pub dtmf_recv: DtmfRecv,
+    /// The present session depends on what has changed.
+    pub renew: bool,
 }
 
 /// One operation to be carried out.

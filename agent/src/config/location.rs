@@ -21,7 +21,7 @@ pub struct AwsLocation {
 pub struct AwsProxy(ProxyConfig);
 
 impl AwsProxy {
-    /// `http://HOST:PORT`, with `USER:PASSWORD@` before the host where the proxy needs a login.
+    /// The URL as [`super::AwsConfig::proxy_url`] makes it.
     pub fn new(url: &str) -> Result<Self, ProxyError> {
         ProxyConfig::https(url).map(Self)
     }

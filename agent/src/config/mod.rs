@@ -1,5 +1,7 @@
 //! Configuration: a TOML file, overridden by variables `EASYCONNECT_AGENT__<TABLE>__<KEY>`, strict on unknown keys.
 
+mod aws;
+mod error;
 mod fingerprint;
 mod location;
 #[cfg(test)]
@@ -8,12 +10,16 @@ mod urls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::Deserialize;
 use shared::webhook::Secret;
 use toml::{Table, Value};
 use tracing_subscriber::filter::Targets;
 
+pub use aws::AwsConfig;
+pub use error::ConfigError;
+use error::secret_of;
 pub use fingerprint::CertificateFingerprint;
 pub use location::{AwsLocation, AwsProxy};
 pub use urls::PbxUrls;
@@ -23,14 +29,6 @@ pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// Where systemd has put them for the packaged service while it runs. Only it and root can look there.
 const CREDENTIALS_OF_SERVICE: &str = "/run/credentials/easyconnect-agent.service";
-
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{0}")]
-    Unreadable(String),
-    #[error("`{key}`: {reason}")]
-    Invalid { key: &'static str, reason: String },
-}
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +40,8 @@ pub struct Config {
     pub log: LogConfig,
     #[serde(default)]
     pub health: HealthConfig,
+    #[serde(skip)]
+    outdated_credentials: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -182,28 +182,6 @@ impl DtmfRecv {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AwsConfig {
-    #[serde(default)]
-    pub region: Option<String>,
-    /// Another endpoint than AWS itself, for a local stack.
-    #[serde(default)]
-    pub endpoint_url: Option<String>,
-    /// A shared credentials file, instead of `~/.aws/credentials`.
-    #[serde(default)]
-    credentials_file: Option<PathBuf>,
-    /// The file that an administrator edits. The service may read a copy that the service manager has made.
-    #[serde(skip)]
-    edited_credentials_file: Option<PathBuf>,
-    /// `http://proxy.example.com:3128`, for what goes to AWS; the PBX is always dialled directly.
-    #[serde(default)]
-    pub proxy: Option<Secret>,
-    pub events_queue_url: String,
-    pub commands_queue_url: String,
-    pub exchange_table: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     pub level: String,
@@ -283,12 +261,31 @@ impl Config {
     fn locate(&mut self, own: Option<&Path>, beside: &Path, of_service: Option<&Path>) {
         let edited = |file: &PathBuf| std::path::absolute(beside.join(file)).unwrap_or_else(|_| beside.join(file));
         self.aws.edited_credentials_file = self.aws.credentials_file.as_ref().map(edited);
-        let files = [&mut self.pbx.password_file, &mut self.pbx.ca_file, &mut self.aws.credentials_file];
-        for file in files.into_iter().flatten().filter(|file| file.is_relative()) {
+        let AwsConfig { credentials_file, proxy_password_file, .. } = &mut self.aws;
+        let files = [
+            ("pbx.password_file", &mut self.pbx.password_file),
+            ("pbx.ca_file", &mut self.pbx.ca_file),
+            ("aws.credentials_file", credentials_file),
+            ("aws.proxy_password_file", proxy_password_file),
+        ];
+        for (key, file) in files.into_iter().filter_map(|(key, file)| Some((key, file.as_mut()?))) {
+            if file.is_absolute() {
+                continue;
+            }
+            let handed_over = own.and_then(|own| modified(&own.join(&*file)));
+            if handed_over.zip(modified(&beside.join(&*file))).is_some_and(|(then, now)| then < now) {
+                self.outdated_credentials.push(key);
+            }
             let places = [own, Some(beside), of_service].into_iter().flatten();
             let found = places.map(|folder| folder.join(&*file)).find(|path| path.is_file());
             *file = found.unwrap_or_else(|| beside.join(&*file));
         }
+    }
+
+    /// The files of which the service has a credential that is older than the file beside the configuration. systemd hands
+    /// credentials over when a service starts, and never again unless it is told to.
+    pub fn outdated_credentials(&self) -> &[&'static str] {
+        &self.outdated_credentials
     }
 
     /// Where a running agent with this configuration keeps its socket. The rest, of which a part may come from variables
@@ -385,39 +382,15 @@ impl PbxConfig {
         let invalid = |key, reason: String| Err(ConfigError::Invalid { key, reason });
         match (&self.password, &self.password_file) {
             (Some(password), None) if !password.expose().is_empty() => Ok(password.clone()),
-            (None, Some(file)) => match std::fs::read_to_string(file) {
-                Ok(text) if !text.trim().is_empty() => Ok(Secret::new(text.trim())),
-                Ok(_) => invalid("pbx.password_file", format!("`{}` is empty", file.display())),
-                Err(error) => invalid("pbx.password_file", format!("cannot read `{}`: {error}", file.display())),
-            },
+            (None, Some(file)) => secret_of(file, "pbx.password_file"),
             (Some(_), Some(_)) => invalid("pbx.password", "cannot be combined with pbx.password_file".to_owned()),
             _ => invalid("pbx.password", "is missing; give it here or as pbx.password_file".to_owned()),
         }
     }
 }
 
-impl AwsConfig {
-    /// The full path of the file in which an administrator keeps the credentials, if there is one.
-    pub fn credentials_file_to_edit(&self) -> Option<&Path> {
-        self.edited_credentials_file.as_deref().or(self.credentials_file.as_deref())
-    }
-
-    /// Where AWS is for the agent.
-    pub fn location(&self) -> Result<AwsLocation, ConfigError> {
-        let invalid = |key, reason: String| ConfigError::Invalid { key, reason };
-        if let Some(file) = &self.credentials_file {
-            let unreadable =
-                |error| invalid("aws.credentials_file", format!("cannot read `{}`: {error}", file.display()));
-            std::fs::File::open(file).map_err(unreadable)?;
-        }
-        let proxy = self.proxy.as_ref().map(|url| AwsProxy::new(url.expose())).transpose();
-        Ok(AwsLocation {
-            region: self.region.clone(),
-            endpoint_url: self.endpoint_url.clone(),
-            credentials_file: self.credentials_file.clone(),
-            proxy: proxy.map_err(|error| invalid("aws.proxy", format!("is of the form http://HOST:PORT ({error})")))?,
-        })
-    }
+fn modified(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|file| file.modified()).ok()
 }
 
 fn text_of(file: &Path) -> Result<String, ConfigError> {

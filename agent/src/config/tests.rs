@@ -67,6 +67,27 @@ fn errors_name_the_key() {
     check("\"exchange\"", "\"\"", "aws.exchange_table");
     check("exchange_table", "proxy = \"hush.test:3128\"\nexchange_table", "aws.proxy");
     check("exchange_table", "credentials_file = \"/nowhere\"\nexchange_table", "/nowhere");
+    let proxy = |lines: &str, error| check("exchange_table", &format!("{lines}\nexchange_table"), error);
+    proxy("proxy = \"http://u:hush-hush@proxy.test:3128\"", "aws.proxy_password_file");
+    proxy("proxy_password_file = \"/nowhere\"", "without aws.proxy");
+    proxy("proxy = \"http://proxy.test:3128\"\nproxy_password_file = \"/nowhere\"", "USER@HOST");
+    proxy("proxy = \"http://u@proxy.test:3128\"\nproxy_password_file = \"/nowhere\"", "/nowhere");
+}
+
+#[test]
+fn the_password_of_the_proxy_is_a_credential() {
+    let folder = std::env::temp_dir().join(format!("easyconnect-test-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("proxy-password"), "hush 100%\n").expect("a file");
+    let lines = "proxy = \"http://agent@proxy.test:3128\"\nproxy_password_file = \"proxy-password\"\nexchange_table";
+    let text = GOOD.replace("exchange_table", lines);
+    let mut config = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
+    config.locate(Some(&folder), Path::new("/etc/agent"), None);
+    config.check().expect("valid");
+    let url = config.aws.proxy_url().expect("valid").expect("a proxy");
+    assert_eq!(url.expose(), "http://agent:hush%20100%25@proxy.test:3128/");
+    assert!(!format!("{config:?} {:?}", config.aws.location()).contains("hush"));
+    std::fs::remove_dir_all(&folder).expect("the folder is removed");
 }
 
 #[test]
@@ -94,6 +115,17 @@ fn relative_files_are_credentials_or_beside_the_configuration() {
     let mut changed = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
     changed.locate(None, beside, Some(&service));
     assert_eq!(changed.pbx.password().expect("a password").expose(), "hush-hush");
+
+    // A credential that is older than the file that an administrator edits is not what he means.
+    let stale = std::fs::File::open(service.join("pbx-password")).expect("a file");
+    for (age, outdated) in [(0, &[][..]), (60, &["pbx.password_file"][..])] {
+        let then = std::fs::metadata(folder.join("pbx-password")).and_then(|file| file.modified()).expect("a time");
+        stale.set_modified(then - std::time::Duration::from_secs(age)).expect("a file of our own");
+        let mut config = Config::read(&text, Path::new("agent.toml"), std::iter::empty()).expect("valid");
+        config.locate(Some(&service), beside, None);
+        assert_eq!(config.pbx.password().expect("a password").expose(), "yesterday");
+        assert_eq!(config.outdated_credentials(), outdated);
+    }
     std::fs::remove_dir_all(&folder).expect("the folder is removed");
 }
 

@@ -80,12 +80,8 @@ impl Controller {
     /// Holds a session with the PBX until stopped, and gets a new one whenever it is lost.
     pub async fn run(self, stop: CancellationToken) -> Result<(), FatalError> {
         let Self { dialers, monitor, dtmf_recv, identity, agent_id, boot_id, clock, exchange, shared_names, .. } = self;
-        if dialers.iter().any(Dialer::is_exposed) {
-            warn!(
-                "The connection to the PBX is not encrypted, and nobody proves to be the PBX: `pbx.url` begins with ws://"
-            );
-        }
         let mut state = ControllerState {
+            dialers: dialers.into(),
             monitor,
             dtmf_recv,
             identity,
@@ -109,17 +105,19 @@ impl Controller {
             deferred: Vec::new(),
             settle_at: None,
         };
+        state.warn_if_exposed();
         let mut inbox = Inbox { requests: self.requests, lookups: self.lookups, late: self.late };
         let mut backoff = Backoff::new(self.random);
         let end = 'rounds: loop {
             let mut reason = anyhow::anyhow!("`pbx.url` is empty");
-            for dialer in &dialers {
+            let dialers = state.dialers.clone();
+            for dialer in dialers.iter() {
                 let end = tokio::select! {
                     biased;
                     () = stop.cancelled() => SessionEnd::Stopped,
                     link = state.connect(dialer, &mut inbox) => match link {
                         Ok(link) => state.serve(link, &mut inbox, &stop).await,
-                        Err(error) => SessionEnd::Lost(error),
+                        Err(end) => end,
                     },
                 };
                 let was_up = state.status.borrow().is_up();
@@ -129,6 +127,10 @@ impl Controller {
                 state.close_session();
                 reason = match end {
                     SessionEnd::Stopped => break 'rounds Ok(()),
+                    SessionEnd::Renewed => {
+                        backoff.reset();
+                        continue 'rounds;
+                    }
                     SessionEnd::Fatal(fatal) => break 'rounds Err(fatal),
                     SessionEnd::Lost(reason) if dialers.len() > 1 => reason.context(format!("at {}", dialer.host())),
                     SessionEnd::Lost(reason) => reason,
@@ -141,8 +143,10 @@ impl Controller {
             let pause = backoff.pause();
             warn!(retry_in_ms = pause.as_millis(), "No PBX session: {reason:#}");
             state.tell(|status| status.problem = Some(format!("{reason:#}")));
-            if !state.wait(pause, &mut inbox, &stop).await {
-                break Ok(());
+            match state.wait(pause, &mut inbox, &stop).await {
+                None => {}
+                Some(SessionEnd::Renewed) => backoff.reset(),
+                Some(_) => break Ok(()),
             }
         };
         state.shared_names.finish().await;
@@ -152,14 +156,16 @@ impl Controller {
 
 impl ControllerState {
     /// Dials, and answers what is asked meanwhile.
-    async fn connect(&mut self, dialer: &Dialer, inbox: &mut Inbox) -> anyhow::Result<Link> {
+    async fn connect(&mut self, dialer: &Dialer, inbox: &mut Inbox) -> Result<Link, SessionEnd> {
         let mut connecting = pin!(dialer.connect());
         loop {
             tokio::select! {
                 biased;
-                link = &mut connecting => return link,
-                // Without a session there is nothing to end.
-                Some(message) = inbox.next() => drop(self.on_message(message)),
+                link = &mut connecting => return Ok(link?),
+                // Without a session there is nothing else to end.
+                Some(message) = inbox.next() => if let Err(end @ SessionEnd::Renewed) = self.on_message(message) {
+                    return Err(end);
+                },
             }
         }
     }
@@ -193,7 +199,7 @@ impl ControllerState {
                 },
             };
             if let Err(end) = woken {
-                if matches!(end, SessionEnd::Stopped) {
+                if matches!(end, SessionEnd::Stopped | SessionEnd::Renewed) {
                     link.close().await;
                 }
                 return end;
@@ -206,16 +212,18 @@ impl ControllerState {
         }
     }
 
-    /// Lets time pass without a session. Returns false when told to stop.
-    async fn wait(&mut self, pause: Duration, inbox: &mut Inbox, stop: &CancellationToken) -> bool {
+    /// Lets time pass without a session. Ends sooner when told to stop, or when another configuration is worth an attempt.
+    async fn wait(&mut self, pause: Duration, inbox: &mut Inbox, stop: &CancellationToken) -> Option<SessionEnd> {
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return false,
-                () = sleep_until(until) => return true,
-                // Without a session there is nothing to end.
-                Some(message) = inbox.next() => drop(self.on_message(message)),
+                () = stop.cancelled() => return Some(SessionEnd::Stopped),
+                () = sleep_until(until) => return None,
+                // Without a session there is nothing else to end.
+                Some(message) = inbox.next() => if let Err(end @ SessionEnd::Renewed) = self.on_message(message) {
+                    return Some(end);
+                },
             }
         }
     }

@@ -15,7 +15,7 @@ use super::state::{ControllerState, SessionEnd};
 use crate::calls::{CallView, UserGuid};
 use crate::commands::jobs::{FrameBatch, JobOwner};
 use crate::commands::operations::{Plan, Planner};
-use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationRequest};
+use crate::commands::request::{CallProgress, ControllerRequest, Guard, OperationRequest, PbxSettings};
 use crate::commands::two_party::may_have_caused;
 
 impl ControllerState {
@@ -35,6 +35,14 @@ impl ControllerState {
             }
             ControllerRequest::Probe { reply } => {
                 let _ = reply.send(());
+            }
+            ControllerRequest::Reconfigure(settings) => {
+                let PbxSettings { dialers, monitor, dtmf_recv, renew } = *settings;
+                (self.dialers, self.monitor, self.dtmf_recv) = (dialers.into(), monitor, dtmf_recv);
+                self.warn_if_exposed();
+                if renew {
+                    return Err(SessionEnd::Renewed);
+                }
             }
             ControllerRequest::GiveWay { to } => return Err(self.belongs_to(&to)),
         }

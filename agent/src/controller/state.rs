@@ -9,7 +9,7 @@ use shared::clock::CloudClock;
 use shared::tables::Exchange;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::calls::{Calls, Output, Records};
@@ -20,6 +20,7 @@ use crate::events::outbox::Outbox;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 use crate::pbx::identity::PbxIdentity;
+use crate::pbx::link::Dialer;
 use crate::pbx::session::{FIRST_SETTLING, MonitorRefusal, Session, User};
 use crate::peers::lookup::SharedNames;
 
@@ -47,6 +48,8 @@ const LONGEST_REFUSAL: usize = 120;
 /// Why a session ended.
 pub(super) enum SessionEnd {
     Stopped,
+    /// A new one is needed for what has changed in the configuration.
+    Renewed,
     Lost(anyhow::Error),
     Fatal(FatalError),
 }
@@ -59,6 +62,7 @@ impl<E: Into<anyhow::Error>> From<E> for SessionEnd {
 
 /// Everything that the controller keeps between one event and the next.
 pub(super) struct ControllerState {
+    pub dialers: Arc<[Dialer]>,
     pub monitor: Monitor,
     pub dtmf_recv: DtmfRecv,
     pub identity: PbxIdentity,
@@ -94,6 +98,14 @@ pub(super) struct ControllerState {
 impl ControllerState {
     pub(super) fn send(&mut self, text: String) {
         self.outgoing.push_back(text.into());
+    }
+
+    pub(super) fn warn_if_exposed(&self) {
+        if self.dialers.iter().any(Dialer::is_exposed) {
+            warn!(
+                "The connection to the PBX is not encrypted, and nobody proves to be the PBX: `pbx.url` begins with ws://"
+            );
+        }
     }
 
     pub(super) fn release_users(&mut self) {

@@ -5,6 +5,7 @@ pub mod concurrency;
 pub mod credentials;
 pub mod disk;
 pub mod health;
+pub mod reloadable;
 pub mod sdk;
 pub mod statistics;
 pub mod status;

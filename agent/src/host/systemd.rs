@@ -117,6 +117,23 @@ pub fn describe(agent: &AgentStatus, monitored_users: Option<u32>) -> String {
     line.replace('\n', " ")
 }
 
+/// Tells that the configuration is read again. It has to be followed by [`ready`].
+pub fn reloading() {
+    tell_reloading(notify);
+}
+
+/// systemd tells by the time whether this answers its latest request for a reload.
+fn tell_reloading(tell: impl Fn(&[NotifyState<'_>])) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => debug!("No monotonic time: {error}"),
+    }
+}
+
+pub fn ready() {
+    notify(&[NotifyState::Ready]);
+}
+
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         debug!("The service manager does not listen: {error}");
@@ -200,6 +217,16 @@ mod tests {
         assert_eq!(bench.told().await, "STATUS=no PBX session");
         bench.line.send_replace("12 events wait".to_owned());
         assert_eq!(bench.told().await, "STATUS=12 events wait");
+    }
+
+    #[test]
+    fn reload_is_told_with_its_time() {
+        let told = std::cell::RefCell::new(String::new());
+        tell_reloading(|state| told.borrow_mut().extend(state.iter().map(|state| format!("{state}\n"))));
+        let told = told.into_inner();
+        let time =
+            told.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").and_then(|rest| rest.trim_end().parse::<u64>().ok());
+        assert!(time.is_some_and(|time| time > 0), "{told}");
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub running: watch::Receiver<BTreeSet<CommandId>>,
     pub statistics: Statistics,
     pub workers: Workers,
+    /// What is wrong with the configuration that was read last while the agent ran.
+    pub configuration: watch::Receiver<Option<String>>,
 }
 
 impl Snapshot {
@@ -74,15 +76,25 @@ impl Snapshot {
                 commands_expired: self.statistics.commands_ended("expired"),
                 clock_ahead_ms: self.clock.machine_is_ahead_by().map(|ahead| ahead.as_millis() as i64),
             },
-            problem: self
-                .workers
-                .problem()
-                .or_else(|| status.problem.clone())
-                .or_else(|| outbox.problem.clone())
-                .or_else(|| self.statistics.problem().map(str::to_owned)),
+            problem: joined(
+                self.workers
+                    .problem()
+                    .or_else(|| status.problem.clone())
+                    .or_else(|| outbox.problem.clone())
+                    .or_else(|| self.statistics.problem().map(str::to_owned)),
+                self.configuration.borrow().clone(),
+            ),
             refusals: status.refusals.clone(),
             expires_at: now.as_second() + KEEP_SECONDS,
         }
+    }
+}
+
+/// What is wrong with the configuration may be why something else is wrong, so neither hides the other.
+fn joined(problem: Option<String>, configuration: Option<String>) -> Option<String> {
+    match (problem, configuration) {
+        (Some(problem), Some(configuration)) => Some(format!("{problem}; {configuration}")),
+        (problem, configuration) => problem.or(configuration),
     }
 }
 

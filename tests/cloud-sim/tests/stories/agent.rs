@@ -134,6 +134,7 @@ impl WholeAgent {
             network: Arc::new(Pipes { pbx: pbx.clone(), chance: chance.clone() }),
             outbox: opened,
             health: Listeners::none(config),
+            reload: None,
         };
         let agent = Agent::build_on(host, config.clone()).expect("an agent");
         let ended = agent.run(pending()).await;

@@ -26,6 +26,7 @@ mod polling;
 mod rate;
 mod receivers;
 mod recording;
+mod reload;
 mod reporter;
 mod seeds;
 mod slow_line;

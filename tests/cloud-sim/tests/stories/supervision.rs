@@ -82,6 +82,7 @@ async fn run(cloud: Cloud, ledger: cloud_sim::story::Ledger, broken: Broken) -> 
         network,
         outbox,
         health: Listeners::none(&config),
+        reload: None,
     };
     let agent = Agent::build_on(host, config).expect("an agent");
     let calls = async {
