@@ -46,8 +46,9 @@ test: .venv/test-tools.stamp .venv/checkov.stamp ## everything CI runs
 openapi: ## make the API descriptions that are derived from api.yaml
 	@cargo run --quiet -p easyconnect-tests --bin openapi
 
-soak: build ## the tests that take minutes
+soak: build .venv/test-tools.stamp ## the tests that take minutes
 	@cargo test -p easyconnect-tests --test soak -- --nocapture --test-threads=1
+	@EASYCONNECT_EXAMPLES=10 cargo test -p easyconnect-tests --test e2e -- --nocapture --test-threads=1 tools::schemathesis
 	@STORY_SEEDS=$${STORY_SEEDS:-500} STORY_SECONDS=$${STORY_SECONDS:-3600} cargo test --profile soak -p cloud-sim --test stories -- \
 		--nocapture --test-threads=1 --include-ignored
 
