@@ -18,10 +18,11 @@ HOSTILE = '<img src=x onerror="document.title=1"> \u202e "quoted" & ' + "long " 
 # The same at a length that only a hostile sender uses, and in one word.
 VERY_HOSTILE = '</td><script>document.title="hit"</script><svg onload="document.title=2">\u202e"\'&amp;{n} ' + "W" * 10_000
 # What comes from the PBX, from its users, or from receivers.
-FOREIGN = set(
-    "name longName user monitoredUser from to fromName toName fromE164 toE164 callerNumber description reason outcome answer problem os version keyName "
-    "subjectName subject operation requestBody requestUrl pbxId message hint".split()
-)
+FOREIGN = {
+    *("name", "longName", "user", "monitoredUser", "from", "to", "fromName", "toName", "fromE164", "toE164", "callerNumber", "pbxId"),
+    *("description", "reason", "outcome", "answer", "problem", "os", "version", "keyName", "subject", "subjectName", "operation"),
+    *("requestBody", "requestUrl", "message", "hint"),
+}
 
 
 class Pbx:
@@ -44,7 +45,7 @@ class Receiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length", 0)))
                 receiver.accepted += receiver.status < 300
                 self.send_response(receiver.status)
@@ -77,6 +78,7 @@ def go(page: Page, name: str) -> None:
     if name in PARENTS:
         go(page, PARENTS[name])
         page.locator(f"main a[href^='#/{name}/']").first.click()
+        page.wait_for_function("name => location.hash.startsWith(`#/${name}/`)", arg=name)
     else:
         page.evaluate("name => { location.hash = `#/${name}` }", name)
     page.locator("main h1").wait_for()
