@@ -10,7 +10,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from browser import PATIENCE_MS, launch, watch
-from console_walks import PAGES, Pbx, failing_webhook, first_run, go, hostile, keys, live, menu, sign_in, users, webhook
+from console_walks import (
+    PAGES,
+    Pbx,
+    failing_webhook,
+    first_run,
+    go,
+    hostile,
+    keys,
+    live,
+    menu,
+    sign_in,
+    users,
+    webhook,
+)
 from playwright.sync_api import Page, sync_playwright
 
 

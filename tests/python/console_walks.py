@@ -11,15 +11,18 @@ from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
-PAGES = ["overview", "live", "users", "webhooks", "webhooks/new", "keys", "audit", "api", "try"]
+PAGES = ["overview", "live", "users", "webhooks", "webhooks/new", "webhook", "delivery", "keys", "audit", "api", "try"]
+# Pages of one thing, and on which page the first of these is.
+PARENTS = {"webhook": "webhooks", "delivery": "webhook"}
 HOSTILE = '<img src=x onerror="document.title=1"> \u202e "quoted" & ' + "long " * 20
 # The same at a length that only a hostile sender uses, and in one word.
 VERY_HOSTILE = '</td><script>document.title="hit"</script><svg onload="document.title=2">\u202e"\'&amp;{n} ' + "W" * 10_000
 # What comes from the PBX, from its users, or from receivers.
-FOREIGN = set(
-    "name longName user monitoredUser from to fromName toName fromE164 toE164 callerNumber description reason outcome answer problem os version keyName "
-    "subjectName subject operation requestBody requestUrl pbxId message hint".split()
-)
+FOREIGN = {
+    *("name", "longName", "user", "monitoredUser", "from", "to", "fromName", "toName", "fromE164", "toE164", "callerNumber", "pbxId"),
+    *("description", "reason", "outcome", "answer", "problem", "os", "version", "keyName", "subject", "subjectName", "operation"),
+    *("requestBody", "requestUrl", "message", "hint"),
+}
 
 
 class Pbx:
@@ -42,7 +45,7 @@ class Receiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length", 0)))
                 receiver.accepted += receiver.status < 300
                 self.send_response(receiver.status)
@@ -72,7 +75,12 @@ def menu(page: Page) -> list[str]:
 
 
 def go(page: Page, name: str) -> None:
-    page.evaluate("name => { location.hash = `#/${name}` }", name)
+    if name in PARENTS:
+        go(page, PARENTS[name])
+        page.locator(f"main a[href^='#/{name}/']").first.click()
+        page.wait_for_function("name => location.hash.startsWith(`#/${name}/`)", arg=name)
+    else:
+        page.evaluate("name => { location.hash = `#/${name}` }", name)
     page.locator("main h1").wait_for()
     # Not what it shows before there is anything to show.
     expect(page.get_by_text("Loading …")).to_have_count(0)
@@ -146,12 +154,6 @@ def new_webhook(page: Page, receiver: str, description: str) -> str:
     return shown
 
 
-def delete_webhook(page: Page) -> None:
-    page.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name=re.compile("^Delete")).click()
-    page.get_by_text("The webhook is deleted.").first.wait_for()
-
-
 def webhook(page: Page, pbx: Pbx, receiver: str) -> dict[str, Any]:
     shown = new_webhook(page, receiver, HOSTILE)
     page.get_by_role("button", name="Send a test").click()
@@ -169,7 +171,9 @@ def webhook(page: Page, pbx: Pbx, receiver: str) -> dict[str, Any]:
     page.locator("pre").first.wait_for()
     seen["request"] = page.locator("pre").first.inner_text()
     page.go_back()
-    delete_webhook(page)
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("^Delete")).click()
+    page.get_by_text("The webhook is deleted.").wait_for()
     return seen
 
 
@@ -196,7 +200,6 @@ def failing_webhook(page: Page, pbx: Pbx) -> dict[str, Any]:
     page.locator("main section .tag").get_by_text("active").first.wait_for()
     seen["told"] = told.inner_text()
     seen["accepted"] = receiver.accepted > 0
-    delete_webhook(page)
     return seen
 
 
@@ -252,16 +255,8 @@ def hostile(page: Page, url: str) -> dict[str, Any]:
     page.route(api, spoil)
     wrong: dict[str, Any] = {}
     shown = 0
-    links = ["webhook", "delivery"]
-    for name in [*PAGES, *links]:
-        if name in links:
-            # Of the list before: its first entry.
-            go(page, "webhooks" if name == "webhook" else page.evaluate("location.hash").removeprefix("#/"))
-            page.locator(f"main a[href^='#/{name}/']").first.click()
-            page.locator("main h1").wait_for()
-            expect(page.get_by_text("Loading …")).to_have_count(0)
-        else:
-            go(page, name)
+    for name in PAGES:
+        go(page, name)
         page.wait_for_timeout(700)
         shown += page.get_by_text("</td><script>").count()
         for width in (1280, 390):

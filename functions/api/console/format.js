@@ -18,8 +18,8 @@ export function seconds(count) {
 }
 
 export function milliseconds(count) {
-  if (count < 1000) return `${count} ms`;
-  return count < 60_000 ? `${(count / 1000).toLocaleString(navigator.language, { maximumFractionDigits: 1 })} s` : seconds(Math.round(count / 1000));
+  if (count < 1000) return `${count}\u00a0ms`;
+  return count < 60_000 ? `${(count / 1000).toLocaleString(navigator.language, { maximumFractionDigits: 1 })}\u00a0s` : seconds(Math.round(count / 1000));
 }
 
 const TONES = {

@@ -19,7 +19,8 @@ export default async function tryIt(view) {
   const step = (n, title, ...content) => fill(steps[n], h("h2", {}, t(title)), content);
   step(0, "try.agent", agent);
   step(1, "try.inbox", h("p", {}, t("try.inbox.hint")), view.may("webhooks") && receiver(view, (made) => { hook = made; }));
-  step(2, "try.call", view.may("calls:write") ? caller(view) : h("p", {}, t("try.cannot")));
+  const { form, suggest } = caller(view);
+  step(2, "try.call", view.may("calls:write") ? form : h("p", {}, t("try.cannot")));
   step(3, "try.see", seen, sent);
   view.main.replaceChildren(view.title(t("try.title")), h("p", {}, t("try.what")), place, h("section", { class: "card" }, h("ol", { class: "steps" }, steps)));
   await view.poll(async (signal) => {
@@ -27,6 +28,7 @@ export default async function tryIt(view) {
     if (status.state !== state) {
       state = status.state;
       fill(agent, agentStatus(status));
+      if (state === "online") suggest();
     }
     const fresh = await get(`/events?after=${encodeURIComponent(cursor)}&wait=0`, signal);
     cursor = fresh.cursor;
@@ -102,13 +104,15 @@ function caller(view) {
     if (second && !to.input.value) to.input.value = second.extension;
     say();
   };
-  // Without them the numbers are typed.
-  if (view.may("calls:read")) load().catch((problem) => { if (problem.name !== "AbortError") console.info(problem.message); });
+  // Without suggestions the numbers are typed.
+  const suggest = () => {
+    if (view.may("calls:read") && view.may("calls:write")) load().catch((problem) => { if (problem.name !== "AbortError") console.info(problem.message); });
+  };
   hangUp.addEventListener("click", () => view.attempt(async () => {
     await once("/rcc/disconnect", { CallId: hangUp.value });
     hangUp.hidden = true;
   }, place));
-  return h("form", { onsubmit: async (event) => {
+  const form = h("form", { onsubmit: async (event) => {
     event.preventDefault();
     button.disabled = true;
     await view.attempt(async () => {
@@ -118,4 +122,5 @@ function caller(view) {
     }, place);
     button.disabled = false;
   } }, h("p", {}, t("try.call.hint")), suggestions, from.parts, to.parts, told, h("div", { class: "row" }, button, hangUp), place);
+  return { form, suggest };
 }

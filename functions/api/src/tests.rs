@@ -4,6 +4,7 @@ mod cloud;
 mod cost;
 mod forms;
 mod owners;
+mod stats;
 
 use std::collections::HashMap;
 
@@ -214,6 +215,11 @@ async fn bad_parameters_are_refused_by_name() {
         "`extension` in the path must be the extension of a user or queue: up to 32 digits, `*` and `#`.",
     )
     .await;
+    let order = "Query parameter `from` has to lie before `to` and before now.";
+    bad("/stats?from=2024-01-02T00:00:00Z&to=2024-01-01T00:00:00Z", order).await;
+    bad("/stats?from=2999-01-01T00:00:00Z", order).await;
+    let long = "Between the query parameters `from` and `to` lie at most 7 days.";
+    bad("/stats?from=2024-01-01T00:00:00Z&to=2024-01-08T00:00:01Z", long).await;
     bad("/audit?day=today", "Query parameter `day` takes a day in UTC, such as 2027-01-31.").await;
     let cursor = "Query parameter `cursor` takes the `nextCursor` of the page before, of the same day.";
     bad("/audit?day=2027-01-31&cursor=MjAyNy0wMS0zMA", cursor).await;

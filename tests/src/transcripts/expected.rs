@@ -1,5 +1,6 @@
 //! What each file has to be read as, by its name.
 
+use jiff::Timestamp;
 use shared::agent_status::{AgentStatus, Vitals};
 use shared::apikey::ApiKey;
 use shared::codes::Code;
@@ -7,7 +8,7 @@ use shared::command::{Command, CommandState, Dial, Doorbell, Refusal, Stage};
 use shared::delivery::{Delivery, DeliveryLog, DeliveryState, Drain, LaneCall, Message, Trial};
 use shared::event::{CallEvent, Status};
 use shared::operation::{Operation, Reach};
-use shared::tables::{AuditEntry, AuditKind, LegItem};
+use shared::tables::{AuditEntry, AuditKind, HourOfCalls, LegItem};
 use shared::webhook::{Kind, Lane, Lookout, PendingNotice, Settings, Webhook, WebhookState};
 
 use super::values::*;
@@ -472,6 +473,12 @@ pub(super) fn recorded_by_slots() -> Named<(u64, CallEvent, i64)> {
         ("eventful", (5, eventful(3), NOW)),
         ("detailed", (6, detailed(41), NOW)),
     ])
+}
+
+/// A head with the counters of an hour, in which one call has ended that was missed.
+pub(super) fn counting() -> Named<(u64, HourOfCalls)> {
+    let hour = Timestamp::from_second(NOW / 1_000 / 3_600 * 3_600).expect("a time");
+    named([("feed-head-counting", (7, HourOfCalls { hour, pbx: PBX.to_owned(), calls: 1, missed: 1 }))])
 }
 
 /// Each twice as a whole, and no number under its call.

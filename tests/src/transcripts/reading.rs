@@ -233,8 +233,15 @@ async fn recorded_events_and_the_feed() {
         let number = Some(n).filter(|_| name.contains("numbered"));
         assert_eq!(state.recorded(call).await.expect("sequences"), [(event.sequence(), number)], "{name}");
     }
+    for (name, (n, ended)) in files.take("feed-head-counting", expected::counting()) {
+        let state = shelf::state(&[&name]);
+        assert_eq!(state.feed_head().await.expect("a head").n, n, "{name}");
+        assert_eq!(state.calls_by_hour(now(), now()).await.expect("hours"), [ended], "{name}");
+    }
     for (name, (n, ..)) in files.take("feed-head-", prefixed("feed-head-")) {
-        assert_eq!(shelf::state(&[&name]).feed_head().await.expect("a head").n, n, "{name}");
+        let state = shelf::state(&[&name]);
+        assert_eq!(state.feed_head().await.expect("a head").n, n, "{name}");
+        assert_eq!(state.calls_by_hour(later(-86_400), now()).await.expect("hours"), [], "{name} counts nothing");
     }
     for (name, (n, event, recorded_at)) in files.take("feed-", prefixed("feed-")) {
         let named = |kind: &str| name.replacen("feed-", kind, 1);

@@ -6,7 +6,7 @@ use shared::envelope;
 use shared::event::message::{self, EventMessage, EventTag};
 use shared::feed::Writer;
 use shared::queue::Outgoing;
-use shared::tables::{Change, Claim, Finish, Look, Window};
+use shared::tables::{Change, Claim, EndedCall, Finish, HourOfCalls, Look, Window};
 use shared::webhook::{Kind, Lane, Lookout};
 
 use super::expected::{self, REASON, RESULT, WANTS_NO_MORE, dials, expiry_notice};
@@ -247,6 +247,11 @@ async fn events(recorder: &mut Recorder) {
         let message = EventMessage::open(&sealed).expect("a message");
         recorder.state.settle(&mut writer, &[&message]).await.expect("it is recorded");
         recorder.keep(&format!("numbered-as-text-{name}")).await;
+    }
+    for (name, (n, HourOfCalls { pbx, .. })) in expected::counting() {
+        let ended = EndedCall { at: now(), pbx: &pbx, missed: true };
+        assert_eq!(recorder.state.reserve(1, &[ended]).await.expect("a number"), n);
+        recorder.keep(name.trim_start_matches("feed-head-")).await;
     }
 }
 
