@@ -48,7 +48,13 @@ def parser() -> argparse.ArgumentParser:
     verb("webhooks", look.webhooks, "webhooks that are slow, failing, paused or off")
     verb("dlq", look.dead_letters, "what lies in the dead-letter queues; it stays there", option("--limit", type=int, default=10))
     verb("events", look.events, "follow call events as the API tells them", option("--once", action="store_true", help="end when there are no more"))
-    verb("access-keys", look.access_keys, "access keys of the agent's user, with their age")
+    verb(
+        "access-keys",
+        look.access_keys,
+        "access keys of the agent's user, with their age",
+        option("--new", action="store_true", help="make one; its secret is shown only now"),
+        option("--delete", metavar="ID", help="delete one"),
+    )
     verb("versions", look.versions, "published versions of the functions, and which one is live")
     verb(
         "redrive",

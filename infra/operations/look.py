@@ -1,4 +1,4 @@
-"""What only looks."""
+"""What looks, and the access keys, which are looked at first."""
 
 import argparse
 import datetime
@@ -182,9 +182,17 @@ def events(_stack: Stack, arguments: argparse.Namespace) -> int:
         after = page["cursor"]
 
 
-def access_keys(stack: Stack, _arguments: argparse.Namespace) -> int:
+def access_keys(stack: Stack, arguments: argparse.Namespace) -> int:
     """Exit code 1 if one is older than three months."""
     user, rows, old = stack.output("AgentUserName"), [], False
+    if arguments.new:
+        made = stack.client("iam").create_access_key(UserName=user)["AccessKey"]
+        print(f"aws_access_key_id = {made['AccessKeyId']}\naws_secret_access_key = {made['SecretAccessKey']}")
+        return 0
+    if arguments.delete:
+        stack.client("iam").delete_access_key(UserName=user, AccessKeyId=arguments.delete)
+        print(f"{arguments.delete} of {user} is deleted; agents that use it stop")
+        return 0
     for found in stack.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"]:
         days = (datetime.datetime.now(datetime.UTC) - found["CreateDate"]).days
         old = old or (days > OLD_KEY_DAYS and found["Status"] == "Active")

@@ -128,6 +128,12 @@ class Operate(unittest.TestCase):
 
     def test_access_keys_have_an_age(self):
         self.assertRegex(self.stack.operate("access-keys"), r"Active +0 days")
+        made = self.stack.operate("access-keys", "--new")
+        self.assertRegex(made, r"aws_access_key_id = \w+\naws_secret_access_key = \S+")
+        new = made.split()[2]
+        self.assertIn(new, self.stack.operate("access-keys"))
+        self.stack.operate("access-keys", "--delete", new)
+        self.assertNotIn(new, self.stack.operate("access-keys"))
 
     def test_mistakes_are_told_in_a_line(self):
         self.assertIn("There is no stack nobody here", self.stack.operate("--stack", "nobody", "agents", code=1))

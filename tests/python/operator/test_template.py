@@ -149,6 +149,13 @@ class Whole(unittest.TestCase):
             text = file.read_text(encoding="utf-8")
             self.assertEqual(re.findall(r"(?m)(?:^|[:\-\[{,] )[&*][A-Za-z]\w*", text), [], file)
 
+    def test_the_access_log_has_no_query_string(self):
+        """The API key may be in it."""
+        stage = transformed()["Resources"]["HttpApiStage"]["Properties"]
+        known = {"requestId", "requestTime", "identity.sourceIp", "httpMethod", "path", "status", "responseLength", "responseLatency"}
+        known |= {"integrationLatency", "integrationErrorMessage"}
+        self.assertEqual(set(re.findall(r"\$context\.([\w.]+)", stage["AccessLogSettings"]["Format"])), known)
+
     def test_every_role_and_user_takes_the_boundary(self):
         deployed = transformed()
         for kind in ("AWS::IAM::Role", "AWS::IAM::User"):
