@@ -98,7 +98,10 @@ class Statements(unittest.TestCase):
         text = (INFRA / "README.md").read_text(encoding="utf-8")
         table = re.findall(r"(?m)^\| (`[^|]*`) \|", text.split("| parameter | meaning |", 1)[1])
         described = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
-        self.assertEqual(set(source()["Parameters"]) - described, {"FanoutConcurrency", "DeliverConcurrency", "LanesConcurrency", "ApiReservedConcurrency"})
+        self.assertEqual(
+            set(source()["Parameters"]) - described,
+            {"FanoutConcurrency", "DeliverConcurrency", "LanesConcurrency", "ApiReservedConcurrency"},
+        )
 
     def test_named_tests_exist(self):
         names = set()

@@ -41,7 +41,7 @@ class Operate(unittest.TestCase):
         self.assertIn("first deployment", self.stack.operate("--stack", "another", "preflight"))
 
     def test_a_key_fits_its_parameter(self):
-        first, second = self.stack.operate("key").splitlines()
+        first, second = self.stack.operate_as_a_program("key").splitlines()
         self.assertRegex(first, r"ec_[0-9a-f]{72}$")
         self.assertRegex(second, r" [0-9a-f]{64}$")
 
@@ -87,7 +87,9 @@ class Operate(unittest.TestCase):
         event = json.dumps({"remoteNumber": "000" + NUMBER.lstrip("+"), "other": OTHER, "at": "2026-11-28T23:00:00Z"})
         self.put(self.state, "CALL#1", "1", event={"S": event})
         self.put(self.state, "CALL#1", "2", event={"B": packed(event)})
-        self.put(self.state, "AUDIT#2026-11-28", "1", to={"S": NUMBER}, list={"L": [{"M": {"n": {"S": NUMBER}}}]}, set={"SS": [NUMBER, "x"]})
+        self.put(
+            self.state, "AUDIT#2026-11-28", "1", to={"S": NUMBER}, list={"L": [{"M": {"n": {"S": NUMBER}}}]}, set={"SS": [NUMBER, "x"]}
+        )
         self.put(self.state, f"PAIR#42#{NUMBER}", "minutes", n={"N": "1"})
         self.put(self.exchange, "COMMAND#1", "command", command={"S": json.dumps({"to": "0472591687"})})
         self.put(self.state, "CALL#2", "1", event={"S": json.dumps({"remoteNumber": OTHER})})

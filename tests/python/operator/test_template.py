@@ -101,7 +101,9 @@ class Versions(unittest.TestCase):
         for name, rule in of_type(self.deployed, "AWS::Events::Rule").items():
             self.assertIn("Aliaslive", str(rule["Properties"]["Targets"]), name)
         for name, invoke in of_type(self.deployed, "AWS::Lambda::EventInvokeConfig").items():
-            self.assertEqual((invoke["Properties"]["MaximumRetryAttempts"], invoke["Properties"]["MaximumEventAgeInSeconds"]), (0, 60), name)
+            self.assertEqual(
+                (invoke["Properties"]["MaximumRetryAttempts"], invoke["Properties"]["MaximumEventAgeInSeconds"]), (0, 60), name
+            )
 
 
 class Kept(unittest.TestCase):
@@ -138,9 +140,7 @@ class Kept(unittest.TestCase):
 class Whole(unittest.TestCase):
     def test_the_transformed_template_is_valid(self):
         # Warnings are looked at in the template itself; of some that SAM causes nobody can get rid.
-        checked = cfnlint.api.lint(
-            json.dumps(transformed()), config=ManualArgs(regions=[REGION, "us-east-1"], ignore_checks=["W", "I"])
-        )
+        checked = cfnlint.api.lint(json.dumps(transformed()), config=ManualArgs(regions=[REGION, "us-east-1"], ignore_checks=["W", "I"]))
         self.assertEqual([str(match) for match in checked], [])
 
     def test_no_aliases_of_yaml(self):
