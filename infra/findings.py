@@ -20,7 +20,9 @@ def main() -> int:
         print(f"{check}  is excused in {CONFIG.name}, and nothing is found")
     for check in skipped:
         print(check["check_id"], check["resource"], check["check_result"]["suppress_comment"].strip(), sep="  ")
-    print(f"checkov: {len(results['passed_checks'])} passed, {len(failed)} excused for {len(excused)} reasons, {len(found - excused)} unexplained")
+    print(
+        f"checkov: {len(results['passed_checks'])} passed, {len(failed)} excused for {len(excused)} reasons, {len(found - excused)} unexplained"
+    )
     return int(found != excused)
 
 

@@ -28,7 +28,9 @@ def key(_stack: Stack, _arguments: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="operate.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    top.add_argument("--stack", default=os.environ.get("STACK_NAME", "easyconnect"), help="name of the stack (default: STACK_NAME, else easyconnect)")
+    top.add_argument(
+        "--stack", default=os.environ.get("STACK_NAME", "easyconnect"), help="name of the stack (default: STACK_NAME, else easyconnect)"
+    )
     verbs = top.add_subparsers(dest="verb", required=True)
 
     def verb(name, run, about, *options):
@@ -47,8 +49,19 @@ def parser() -> argparse.ArgumentParser:
     verb("agents", look.agents, "agents with their PBX, version, problem and what waits on their disks")
     verb("webhooks", look.webhooks, "webhooks that are slow, failing, paused or off")
     verb("dlq", look.dead_letters, "what lies in the dead-letter queues; it stays there", option("--limit", type=int, default=10))
-    verb("events", look.events, "follow call events as the API tells them", option("--once", action="store_true", help="end when there are no more"))
-    verb("access-keys", look.access_keys, "access keys of the agent's user, with their age")
+    verb(
+        "events",
+        look.events,
+        "follow call events as the API tells them",
+        option("--once", action="store_true", help="end when there are no more"),
+    )
+    verb(
+        "access-keys",
+        look.access_keys,
+        "access keys of the agent's user, with their age",
+        option("--new", action="store_true", help="make one; its secret is shown only now"),
+        option("--delete", metavar="ID", help="delete one"),
+    )
     verb("versions", look.versions, "published versions of the functions, and which one is live")
     verb(
         "redrive",
@@ -57,7 +70,13 @@ def parser() -> argparse.ArgumentParser:
         option("queue", choices=("events", "deliveries")),
         option("--limit", type=int, default=10_000, help="how many at most, where AWS's own task is not there"),
     )
-    verb("rollback", change.rollback, "point a function's alias to an earlier version", option("function", choices=change.FUNCTIONS), option("version"))
+    verb(
+        "rollback",
+        change.rollback,
+        "point a function's alias to an earlier version",
+        option("function", choices=change.FUNCTIONS),
+        option("version"),
+    )
     verb(
         "erase",
         erase.erase,
@@ -66,7 +85,13 @@ def parser() -> argparse.ArgumentParser:
         yes,
     )
     verb("export", backup.export, "write API keys and webhooks, secrets included, to a file", option("file", type=Path))
-    verb("import", backup.restore, "bring exported API keys and webhooks into this stack", option("file", type=Path), option("--overwrite", action="store_true"))
+    verb(
+        "import",
+        backup.restore,
+        "bring exported API keys and webhooks into this stack",
+        option("file", type=Path),
+        option("--overwrite", action="store_true"),
+    )
     verb("delete", change.delete, "delete the access keys of the agent's user, then the stack; the tables stay", yes)
     verb(
         "adopt",
@@ -79,8 +104,8 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main() -> int:
-    arguments = parser().parse_args()
+def main(given: list[str] | None = None) -> int:
+    arguments = parser().parse_args(given)
     try:
         return arguments.run(Stack(arguments.stack), arguments)
     except Failure as failure:

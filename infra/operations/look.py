@@ -1,4 +1,4 @@
-"""What only looks."""
+"""What looks, and the access keys, which are looked at first."""
 
 import argparse
 import datetime
@@ -31,7 +31,10 @@ def preflight(stack: Stack, _arguments: argparse.Namespace) -> int:
     region = stack.client("sqs").meta.region_name
     known = boto3.session.Session().get_available_regions
     missing = [service for service in SERVICES if region not in known(service)]
-    print(f"{'ok   ' if not missing else 'LOOK '} region {region}" + (f": AWS's list of endpoints has no {', '.join(missing)} here" if missing else ""))
+    print(
+        f"{'ok   ' if not missing else 'LOOK '} region {region}"
+        + (f": AWS's list of endpoints has no {', '.join(missing)} here" if missing else "")
+    )
 
     try:
         limit = stack.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
@@ -71,7 +74,9 @@ def status(stack: Stack, arguments: argparse.Namespace) -> int:
         attributes = stack.client("sqs").get_queue_attributes(
             QueueUrl=stack.output(name), AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         )["Attributes"]
-        rows.append((name.removesuffix("Url"), attributes["ApproximateNumberOfMessages"], attributes["ApproximateNumberOfMessagesNotVisible"]))
+        rows.append(
+            (name.removesuffix("Url"), attributes["ApproximateNumberOfMessages"], attributes["ApproximateNumberOfMessagesNotVisible"])
+        )
     table(rows, ("queue", "waiting", "being handled"))
     print("agents")
     online = agents(stack, arguments)
@@ -116,7 +121,9 @@ def webhooks(stack: Stack, _arguments: argparse.Namespace) -> int:
             state = "slow"
         if state != "active":
             since = item.get("pausedAt") or item.get("stateSince") or item.get("laneSince")
-            rows.append((item["sk"], state, ago(since), item.get("reason") or item.get("laneReason"), item.get("url"), item.get("description")))
+            rows.append(
+                (item["sk"], state, ago(since), item.get("reason") or item.get("laneReason"), item.get("url"), item.get("description"))
+            )
     table(rows, ("webhook", "state", "since", "reason", "URL", "description"))
     return 0
 
@@ -139,7 +146,9 @@ def dead_letters(stack: Stack, arguments: argparse.Namespace) -> int:
         for message in list(seen.values())[: arguments.limit]:
             attributes = message.get("Attributes", {})
             sent = ago(float(attributes.get("SentTimestamp", 0)))
-            print(f"  {message['MessageId']}  {sent}, received {attributes.get('ApproximateReceiveCount')} times, {_in_short(message['Body'])}")
+            print(
+                f"  {message['MessageId']}  {sent}, received {attributes.get('ApproximateReceiveCount')} times, {_in_short(message['Body'])}"
+            )
         for message in seen.values():
             sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
         total += len(seen)
@@ -182,9 +191,17 @@ def events(_stack: Stack, arguments: argparse.Namespace) -> int:
         after = page["cursor"]
 
 
-def access_keys(stack: Stack, _arguments: argparse.Namespace) -> int:
+def access_keys(stack: Stack, arguments: argparse.Namespace) -> int:
     """Exit code 1 if one is older than three months."""
     user, rows, old = stack.output("AgentUserName"), [], False
+    if arguments.new:
+        made = stack.client("iam").create_access_key(UserName=user)["AccessKey"]
+        print(f"aws_access_key_id = {made['AccessKeyId']}\naws_secret_access_key = {made['SecretAccessKey']}")
+        return 0
+    if arguments.delete:
+        stack.client("iam").delete_access_key(UserName=user, AccessKeyId=arguments.delete)
+        print(f"{arguments.delete} of {user} is deleted; agents that use it stop")
+        return 0
     for found in stack.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"]:
         days = (datetime.datetime.now(datetime.UTC) - found["CreateDate"]).days
         old = old or (days > OLD_KEY_DAYS and found["Status"] == "Active")

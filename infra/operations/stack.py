@@ -16,10 +16,13 @@ class Failure(Exception):
 class Stack:
     def __init__(self, name: str) -> None:
         self.name = name
+        self._session = boto3.session.Session()
+        self._clients: dict[str, Any] = {}
 
-    @functools.cache
     def client(self, service: str) -> Any:
-        return boto3.client(service)
+        if service not in self._clients:
+            self._clients[service] = self._session.client(service)
+        return self._clients[service]
 
     @property
     def tables(self) -> Any:

@@ -22,7 +22,7 @@ def _listed(value: Any) -> list[Any]:
 def _resolved(template: dict[str, Any], resource: Any) -> str:
     if isinstance(resource, str):
         return resource
-    (function, target), = resource.items()
+    ((function, target),) = resource.items()
     name, attribute = target if isinstance(target, list) else target.split(".")
     assert (function, attribute) == ("Fn::GetAtt", "Arn"), resource
     return arn(template, name)

@@ -94,6 +94,11 @@ class Alarms(unittest.TestCase):
             properties = alarm["Properties"]
             self.check_metric(properties["Namespace"], properties["MetricName"], dimension_names(properties), name)
 
+    def test_every_figure_is_described(self):
+        readme = (REPOSITORY / "infra/README.md").read_text(encoding="utf-8")
+        self.assertGreater(len(emitted()), 15)
+        self.assertEqual({name for name in emitted() if f"`{name}`" not in readme}, set())
+
     def test_the_dashboard_draws_what_exists(self):
         body = deployed()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
         widgets = json.loads(re.sub(r"\$\{[^}]*\}", "x", body))["widgets"]

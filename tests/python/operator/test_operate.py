@@ -41,7 +41,7 @@ class Operate(unittest.TestCase):
         self.assertIn("first deployment", self.stack.operate("--stack", "another", "preflight"))
 
     def test_a_key_fits_its_parameter(self):
-        first, second = self.stack.operate("key").splitlines()
+        first, second = self.stack.operate_as_a_program("key").splitlines()
         self.assertRegex(first, r"ec_[0-9a-f]{72}$")
         self.assertRegex(second, r" [0-9a-f]{64}$")
 
@@ -87,7 +87,9 @@ class Operate(unittest.TestCase):
         event = json.dumps({"remoteNumber": "000" + NUMBER.lstrip("+"), "other": OTHER, "at": "2026-11-28T23:00:00Z"})
         self.put(self.state, "CALL#1", "1", event={"S": event})
         self.put(self.state, "CALL#1", "2", event={"B": packed(event)})
-        self.put(self.state, "AUDIT#2026-11-28", "1", to={"S": NUMBER}, list={"L": [{"M": {"n": {"S": NUMBER}}}]}, set={"SS": [NUMBER, "x"]})
+        self.put(
+            self.state, "AUDIT#2026-11-28", "1", to={"S": NUMBER}, list={"L": [{"M": {"n": {"S": NUMBER}}}]}, set={"SS": [NUMBER, "x"]}
+        )
         self.put(self.state, f"PAIR#42#{NUMBER}", "minutes", n={"N": "1"})
         self.put(self.exchange, "COMMAND#1", "command", command={"S": json.dumps({"to": "0472591687"})})
         self.put(self.state, "CALL#2", "1", event={"S": json.dumps({"remoteNumber": OTHER})})
@@ -128,6 +130,12 @@ class Operate(unittest.TestCase):
 
     def test_access_keys_have_an_age(self):
         self.assertRegex(self.stack.operate("access-keys"), r"Active +0 days")
+        made = self.stack.operate("access-keys", "--new")
+        self.assertRegex(made, r"aws_access_key_id = \w+\naws_secret_access_key = \S+")
+        new = made.split()[2]
+        self.assertIn(new, self.stack.operate("access-keys"))
+        self.stack.operate("access-keys", "--delete", new)
+        self.assertNotIn(new, self.stack.operate("access-keys"))
 
     def test_mistakes_are_told_in_a_line(self):
         self.assertIn("There is no stack nobody here", self.stack.operate("--stack", "nobody", "agents", code=1))

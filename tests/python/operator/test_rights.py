@@ -155,8 +155,13 @@ def requests_of(method):
         name = todo.pop()
         seen.add(name)
         for body in bodies().get(name, [f".{name}()"]):
-            found.update(re.findall(r"\.((?:batch_)?(?:get|put|write|update|delete)_item|query|(?:send|receive|delete)_message"
-                                    r"(?:_batch)?|change_message_visibility(?:_batch)?|get_queue_attributes)\(\)", body))
+            found.update(
+                re.findall(
+                    r"\.((?:batch_)?(?:get|put|write|update|delete)_item|query|(?:send|receive|delete)_message"
+                    r"(?:_batch)?|change_message_visibility(?:_batch)?|get_queue_attributes)\(\)",
+                    body,
+                )
+            )
             todo |= {called for called in re.findall(r"(?:self|Self)(?:\.|::)(\w+)\(", body) if called in bodies()} - seen
     return {re.sub("_batch$", "", request).title().replace("_", "") for request in found}
 
@@ -177,7 +182,9 @@ class Rights(unittest.TestCase):
         self.template = deployed()
 
     def test_every_identity_is_judged(self):
-        identities = {name for kind in ("AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::ManagedPolicy") for name in of_type(self.template, kind)}
+        identities = {
+            name for kind in ("AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::ManagedPolicy") for name in of_type(self.template, kind)
+        }
         self.assertEqual(identities, set(NEEDED) | {"AgentPolicy"})
         # SAM makes a role for a function that names none, and its rights are too wide.
         for name, function in of_type(self.template, "AWS::Lambda::Function").items():

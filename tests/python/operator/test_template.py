@@ -101,7 +101,9 @@ class Versions(unittest.TestCase):
         for name, rule in of_type(self.deployed, "AWS::Events::Rule").items():
             self.assertIn("Aliaslive", str(rule["Properties"]["Targets"]), name)
         for name, invoke in of_type(self.deployed, "AWS::Lambda::EventInvokeConfig").items():
-            self.assertEqual((invoke["Properties"]["MaximumRetryAttempts"], invoke["Properties"]["MaximumEventAgeInSeconds"]), (0, 60), name)
+            self.assertEqual(
+                (invoke["Properties"]["MaximumRetryAttempts"], invoke["Properties"]["MaximumEventAgeInSeconds"]), (0, 60), name
+            )
 
 
 class Kept(unittest.TestCase):
@@ -138,9 +140,7 @@ class Kept(unittest.TestCase):
 class Whole(unittest.TestCase):
     def test_the_transformed_template_is_valid(self):
         # Warnings are looked at in the template itself; of some that SAM causes nobody can get rid.
-        checked = cfnlint.api.lint(
-            json.dumps(transformed()), config=ManualArgs(regions=[REGION, "us-east-1"], ignore_checks=["W", "I"])
-        )
+        checked = cfnlint.api.lint(json.dumps(transformed()), config=ManualArgs(regions=[REGION, "us-east-1"], ignore_checks=["W", "I"]))
         self.assertEqual([str(match) for match in checked], [])
 
     def test_no_aliases_of_yaml(self):
@@ -148,6 +148,13 @@ class Whole(unittest.TestCase):
         for file in (stackfile.TEMPLATE, REPOSITORY / "infra/front.yaml"):
             text = file.read_text(encoding="utf-8")
             self.assertEqual(re.findall(r"(?m)(?:^|[:\-\[{,] )[&*][A-Za-z]\w*", text), [], file)
+
+    def test_the_access_log_has_no_query_string(self):
+        """The API key may be in it."""
+        stage = transformed()["Resources"]["HttpApiStage"]["Properties"]
+        known = {"requestId", "requestTime", "identity.sourceIp", "httpMethod", "path", "status", "responseLength", "responseLatency"}
+        known |= {"integrationLatency", "integrationErrorMessage"}
+        self.assertEqual(set(re.findall(r"\$context\.([\w.]+)", stage["AccessLogSettings"]["Format"])), known)
 
     def test_every_role_and_user_takes_the_boundary(self):
         deployed = transformed()
