@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::keys::head_key;
 use crate::tables::item::{Item, TableError, VERSION, is_over, key, now, number, text};
-use crate::tables::state::{DAY, KEEP_EVENTS_DAYS, StateTable};
+use crate::tables::state::StateTable;
 
 const HOURS: &str = "HOURS";
 const SECONDS: i64 = 3_600;
@@ -172,7 +172,7 @@ impl StateTable {
             let mut item: Item = of_it.map(|(name, count)| (name.clone(), number(*count as i64))).collect();
             item.extend(hour_key(*hour));
             item.insert("v".to_owned(), number(VERSION as i64));
-            item.insert("expiresAt".to_owned(), number((hour + 1) * SECONDS + KEEP_EVENTS_DAYS * DAY));
+            item.insert("expiresAt".to_owned(), number(self.keep.deleted_at((hour + 1) * SECONDS)));
             self.put_hour(item).await?;
         }
         if !hours.is_empty() {
