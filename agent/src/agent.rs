@@ -122,6 +122,8 @@ impl Agent {
         let (status, watch_status) = watch::channel(ControllerStatus::starting());
         let (requests, requested) = mpsc::channel(64);
         let (answers, lookups) = mpsc::unbounded_channel();
+        // Until others are known there are none. Two that report at once only say things twice.
+        let (reporter, is_reporter) = watch::channel(true);
 
         let (shared_names, name_writer) =
             SharedNames::new(exchange.clone(), clock.clone(), identity.clone(), answers, random.clone());
@@ -144,6 +146,7 @@ impl Agent {
             late,
             status,
             statistics: statistics.clone(),
+            is_reporter,
         };
         let running = RunningCommands::default();
         let two_party = TwoPartyCommands {
@@ -161,7 +164,7 @@ impl Agent {
                 statistics: statistics.clone(),
             },
         };
-        let recovery = Recovery { two_party: two_party.clone(), identity };
+        let recovery = Recovery { two_party: two_party.clone(), identity, reporter };
         let receiver = CommandReceiver {
             queue: Queue::new(sqs, config.aws.commands_queue_url),
             exchange: exchange.clone(),

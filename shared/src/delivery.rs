@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope;
-use crate::event::CallEvent;
+use crate::event::{CallEvent, CallPosition};
 use crate::ids::{CallId, DeliveryId, WebhookId};
+use crate::kind::Kind;
 use crate::notice::Notice;
 use crate::queue::Outgoing;
 use crate::time::iso_millis;
@@ -40,6 +41,7 @@ impl Payload {
     /// What it is about, in one word for logs.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Call(event) if event.update.is_some() => Kind::CallUpdated.as_str(),
             Self::Call(event) => event.status().as_str(),
             Self::Notice(notice) => notice.kind.as_str(),
         }
@@ -53,10 +55,14 @@ impl Payload {
         }
     }
 
-    fn sequence(&self) -> u8 {
+    /// Its place among the events of one moment, as a text to sort by: an update stands behind the status that it goes with.
+    fn order(&self) -> String {
         match self {
-            Self::Call(event) => event.sequence(),
-            Self::Notice(_) => 0,
+            Self::Call(event) => match event.position() {
+                CallPosition::Status(sequence) => sequence.to_string(),
+                CallPosition::Update(revision) => format!("{}.{revision:010}", event.sequence()),
+            },
+            Self::Notice(_) => "0".to_owned(),
         }
     }
 }
@@ -153,27 +159,31 @@ impl Delivery {
     pub fn log_key(&self) -> LogKey {
         LogKey {
             webhook_id: self.webhook_id,
-            sort: format!("{}#{}#{}", iso_millis(self.payload.occurred_at()), self.payload.sequence(), self.id()),
+            sort: format!("{}#{}#{}", iso_millis(self.payload.occurred_at()), self.payload.order(), self.id()),
         }
     }
 
     /// Its key in the park: by time, and by call and sequence where times are equal.
     pub fn park_key(&self) -> String {
         let at = iso_millis(self.payload.occurred_at());
-        format!("{at}#{}#{}", self.payload.subject(), self.payload.sequence())
+        format!("{at}#{}#{}", self.payload.subject(), self.payload.order())
     }
 
     /// The log item of a delivery that nothing has happened to yet.
     pub fn log(&self, now: Timestamp) -> DeliveryLog {
-        let (call_id, sequence) = match &self.payload {
-            Payload::Call(event) => (Some(event.call_id()), Some(event.sequence())),
-            Payload::Notice(_) => (None, None),
+        let (call_id, sequence, revision) = match &self.payload {
+            Payload::Call(event) => {
+                let revision = event.update.map(|update| update.revision);
+                (Some(event.call_id()), Some(event.sequence()), revision)
+            }
+            Payload::Notice(_) => (None, None, None),
         };
         DeliveryLog {
             delivery_id: self.id(),
             about: self.payload.word().to_owned(),
             call_id,
             sequence,
+            revision,
             round: self.round,
             queued_at: self.queued_at,
             fanned_out_at: self.fanned_out_at,
@@ -287,12 +297,15 @@ pub struct Attempt {
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryLog {
     pub delivery_id: DeliveryId,
-    /// The status that was told, or the kind of the notice.
+    /// The status that was told, or the kind of the update or notice.
     pub about: String,
     #[serde(default)]
     pub call_id: Option<CallId>,
     #[serde(default)]
     pub sequence: Option<u8>,
+    /// Of an update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u32>,
     pub round: u32,
     /// What the `extended` format told of its way, in milliseconds; kept so that the request can be shown as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -336,6 +349,7 @@ impl DeliveryLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Status;
 
     fn delivery() -> Delivery {
         Delivery::of_call(crate::event::tests::sample(), WebhookId::from_uuid(uuid::Uuid::nil()))
@@ -366,6 +380,30 @@ mod tests {
         let drain = Drain { drain: back.webhook_id, since: 7 };
         let text = envelope::seal(&drain).expect("json");
         assert_eq!(envelope::open::<Message>(&text).ok(), Some(Message::Drain(drain)));
+    }
+
+    /// Two updates may be of one millisecond, and so may the end of the call.
+    #[test]
+    fn updates_have_places_of_their_own_in_the_park() {
+        let at = |status: Status, revision: Option<u32>| {
+            let mut event = CallEvent::update_example(crate::event::tests::sample().call_id(), Timestamp::UNIX_EPOCH);
+            event.web_hook_event.status = status;
+            match revision {
+                Some(revision) => event.number(revision),
+                None => event.update = None,
+            }
+            let delivery = Delivery::of_call(event, WebhookId::from_uuid(uuid::Uuid::nil()));
+            (delivery.park_key(), delivery.log_key().sort)
+        };
+        let places = [
+            at(Status::Ringing, None),
+            at(Status::Ringing, Some(1)),
+            at(Status::Connected, None),
+            at(Status::Connected, Some(2)),
+            at(Status::Connected, Some(10)),
+            at(Status::Disconnected, None),
+        ];
+        assert!(places.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1), "{places:?}");
     }
 
     #[test]

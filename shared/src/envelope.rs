@@ -37,13 +37,17 @@ struct Probe {
 const NOT_FOR_QUEUES: [(char, &str); 2] = [('\u{FFFE}', "\\ufffe"), ('\u{FFFF}', "\\uffff")];
 
 pub fn seal<T: Serialize>(body: &T) -> Result<String, serde_json::Error> {
-    let mut text = serde_json::to_string(&Envelope { v: VERSION, body })?;
+    Ok(for_queues(serde_json::to_string(&Envelope { v: VERSION, body })?))
+}
+
+/// A JSON text with nothing in it that a queue would refuse.
+pub(crate) fn for_queues(mut json: String) -> String {
     for (character, escaped) in NOT_FOR_QUEUES {
-        if text.contains(character) {
-            text = text.replace(character, escaped);
+        if json.contains(character) {
+            json = json.replace(character, escaped);
         }
     }
-    Ok(text)
+    json
 }
 
 pub fn open<T: DeserializeOwned>(text: &str) -> Result<T, EnvelopeError> {

@@ -3,13 +3,16 @@
 pub mod details;
 pub mod message;
 pub mod summary;
+pub mod update;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::details::{CallDetails, Presentation};
+pub use self::update::{CallChange, CallPosition, CallState, CallUpdate};
 pub use crate::call::{Direction, PartyKind, Status};
 use crate::ids::{CallId, EventId};
+use crate::kind::Kind;
 use crate::time::{PublishedTime, iso_millis};
 
 /// What became of a call besides its three statuses.
@@ -118,6 +121,9 @@ pub struct CallEvent<T = String> {
     /// The first agents did not tell it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<CallDetails>,
+    /// Of an event that is no status, but tells what else has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<CallUpdate>,
     pub web_hook_event: WebHookEvent<T>,
 }
 
@@ -144,6 +150,7 @@ impl CallEvent {
                 presentation: Some(Presentation::Shown),
                 ..CallDetails::default()
             }),
+            update: None,
             web_hook_event: WebHookEvent {
                 call_id,
                 conference_events: Vec::new(),
@@ -201,6 +208,25 @@ impl CallEvent {
         event.details.get_or_insert_default().missed = false;
         event
     }
+
+    /// The first update of an answered call: the monitored user has put it on hold.
+    pub fn update_example(call_id: CallId, at: Timestamp) -> Self {
+        let mut event = Self::full_example(call_id, Status::Connected, at);
+        event.update = Some(CallUpdate { change: CallChange::Held, revision: 0 });
+        event.number(1);
+        event.details.get_or_insert_default().held = true;
+        let told = &mut event.web_hook_event;
+        told.conference_events = vec![ConferenceEvent {
+            kind: ConferenceEventKind::Held,
+            time: PublishedTime(at),
+            from: Some("42".to_owned()),
+            from_name: Some("Thomas De Wilde".to_owned()),
+            to: Some(told.from.clone()),
+            to_name: Some(told.from_name.clone()),
+            cause: None,
+        }];
+        event
+    }
 }
 
 impl<T> CallEvent<T> {
@@ -212,14 +238,37 @@ impl<T> CallEvent<T> {
         self.web_hook_event.status
     }
 
+    /// The position of the status. An update has that of the status at which the call stands.
     pub fn sequence(&self) -> u8 {
         self.status().sequence()
+    }
+
+    pub fn kind(&self) -> Kind {
+        if self.update.is_some() { Kind::CallUpdated } else { Kind::Call }
+    }
+
+    pub fn position(&self) -> CallPosition {
+        match self.update {
+            Some(update) => CallPosition::Update(update.revision),
+            None => CallPosition::Status(self.sequence()),
+        }
+    }
+
+    /// Gives an update its number, and with that its identity.
+    pub fn number(&mut self, revision: u32) {
+        if let Some(update) = &mut self.update {
+            update.revision = revision;
+            self.event_id = EventId::of_update(self.web_hook_event.call_id, revision);
+        }
     }
 
     /// Whether an incoming call has ended that nobody took. Without details, an answer here is all that is known.
     pub fn is_missed(&self) -> bool {
         let told = &self.web_hook_event;
         let unanswered = told.status == Status::Disconnected && !told.connected && !told.outgoing;
+        if self.update.is_some() {
+            return false;
+        }
         self.details.as_ref().map_or(unanswered, |details| details.missed)
     }
 }
@@ -249,6 +298,13 @@ pub struct ExtendedEvent<'a> {
     pub party: PartyKind,
     pub presentation: Presentation,
     pub transfer_call_id: Option<CallId>,
+    /// What an update is about, and the how manyth of its call it is; nothing of a status.
+    pub change: Option<CallChange>,
+    pub revision: Option<u32>,
+    /// Whether the monitored user has the call on hold, the other side has, and whether it waits in a park position.
+    pub held: bool,
+    pub held_by_peer: bool,
+    pub parked: bool,
     /// The owner of a webhook wanted to see whether it works; nothing has happened.
     pub test: bool,
     /// On its way to a webhook: when the events queue took it, when it was fanned out, when it was sent.
@@ -281,6 +337,11 @@ impl ExtendedEvent<'_> {
             ("party", self.party.as_str().to_owned()),
             ("presentation", self.presentation.as_str().to_owned()),
             ("transferCallId", self.transfer_call_id.map(|call| call.to_string()).unwrap_or_default()),
+            ("change", self.change.map(CallChange::as_str).unwrap_or_default().to_owned()),
+            ("revision", self.revision.map(|revision| revision.to_string()).unwrap_or_default()),
+            ("held", yes_no(self.held)),
+            ("heldByPeer", yes_no(self.held_by_peer)),
+            ("parked", yes_no(self.parked)),
             ("test", yes_no(self.test)),
             ("queuedAt", text(&self.queued_at)),
             ("fannedOutAt", text(&self.fanned_out_at)),
@@ -321,6 +382,11 @@ impl<'a> From<&'a CallEvent> for ExtendedEvent<'a> {
                 .unwrap_or_else(|| PartyKind::of_number(number, e164.is_some())),
             presentation: details.and_then(|details| details.presentation).unwrap_or(shown),
             transfer_call_id: details.and_then(|details| details.transfer_call_id),
+            change: event.update.map(|update| update.change),
+            revision: event.update.map(|update| update.revision),
+            held: details.is_some_and(|details| details.held),
+            held_by_peer: details.is_some_and(|details| details.held_by_peer),
+            parked: details.is_some_and(|details| details.parked),
             test: false,
             queued_at: None,
             fanned_out_at: None,

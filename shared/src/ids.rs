@@ -66,7 +66,7 @@ id! {
     CallId
 }
 id! {
-    /// One status of one call; each status happens once.
+    /// One status of one call; each status happens once. Or one numbered update of a call.
     EventId
 }
 id! {
@@ -99,6 +99,17 @@ impl CallId {
 impl EventId {
     pub fn new(call: CallId, status: Status) -> Self {
         Self(derive("event", &[&call.to_string(), status.as_str()]))
+    }
+
+    /// The n-th update of a call.
+    pub fn of_update(call: CallId, revision: u32) -> Self {
+        Self(derive("event", &[&call.to_string(), "updated", &revision.to_string()]))
+    }
+
+    /// Names what an agent reports of a call beside its statuses, before it is numbered: the same report has the same name, however
+    /// often it is sent.
+    pub fn of_snapshot(call: CallId, state: &str, at: &str) -> Self {
+        Self(derive("snapshot", &[&call.to_string(), state, at]))
     }
 
     /// Names what is no call event: its kind, what it is about, and when it happened.
@@ -157,6 +168,7 @@ mod tests {
             CommandId::of_idempotency_key("key", "order-17"),
             CallId::of_handle(Uuid::nil(), 1, 2, 3),
         ));
+        assert_eq!(EventId::of_update(call, 7).to_string(), "9303d019-b464-532c-8770-d42c5203ab37");
     }
 
     #[test]

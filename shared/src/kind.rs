@@ -15,6 +15,11 @@ pub enum Kind {
     /// from call and status.
     #[serde(rename = "call")]
     Call,
+    /// Something else has changed on a live call: who is on hold or parked, or the parties. It is a snapshot, so that a repeat does no
+    /// harm. Its rank is 0, because it is superseded by its own rules alone and given up before any status; its group the call. Agents
+    /// name it by what it says; `fanout` numbers it, and its dedup from then on follows from call and revision.
+    #[serde(rename = "call.updated")]
+    CallUpdated,
     /// No agent can act any more. This and what follows are notices: the cloud itself makes them, so that they are in no outbox, not in
     /// the events queue and not in the feed. On its way to a webhook each is a group of its own.
     #[serde(rename = "agent.offline")]
@@ -38,8 +43,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Call,
+        Self::CallUpdated,
         Self::AgentOffline,
         Self::AgentOnline,
         Self::WebhookFailing,
@@ -52,6 +58,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Call => "call",
+            Self::CallUpdated => "call.updated",
             Self::AgentOffline => "agent.offline",
             Self::AgentOnline => "agent.online",
             Self::WebhookFailing => "subscription.failing",

@@ -33,7 +33,8 @@ pub enum Format {
 /// Seconds before its expiry at which others are told that a webhook will expire.
 pub const WARN_BEFORE_EXPIRY: i64 = 24 * 60 * 60;
 
-/// Which call events a receiver wants. Everything that is left open lets everything pass.
+/// Which call events a receiver wants. Everything that is left open lets everything pass. `statuses` chooses among statuses, so an
+/// update passes it; an update is no missed call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Filter {
@@ -63,7 +64,7 @@ impl Filter {
         };
         let long_enough = |least: u32| event.status != Status::Disconnected || event.duration >= i64::from(least);
         (self.extensions.is_empty() || self.extensions.contains(event.extension.as_ref()))
-            && (self.statuses.is_empty() || self.statuses.contains(&event.status))
+            && (self.statuses.is_empty() || event.change.is_some() || self.statuses.contains(&event.status))
             && self.direction.is_none_or(|wanted| wanted == event.direction)
             && (!self.missed_only || event.missed)
             && self.party.is_none_or(|wanted| wanted == event.party())
@@ -134,6 +135,11 @@ impl Settings {
             max_per_minute: None,
             expires_at: None,
         }
+    }
+
+    /// Whether a call event is wanted.
+    pub fn wants(&self, event: &EventSummary<'_>) -> bool {
+        self.kinds.contains(&event.kind()) && self.filter.wants(event)
     }
 
     /// Whether it expires so soon that nobody has to be warned: whoever says so now knows it.
@@ -335,7 +341,7 @@ impl Webhook {
 
     /// Whether a call event is for this webhook.
     pub fn wants(&self, event: &EventSummary<'_>, now: Timestamp) -> bool {
-        self.is_alive(now) && self.settings.kinds.contains(&Kind::Call) && self.settings.filter.wants(event)
+        self.is_alive(now) && self.settings.wants(event)
     }
 
     /// The secrets to sign with, the present one first.
@@ -380,6 +386,7 @@ impl std::fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::CallEvent;
     use crate::event::tests::sample;
 
     #[test]
@@ -430,6 +437,21 @@ mod tests {
         check(Filter { number_prefix: Some("0047".to_owned()), ..open() }, [true; 3]);
         check(Filter { number_prefix: Some("+33".to_owned()), ..open() }, [false; 3]);
         check(Filter { minimum_duration: Some(10), ..open() }, [true, false, true]);
+    }
+
+    #[test]
+    fn an_update_is_for_those_who_ask_for_it() {
+        let update = CallEvent::update_example(sample().call_id(), sample().occurred_at);
+        let wants = |kinds: &[Kind], filter: Filter| {
+            let mut settings = Settings::new("https://example.com".to_owned());
+            (settings.kinds, settings.filter) = (kinds.iter().copied().collect(), filter);
+            settings.wants(&EventSummary::of(&update))
+        };
+        let both = [Kind::Call, Kind::CallUpdated];
+        assert!(!wants(&[Kind::Call], Filter::default()) && wants(&both, Filter::default()));
+        assert!(wants(&both, Filter { statuses: [Status::Disconnected].into(), ..Filter::default() }));
+        assert!(!wants(&both, Filter { missed_only: true, ..Filter::default() }));
+        assert!(!wants(&both, Filter { extensions: ["43".to_owned()].into(), ..Filter::default() }));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use shared::event::{CallEvent, ConferenceEvent, ConferenceEventKind, Direction, Status, WebHookEvent};
+use shared::event::{
+    CallChange, CallEvent, CallState, ConferenceEvent, ConferenceEventKind, Direction, Status, WebHookEvent,
+};
 use shared::ids::{CallId, EventId};
 use shared::time::PublishedTime;
 
@@ -14,6 +16,18 @@ use super::leg::{LegId, LegReport, LegState, Party, Phase, Relation, UserGuid};
 pub(super) const HISTORY: usize = 100;
 /// A placed call that goes on its way for so long rings, also where the network does not say so.
 const RINGS_AFTER_PROCEEDING: SignedDuration = SignedDuration::from_secs(2);
+
+/// How a call stood when it was told last, or would have been if this agent reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ToldState {
+    pub state: CallState,
+    /// The last change since the call's latest status.
+    #[serde(default)]
+    pub change: Option<CallChange>,
+    /// The time of its latest update.
+    #[serde(default)]
+    pub updated_at: Option<Timestamp>,
+}
 
 /// Who a monitored user is, as last told by the PBX.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +98,9 @@ pub(super) struct Call {
     /// The other call of the transfer by which the user has sent it elsewhere.
     #[serde(default)]
     pub transfer_call: Option<CallId>,
+    /// How the call stood when it was told last. Nothing before its first status.
+    #[serde(default)]
+    pub told: Option<ToldState>,
 }
 
 impl Call {
@@ -118,6 +135,7 @@ impl Call {
             sent_to: None,
             departed: false,
             transfer_call: None,
+            told: None,
         }
     }
 
@@ -243,6 +261,10 @@ impl Call {
         }
     }
 
+    pub(super) fn is_outgoing(&self) -> bool {
+        self.direction == Direction::Outgoing
+    }
+
     pub(super) fn conference_text(&self) -> String {
         self.conference.as_deref().unwrap_or_default().to_owned()
     }
@@ -276,6 +298,7 @@ impl Call {
             from_e164: from.e164,
             to_e164: to.e164,
             details: Some(self.details(status, user.queue, inferred)),
+            update: None,
             web_hook_event: WebHookEvent {
                 call_id: self.id,
                 conference_events: self.history.clone(),
@@ -288,7 +311,7 @@ impl Call {
                 monitored_extension: user.extension.clone(),
                 monitiored_user: user.name.clone(),
                 monitored_user: user.name.clone(),
-                outgoing: self.direction == Direction::Outgoing,
+                outgoing: self.is_outgoing(),
                 pickup_time: self.pickup.map(PublishedTime),
                 start_time: PublishedTime(self.start),
                 status,

@@ -68,6 +68,8 @@ pub struct Calls {
     /// When the PBX was last heard of.
     heard_at: Timestamp,
     pub(super) evidence: Evidence,
+    /// Of the agents of a PBX, one reports updates.
+    pub(super) reports_updates: bool,
 }
 
 impl Calls {
@@ -89,6 +91,7 @@ impl Calls {
             last_cleaning: Timestamp::MIN,
             heard_at: Timestamp::MIN,
             evidence: Evidence::default(),
+            reports_updates: false,
         }
     }
 
@@ -377,18 +380,17 @@ impl Calls {
             self.end_leg(leg_id, id, report, at, out);
             return;
         }
-        let Some(state) = report.state else { return };
-        match state.phase {
-            Phase::Alerting if direction == Direction::Incoming && !call.rung && call.pickup.is_none() => {
+        match report.state.map(|state| state.phase) {
+            Some(Phase::Alerting) if direction == Direction::Incoming && !call.rung && call.pickup.is_none() => {
                 call.rung = true;
                 self.tell(id, Status::Ringing, at, false, out);
             }
-            Phase::Connected if call.pickup.is_none() => {
+            Some(Phase::Connected) if call.pickup.is_none() => {
                 call.pickup = Some(at);
                 self.note_answer(id);
                 self.tell(id, Status::Connected, at, false, out);
             }
-            _ => {}
+            _ => self.note_changes(id, &user, at, out),
         }
     }
 
@@ -397,6 +399,7 @@ impl Calls {
         let Some(call) = self.calls.get(&id) else { return };
         let user = self.users.get(&call.user).cloned().unwrap_or_default();
         out.push(Output::Event(Box::new(call.event(status, at, &user, &self.origin, inferred))));
+        self.note_told(id);
     }
 
     fn end_leg(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {

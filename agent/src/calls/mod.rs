@@ -4,7 +4,8 @@
 //! looked up or remembered it says in its output), and knows no frame.
 //!
 //! Promises, each a property test: a status happens once per call; no `ringing` after `connected`; `disconnected` comes
-//! last and comes for every call that was ever reported; no duration is negative.
+//! last and comes for every call that was ever reported; no duration is negative. No update comes before the first status of its call or
+//! after the last, and none tells the state that was told last.
 //!
 //! What it remembers is bounded, whatever the PBX leaves out or repeats: the first hundred entries of a call's history, its first
 //! [`call_core::ALIASES`] conference ids, the latest [`ENDED_HANDLES`] handles whose end was told and whose deletion was not, and what ended under
@@ -20,6 +21,7 @@ mod outcome;
 mod records;
 #[cfg(test)]
 pub(crate) mod tests;
+mod update;
 mod view;
 
 pub use call::{Origin, UserIdentity};

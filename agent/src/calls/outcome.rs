@@ -6,7 +6,7 @@ use shared::ids::CallId;
 
 use super::call::{Call, HISTORY, UserIdentity, own_party};
 use super::call_core::{Calls, Output};
-use super::leg::{Leg, Party, UserGuid};
+use super::leg::{Leg, Party, Phase, UserGuid};
 
 /// Q.850 cause of a leg that ends because its call goes on elsewhere: non-selected user clearing.
 pub const TAKEN_ELSEWHERE: u16 = 26;
@@ -166,6 +166,9 @@ impl Call {
             presentation: Some(self.presentation()),
             last_seen_at: inferred.then(|| self.last_seen.map_or(self.latest, |seen| seen.max(self.latest))),
             transfer_call_id: self.transfer_call.filter(|_| ended),
+            held: self.held && !ended,
+            held_by_peer: self.held_by_peer && !ended,
+            parked: self.phase == Phase::Parked && !ended,
         }
     }
 

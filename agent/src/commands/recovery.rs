@@ -1,4 +1,4 @@
-//! Recovery: ends what the commands of dead agents have begun.
+//! Recovery: ends what the commands of dead agents have begun, and finds out whether this agent reports in their place.
 //!
 //! A crashed agent's two-party commands stand in its heartbeat. Once that is stale, or the agent of the same name is back, one of
 //! the others makes such a command its own and only cleans up: nobody can know whether the parties still want to be
@@ -13,6 +13,7 @@ use shared::codes::Code;
 use shared::command::{Refusal, Stage};
 use shared::ids::CommandId;
 use shared::tables::{Finish, TableError};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -30,6 +31,8 @@ const TELL_WITHIN: Duration = Duration::from_secs(5);
 pub struct Recovery {
     pub two_party: TwoPartyCommands,
     pub identity: AgentIdentity,
+    /// Learns whether this agent is the one that reports updates of live calls.
+    pub reporter: watch::Sender<bool>,
 }
 
 impl Recovery {
@@ -66,6 +69,9 @@ impl Recovery {
         let is_gone = |agent: &&AgentStatus| is_gone(agent, relation(agent), now);
         let is_namesake = |agent: &AgentStatus| relation(agent) == PeerRelation::Namesake && agent.is_fresh(now);
         results.statistics.has_namesake(agents.iter().any(is_namesake));
+        let pbx_id = self.two_party.status.borrow().pbx_id.clone();
+        let is_reporter = self.identity.is_first(&agents, pbx_id.as_deref(), clock);
+        self.reporter.send_if_modified(|known| std::mem::replace(known, is_reporter) != is_reporter);
         for gone in agents.iter().filter(|agent| !agent.running.is_empty()).filter(is_gone) {
             let ends = join_all(gone.running.iter().map(|id| self.end(*id, gone, stop))).await;
             let mut all_over = true;

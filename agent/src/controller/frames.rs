@@ -157,6 +157,8 @@ impl ControllerState {
             Calls::restore(origin, self.boot_id, self.records.take().unwrap_or_default(), now)
         });
         calls.session_started(now);
+        self.follow_reporter();
+        let Some(calls) = &mut self.calls else { return Ok(()) };
         for (guid, identity) in self.session.identities() {
             calls.channels_are(&guid, self.session.channels(&guid));
             calls.user_is(guid, identity);

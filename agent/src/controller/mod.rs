@@ -74,6 +74,7 @@ pub struct Controller {
     pub late: mpsc::UnboundedReceiver<Records>,
     pub status: watch::Sender<ControllerStatus>,
     pub statistics: Statistics,
+    pub is_reporter: watch::Receiver<bool>,
 }
 
 impl Controller {
@@ -107,6 +108,7 @@ impl Controller {
             jobs: Jobs::default(),
             outgoing: VecDeque::new(),
             deferred: Vec::new(),
+            is_reporter: self.is_reporter,
             settle_at: None,
         };
         let mut inbox = Inbox { requests: self.requests, lookups: self.lookups, late: self.late };
@@ -271,6 +273,7 @@ impl ControllerState {
                 "the PBX did not list its users; is the API check mark RCC set at the App object?"
             )));
         }
+        self.follow_reporter();
         let Some(calls) = &mut self.calls else { return Ok(()) };
         let outputs = calls.tick(self.clock.now());
         if let (Some(at), Some(pbx_id)) = (self.settle_at, &self.pbx_id)

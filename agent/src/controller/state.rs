@@ -87,6 +87,8 @@ pub(super) struct ControllerState {
     pub outgoing: VecDeque<FrameBatch>,
     /// Commands that wait for a monitor that the PBX has been asked for.
     pub deferred: Vec<OperationRequest>,
+    /// Whether this agent is the one that reports updates, as far as it knows of others.
+    pub is_reporter: watch::Receiver<bool>,
     /// When to look again after calls that did not come back.
     pub settle_at: Option<Instant>,
 }
@@ -135,7 +137,7 @@ impl ControllerState {
         for output in outputs {
             match output {
                 Output::Event(event) => {
-                    debug!(event.id = %event.event_id, call.id = %event.call_id(), status = event.status().as_str(), "Event");
+                    debug!(event.id = %event.event_id, call.id = %event.call_id(), status = event.status().as_str(), kind = event.kind().as_str(), "Event");
                     self.jobs.on_event(&event);
                     self.statistics.event(&event);
                     events.push(*event);
@@ -149,6 +151,14 @@ impl ControllerState {
         if !events.is_empty() || !changes.is_empty() {
             self.outbox.put(&events, changes, self.clock.now());
         }
+    }
+
+    /// Follows the word of whoever knows the other agents.
+    pub(super) fn follow_reporter(&mut self) {
+        let is_reporter = *self.is_reporter.borrow();
+        let Some(calls) = &mut self.calls else { return };
+        let outputs = calls.report_updates(is_reporter, self.clock.now());
+        self.perform(outputs);
     }
 
     pub(super) fn belongs_to(&self, other: &str) -> SessionEnd {

@@ -72,6 +72,7 @@ type Ended = (&'static str, &'static str);
 struct Counts {
     sessions: AtomicU64,
     events: [AtomicU64; 3],
+    updates: AtomicU64,
     accepted_events: AtomicU64,
     hopeless_events: AtomicU64,
     nameless_calls: AtomicU64,
@@ -92,6 +93,7 @@ impl Default for Statistics {
         Self(Arc::new(Counts {
             sessions: AtomicU64::default(),
             events: Default::default(),
+            updates: AtomicU64::default(),
             accepted_events: AtomicU64::default(),
             hopeless_events: AtomicU64::default(),
             nameless_calls: AtomicU64::default(),
@@ -112,8 +114,12 @@ impl Statistics {
         self.0.sessions.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The agent saw an event.
+    /// The agent saw an event. Updates are counted, and not shown to who listens.
     pub fn event(&self, event: &CallEvent) {
+        if event.update.is_some() {
+            self.0.updates.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         self.0.events[usize::from(event.status().sequence() - 1)].fetch_add(1, Ordering::Relaxed);
         let event = Arc::new(event.clone());
         let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,6 +207,10 @@ impl Statistics {
     pub fn events_by_status(&self) -> impl Iterator<Item = (Status, u64)> {
         let counts = self.0.events.each_ref().map(|count| count.load(Ordering::Relaxed));
         [Status::Ringing, Status::Connected, Status::Disconnected].into_iter().zip(counts)
+    }
+
+    pub fn updates(&self) -> u64 {
+        self.0.updates.load(Ordering::Relaxed)
     }
 
     pub fn accepted_events(&self) -> u64 {

@@ -33,6 +33,17 @@ impl AgentIdentity {
         self.relation_at(agent, clock.at(self.born))
     }
 
+    /// Whether no agent of this PBX that can see calls stands before this one. Of all agents, the first one reports updates of live
+    /// calls: there is no need to agree on that, because two reporters only say things twice.
+    pub(crate) fn is_first(&self, agents: &[AgentStatus], pbx_id: Option<&str>, clock: &CloudClock) -> bool {
+        let is_there = |agent: &&AgentStatus| {
+            matches!(self.relation(agent, clock), PeerRelation::Other | PeerRelation::Namesake)
+                && agent.can_act(clock.now())
+                && agent.pbx_id.as_deref() == pbx_id
+        };
+        agents.iter().filter(is_there).all(|agent| *agent.agent_id > *self.agent_id)
+    }
+
     fn relation_at(&self, agent: &AgentStatus, born: Timestamp) -> PeerRelation {
         if *agent.agent_id == *self.agent_id {
             PeerRelation::Own
@@ -74,6 +85,20 @@ pub(crate) mod tests {
             refusals: Vec::new(),
             expires_at: 0,
         }
+    }
+
+    #[test]
+    fn the_first_agent_that_can_see_calls_reports() {
+        let clock = CloudClock::default();
+        let own = AgentIdentity { agent_id: "m/1".into(), name: "m".to_owned(), born: clock.boot() };
+        let now = clock.now().as_millisecond();
+        let other = |name: &str| AgentStatus { pbx_id: Some("pbx".to_owned()), ..agent(name, now) };
+        let is_first = |others: &[AgentStatus]| own.is_first(others, Some("pbx"), &clock);
+        assert!(is_first(&[]) && is_first(&[other("z")]) && !is_first(&[other("z"), other("a")]));
+        assert!(is_first(&[AgentStatus { updated_at: now - 31_000, ..other("a") }]), "it is gone");
+        assert!(is_first(&[AgentStatus { pbx: PbxLink::Down, ..other("a") }]), "it sees nothing");
+        assert!(is_first(&[AgentStatus { pbx_id: Some("another".to_owned()), ..other("a") }]));
+        assert!(is_first(&[AgentStatus { agent_id: "m/0".to_owned(), ..other("m") }]), "its own life before");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, Payload, Trial};
 use shared::event::summary::EventSummary;
-use shared::webhook::{Kind, Webhook};
+use shared::webhook::Webhook;
 
 use crate::context::Context;
 use crate::prepared::Prepared;
@@ -25,7 +25,7 @@ pub(crate) fn is_wanted(webhook: &Webhook, delivery: &Delivery) -> bool {
     let settings = &webhook.settings;
     match &delivery.payload {
         _ if delivery.trial == Some(Trial::Test) => true,
-        Payload::Call(event) => settings.kinds.contains(&Kind::Call) && settings.filter.wants(&EventSummary::of(event)),
+        Payload::Call(event) => settings.wants(&EventSummary::of(event)),
         Payload::Notice(notice) => settings.kinds.contains(&notice.kind),
     }
 }

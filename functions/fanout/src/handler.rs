@@ -1,6 +1,6 @@
 //! One batch: read, fan out step by step, record, and say what goes back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use shared::ids::CallId;
 use shared::metrics::Metrics;
 use shared::queue::{FifoMessage, FifoRecord, Outgoing, Queue, Taken, chunks};
-use shared::tables::{StateTable, TableError};
+use shared::tables::{RecordedCall, StateTable, TableError};
 use shared::webhook::Webhook;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -111,7 +111,9 @@ async fn fan_out(
     let webhooks = if calls.is_empty() {
         Default::default()
     } else {
-        let (recorded, webhooks) = futures_util::try_join!(recorded(&context.state, &calls), context.webhooks())?;
+        let updated = batch.calls_with_updates();
+        let recorded = recorded(&context.state, &calls, &updated);
+        let (recorded, webhooks) = futures_util::try_join!(recorded, context.webhooks())?;
         let repeats = batch.find_repeats(&recorded);
         (tally.copies, tally.superseded) = (repeats.copies, repeats.superseded);
         tally.unreadable_webhooks = webhooks.unreadable;
@@ -128,9 +130,13 @@ async fn fan_out(
     Ok(())
 }
 
-/// What is recorded for each call: sequences, each with its number in the feed.
-async fn recorded(state: &StateTable, calls: &[CallId]) -> Result<HashMap<CallId, Vec<(u8, Option<u64>)>>, TableError> {
-    let read = async |call: CallId| Ok((call, state.recorded(call).await?));
+/// What is recorded for each call; what was told last only of calls with an update in the batch.
+async fn recorded(
+    state: &StateTable,
+    calls: &[CallId],
+    updated: &HashSet<CallId>,
+) -> Result<HashMap<CallId, RecordedCall>, TableError> {
+    let read = async |call: CallId| Ok((call, state.recorded(call, updated.contains(&call)).await?));
     stream::iter(calls.iter().copied()).map(read).buffer_unordered(READS_AT_ONCE).try_collect().await
 }
 

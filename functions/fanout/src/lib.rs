@@ -7,6 +7,7 @@ mod context;
 mod handler;
 mod plan;
 mod record;
+mod updates;
 
 pub use context::Context;
 pub use handler::{Invocation, handle};

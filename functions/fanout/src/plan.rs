@@ -14,7 +14,10 @@ use shared::event::summary::EventSummary;
 use shared::feed::{Standing, standing};
 use shared::ids::CallId;
 use shared::queue::{FifoMessage, FifoRecord, GoingBack, Outgoing};
-use shared::webhook::Webhook;
+use shared::tables::RecordedCall;
+use shared::webhook::{Kind, Webhook};
+
+use crate::updates::CallProgress;
 
 /// A ringing phone is stale after 30 s; a longer wait here would only add to what the receiver waits for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -50,7 +53,7 @@ enum RecordState {
 pub(crate) struct Repeats {
     /// The same event more than once in the batch.
     pub(crate) copies: usize,
-    /// Events at or below what is recorded, or was before them in the batch.
+    /// Events at or below what is recorded, or was before them in the batch, and updates that say nothing new.
     pub(crate) superseded: usize,
 }
 
@@ -103,25 +106,46 @@ impl<'a> Batch<'a> {
             .collect()
     }
 
-    /// Finds what needs no delivery: copies, and events at or below the highest sequence of their call. Who recorded an event may
-    /// have died before it was in the feed, so that it is not done yet.
-    pub(crate) fn find_repeats(&mut self, recorded: &HashMap<CallId, Vec<(u8, Option<u64>)>>) -> Repeats {
+    /// Which of them have updates in the batch, which are compared with what was told last.
+    pub(crate) fn calls_with_updates(&self) -> HashSet<CallId> {
+        let updated = self.entries.iter().filter_map(|entry| entry.message.as_ref().ok());
+        updated.filter(|message| message.tag.kind == Kind::CallUpdated).map(|message| message.tag.group).collect()
+    }
+
+    /// Finds what needs no delivery: copies, statuses at or below the highest sequence of their call, and updates that say nothing new.
+    /// Who recorded a status may have died before it was in the feed, so that it is not done yet. Updates get their numbers.
+    pub(crate) fn find_repeats(&mut self, recorded: &HashMap<CallId, RecordedCall>) -> Repeats {
         let mut repeats = Repeats::default();
         let mut highest: HashMap<CallId, u8> = HashMap::new();
+        let mut progress: HashMap<CallId, CallProgress> = HashMap::new();
         let mut seen = HashSet::new();
         for entry in self.entries.iter_mut().filter(|entry| entry.state == RecordState::Open) {
-            let Ok(EventMessage { tag, .. }) = entry.message.as_deref() else { continue };
+            let Ok(message) = entry.message.as_deref_mut() else { continue };
+            let tag = message.tag;
             let (call, sequence) = (tag.group, tag.rank);
             if !seen.insert(tag.dedup) {
                 repeats.copies += 1;
                 entry.state = RecordState::Done;
                 continue;
             }
+            let of_call = recorded.get(&call);
+            let progress = progress.entry(call).or_insert_with(|| of_call.map(CallProgress::after).unwrap_or_default());
+            if tag.kind == Kind::CallUpdated {
+                match progress.pass_update(&message.event) {
+                    Some(revision) => message.number(revision),
+                    None => {
+                        repeats.superseded += 1;
+                        entry.state = RecordState::Done;
+                    }
+                }
+                continue;
+            }
             let highest = highest.entry(call).or_default();
-            let recorded = recorded.get(&call).map_or(&[][..], Vec::as_slice);
+            let recorded = of_call.map_or(&[][..], |of_call| &of_call.statuses);
             match standing(sequence, recorded) {
                 Standing::New if sequence > *highest => {
                     *highest = sequence;
+                    progress.pass_status(&message.event);
                     continue;
                 }
                 Standing::Recorded(n) => {

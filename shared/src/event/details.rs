@@ -51,4 +51,13 @@ pub struct CallDetails {
     /// The other call of a transfer that ended this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer_call_id: Option<CallId>,
+    /// The monitored user has it on hold.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    /// The other side has it on hold.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held_by_peer: bool,
+    /// It waits in a park position.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parked: bool,
 }

@@ -1,7 +1,8 @@
 //! An event on its way through the events queue, as those see it who need not know all of it: outbox, uplink, queue, `fanout`, feed.
 //!
 //! The message is one object: `{"v":1,"kind":"call","rank":1,"group":"…","dedup":"…",` and then the fields of the event itself. The
-//! first agents wrote nothing between the version and the event: what has no kind is a call.
+//! first agents wrote nothing between the version and the event: what has no kind is a call. An update comes without its number, and goes
+//! on with it.
 //!
 //! A message is parsed once, by who takes it from the queue. Everything that a later reader will need is checked by that, and the event
 //! travels on as the text that it came in.
@@ -31,7 +32,8 @@ pub struct EventTag {
 
 impl<T> From<&CallEvent<T>> for EventTag {
     fn from(event: &CallEvent<T>) -> Self {
-        Self { kind: Kind::Call, rank: event.sequence(), group: event.call_id(), dedup: event.event_id }
+        let rank = if event.update.is_some() { 0 } else { event.sequence() };
+        Self { kind: event.kind(), rank, group: event.call_id(), dedup: event.event_id }
     }
 }
 
@@ -62,7 +64,7 @@ pub fn seal(event: &CallEvent) -> Result<String, serde_json::Error> {
 }
 
 /// A text that is a part of a message, as far as it stands there without escapes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -77,8 +79,8 @@ impl AsRef<str> for Text<'_> {
 pub struct EventMessage<'a> {
     pub tag: EventTag,
     pub event: CallEvent<Text<'a>>,
-    /// The fields of the event as they came, with the bracket that ends them.
-    fields: &'a str,
+    /// The fields of the event as they came, with the bracket that ends them. Those of a numbered update are written anew.
+    fields: Cow<'a, str>,
 }
 
 impl<'a> EventMessage<'a> {
@@ -87,10 +89,18 @@ impl<'a> EventMessage<'a> {
         let as_sealed = |event| text.strip_prefix(&EventTag::from(event).prefix());
         let fields = match event.as_ref().ok().and_then(as_sealed) {
             Some(fields) => fields,
-            None => fields_of_call(text)?,
+            None => fields_of_event(text, event.as_ref().map_or(Kind::Call, CallEvent::kind))?,
         };
         let event = event?;
-        Ok(Self { tag: EventTag::from(&event), event, fields })
+        Ok(Self { tag: EventTag::from(&event), event, fields: Cow::Borrowed(fields) })
+    }
+
+    /// Gives an update its number, and with that its identity.
+    pub fn number(&mut self, revision: u32) {
+        self.event.number(revision);
+        self.tag = EventTag::from(&self.event);
+        let text = serde_json::to_string(&self.event).expect("an event is always JSON");
+        self.fields = Cow::Owned(envelope::for_queues(text).split_off(1));
     }
 
     /// The event alone, as a text.
@@ -101,7 +111,7 @@ impl<'a> EventMessage<'a> {
     /// The message of its delivery to a webhook; times are in milliseconds. It is the text that [`envelope::seal`] would make of a
     /// [`delivery::Delivery`].
     pub fn delivery(&self, to: WebhookId, queued_at: Option<i64>, fanned_out_at: i64) -> Outgoing {
-        let (v, round, fields) = (envelope::VERSION, 0, self.fields);
+        let (v, round, fields) = (envelope::VERSION, 0, &self.fields);
         let queued_at = queued_at.map(|at| format!(r#""queuedAt":{at},"#)).unwrap_or_default();
         Outgoing {
             group: delivery::group(to, self.tag.group),
@@ -114,7 +124,7 @@ impl<'a> EventMessage<'a> {
 }
 
 /// The fields of the event in a message that does not begin as [`seal`] lets it: it is of the time before, or not for this program.
-fn fields_of_call(text: &str) -> Result<&str, EnvelopeError> {
+fn fields_of_event(text: &str, expected: Kind) -> Result<&str, EnvelopeError> {
     #[derive(Deserialize)]
     struct Beginning {
         v: u64,
@@ -124,8 +134,9 @@ fn fields_of_call(text: &str) -> Result<&str, EnvelopeError> {
     if v != envelope::VERSION {
         return Err(EnvelopeError::UnknownVersion(v));
     }
-    if let Some(other) = kind.filter(|kind| kind != Kind::Call.as_str()) {
-        return Err(EnvelopeError::UnknownKind(other));
+    let kind = kind.unwrap_or_else(|| Kind::Call.as_str().to_owned());
+    if kind != expected.as_str() {
+        return Err(EnvelopeError::UnknownKind(kind));
     }
     let object = text.trim_start();
     Ok(object.strip_prefix(envelope::PREFIX).or_else(|| object.strip_prefix('{')).unwrap_or_default())
@@ -142,7 +153,8 @@ mod tests {
     use crate::event::summary::EventSummary;
     use crate::event::tests::sample;
     use crate::event::{
-        CallDetails, ConferenceEvent, ConferenceEventKind, PartyKind, Presentation, Status, WebHookEvent,
+        CallChange, CallDetails, CallUpdate, ConferenceEvent, ConferenceEventKind, PartyKind, Presentation, Status,
+        WebHookEvent,
     };
     use crate::time::PublishedTime;
 
@@ -195,7 +207,7 @@ mod tests {
 
     prop_compose! {
         fn any_details()(
-            [missed, answered_elsewhere, abandoned] in any::<[bool; 3]>(),
+            [missed, answered_elsewhere, abandoned, held, held_by_peer, parked] in any::<[bool; 6]>(),
             party in prop::option::of(prop_oneof![Just(PartyKind::Internal), Just(PartyKind::External)]),
             presentation in prop::option::of(prop_oneof![Just(Presentation::Shown), Just(Presentation::Withheld)]),
             last_seen_at in prop::option::of(0..253_402_207_200_000i64),
@@ -203,7 +215,10 @@ mod tests {
         ) -> CallDetails {
             let last_seen_at = last_seen_at.map(|at| Timestamp::from_millisecond(at).expect("a time"));
             let transfer_call_id = transfer_call_id.map(|id| CallId::from_uuid(uuid::Uuid::from_u128(id)));
-            CallDetails { missed, answered_elsewhere, abandoned, party, presentation, last_seen_at, transfer_call_id }
+            CallDetails {
+                missed, answered_elsewhere, abandoned, party, presentation, last_seen_at, transfer_call_id, held, held_by_peer,
+                parked,
+            }
         }
     }
 
@@ -217,11 +232,13 @@ mod tests {
             inferred in any::<bool>(),
             details in prop::option::of(any_details()),
             cause in any::<Option<u16>>(),
+            update in prop::option::of((prop::sample::select(CallChange::ALL.to_vec()), any::<u32>())),
         ) -> CallEvent {
             CallEvent {
                 event_id: EventId::from_uuid(uuid::Uuid::from_u128(event_id)),
                 occurred_at: Timestamp::from_millisecond(occurred_at).expect("a time"),
                 pbx_id, agent_id, user_guid, inferred, cause, from_e164, to_e164, details, web_hook_event,
+                update: update.map(|(change, revision)| CallUpdate { change, revision }),
             }
         }
     }
@@ -234,7 +251,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_passes_as_text_is_what_was_sealed(event in any_event(), queued_at in any::<Option<i64>>(), now in any::<i64>()) {
-            for sealed in [seal(&event).expect("json"), sealed_without_tag(&event)] {
+            let first_agents = Some(sealed_without_tag(&event)).filter(|_| event.update.is_none());
+            for sealed in [Some(seal(&event).expect("json")), first_agents].into_iter().flatten() {
                 let message = EventMessage::open(&sealed).expect("a message");
                 prop_assert_eq!(message.tag, EventTag::from(&event));
                 prop_assert_eq!(EventSummary::of(&message.event), EventSummary::of(&event));
@@ -264,6 +282,26 @@ mod tests {
         assert_eq!((group, dedup, body), (sample().call_id().to_string(), sample().event_id.to_string(), sealed));
     }
 
+    const UPDATE: CallUpdate = CallUpdate { change: CallChange::Parties, revision: 0 };
+
+    proptest! {
+        #[test]
+        fn a_numbered_update_goes_on_as_one(event in any_event(), revision in 1..u32::MAX) {
+            let event = CallEvent { update: Some(UPDATE), ..event };
+            let sealed = seal(&event).expect("json");
+            let mut message = EventMessage::open(&sealed).expect("a message");
+            prop_assert_eq!((message.tag.kind, message.tag.rank), (Kind::CallUpdated, 0));
+            prop_assert_eq!(message.tag.dedup, event.event_id);
+            message.number(revision);
+            let event_id = EventId::of_update(event.call_id(), revision);
+            let numbered = CallEvent { event_id, update: Some(CallUpdate { revision, ..UPDATE }), ..event };
+            prop_assert_eq!(message.tag.dedup, event_id);
+            prop_assert_eq!(serde_json::from_str::<CallEvent>(&message.body()).expect("an event"), numbered.clone());
+            let delivery = Delivery { fanned_out_at: Some(7), ..Delivery::of_call(numbered, TO) };
+            prop_assert_eq!(message.delivery(TO, None, 7).body, envelope::seal(&delivery).expect("json"));
+        }
+    }
+
     #[test]
     fn the_order_of_fields_does_not_matter() {
         let sealed = seal(&sample()).expect("json");
@@ -284,10 +322,15 @@ mod tests {
         let refused = |text: &str| EventMessage::open(text).expect_err("refused");
         assert!(matches!(refused(r#"{"v":2,"kind":"call","event":{}}"#), EnvelopeError::UnknownVersion(2)));
         let mut other: Value = serde_json::from_str(&seal(&sample()).expect("json")).expect("json");
-        other["kind"] = json!("call.updated");
-        for text in [other.to_string(), r#"{"v":1,"kind":"call.updated","rank":0}"#.to_owned()] {
-            assert!(matches!(refused(&text), EnvelopeError::UnknownKind(kind) if kind == "call.updated"));
+        for kind in ["presence", "call.updated"] {
+            other["kind"] = json!(kind);
+            for text in [other.to_string(), format!(r#"{{"v":1,"kind":"{kind}","rank":0}}"#)] {
+                assert!(matches!(refused(&text), EnvelopeError::UnknownKind(other) if other == kind));
+            }
         }
+        let update = seal(&CallEvent { update: Some(UPDATE), ..sample() }).expect("json");
+        let as_status = update.replace("call.updated", "call");
+        assert!(matches!(refused(&as_status), EnvelopeError::UnknownKind(kind) if kind == "call"));
         assert!(matches!(refused("{"), EnvelopeError::Malformed(_)));
         assert!(matches!(refused("{}"), EnvelopeError::Malformed(_)));
         assert!(matches!(refused(r#"{"v":1}"#), EnvelopeError::Malformed(_)));

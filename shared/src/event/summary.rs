@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallEvent, Direction, Status};
+use super::{CallChange, CallEvent, Direction, Status};
 use crate::call::PartyKind;
+use crate::kind::Kind;
 
 /// Stands beside the event wherever it has to be found without being read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct EventSummary<'a> {
     /// Where the other party is, if the agent knew it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub party: Option<PartyKind>,
+    /// What an update is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<CallChange>,
 }
 
 impl<'a> EventSummary<'a> {
@@ -47,6 +51,7 @@ impl<'a> EventSummary<'a> {
             e164: e164.as_ref().map(|e164| e164.as_ref().into()),
             duration: told.conversation_time,
             party: event.details.as_ref().and_then(|details| details.party),
+            change: event.update.map(|update| update.change),
         }
     }
 
@@ -60,7 +65,12 @@ impl<'a> EventSummary<'a> {
             e164: self.e164.map(|e164| e164.into_owned().into()),
             duration: self.duration,
             party: self.party,
+            change: self.change,
         }
+    }
+
+    pub fn kind(&self) -> Kind {
+        if self.change.is_some() { Kind::CallUpdated } else { Kind::Call }
     }
 
     /// Where the other party is, as far as its number tells if the agent did not.

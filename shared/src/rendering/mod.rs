@@ -62,8 +62,11 @@ enum Told<'a> {
 impl<'a> Told<'a> {
     fn new(delivery: &'a Delivery, format: Format, now: Timestamp) -> Self {
         match (&delivery.payload, format) {
-            (Payload::Call(event), Format::Easyconnect) => Self::Published(&event.web_hook_event),
-            (Payload::Call(event), Format::Extended) => Self::Extended(Box::new(ExtendedEvent {
+            // An update has no other form: the published object has no place for what it says.
+            (Payload::Call(event), Format::Easyconnect) if event.update.is_none() => {
+                Self::Published(&event.web_hook_event)
+            }
+            (Payload::Call(event), _) => Self::Extended(Box::new(ExtendedEvent {
                 test: delivery.trial == Some(Trial::Test),
                 queued_at: delivery.queued_at.map(from_millis).map(iso_millis),
                 fanned_out_at: delivery.fanned_out_at.map(from_millis).map(iso_millis),

@@ -16,6 +16,7 @@ mod state;
 mod webhooks;
 
 pub use access::{AuditEntry, AuditKind, Window};
+pub use calls::{LiveCall, RecordedCall};
 pub use deliveries::{LogItem, Order, ReceiverView, Receivers, Wanted};
 pub use exchange::{Claim, Exchange, Finish, Inserted, LegItem};
 pub use feed::{FeedEntry, FeedHead, FeedPart};

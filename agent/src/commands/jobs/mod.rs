@@ -250,6 +250,9 @@ impl Jobs {
 
     /// Something happened to a call, as the call core tells it.
     pub fn on_event(&mut self, event: &CallEvent) {
+        if event.update.is_some() {
+            return; // Jobs wait for statuses.
+        }
         let call = event.call_id();
         for (_, progress) in self.followed.iter().filter(|(followed, _)| *followed == call) {
             let _ = match event.status() {

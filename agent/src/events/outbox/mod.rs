@@ -6,8 +6,8 @@
 //! - The call core's records of a moment are in the same transaction as the events of that moment.
 //! - Events leave in the order in which they came. Memory does not grow with the backlog: at most [`WINDOW`] events are in
 //!   the uplink's hands, and the rest is read from disk when there is room.
-//! - When the cap is reached, the oldest event of the lowest rank goes first: the oldest `ringing`, then the oldest `connected`, then the
-//!   oldest `disconnected`. That is the order in which events lose their worth. Each is counted.
+//! - When the cap is reached, the oldest event of the lowest rank goes first: the oldest update, then the oldest `ringing`, then the oldest
+//!   `connected`, then the oldest `disconnected`. That is the order in which events lose their worth. Each is counted.
 //! - While the disk refuses (full, read-only, broken), what is on it still goes out if it can be read, and leaves it as soon as
 //!   that can be written down. New events wait in memory up to [`MEMORY_CAP`], go out behind it, and are written as soon as the
 //!   disk takes them. Only in that time can a crash lose an event; the status says so. It holds from the start on: only a folder

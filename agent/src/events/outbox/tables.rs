@@ -16,8 +16,9 @@ const SCHEMA: u64 = 1;
 type Row<'a> = (u128, u128, i64, u32, &'a str);
 pub(super) type Events = TableDefinition<'static, u64, Row<'static>>;
 
-/// By rank, which is the order in which events lose their worth.
-pub(super) const EVENTS: [(u8, Events); 3] = [
+/// By rank, which is the order in which events lose their worth. Updates are of rank 0: what they tell is told anew with the next one.
+pub(super) const EVENTS: [(u8, Events); 4] = [
+    (0, TableDefinition::new("updated")),
     (1, TableDefinition::new("ringing")),
     (2, TableDefinition::new("connected")),
     (3, TableDefinition::new("disconnected")),
@@ -57,7 +58,7 @@ pub(super) fn waiting(number: u64, rank: u8, row: Row<'_>) -> Option<OutboxEvent
     let (group, dedup) = (CallId::from_uuid(Uuid::from_u128(group)), EventId::from_uuid(Uuid::from_u128(dedup)));
     Some(OutboxEvent {
         number,
-        tag: EventTag { kind: Kind::Call, rank, group, dedup },
+        tag: EventTag { kind: if rank == 0 { Kind::CallUpdated } else { Kind::Call }, rank, group, dedup },
         occurred_at: from_millis(occurred_at),
         body: body.to_owned(),
     })
@@ -105,7 +106,7 @@ pub(super) fn remove_events(
     figures: &mut Figures,
 ) -> Result<(), redb::Error> {
     for (number, rank) in done {
-        let mut table = write.open_table(EVENTS[usize::from(rank - 1)].1)?;
+        let mut table = write.open_table(EVENTS[usize::from(*rank)].1)?;
         if let Some(row) = table.remove(number)? {
             figures.bytes = figures.bytes.saturating_sub(size(row.value().4));
         }

@@ -54,6 +54,7 @@ pub fn render(status: &AgentStatus, statistics: &Statistics, ready: bool) -> Str
     for (status, count) in statistics.events_by_status() {
         counter!("easyconnect_agent_events_total", "status" => status.as_str()).absolute(count);
     }
+    counter!("easyconnect_agent_updates_total").absolute(statistics.updates());
     counter!("easyconnect_agent_events_accepted_total").absolute(statistics.accepted_events());
     counter!("easyconnect_agent_events_refused_total").absolute(statistics.hopeless_events());
     counter!("easyconnect_agent_events_dropped_total").absolute(status.vitals.dropped_events);
@@ -82,6 +83,7 @@ fn describe() {
         "Calls that the PBX reported without a conference; two agents tell of each twice"
     );
     describe_counter!("easyconnect_agent_events_total", "Call events seen");
+    describe_counter!("easyconnect_agent_updates_total", "Updates of live calls reported");
     describe_counter!("easyconnect_agent_events_accepted_total", "Call events that the queue has accepted");
     describe_counter!("easyconnect_agent_events_refused_total", "Call events that the queue will never accept");
     describe_counter!(

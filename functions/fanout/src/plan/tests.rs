@@ -2,8 +2,8 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use shared::delivery::Delivery;
 use shared::envelope;
-use shared::event::{CallEvent, Status, message};
-use shared::ids::{DeliveryId, WebhookId};
+use shared::event::{CallChange, CallEvent, CallUpdate, Status, message};
+use shared::ids::{DeliveryId, EventId, WebhookId};
 use shared::webhook::{Secret, Settings};
 
 use super::*;
@@ -36,8 +36,21 @@ fn poison(id: &str, call: u8) -> FifoMessage {
     FifoMessage { record: record(id, &call_id(call).to_string()), body: r#"{"v":99}"#.to_owned() }
 }
 
-fn nothing_recorded() -> HashMap<CallId, Vec<(u8, Option<u64>)>> {
+fn nothing_recorded() -> HashMap<CallId, RecordedCall> {
     HashMap::new()
+}
+
+fn recorded(statuses: &[(u8, Option<u64>)]) -> RecordedCall {
+    RecordedCall { statuses: statuses.to_vec(), ..RecordedCall::default() }
+}
+
+fn update(id: &str, call: u8, from: &str, seconds: i64) -> FifoMessage {
+    let mut event = event(call, Status::Connected);
+    event.update = Some(CallUpdate { change: CallChange::Parties, revision: 0 });
+    event.web_hook_event.from = from.to_owned();
+    event.occurred_at += SignedDuration::from_secs(seconds);
+    event.event_id = EventId::of_snapshot(event.call_id(), from, &seconds.to_string());
+    FifoMessage { record: record(id, &event.call_id().to_string()), body: message::seal(&event).expect("json") }
 }
 
 fn webhook(n: u128) -> Webhook {
@@ -105,7 +118,7 @@ fn copies_and_superseded_events_are_acknowledged_without_a_delivery() {
         sent("new", 2, Status::Disconnected),
     ];
     let mut batch = Batch::read(&messages);
-    let repeats = batch.find_repeats(&HashMap::from([(call_id(2), vec![(2, None)])]));
+    let repeats = batch.find_repeats(&HashMap::from([(call_id(2), recorded(&[(2, None)]))]));
     assert_eq!(repeats, Repeats { copies: 1, superseded: 3 });
     assert_eq!(run(&mut batch, &[]), [[0, 5]]);
     record_all(&mut batch);
@@ -116,8 +129,9 @@ fn copies_and_superseded_events_are_acknowledged_without_a_delivery() {
 fn a_repeat_of_a_whole_batch_needs_no_delivery_but_is_settled() {
     let messages = [sent("1", 1, Status::Ringing), sent("2", 1, Status::Connected), sent("3", 2, Status::Ringing)];
     let mut batch = Batch::read(&messages);
-    let recorded = HashMap::from([(call_id(1), vec![(2, Some(8)), (1, Some(5))]), (call_id(2), vec![(1, Some(6))])]);
-    assert_eq!(batch.find_repeats(&recorded), Repeats { copies: 0, superseded: 3 });
+    let known =
+        HashMap::from([(call_id(1), recorded(&[(2, Some(8)), (1, Some(5))])), (call_id(2), recorded(&[(1, Some(6))]))]);
+    assert_eq!(batch.find_repeats(&known), Repeats { copies: 0, superseded: 3 });
     assert!(batch.next_step().is_empty());
     // Whoever recorded them may have died before they were in the feed: until that is known they are not acknowledged.
     assert_eq!(batch.to_record_by_call(), [vec![0, 1], vec![2]]);
@@ -131,8 +145,8 @@ fn a_repeat_of_a_whole_batch_needs_no_delivery_but_is_settled() {
 fn what_a_transaction_recorded_is_settled() {
     let messages = [sent("1", 1, Status::Ringing), sent("2", 1, Status::Connected)];
     let mut batch = Batch::read(&messages);
-    let recorded = HashMap::from([(call_id(1), vec![(2, None), (1, None)])]);
-    assert_eq!(batch.find_repeats(&recorded), Repeats { copies: 0, superseded: 2 });
+    let known = HashMap::from([(call_id(1), recorded(&[(2, None), (1, None)]))]);
+    assert_eq!(batch.find_repeats(&known), Repeats { copies: 0, superseded: 2 });
     assert!(batch.to_record().is_empty());
     assert_eq!(returned(&batch), []);
 }
@@ -141,8 +155,8 @@ fn what_a_transaction_recorded_is_settled() {
 fn a_late_event_is_superseded_by_what_is_recorded_and_by_what_is_before_it() {
     let messages = [sent("1", 1, Status::Ringing), sent("2", 2, Status::Disconnected), sent("3", 2, Status::Connected)];
     let mut batch = Batch::read(&messages);
-    let recorded = HashMap::from([(call_id(1), vec![(3, Some(9))])]);
-    assert_eq!(batch.find_repeats(&recorded), Repeats { copies: 0, superseded: 2 });
+    let known = HashMap::from([(call_id(1), recorded(&[(3, Some(9))]))]);
+    assert_eq!(batch.find_repeats(&known), Repeats { copies: 0, superseded: 2 });
     assert_eq!(run(&mut batch, &[]), [[1]]);
     assert_eq!(batch.to_record(), [1]);
 }
@@ -180,6 +194,29 @@ fn an_event_that_was_not_recorded_takes_the_rest_of_its_call_along() {
     assert_eq!(batch.to_record(), [2]);
     batch.done(2);
     assert_eq!(returned(&batch), [("1".to_owned(), 4), ("2".to_owned(), 0), ("copy".to_owned(), 0)]);
+}
+
+#[test]
+fn updates_are_numbered_in_their_order_and_supersede_no_status() {
+    let messages = [
+        sent("1", 1, Status::Connected),
+        update("2", 1, "50", 1),
+        update("again", 1, "50", 2),
+        update("3", 1, "51", 3),
+        sent("4", 1, Status::Disconnected),
+        update("late", 1, "52", 4),
+    ];
+    let mut batch = Batch::read(&messages);
+    assert_eq!(batch.calls_with_updates(), HashSet::from([call_id(1)]));
+    assert_eq!(batch.find_repeats(&nothing_recorded()), Repeats { copies: 0, superseded: 2 });
+    assert_eq!(run(&mut batch, &[]), [[0], [1], [3], [4]]);
+    let revision = |at: usize| batch.entry(at).message.as_ref().expect("a message").event.update.map(|u| u.revision);
+    assert_eq!([0, 1, 3, 4].map(revision), [None, Some(1), Some(2), None]);
+    let ids = [1, 3].map(|at| batch.entry(at).message.as_ref().expect("a message").tag.dedup);
+    assert_eq!(ids, [1, 2].map(|revision| EventId::of_update(call_id(1), revision)));
+    assert_eq!(batch.to_record(), [0, 1, 3, 4]);
+    record_all(&mut batch);
+    assert_eq!(returned(&batch), []);
 }
 
 #[test]
@@ -229,7 +266,7 @@ fn what_another_receiver_has_is_left_to_it_and_its_followers_wait() {
     let mut batch = Batch::read(&messages);
     batch.leave([0, 2]);
     assert_eq!(batch.calls(), [call_id(2)]);
-    batch.find_repeats(&HashMap::from([(call_id(1), vec![(1, Some(7))])]));
+    batch.find_repeats(&HashMap::from([(call_id(1), recorded(&[(1, Some(7))]))]));
     assert_eq!(run(&mut batch, &[]), [[3]]);
     record_all(&mut batch);
     let back = batch.going_back(now(), || 0.0);

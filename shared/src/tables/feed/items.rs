@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::keys::slot_key;
-use crate::event::CallEvent;
-use crate::event::message::{EventMessage, EventTag};
+use crate::event::message::EventMessage;
 use crate::event::summary::EventSummary;
+use crate::event::{CallEvent, CallPosition};
 use crate::feed::Slot;
 use crate::ids::CallId;
 use crate::tables::item::{Item, TableError, is_over, item, number};
@@ -24,7 +24,7 @@ const TOMBSTONE: &str = "tombstone";
 pub struct FeedEntry {
     pub n: u64,
     pub(in crate::tables) call: CallId,
-    pub(in crate::tables) sequence: u8,
+    pub(in crate::tables) position: CallPosition,
     pub summary: EventSummary<'static>,
     /// Milliseconds.
     pub(in crate::tables) recorded_at: i64,
@@ -37,7 +37,12 @@ pub struct FeedEntry {
 struct EntryItem<'a> {
     v: u8,
     call: CallId,
-    seq: u8,
+    /// Of a status. A program that knows no updates cannot read an entry without one and passes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seq: Option<u8>,
+    /// Of an update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rev: Option<u32>,
     pbx: Cow<'a, str>,
     /// Milliseconds.
     occurred_at: i64,
@@ -61,10 +66,15 @@ pub(super) struct StoredSlot {
 
 pub(super) fn entry_item(message: &EventMessage<'_>, n: u64, now: Timestamp) -> Result<Item, TableError> {
     let event = &message.event;
+    let (seq, rev) = match event.position() {
+        CallPosition::Status(sequence) => (Some(sequence), None),
+        CallPosition::Update(revision) => (None, Some(revision)),
+    };
     let entry = EntryItem {
         v: VERSION,
         call: event.call_id(),
-        seq: event.sequence(),
+        seq,
+        rev,
         pbx: event.pbx_id.as_ref().into(),
         occurred_at: event.occurred_at.as_millisecond(),
         recorded_at: now.as_millisecond(),
@@ -95,7 +105,7 @@ impl StoredSlot {
             let entry = event.filter(|_| !is_over(item, now)).map(|event| FeedEntry {
                 n,
                 call: event.call_id(),
-                sequence: event.sequence(),
+                position: event.position(),
                 summary: EventSummary::of(&event).into_owned(),
                 recorded_at,
                 event: Some(Box::new(event)),
@@ -105,22 +115,28 @@ impl StoredSlot {
         let recorded_at = recorded_at.unwrap_or_default();
         let entry: Option<EntryItem<'static>> = serde_dynamo::from_item(item.clone()).ok();
         let kept_since = now.as_millisecond() - KEEP_SECONDS * 1000;
-        let entry = entry.filter(|entry| entry.occurred_at > kept_since && !is_over(item, now)).map(|entry| {
-            FeedEntry { n, call: entry.call, sequence: entry.seq, summary: entry.summary, recorded_at, event: None }
+        let shown = entry.filter(|entry| entry.occurred_at > kept_since && !is_over(item, now));
+        let entry = shown.and_then(|entry| {
+            let position = entry.seq.map(CallPosition::Status).or(entry.rev.map(CallPosition::Update))?;
+            Some(FeedEntry { n, call: entry.call, position, summary: entry.summary, recorded_at, event: None })
         });
         Some(Self { n, recorded_at, slot: entry.map_or(Slot::Tombstone, Slot::Entry) })
     }
 }
 
 /// Whether a slot holds this event's entry, of whatever age and version.
-pub(super) fn is_entry_of(item: &Item, tag: &EventTag) -> bool {
+pub(super) fn is_entry_of<T>(item: &Item, event: &CallEvent<T>) -> bool {
     if let Some(stored) = item.get("event") {
         let stored: Option<CallEvent> = stored.as_s().ok().and_then(|text| serde_json::from_str(text).ok());
-        return stored.is_some_and(|stored| stored.event_id == tag.dedup);
+        return stored.is_some_and(|stored| stored.event_id == event.event_id);
     }
     let call = item.get("call").and_then(|call| call.as_s().ok());
-    let sequence = item.get("seq").and_then(|sequence| sequence.as_n().ok());
-    call == Some(&tag.group.to_string()) && sequence == Some(&tag.rank.to_string())
+    let (name, place) = match event.position() {
+        CallPosition::Status(sequence) => ("seq", u32::from(sequence)),
+        CallPosition::Update(revision) => ("rev", revision),
+    };
+    let found = item.get(name).and_then(|place| place.as_n().ok());
+    call == Some(&event.call_id().to_string()) && found == Some(&place.to_string())
 }
 
 #[cfg(test)]
@@ -128,6 +144,7 @@ mod tests {
     use super::*;
     use crate::event::tests::sample;
     use crate::event::{Status, message};
+    use crate::kind::Kind;
     use crate::tables::item::text;
     use crate::tables::packed::size;
 
@@ -151,11 +168,21 @@ mod tests {
         let item = item_of(&event, 12_345);
         assert_eq!((&item["pk"], &item["sk"]), (&text("FEED#1"), &text("00000000000000012345")));
         assert!(size(&item) < 500, "{}", size(&item));
-        assert!(is_entry_of(&item, &EventTag::from(&event)));
+        assert!(is_entry_of(&item, &event));
         let read = StoredSlot::read(&item, now()).expect("a slot");
         let Slot::Entry(entry) = read.slot else { panic!("a tombstone") };
-        assert_eq!((entry.n, entry.call, entry.sequence, entry.event), (12_345, event.call_id(), 1, None));
+        assert_eq!((entry.n, entry.call, entry.event), (12_345, event.call_id(), None));
+        assert_eq!(entry.position, CallPosition::Status(1));
         assert_eq!(entry.summary, EventSummary::of(&event));
+    }
+
+    #[test]
+    fn an_entry_of_an_update_is_not_that_of_a_status() {
+        let update = CallEvent::update_example(event().call_id(), now());
+        let item = item_of(&update, 7);
+        assert!(is_entry_of(&item, &update) && !is_entry_of(&item, &event()) && !item.contains_key("seq"));
+        let Slot::Entry(entry) = StoredSlot::read(&item, now()).expect("a slot").slot else { panic!("a tombstone") };
+        assert_eq!((entry.position, entry.summary.kind()), (CallPosition::Update(1), Kind::CallUpdated));
     }
 
     #[test]
@@ -163,7 +190,7 @@ mod tests {
         let event = event();
         let mut item = slot_key(7);
         item.insert("event".to_owned(), text(serde_json::to_string(&event).expect("json")));
-        assert!(is_entry_of(&item, &EventTag::from(&event)));
+        assert!(is_entry_of(&item, &event));
         let read = StoredSlot::read(&item, now()).expect("a slot");
         assert_eq!(read.recorded_at, event.occurred_at.as_millisecond());
         let Slot::Entry(entry) = read.slot else { panic!("a tombstone") };
@@ -177,6 +204,6 @@ mod tests {
         assert_eq!(StoredSlot::read(&item, now()).expect("a slot").slot, Slot::Tombstone);
         let read = StoredSlot::read(&tombstone_item(8, now()), now()).expect("a slot");
         assert_eq!((read.n, read.slot), (8, Slot::Tombstone));
-        assert!(!is_entry_of(&tombstone_item(8, now()), &EventTag::from(&old)));
+        assert!(!is_entry_of(&tombstone_item(8, now()), &old));
     }
 }

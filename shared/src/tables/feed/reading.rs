@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::head::{Ages, FeedHead};
 use super::items::{FeedEntry, StoredSlot};
 use super::keys::{PARTITION, first_of_partition, head_key, last_of_partition, partition, sort_key};
-use crate::event::CallEvent;
+use crate::event::{CallEvent, CallPosition};
 use crate::feed::{Next, Page, Reader, Slot};
 use crate::ids::CallId;
 use crate::tables::calls::{call_key, event_of};
@@ -133,15 +133,15 @@ impl StateTable {
     /// The events of entries, in the same order. What is no longer kept is left out.
     pub async fn events_of(&self, entries: Vec<FeedEntry>) -> Result<Vec<CallEvent>, TableError> {
         let elsewhere = entries.iter().filter(|entry| entry.event.is_none());
-        let wanted = elsewhere.map(|entry| call_key(entry.call, entry.sequence)).collect();
+        let wanted = elsewhere.map(|entry| call_key(entry.call, entry.position)).collect();
         let found = self.get_all(wanted, Some("body, event, expiresAt"), "read the feed's events").await?;
         let now = now(&self.client);
         let events = found.iter().filter(|item| !is_over(item, now)).filter_map(event_of);
-        let mut events: HashMap<(CallId, u8), CallEvent> =
-            events.map(|event| ((event.call_id(), event.sequence()), event)).collect();
+        let mut events: HashMap<(CallId, CallPosition), CallEvent> =
+            events.map(|event| ((event.call_id(), event.position()), event)).collect();
         let event = |entry: FeedEntry| match entry.event {
             Some(event) => Some(*event),
-            None => events.remove(&(entry.call, entry.sequence)),
+            None => events.remove(&(entry.call, entry.position)),
         };
         Ok(entries.into_iter().filter_map(event).collect())
     }

@@ -8,9 +8,10 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use super::head::FeedHead;
 use super::items::{FeedEntry, StoredSlot, entry_item, is_entry_of, tombstone_item};
 use super::keys::head_key;
-use crate::event::message::{EventMessage, EventTag};
+use crate::event::CallEvent;
+use crate::event::message::EventMessage;
 use crate::feed::{Answer, Request, Slot, Writer};
-use crate::tables::calls::{call_item, call_key, recorded_number};
+use crate::tables::calls::{LiveCall, call_item, call_key, recorded_number};
 use crate::tables::item::{Item, TableError, now, number};
 use crate::tables::state::StateTable;
 
@@ -80,11 +81,16 @@ impl StateTable {
                 },
             },
             Request::Fill { event, n } => match self.put_new(entry_item(events[event], n, now)?).await? {
-                Put::Done => Answer::Filled,
-                Put::Refused(found) if is_entry_of(&found, &events[event].tag) => Answer::Filled,
-                Put::Refused(_) => Answer::Taken,
+                Put::Refused(found) if !is_entry_of(&found, &events[event].event) => Answer::Taken,
+                Put::Done | Put::Refused(_) => {
+                    // Before the call's next event is recorded, so that its next update has the next number.
+                    if let Some(live) = LiveCall::after(&events[event].event) {
+                        self.note_live(events[event].tag.group, &live).await?;
+                    }
+                    Answer::Filled
+                }
             },
-            Request::Move { event, from, to } => self.change_number(&events[event].tag, from, to).await?,
+            Request::Move { event, from, to } => self.change_number(&events[event].event, from, to).await?,
         })
     }
 
@@ -119,8 +125,8 @@ impl StateTable {
         }
     }
 
-    async fn change_number(&self, event: &EventTag, from: u64, to: u64) -> Result<Answer, TableError> {
-        let at = call_key(event.group, event.rank);
+    async fn change_number<T>(&self, event: &CallEvent<T>, from: u64, to: u64) -> Result<Answer, TableError> {
+        let at = call_key(event.call_id(), event.position());
         let written = self
             .client
             .update_item()
