@@ -13,6 +13,7 @@ pub(crate) struct Freshness {
     ringing: SignedDuration,
     connected: SignedDuration,
     disconnected: SignedDuration,
+    updated: SignedDuration,
 }
 
 impl Freshness {
@@ -22,12 +23,14 @@ impl Freshness {
             ringing: seconds("RINGING_FRESH_SECONDS", 30)?,
             connected: seconds("CONNECTED_FRESH_SECONDS", 120)?,
             disconnected: seconds("DISCONNECTED_FRESH_SECONDS", 3 * 24 * 60 * 60)?,
+            updated: seconds("UPDATED_FRESH_SECONDS", 120)?,
         })
     }
 
     /// The freshness of a replay counts from the replay.
     pub(crate) fn expires_at(&self, delivery: &Delivery) -> Timestamp {
         let limit = match &delivery.payload {
+            Payload::Call(event) if event.update.is_some() => self.updated,
             Payload::Call(event) => match event.status() {
                 Status::Ringing => self.ringing,
                 Status::Connected => self.connected,
@@ -50,6 +53,8 @@ impl Freshness {
 mod tests {
     use std::collections::HashMap;
 
+    use shared::event::CallEvent;
+
     use super::*;
     use crate::sample;
 
@@ -65,6 +70,9 @@ mod tests {
             freshness.expires_at(&delivery).duration_since(delivery.payload.occurred_at()).as_secs()
         };
         assert_eq!([Status::Ringing, Status::Connected, Status::Disconnected].map(after), [30, 7, 259_200]);
+        let update = CallEvent::update_example(sample::call_id(), sample::now());
+        let update = Delivery::of_call(update, delivery.webhook_id);
+        assert_eq!(freshness.expires_at(&update).duration_since(sample::now()).as_secs(), 120);
         // A replay is fresh again.
         let replayed_at = sample::now() + SignedDuration::from_hours(24);
         let replay = Delivery { replayed_at: Some(replayed_at.as_millisecond()), ..delivery };

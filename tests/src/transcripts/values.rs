@@ -63,6 +63,7 @@ fn incoming(n: u128, status: Status, at: Timestamp) -> CallEvent {
         from_e164: None,
         to_e164: None,
         details: None,
+        update: None,
         web_hook_event: WebHookEvent {
             call_id: call(n),
             conference_events: Vec::new(),
@@ -168,6 +169,7 @@ pub(super) fn detailed(n: u128) -> CallEvent {
         presentation: Some(Presentation::Withheld),
         last_seen_at: Some(later(5)),
         transfer_call_id: Some(call(n + 1)),
+        ..CallDetails::default()
     };
     CallEvent { inferred: true, details: Some(details), ..missed(n) }
 }
