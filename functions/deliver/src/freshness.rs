@@ -8,12 +8,14 @@ use shared::delivery::{Delivery, Payload};
 use shared::event::Status;
 use shared::time::from_millis;
 
+/// An update is a snapshot of a live call, and soon replaced by the next one.
+const UPDATED: SignedDuration = SignedDuration::from_mins(2);
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
     ringing: SignedDuration,
     connected: SignedDuration,
     disconnected: SignedDuration,
-    updated: SignedDuration,
 }
 
 impl Freshness {
@@ -23,14 +25,13 @@ impl Freshness {
             ringing: seconds("RINGING_FRESH_SECONDS", 30)?,
             connected: seconds("CONNECTED_FRESH_SECONDS", 120)?,
             disconnected: seconds("DISCONNECTED_FRESH_SECONDS", 3 * 24 * 60 * 60)?,
-            updated: seconds("UPDATED_FRESH_SECONDS", 120)?,
         })
     }
 
     /// The freshness of a replay counts from the replay.
     pub(crate) fn expires_at(&self, delivery: &Delivery) -> Timestamp {
         let limit = match &delivery.payload {
-            Payload::Call(event) if event.update.is_some() => self.updated,
+            Payload::Call(event) if event.update.is_some() => UPDATED,
             Payload::Call(event) => match event.status() {
                 Status::Ringing => self.ringing,
                 Status::Connected => self.connected,

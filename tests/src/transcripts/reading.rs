@@ -231,7 +231,11 @@ async fn recorded_events_and_the_feed() {
         let (state, call) = (shelf::state(&[&name]), event.call_id());
         assert_eq!(state.call_events(call).await.expect("events"), slice::from_ref(&event), "{name}");
         let number = Some(n).filter(|_| name.contains("numbered"));
-        assert_eq!(state.recorded(call, false).await.expect("sequences").statuses, [(event.sequence(), number)], "{name}");
+        assert_eq!(
+            state.recorded(call, false).await.expect("sequences").statuses,
+            [(event.sequence(), number)],
+            "{name}"
+        );
     }
     for (name, (n, ..)) in files.take("feed-head-", prefixed("feed-head-")) {
         assert_eq!(shelf::state(&[&name]).feed_head().await.expect("a head").n, n, "{name}");

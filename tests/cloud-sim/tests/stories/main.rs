@@ -33,5 +33,6 @@ mod stack;
 mod supervision;
 mod template;
 mod traffic;
+mod updates;
 mod way;
 mod webhooks;
