@@ -23,7 +23,12 @@ fn named<T, const N: usize>(values: [(&str, T); N]) -> Named<T> {
 pub(super) fn events() -> Named<CallEvent> {
     let (mut all, tagged) = (events_without_tag(), events_without_tag());
     all.extend(tagged.into_iter().map(|(name, event)| (format!("tagged-{name}"), event)));
+    all.extend(updates());
     all
+}
+
+pub(super) fn updates() -> Named<CallEvent> {
+    named([("updated-held", held(61, None))])
 }
 
 pub(super) fn events_without_tag() -> Named<CallEvent> {
@@ -52,6 +57,7 @@ pub(super) fn deliveries() -> Named<Message> {
         ("call", of_call.clone()),
         ("call-eventful", call_delivery(eventful(3), 1)),
         ("call-detailed", call_delivery(detailed(41), 1)),
+        ("call-updated-held", call_delivery(held(61, Some(1)), 1)),
         ("call-test", test),
         ("call-probe", again_of(&of_call, Some(Trial::Probe))),
         ("call-drained", again_of(&of_call, None)),
@@ -459,6 +465,7 @@ pub(super) fn recorded() -> Named<(u64, CallEvent, i64)> {
     for kind in ["numbered", "numbered-as-text"] {
         all.extend(numbered.iter().map(|(name, value)| (format!("{kind}-{name}"), value.clone())));
     }
+    all.extend(recorded_updates());
     all
 }
 
@@ -472,6 +479,11 @@ pub(super) fn recorded_by_slots() -> Named<(u64, CallEvent, i64)> {
         ("eventful", (5, eventful(3), NOW)),
         ("detailed", (6, detailed(41), NOW)),
     ])
+}
+
+/// Each under its call by its revision, with what the call's latest update has told, and an entry in the feed.
+pub(super) fn recorded_updates() -> Named<(u64, CallEvent, i64)> {
+    named([("updated-held", (7, held(61, Some(1)), NOW))])
 }
 
 /// Each twice as a whole, and no number under its call.

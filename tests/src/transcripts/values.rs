@@ -6,8 +6,8 @@ use shared::apikey::{ApiKey, KeyHash, Scope};
 use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, Payload};
 use shared::destination::Rules;
 use shared::event::{
-    CallDetails, CallEvent, ConferenceEvent, ConferenceEventKind, Direction, PartyKind, Presentation, Status,
-    WebHookEvent,
+    CallChange, CallDetails, CallEvent, CallUpdate, ConferenceEvent, ConferenceEventKind, Direction, PartyKind,
+    Presentation, Status, WebHookEvent,
 };
 use shared::ids::{CallId, CommandId, EventId, WebhookId};
 use shared::notice::Notice;
@@ -122,6 +122,18 @@ pub(super) fn full(n: u128, status: Status) -> CallEvent {
         to_name: Some("Thomas De Wilde".to_owned()),
         cause: Some(17),
     }];
+    event
+}
+
+/// An update of an answered call, as its agent tells it, or with its number.
+pub(super) fn held(n: u128, revision: Option<u32>) -> CallEvent {
+    let mut event = full(n, Status::Connected);
+    event.details = Some(CallDetails { held: true, ..CallDetails::default() });
+    event.update = Some(CallUpdate { change: CallChange::Held, revision: 0 });
+    event.event_id = EventId::of_snapshot(event.call_id(), "held", "now");
+    if let Some(revision) = revision {
+        event.number(revision);
+    }
     event
 }
 
