@@ -28,6 +28,12 @@ MUTATIONS = {
         '            .condition_expression("attribute_exists(pk) OR attribute_not_exists(pk)")\n',
         "crashes",
     ),
+    "an update is settled, and its number is not written down (a write)": (
+        "shared/src/tables/feed/writing.rs",
+        "self.note_live(events[event].tag.group, &live).await?;",
+        "let _ = live;",
+        "updates",
+    ),
     "a delivery is sent without a look at its log (a check)": (
         "functions/deliver/src/verdict.rs",
         "_ if is_over(delivery, view.log.as_ref()) => Start::Skip,",

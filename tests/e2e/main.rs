@@ -27,6 +27,7 @@ mod recovery;
 mod service;
 mod toll_fraud;
 mod tools;
+mod updates;
 mod versions;
 mod webhook_management;
 mod webhooks;

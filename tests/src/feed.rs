@@ -170,7 +170,7 @@ impl Feed<'_> {
     }
 
     async fn recorded(&self, event: &CallEvent) -> Vec<(u8, Option<u64>)> {
-        self.state.recorded(event.call_id()).await.expect("what is recorded")
+        self.state.recorded(event.call_id(), false).await.expect("what is recorded").statuses
     }
 
     async fn part(&self, after: u64) -> FeedPart {

@@ -301,7 +301,7 @@ impl Stack {
     /// Waits until an event of a call is recorded, and in the feed.
     pub async fn until_recorded(&self, call: CallId, sequence: u8) {
         eventually("the event is recorded", async || {
-            let recorded = self.state.recorded(call).await.map_err(|error| error.to_string())?;
+            let recorded = self.state.recorded(call, false).await.map_err(|error| error.to_string())?.statuses;
             let Some((_, Some(n))) = recorded.iter().find(|(found, _)| *found == sequence) else {
                 return Err(format!("recorded: {recorded:?}"));
             };

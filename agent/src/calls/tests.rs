@@ -7,6 +7,7 @@ mod outcome;
 mod restart;
 mod sequences;
 mod two_agents;
+mod updates;
 mod view;
 
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use shared::event::{CallEvent, Direction, Status};
+use shared::event::{CallChange, CallEvent, Direction, Status};
 use shared::ids::CallId;
 use shared::tables::LegItem;
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 //! that it would not be told otherwise. Its outside number is nobody's, because receivers act on what they are told.
 
 use jiff::{SignedDuration, Timestamp};
-use shared::event::{CallEvent, Direction, EXAMPLE_NUMBER, Status};
+use shared::event::{CallDetails, CallEvent, Direction, EXAMPLE_NUMBER, Status};
 use shared::ids::CallId;
 use shared::time::PublishedTime;
 use shared::webhook::{Filter, PartyKind};
@@ -41,6 +41,17 @@ pub(crate) fn wanted_by(filter: &Filter, call: CallId, now: Timestamp) -> CallEv
         (told.pickup_time, told.start_time) = (Some(before(least)), before(least + rang));
     }
     event
+}
+
+/// An update that the filter wants, as far as it can want any: the monitored user has put an answered call on hold.
+pub(crate) fn update_wanted_by(filter: &Filter, call: CallId, now: Timestamp) -> CallEvent {
+    let of_answered = Filter { statuses: [Status::Connected].into(), ..filter.clone() };
+    let event = wanted_by(&of_answered, call, now);
+    let mut update = CallEvent::update_example(call, now);
+    let details = update.details.clone();
+    (update.from_e164, update.to_e164, update.web_hook_event) = (event.from_e164, event.to_e164, event.web_hook_event);
+    update.details = event.details.map(|of_event| CallDetails { held: details.is_some_and(|d| d.held), ..of_event });
+    update
 }
 
 fn status(filter: &Filter) -> Status {
@@ -108,6 +119,8 @@ mod tests {
             prop_assume!(can_be_met(&filter));
             let event = wanted_by(&filter, CallId::from_uuid(Uuid::nil()), Timestamp::UNIX_EPOCH);
             prop_assert!(filter.wants(&EventSummary::of(&event)), "{filter:?} {event:?}");
+            let update = update_wanted_by(&filter, CallId::from_uuid(Uuid::nil()), Timestamp::UNIX_EPOCH);
+            prop_assert!(filter.missed_only || filter.wants(&EventSummary::of(&update)), "{filter:?} {update:?}");
         }
     }
 

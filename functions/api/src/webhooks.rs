@@ -161,6 +161,16 @@ fn kinds(fields: &Fields) -> Result<BTreeSet<Kind>, ApiError> {
     Ok(if kinds.is_empty() { BTreeSet::from([Kind::Call]) } else { kinds })
 }
 
+/// The kinds of call events that a question for events is about: statuses only, unless it says otherwise.
+pub(crate) fn event_kinds(fields: &Fields) -> Result<BTreeSet<Kind>, ApiError> {
+    let known = EVENT_KINDS.map(|kind| (kind.as_str(), kind));
+    let kinds: BTreeSet<Kind> = fields.list("kinds", known.len(), |entry| entry.choice(&known))?.into_iter().collect();
+    Ok(if kinds.is_empty() { BTreeSet::from([Kind::Call]) } else { kinds })
+}
+
+/// What is about calls; the rest are notices.
+pub(crate) const EVENT_KINDS: [Kind; 2] = [Kind::Call, Kind::CallUpdated];
+
 /// The filters of a webhook, or of a question for events.
 pub(crate) fn filter(fields: &Fields) -> Result<Filter, ApiError> {
     Ok(Filter {
@@ -279,7 +289,7 @@ pub(crate) fn require_own(key: &ApiKey, settings: &Settings) -> Result<(), ApiEr
     let message = if !has_own_extensions(key, settings) {
         "The API key has a list of extensions; `extensions` has to name some of them, and no others."
     } else if !has_own_kinds(key, settings) {
-        "The API key has a list of extensions; `kinds` can only be `call`."
+        "The API key has a list of extensions; `kinds` can only be `call` and `call.updated`."
     } else {
         return Ok(());
     };
@@ -296,7 +306,7 @@ fn has_own_extensions(key: &ApiKey, settings: &Settings) -> bool {
 }
 
 fn has_own_kinds(key: &ApiKey, settings: &Settings) -> bool {
-    key.extensions.is_none() || settings.kinds.iter().all(|kind| *kind == Kind::Call)
+    key.extensions.is_none() || settings.kinds.iter().all(|kind| EVENT_KINDS.contains(kind))
 }
 
 #[cfg(test)]

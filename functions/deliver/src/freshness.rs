@@ -8,6 +8,9 @@ use shared::delivery::{Delivery, Payload};
 use shared::event::Status;
 use shared::time::from_millis;
 
+/// An update is a snapshot of a live call, and soon replaced by the next one.
+const UPDATED: SignedDuration = SignedDuration::from_mins(2);
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
     ringing: SignedDuration,
@@ -28,6 +31,7 @@ impl Freshness {
     /// The freshness of a replay counts from the replay.
     pub(crate) fn expires_at(&self, delivery: &Delivery) -> Timestamp {
         let limit = match &delivery.payload {
+            Payload::Call(event) if event.update.is_some() => UPDATED,
             Payload::Call(event) => match event.status() {
                 Status::Ringing => self.ringing,
                 Status::Connected => self.connected,
@@ -50,6 +54,8 @@ impl Freshness {
 mod tests {
     use std::collections::HashMap;
 
+    use shared::event::CallEvent;
+
     use super::*;
     use crate::sample;
 
@@ -65,6 +71,9 @@ mod tests {
             freshness.expires_at(&delivery).duration_since(delivery.payload.occurred_at()).as_secs()
         };
         assert_eq!([Status::Ringing, Status::Connected, Status::Disconnected].map(after), [30, 7, 259_200]);
+        let update = CallEvent::update_example(sample::call_id(), sample::now());
+        let update = Delivery::of_call(update, delivery.webhook_id);
+        assert_eq!(freshness.expires_at(&update).duration_since(sample::now()).as_secs(), 120);
         // A replay is fresh again.
         let replayed_at = sample::now() + SignedDuration::from_hours(24);
         let replay = Delivery { replayed_at: Some(replayed_at.as_millisecond()), ..delivery };

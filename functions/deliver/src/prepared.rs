@@ -94,6 +94,7 @@ fn headers(webhook: &Webhook) -> Result<HeaderMap, Failure> {
 mod request_line;
 #[cfg(test)]
 mod tests {
+    use shared::event::CallEvent;
     use shared::webhook::{Format, Method, PreviousSecret};
 
     use super::*;
@@ -190,6 +191,22 @@ mod tests {
         let Content::Json(body) = prepare(&webhook).expect("ready").content else { panic!("a POST has a body") };
         assert!(body.starts_with(r#"{"CallId":"#) && body.contains(r#""eventId":""#), "{body}");
         assert!(body.ends_with(r#""sentAt":"2022-09-16T11:57:44.000Z"}"#), "{body}");
+    }
+
+    #[test]
+    fn an_update_has_the_extended_form_in_either_format() {
+        let event = CallEvent::update_example(sample::call_id(), sample::now());
+        let webhook = sample::webhook("https://example.com", Method::Post);
+        let delivery = Delivery::of_call(event, webhook.id);
+        let prepared = Prepared::new(&delivery, &webhook, &Boundary::default(), sample::now()).expect("ready");
+        let Content::Json(body) = prepared.content else { panic!("a POST has a body") };
+        assert!(
+            body.contains(r#""change":"held","revision":1,"held":true,"heldByPeer":false,"parked":false"#),
+            "{body}"
+        );
+        let get = sample::webhook("https://example.com", Method::Get);
+        let prepared = Prepared::new(&delivery, &get, &Boundary::default(), sample::now()).expect("ready");
+        assert!(prepared.url.query().is_some_and(|query| query.contains("&change=held&revision=1&held=yes")));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shared::delivery::Delivery;
 use shared::event::{CallEvent, Status};
-use shared::ids::WebhookId;
+use shared::ids::{CallId, WebhookId};
 use shared::webhook::{Method, Secret, Settings, Webhook};
 
 use crate::receiver::{Answer, Outcome};
@@ -16,10 +16,13 @@ pub(crate) fn now() -> Timestamp {
     "2022-09-16T11:57:44Z".parse().expect("a time")
 }
 
+pub(crate) fn call_id() -> CallId {
+    "1ea84350-ef40-49c4-a3cd-b1d59c821b47".parse().expect("an id")
+}
+
 pub(crate) fn delivery() -> Delivery {
-    let call_id = "1ea84350-ef40-49c4-a3cd-b1d59c821b47".parse().expect("an id");
     let occurred_at: Timestamp = "2022-09-16T11:57:43.250Z".parse().expect("a time");
-    let event = CallEvent::example(call_id, Status::Ringing, occurred_at);
+    let event = CallEvent::example(call_id(), Status::Ringing, occurred_at);
     Delivery::of_call(event, WEBHOOK.parse::<WebhookId>().expect("an id"))
 }
 

@@ -51,7 +51,7 @@ async fn events_and_logs_are_shown_for_as_many_days_as_the_stack_says() {
     assert_eq!(shown(&month).await, [first, second]);
     assert!(month.delivery_log(&delivery.log_key()).await.expect("read").is_some());
     // What comes again is not taken for new, though it is shown no more.
-    assert_eq!(one.recorded(call_id(1)).await.expect("read").len(), 1);
+    assert_eq!(one.recorded(call_id(1), false).await.expect("read").statuses.len(), 1);
     let wanted = [Wanted { at: delivery.log_key(), with_log: true }];
     let receivers = one.receivers(&wanted).await.expect("read");
     assert!(receivers.of(&delivery.log_key()).expect("read").log.is_some());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use shared::codes::Code;
-use shared::event::{CallEvent, ExtendedEvent, Status};
+use shared::event::{CallChange, CallEvent, ExtendedEvent, Status};
 use shared::notice::Notice;
 use shared::webhook::Kind;
 
@@ -446,12 +446,20 @@ fn events_are_described_as_they_are_sent() {
     for name in ["CreateWebhookRequest", "ChangeWebhookRequest", "Webhook", "WebhookWithSecret"] {
         assert_eq!(described(&["components", "schemas", name, "properties", "kinds", "items"]), kinds, "{name}");
     }
-    assert_eq!(described(&["components", "schemas", "Notice", "properties", "type"]), kinds[1..]);
+    assert_eq!(described(&["components", "schemas", "Notice", "properties", "type"]), kinds[2..]);
     assert_eq!(described(&["components", "schemas", "Delivery", "properties", "about"])[3..], kinds[1..]);
     let full = as_sent(&CallEvent::full_example(call_id, Status::Disconnected, at).web_hook_event);
+    let update = as_sent(&ExtendedEvent::from(&CallEvent::update_example(call_id, at)));
+    let changes: Vec<&str> = CallChange::ALL.iter().map(|change| change.as_str()).collect();
+    assert_eq!(described(&["components", "schemas", "CallEvent", "properties", "change"])[..changes.len()], changes);
     let schemas = Schemas::new(&openapi);
-    let sent =
-        [("WebHookEvent", &web_hook_event), ("WebHookEvent", &full), ("CallEvent", &extended), ("Notice", &notice)];
+    let sent = [
+        ("WebHookEvent", &web_hook_event),
+        ("WebHookEvent", &full),
+        ("CallEvent", &extended),
+        ("CallEvent", &update),
+        ("Notice", &notice),
+    ];
     for (name, value) in sent {
         let validator = schemas.validator(&serde_json::json!({"$ref": format!("#/components/schemas/{name}")}));
         problems(&validator, &value.to_value()).unwrap_or_else(|problem| panic!("{name}: {problem}"));

@@ -24,7 +24,12 @@ fn named<T, const N: usize>(values: [(&str, T); N]) -> Named<T> {
 pub(super) fn events() -> Named<CallEvent> {
     let (mut all, tagged) = (events_without_tag(), events_without_tag());
     all.extend(tagged.into_iter().map(|(name, event)| (format!("tagged-{name}"), event)));
+    all.extend(updates());
     all
+}
+
+pub(super) fn updates() -> Named<CallEvent> {
+    named([("updated-held", held(61, None))])
 }
 
 pub(super) fn events_without_tag() -> Named<CallEvent> {
@@ -53,6 +58,7 @@ pub(super) fn deliveries() -> Named<Message> {
         ("call", of_call.clone()),
         ("call-eventful", call_delivery(eventful(3), 1)),
         ("call-detailed", call_delivery(detailed(41), 1)),
+        ("call-updated-held", call_delivery(held(61, Some(1)), 1)),
         ("call-test", test),
         ("call-probe", again_of(&of_call, Some(Trial::Probe))),
         ("call-drained", again_of(&of_call, None)),
@@ -460,6 +466,7 @@ pub(super) fn recorded() -> Named<(u64, CallEvent, i64)> {
     for kind in ["numbered", "numbered-as-text"] {
         all.extend(numbered.iter().map(|(name, value)| (format!("{kind}-{name}"), value.clone())));
     }
+    all.extend(recorded_updates());
     all
 }
 
@@ -479,6 +486,11 @@ pub(super) fn recorded_by_slots() -> Named<(u64, CallEvent, i64)> {
 pub(super) fn counting() -> Named<(u64, HourOfCalls)> {
     let hour = Timestamp::from_second(NOW / 1_000 / 3_600 * 3_600).expect("a time");
     named([("feed-head-counting", (7, HourOfCalls { hour, pbx: PBX.to_owned(), calls: 1, missed: 1 }))])
+}
+
+/// Each under its call by its revision, with what the call's latest update has told, and an entry in the feed.
+pub(super) fn recorded_updates() -> Named<(u64, CallEvent, i64)> {
+    named([("updated-held", (7, held(61, Some(1)), NOW))])
 }
 
 /// Each twice as a whole, and no number under its call.

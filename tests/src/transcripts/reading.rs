@@ -12,7 +12,7 @@ use shared::envelope;
 use shared::event::CallEvent;
 use shared::event::message::{EventMessage, EventTag};
 use shared::queue::Outgoing;
-use shared::tables::{Inserted, Order, Wanted, Window};
+use shared::tables::{Inserted, LiveCall, Order, Wanted, Window};
 use shared::webhook::Secret;
 
 use super::expected::{self, Named};
@@ -231,7 +231,20 @@ async fn recorded_events_and_the_feed() {
         let (state, call) = (shelf::state(&[&name]), event.call_id());
         assert_eq!(state.call_events(call).await.expect("events"), slice::from_ref(&event), "{name}");
         let number = Some(n).filter(|_| name.contains("numbered"));
-        assert_eq!(state.recorded(call).await.expect("sequences"), [(event.sequence(), number)], "{name}");
+        assert_eq!(
+            state.recorded(call, false).await.expect("sequences").statuses,
+            [(event.sequence(), number)],
+            "{name}"
+        );
+    }
+    for (name, (_, event, _)) in files.take("update-", prefixed("update-")) {
+        let revision = event.update.expect("an update").revision;
+        let found = shelf::state(&[&name]).call_update(event.call_id(), revision).await.expect("an answer");
+        assert_eq!(found, Some(event), "{name}");
+    }
+    for (name, (_, event, _)) in files.take("live-", prefixed("live-")) {
+        let recorded = shelf::state(&[&name]).recorded(event.call_id(), true).await.expect("what is recorded");
+        assert_eq!(recorded.live, LiveCall::after(&event), "{name}");
     }
     for (name, (n, ended)) in files.take("feed-head-counting", expected::counting()) {
         let state = shelf::state(&[&name]);
@@ -246,7 +259,8 @@ async fn recorded_events_and_the_feed() {
     for (name, (n, event, recorded_at)) in files.take("feed-", prefixed("feed-")) {
         let named = |kind: &str| name.replacen("feed-", kind, 1);
         let head = without_version(&named("feed-head-"));
-        let state = shelf::state(&[&name, &head, &named("call-")]);
+        let recorded = if event.update.is_some() { "update-" } else { "call-" };
+        let state = shelf::state(&[&name, &head, &named(recorded)]);
         let head = state.feed_head().await.expect("a head");
         let part = state.feed(n - 1, 9, head).await.expect("entries");
         assert_eq!((part.cursor, part.waits), (n, false), "{name}");

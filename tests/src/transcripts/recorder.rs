@@ -63,7 +63,7 @@ impl Recorder {
                 let before = self.seen.insert((table.to_owned(), text("pk"), text("sk")), item.clone());
                 if before.as_ref() != Some(&item) {
                     let version = if item["v"].is_null() { "" } else { "v1-" };
-                    self.file(table, &format!("{}-{version}{name}", kind(&text("pk"))), &item);
+                    self.file(table, &format!("{}-{version}{name}", kind(&text("pk"), &text("sk"))), &item);
                 }
             }
         }
@@ -110,11 +110,13 @@ fn write_new(path: &Path, text: &str) {
     std::fs::write(path, text).expect("the file is written");
 }
 
-/// What an item is, by its partition.
-fn kind(pk: &str) -> String {
-    match pk {
-        "FEED" => "feed-head".to_owned(),
-        pk => pk.split('#').next().unwrap_or_default().to_lowercase(),
+/// What an item is, by its keys.
+fn kind(pk: &str, sk: &str) -> String {
+    match (pk, sk) {
+        ("FEED", _) => "feed-head".to_owned(),
+        (_, "live") => "live".to_owned(),
+        (_, sk) if sk.starts_with("updated#") => "update".to_owned(),
+        (pk, _) => pk.split('#').next().unwrap_or_default().to_lowercase(),
     }
 }
 

@@ -3,6 +3,7 @@
 use shared::command::Stage;
 use shared::delivery::Message;
 use shared::envelope;
+use shared::event::CallEvent;
 use shared::event::message::{self, EventMessage, EventTag};
 use shared::feed::Writer;
 use shared::queue::Outgoing;
@@ -31,6 +32,10 @@ fn messages(recorder: &mut Recorder) {
         // As the agent's outbox and uplink do it.
         let message = EventTag::from(&event).message(message::seal(&event).expect("JSON"));
         recorder.keep_message("events", &format!("tagged-{name}"), &message);
+    }
+    for (name, event) in expected::updates() {
+        let message = EventTag::from(&event).message(message::seal(&event).expect("JSON"));
+        recorder.keep_message("events", &name, &message);
     }
     for (name, message) in expected::deliveries() {
         let outgoing = match &message {
@@ -240,19 +245,27 @@ async fn ending_webhooks(recorder: &mut Recorder) {
 
 async fn events(recorder: &mut Recorder) {
     for (name, (n, event, _)) in expected::recorded_by_slots() {
-        let mut writer = Writer::new(vec![None]);
-        writer.give(n..n + 1);
-        assert_eq!(recorder.state.reserve(1, &[]).await.expect("a number"), n);
-        let sealed = message::seal(&event).expect("JSON");
-        let message = EventMessage::open(&sealed).expect("a message");
-        recorder.state.settle(&mut writer, &[&message]).await.expect("it is recorded");
+        record_at(recorder, n, &event).await;
         recorder.keep(&format!("numbered-as-text-{name}")).await;
+    }
+    for (name, (n, event, _)) in expected::recorded_updates() {
+        record_at(recorder, n, &event).await;
+        recorder.keep(&name).await;
     }
     for (name, (n, HourOfCalls { pbx, .. })) in expected::counting() {
         let ended = EndedCall { at: now(), pbx: &pbx, missed: true };
         assert_eq!(recorder.state.reserve(1, &[ended]).await.expect("a number"), n);
         recorder.keep(name.trim_start_matches("feed-head-")).await;
     }
+}
+
+async fn record_at(recorder: &Recorder, n: u64, event: &CallEvent) {
+    let mut writer = Writer::new(vec![None]);
+    writer.give(n..n + 1);
+    assert_eq!(recorder.state.reserve(1, &[]).await.expect("a number"), n);
+    let sealed = message::seal(event).expect("JSON");
+    let message = EventMessage::open(&sealed).expect("a message");
+    recorder.state.settle(&mut writer, &[&message]).await.expect("it is recorded");
 }
 
 async fn deliveries(recorder: &mut Recorder) {

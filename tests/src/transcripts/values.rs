@@ -6,8 +6,8 @@ use shared::apikey::{ApiKey, KeyHash, Scope};
 use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, Payload};
 use shared::destination::Rules;
 use shared::event::{
-    CallDetails, CallEvent, ConferenceEvent, ConferenceEventKind, Direction, PartyKind, Presentation, Status,
-    WebHookEvent,
+    CallChange, CallDetails, CallEvent, CallUpdate, ConferenceEvent, ConferenceEventKind, Direction, PartyKind,
+    Presentation, Status, WebHookEvent,
 };
 use shared::ids::{CallId, CommandId, EventId, WebhookId};
 use shared::notice::Notice;
@@ -63,6 +63,7 @@ fn incoming(n: u128, status: Status, at: Timestamp) -> CallEvent {
         from_e164: None,
         to_e164: None,
         details: None,
+        update: None,
         web_hook_event: WebHookEvent {
             call_id: call(n),
             conference_events: Vec::new(),
@@ -124,6 +125,18 @@ pub(super) fn full(n: u128, status: Status) -> CallEvent {
     event
 }
 
+/// An update of an answered call, as its agent tells it, or with its number.
+pub(super) fn held(n: u128, revision: Option<u32>) -> CallEvent {
+    let mut event = full(n, Status::Connected);
+    event.details = Some(CallDetails { held: true, ..CallDetails::default() });
+    event.update = Some(CallUpdate { change: CallChange::Held, revision: 0 });
+    event.event_id = EventId::of_snapshot(event.call_id(), "held", "now");
+    if let Some(revision) = revision {
+        event.number(revision);
+    }
+    event
+}
+
 /// The event of a call that nobody answered.
 pub(super) fn missed(n: u128) -> CallEvent {
     let mut event = incoming(n, Status::Disconnected, now());
@@ -168,6 +181,7 @@ pub(super) fn detailed(n: u128) -> CallEvent {
         presentation: Some(Presentation::Withheld),
         last_seen_at: Some(later(5)),
         transfer_call_id: Some(call(n + 1)),
+        ..CallDetails::default()
     };
     CallEvent { inferred: true, details: Some(details), ..missed(n) }
 }

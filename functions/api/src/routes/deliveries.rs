@@ -130,7 +130,7 @@ impl Choice {
     }
 
     fn wants(&self, log: &DeliveryLog) -> bool {
-        let status = log.sequence.and_then(Status::of_sequence);
+        let status = log.sequence.and_then(Status::of_sequence).filter(|_| log.revision.is_none());
         self.states.contains(&log.state)
             && (self.statuses.is_empty() || status.is_some_and(|status| self.statuses.contains(&status)))
     }
@@ -209,6 +209,10 @@ async fn again(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Opti
 /// The event of a delivery.
 async fn recorded(context: &Context, at: &LogKey, log: &DeliveryLog) -> Result<Option<CallEvent>, ApiError> {
     let Some(call) = log.call_id else { return Ok(None) };
+    if let Some(revision) = log.revision {
+        let update = in_time(context.state.call_update(call, revision)).await?;
+        return Ok(update.filter(|event| DeliveryId::new(event.event_id, at.webhook_id) == log.delivery_id));
+    }
     let events = in_time(context.state.call_events(call)).await?;
     Ok(events.into_iter().find(|event| DeliveryId::new(event.event_id, at.webhook_id) == log.delivery_id))
 }

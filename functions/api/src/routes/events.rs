@@ -1,5 +1,6 @@
 //! Events for receivers that cannot be called: they ask.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -12,7 +13,7 @@ use shared::event::{CallEvent, ExtendedEvent, Status};
 use shared::ids::CallId;
 use shared::operation::Reach;
 use shared::tables::{FeedEntry, FeedHead};
-use shared::webhook::Filter;
+use shared::webhook::{Filter, Kind};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -33,12 +34,13 @@ const MOST_LOOKED_AT: usize = 1_000;
 const MOST_DIGITS: usize = 19;
 /// Whether the newest events come first.
 const ORDERS: [(&str, bool); 2] = [("oldest", false), ("newest", true)];
-const PARAMS: [&str; 12] = [
+const PARAMS: [&str; 13] = [
     "after",
     "since",
     "order",
     "limit",
     "wait",
+    "kinds",
     "extensions",
     "statuses",
     "direction",
@@ -67,6 +69,7 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
         ));
     }
     let query = Query {
+        kinds: webhooks::event_kinds(request.query())?,
         filter: webhooks::filter(request.query())?,
         reach: Reach { extensions: key.extensions.clone(), ..Reach::default() },
         after: after(request)?,
@@ -84,6 +87,7 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
 
 /// Which events are asked for.
 struct Query {
+    kinds: BTreeSet<Kind>,
     filter: Filter,
     reach: Reach,
     /// The number of an event; only later ones are wanted.
@@ -97,6 +101,7 @@ impl Query {
     fn wants(&self, entry: &FeedEntry) -> bool {
         self.since.is_none_or(|since| entry.is_since(since))
             && self.reach.covers(&entry.summary.extension)
+            && self.kinds.contains(&entry.summary.kind())
             && self.filter.wants(&entry.summary)
     }
 

@@ -292,14 +292,14 @@ pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Respo
 /// Something that this webhook would be told.
 fn example(context: &Context, webhook: &Webhook) -> Payload {
     let (settings, now) = (&webhook.settings, context.now());
+    let call = || CallId::from_uuid(context.random.uuid());
     match settings.kinds.first() {
-        Some(kind) if !settings.kinds.contains(&Kind::Call) => {
+        Some(Kind::CallUpdated) => Payload::Call(Box::new(sample::update_wanted_by(&settings.filter, call(), now))),
+        Some(kind) if *kind != Kind::Call => {
             let message = "This is a test: nothing has happened.".to_owned();
             Payload::Notice(Notice::new(*kind, now, message, None))
         }
-        _ => {
-            Payload::Call(Box::new(sample::wanted_by(&settings.filter, CallId::from_uuid(context.random.uuid()), now)))
-        }
+        _ => Payload::Call(Box::new(sample::wanted_by(&settings.filter, call(), now))),
     }
 }
 

@@ -35,5 +35,6 @@ mod stats;
 mod supervision;
 mod template;
 mod traffic;
+mod updates;
 mod way;
 mod webhooks;

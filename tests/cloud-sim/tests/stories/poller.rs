@@ -80,9 +80,14 @@ impl Poller {
 
 /// Everything that the feed has, from its beginning.
 pub(crate) async fn whole_feed(api: &Api) -> Vec<Json> {
+    whole_feed_of(api, "call").await
+}
+
+/// The same of these kinds.
+pub(crate) async fn whole_feed_of(api: &Api, kinds: &str) -> Vec<Json> {
     let (mut events, mut cursor, mut in_vain) = (Vec::new(), "0".to_owned(), 0);
     while in_vain < LOOKS_IN_VAIN {
-        let mut page = api.get(&format!("/events?after={cursor}&limit=200")).await;
+        let mut page = api.get(&format!("/events?after={cursor}&limit=200&kinds={kinds}")).await;
         let Json::Array(found) = page["events"].take() else { panic!("no events in {page}") };
         if found.is_empty() {
             in_vain += 1;

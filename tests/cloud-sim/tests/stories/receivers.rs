@@ -112,6 +112,8 @@ struct Receiver {
     refused: BTreeSet<(String, u64)>,
     /// Deliveries that no event asked for.
     notices: u64,
+    /// Updates and statuses of calls, in the order in which they were accepted.
+    told: Vec<Json>,
 }
 
 /// One request that was accepted.
@@ -142,6 +144,7 @@ impl Receivers {
             accepted_at: BTreeMap::new(),
             refused: BTreeSet::new(),
             notices: 0,
+            told: Vec::new(),
         };
         self.known().insert(host.to_owned(), receiver);
     }
@@ -164,6 +167,11 @@ impl Receivers {
     /// When a receiver has accepted each event.
     pub(crate) fn accepted_at(&self, host: &str) -> BTreeMap<(String, u64), Timestamp> {
         self.known()[host].accepted_at.clone()
+    }
+
+    /// Everything that a receiver has accepted, in this order.
+    pub(crate) fn told(&self, host: &str) -> Vec<Json> {
+        self.known()[host].told.clone()
     }
 
     /// The webhook of a receiver.
@@ -233,8 +241,9 @@ impl Receivers {
         let id = request.headers["webhook-id"].to_str().expect("a text").to_owned();
         let mut known = self.known();
         let receiver = known.get_mut(host).expect("a receiver");
+        receiver.told.push(body.clone());
         let Some((call, number)) = event_of(&body) else {
-            receiver.notices += 1;
+            receiver.notices += u64::from(!is_update(&body));
             return None;
         };
         let name = format!("{host} {call}");
@@ -274,8 +283,15 @@ impl Receivers {
     }
 }
 
-/// Call and number of an event, in whatever form it is shown.
+pub(crate) fn is_update(body: &Json) -> bool {
+    body["change"].is_string()
+}
+
+/// Call and number of a status, in whatever form it is shown. Updates are not in the ledger: they may be superseded and repeated.
 pub(crate) fn event_of(body: &Json) -> Option<(String, u64)> {
+    if is_update(body) {
+        return None;
+    }
     let status: Status = serde_json::from_value(body["status"].clone()).ok()?;
     Some((body["CallId"].as_str()?.to_owned(), status.sequence().into()))
 }

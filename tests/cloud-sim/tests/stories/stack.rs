@@ -159,6 +159,15 @@ impl Stack {
         self.receivers.add(host, made["id"].as_str().expect("an id"), manners);
     }
 
+    /// The same of a webhook that asks for updates, too.
+    pub(crate) async fn webhook_with_updates(&self, host: &str, manners: Manners) {
+        let url = format!("https://{host}/hook");
+        let wanted = json!({"url": url, "requestId": host, "kinds": ["call", "call.updated"], "format": "extended"});
+        let (status, made) = self.api.insist(Method::POST, "/webhooks", Some(&wanted)).await;
+        assert_eq!(status, 201, "{made}");
+        self.receivers.add(host, made["id"].as_str().expect("an id"), manners);
+    }
+
     /// From the answer on the webhook is for these statuses only.
     pub(crate) async fn restrict(&mut self, host: &str, statuses: &[Status]) {
         let wanted = json!({"url": format!("https://{host}/hook"), "statuses": statuses});
