@@ -169,6 +169,7 @@ mod tests {
                 about: "ringing".to_owned(),
                 call_id: Some(CallId::from_uuid(nil)),
                 sequence: Some(1),
+                revision: None,
                 round,
                 queued_at: Some(1_040),
                 fanned_out_at: Some(1_070),
