@@ -65,7 +65,7 @@ pub(super) fn deliveries() -> Named<Message> {
         ("call-replay", replay),
         ("notice-test", Delivery { trial: Some(Trial::Test), ..notice_delivery(Kind::AgentOffline) }),
     ]);
-    let notices = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Call);
+    let notices = Kind::ALL.into_iter().filter(|kind| ![Kind::Call, Kind::CallUpdated].contains(kind));
     messages.extend(notices.map(|kind| (format!("notice-{}", kind.as_str()), notice_delivery(kind))));
     let mut messages: Named<Message> =
         messages.into_iter().map(|(name, delivery)| (name, Message::Delivery(Box::new(delivery)))).collect();

@@ -314,8 +314,20 @@ async fn versions_of_all_webhooks() {
 /// Each of the tests above takes kinds of its own, and together they take all.
 #[test]
 fn every_item_is_of_a_kind_that_is_read() {
-    let read =
-        ["apikey-", "audit-", "count-", "recent-", "agents-", "webhook-", "call-", "feed-", "delivery-", "parked-"];
+    let read = [
+        "apikey-",
+        "audit-",
+        "count-",
+        "recent-",
+        "agents-",
+        "webhook-",
+        "call-",
+        "update-",
+        "live-",
+        "feed-",
+        "delivery-",
+        "parked-",
+    ];
     for name in names("state").into_iter().filter(|name| !name.starts_with(VERSIONS)) {
         assert!(read.iter().any(|kind| name.starts_with(kind)), "nobody reads {name}");
     }
