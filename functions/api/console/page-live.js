@@ -17,7 +17,7 @@ export default async function live(view) {
   const place = h("div", {});
   let cursor = "latest";
   // Calls are asked of the agent by a command, so only at first and when an event has told that they have changed.
-  let asked = 0;
+  let askAt = 0;
   const now = view.may("calls:read") && h("section", { class: "card" }, h("h2", {}, t("live.calls")), place, calls);
   view.main.replaceChildren(view.title(t("live.title")), now || "",
     h("section", { class: "card" }, h("h2", {}, t("live.events")), list));
@@ -28,13 +28,13 @@ export default async function live(view) {
       showAt(place, null);
       fill(calls, shownCalls(answer.calls ?? [], view));
       // Without an answer yet there is nothing to go by.
-      asked = answer.calls ? Infinity : Date.now();
+      askAt = answer.calls ? Infinity : Date.now();
     } catch (problem) {
       // Events come also while nobody can tell the calls.
       if (!(problem instanceof Problem) || problem.status === 0 || problem.code === "invalid_key" || problem.code === "key_disabled") throw problem;
       calls.replaceChildren();
       showAt(place, problem);
-      asked = Date.now() + SELDOM;
+      askAt = Date.now() + SELDOM;
     }
   };
   await view.poll(async (signal) => {
@@ -44,9 +44,9 @@ export default async function live(view) {
       events.unshift(...fresh.events.reverse());
       events.splice(KEPT);
       fill(list, shownEvents(events, fresh.events.length));
-      asked = 0;
+      askAt = 0;
     }
-    if (now && Date.now() >= asked) await ask(signal);
+    if (now && Date.now() >= askAt) await ask(signal);
   });
 }
 

@@ -482,10 +482,19 @@ pub(super) fn recorded_by_slots() -> Named<(u64, CallEvent, i64)> {
     ])
 }
 
-/// A head with the counters of an hour, in which one call has ended that was missed.
-pub(super) fn counting() -> Named<(u64, HourOfCalls)> {
+/// An hour in which one call has ended that was missed.
+pub(super) fn hour() -> HourOfCalls {
     let hour = Timestamp::from_second(NOW / 1_000 / 3_600 * 3_600).expect("a time");
-    named([("feed-head-counting", (7, HourOfCalls { hour, pbx: PBX.to_owned(), calls: 1, missed: 1 }))])
+    HourOfCalls { hour, pbx: PBX.to_owned(), calls: 1, missed: 1 }
+}
+
+/// Heads with its counters and after they were moved, and the item that they were moved to.
+pub(super) fn counting() -> Named<Vec<HourOfCalls>> {
+    named([
+        ("feed-head-counting", vec![hour()]),
+        ("feed-head-counting-moved", Vec::new()),
+        ("hours-counting-moved", vec![hour()]),
+    ])
 }
 
 /// Each under its call by its revision, with what the call's latest update has told, and an entry in the feed.

@@ -9,7 +9,7 @@ use shared::clock::CloudClock;
 use shared::queue::Outgoing;
 use shared::tables::{Exchange, StateTable};
 
-use super::{folder, shelf};
+use super::{folder, shelf, values};
 use crate::api::http_client;
 
 const TABLES: [&str; 2] = ["exchange", "state"];
@@ -51,6 +51,12 @@ impl Recorder {
             recorder.ask("CreateTable", &made).await;
         }
         recorder
+    }
+
+    /// The state table as it is used so many seconds after everything happens.
+    pub(super) fn state_later(&self, seconds: i64) -> StateTable {
+        let sdk = shelf::sdk_at(None, values::later(seconds)).to_builder().endpoint_url(&self.endpoint).build();
+        StateTable::new(aws::dynamodb(&sdk, &CloudClock::new()), TABLES[1].to_owned())
     }
 
     /// Keeps every item that is new or another one since the last time, each in a file of its kind and this name.

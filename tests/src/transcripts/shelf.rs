@@ -25,10 +25,15 @@ use super::values::now;
 
 /// An SDK whose clock stands still when everything happens. Its requests go out, or to these items.
 pub(super) fn sdk(items: Option<Vec<Value>>) -> SdkConfig {
+    sdk_at(items, now())
+}
+
+/// The same with a clock that stands still at another time.
+pub(super) fn sdk_at(items: Option<Vec<Value>>, wall: Timestamp) -> SdkConfig {
     let vars = std::collections::HashMap::from([("AWS_REGION", "us-east-1")]);
     let nobody = Credentials::new("test", "test", None, None, "test");
     let mut platform = Platform {
-        machine: Arc::new(Then),
+        machine: Arc::new(Then(wall)),
         credentials: SharedCredentialsProvider::new(nobody),
         ..Platform::default()
     };
@@ -40,11 +45,11 @@ pub(super) fn sdk(items: Option<Vec<Value>>) -> SdkConfig {
 
 /// A machine whose clocks stand still when everything happens.
 #[derive(Debug)]
-struct Then;
+struct Then(Timestamp);
 
 impl Machine for Then {
     fn wall(&self) -> Timestamp {
-        now()
+        self.0
     }
 
     fn boot(&self) -> BootTime {
