@@ -161,7 +161,8 @@ async fn healthy_check_beside_a_running_agent_disturbs_nobody() {
         ..AgentOptions::default()
     };
     let agent = Agent::start_with(&stack, &pbx, "one", &options).await;
-    let before = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await, pbx.heard("UserInitialize"));
+    let before = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await);
+    let (opened, ended) = (pbx.heard("UserInitialize"), pbx.heard("UserEnd"));
 
     let checked = Checked::of(agent_command(&stack, "check", &agent.config)).await;
     checked.is_broken_at(&[], &[]);
@@ -176,8 +177,13 @@ async fn healthy_check_beside_a_running_agent_disturbs_nobody() {
     }
 
     // The command that is given now reaches the agent: no other poll stood at the queue, and no message hides.
-    let after = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await, pbx.heard("UserInitialize"));
+    let after = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await);
     assert_eq!(before, after);
+    assert_eq!(
+        (pbx.heard("UserInitialize"), pbx.heard("UserEnd")),
+        (opened + 1, ended + 1),
+        "one monitor for a moment"
+    );
     assert_eq!(stack.messages_in("COMMANDS_QUEUE_URL").await, 0);
     stack.api.make_call("44", "43").await.ok();
     let status = stack.api.get("/status").await.ok().body;
@@ -303,6 +309,12 @@ async fn app_object_without_password_rights_or_group_is_told() {
     let checked = desk.check_url(ungranted.0.ws_url(), "").await;
     checked.is_broken_at(&["api"], &["group", "monitor", "pbx-id"]);
     checked.says("api", &["not granted", "RCC"]);
+
+    let full = with_app(|_| {}).await;
+    full.control("/quirks", &serde_json::json!({"monitor_limit": 0}));
+    let checked = desk.check_url(full.0.ws_url(), "").await;
+    checked.is_broken_at(&["monitor"], &[]);
+    checked.says("monitor", &["the PBX refuses it"]);
 
     let alone = with_app(|world| world.apps[0].groups.clear()).await;
     let checked = desk.check_url(alone.0.ws_url(), "").await;

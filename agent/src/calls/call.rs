@@ -88,7 +88,7 @@ pub(super) struct Call {
 
 impl Call {
     /// Whether the record of this call says what that of an earlier moment says.
-    pub fn is_recorded_like(&self, earlier: Self) -> bool {
+    pub(super) fn is_recorded_like(&self, earlier: Self) -> bool {
         let Self { legs, parked_at, left_at, .. } = self;
         *self == Self { legs: legs.clone(), parked_at: *parked_at, left_at: *left_at, ..earlier }
     }
