@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::CommandId;
+use crate::ids::{CallId, CommandId};
 use crate::numbering::DialPrefixes;
 
 pub const BEAT_EVERY: Duration = Duration::from_secs(10);
@@ -36,6 +36,9 @@ pub struct AgentStatus {
     pub started_at: i64,
     pub updated_at: i64,
     pub visible_users: u32,
+    /// Those of them whose monitor is open; absent while the PBX still owes answers, and from an older agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitored_users: Option<u32>,
     pub live_calls: u32,
     pub waiting_events: u32,
     #[serde(default)]
@@ -43,6 +46,10 @@ pub struct AgentStatus {
     /// Long commands that this agent carries out. When it is gone, another agent ends what they began.
     #[serde(default)]
     pub running: Vec<CommandId>,
+    /// The latest calls that queues have placed for its commands for one call, and that run. Who cleans up behind a two-party command
+    /// must not take them for calls of that one. Absent from an older agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed: Option<Vec<CallId>>,
     /// How it is doing; an older agent does not say so.
     #[serde(default)]
     pub vitals: Vitals,

@@ -18,6 +18,8 @@ const MEMORY_GOAL: u64 = 20_000_000;
 const SINGLE_CALLS: usize = 300;
 const LATENCY_GOAL: Duration = Duration::from_millis(5);
 const BURSTS: usize = 40;
+/// Calls that end before memory is measured again.
+const ENDED: usize = 20_000;
 const RATE_GOAL: f64 = 2_000.0;
 
 pub(crate) async fn measure(report: &mut Report) {
@@ -28,9 +30,13 @@ pub(crate) async fn measure(report: &mut Report) {
     let agent = Agent::spawn_in(&folder.0, &sink.cloud(), &pbx, "bench", &options);
     pbx.until_monitored(false).await;
     let bench = Bench { pbx, sink, agent };
-    bench.memory(report).await;
+    bench.memory(report, "fresh").await;
     bench.latency(report, &folder.0).await;
     bench.cost(report).await;
+    for _ in 0..(ENDED - SINGLE_CALLS).div_ceil(LIVE).saturating_sub(BURSTS) {
+        bench.burst().await;
+    }
+    bench.memory(report, &format!("after {ENDED} ended calls")).await;
 }
 
 struct Cleanup(PathBuf);
@@ -73,7 +79,7 @@ impl Bench {
         .await;
     }
 
-    async fn memory(&self, report: &mut Report) {
+    async fn memory(&self, report: &mut Report, when: &str) {
         let idle = self.agent.process().memory();
         let calls: Vec<Value> = (0..LIVE).map(|n| self.call(n)).collect();
         self.until_taken(LIVE).await;
@@ -81,9 +87,11 @@ impl Bench {
         self.until_taken(2 * LIVE).await;
         let busy = self.agent.process().memory();
         let goal = format!("<= {}", mebibytes(MEMORY_GOAL));
-        let figure = format!("agent's memory, {USERS} users, {LIVE} calls");
+        let figure = format!("agent's memory, {when}");
         report.line(&figure, &mebibytes(busy), &mebibytes(idle), &goal, busy <= MEMORY_GOAL);
-        report.note("floor of the memory: the same agent before the calls");
+        report.note(&format!(
+            "with {USERS} users and {LIVE} live calls; floor of the memory: the same agent before these calls"
+        ));
         (0..LIVE).for_each(|n| self.pbx.hang_up(&number(n)));
         self.until_taken(3 * LIVE).await;
         self.sink.take();
@@ -125,17 +133,22 @@ impl Bench {
         report.note("floor: one write of 4 KiB and its sync");
     }
 
+    /// A hundred calls at once, from their beginning to their end.
+    async fn burst(&self) {
+        let calls: Vec<Value> = (0..LIVE).map(|n| self.call(n)).collect();
+        self.until_taken(LIVE).await;
+        calls.iter().enumerate().for_each(|(n, call)| self.answer(n, call));
+        self.until_taken(2 * LIVE).await;
+        (0..LIVE).for_each(|n| self.pbx.hang_up(&number(n)));
+        self.until_taken(3 * LIVE).await;
+        self.sink.take();
+    }
+
     /// A hundred calls at once, again and again: what each event costs the agent, whatever else the machine does.
     async fn cost(&self, report: &mut Report) {
         let (before, begun) = (self.agent.process().cpu_time(), Instant::now());
         for _ in 0..BURSTS {
-            let calls: Vec<Value> = (0..LIVE).map(|n| self.call(n)).collect();
-            self.until_taken(LIVE).await;
-            calls.iter().enumerate().for_each(|(n, call)| self.answer(n, call));
-            self.until_taken(2 * LIVE).await;
-            (0..LIVE).for_each(|n| self.pbx.hang_up(&number(n)));
-            self.until_taken(3 * LIVE).await;
-            self.sink.take();
+            self.burst().await;
         }
         let events = 3 * LIVE * BURSTS;
         let (cpu, took) = (self.agent.process().cpu_time() - before, begun.elapsed());

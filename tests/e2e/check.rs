@@ -12,7 +12,7 @@ use pbx_sim::Sim;
 use pbx_sim::world::World;
 use serde_json::Value;
 
-const HOPS: [&str; 20] = [
+const HOPS: [&str; 21] = [
     "config",
     "dns",
     "tcp",
@@ -21,6 +21,7 @@ const HOPS: [&str; 20] = [
     "login",
     "api",
     "group",
+    "monitor",
     "pbx-id",
     "aws-region",
     "aws-dns",
@@ -137,7 +138,7 @@ fn replace(file: &Path, from: &str, to: &str) {
     fs::write(file, text.replace(from, to)).expect("the configuration is written");
 }
 
-const BEHIND_TCP: [&str; 6] = ["tls", "websocket", "login", "api", "group", "pbx-id"];
+const BEHIND_TCP: [&str; 7] = ["tls", "websocket", "login", "api", "group", "monitor", "pbx-id"];
 /// What needs a region, in the order in which it is tried.
 const BEHIND_REGION: [&str; 9] = [
     "aws-dns",
@@ -160,7 +161,8 @@ async fn healthy_check_beside_a_running_agent_disturbs_nobody() {
         ..AgentOptions::default()
     };
     let agent = Agent::start_with(&stack, &pbx, "one", &options).await;
-    let before = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await, pbx.heard("UserInitialize"));
+    let before = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await);
+    let (opened, ended) = (pbx.heard("UserInitialize"), pbx.heard("UserEnd"));
 
     let checked = Checked::of(agent_command(&stack, "check", &agent.config)).await;
     checked.is_broken_at(&[], &[]);
@@ -175,8 +177,13 @@ async fn healthy_check_beside_a_running_agent_disturbs_nobody() {
     }
 
     // The command that is given now reaches the agent: no other poll stood at the queue, and no message hides.
-    let after = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await, pbx.heard("UserInitialize"));
+    let after = (folder(&agent), stack.messages_in("EVENTS_QUEUE_URL").await);
     assert_eq!(before, after);
+    assert_eq!(
+        (pbx.heard("UserInitialize"), pbx.heard("UserEnd")),
+        (opened + 1, ended + 1),
+        "one monitor for a moment"
+    );
     assert_eq!(stack.messages_in("COMMANDS_QUEUE_URL").await, 0);
     stack.api.make_call("44", "43").await.ok();
     let status = stack.api.get("/status").await.ok().body;
@@ -273,7 +280,7 @@ async fn broken_way_to_the_pbx_is_told_hop_by_hop() {
     checked.says("tls", &["days", "renew the certificate"]);
 
     let elsewhere = desk.check_url(pbx.0.ws_url().replace("/PBX0", "/PBX7"), "").await;
-    elsewhere.is_broken_at(&["websocket"], &["login", "api", "group", "pbx-id"]);
+    elsewhere.is_broken_at(&["websocket"], &["login", "api", "group", "monitor", "pbx-id"]);
     elsewhere.says("websocket", &["/PBX7/APPS/websocket", "pbx.url"]);
 }
 
@@ -283,7 +290,7 @@ async fn app_object_without_password_rights_or_group_is_told() {
     let desk = Desk { stack: &stack, pbx: &pbx };
     let password = pbx_sim::world::DEFAULT_PASSWORD;
     let wrong = desk.check_with(&format!("{password:?}"), "\"not-the-word\"").await;
-    wrong.is_broken_at(&["login"], &["api", "group", "pbx-id"]);
+    wrong.is_broken_at(&["login"], &["api", "group", "monitor", "pbx-id"]);
     wrong.says("login", &["pbx.password", "pbx.app"]);
     assert!(!wrong.text.contains("not-the-word"), "{}", wrong.text);
     assert_eq!(wrong.state("tls"), "warning", "it is ws://");
@@ -295,17 +302,23 @@ async fn app_object_without_password_rights_or_group_is_told() {
     };
     let ungranted = with_app(|world| world.apps[0].apis = vec!["PbxApi".to_owned()]).await;
     let checked = desk.check_url(ungranted.0.ws_url(), "").await;
-    checked.is_broken_at(&["api"], &["group", "pbx-id"]);
+    checked.is_broken_at(&["api"], &["group", "monitor", "pbx-id"]);
     checked.says("api", &["RCC", "easyconnect"]);
     // Some boxes say so instead of being silent.
     ungranted.control("/quirks", &serde_json::json!({"error_replies": true}));
     let checked = desk.check_url(ungranted.0.ws_url(), "").await;
-    checked.is_broken_at(&["api"], &["group", "pbx-id"]);
+    checked.is_broken_at(&["api"], &["group", "monitor", "pbx-id"]);
     checked.says("api", &["not granted", "RCC"]);
+
+    let full = with_app(|_| {}).await;
+    full.control("/quirks", &serde_json::json!({"monitor_limit": 0}));
+    let checked = desk.check_url(full.0.ws_url(), "").await;
+    checked.is_broken_at(&["monitor"], &[]);
+    checked.says("monitor", &["the PBX refuses it"]);
 
     let alone = with_app(|world| world.apps[0].groups.clear()).await;
     let checked = desk.check_url(alone.0.ws_url(), "").await;
-    checked.is_broken_at(&["group"], &["pbx-id"]);
+    checked.is_broken_at(&["group"], &["monitor", "pbx-id"]);
     checked.says("group", &["active member", "easyconnect"]);
 
     let checked = desk.check_url(pbx.0.ws_url(), "monitor = [\"Thomas De Wilde\", \"Nobody\"]").await;

@@ -54,6 +54,10 @@ async fn systemd_is_told_how_the_agent_is() {
     let told = systemd.until("STATUS=connected to PBX ").await;
     assert!(told.contains(&"READY=1".to_owned()), "{told:?}");
     systemd.until("WATCHDOG=1").await;
+    agent.signal(Signal::HUP);
+    let told = systemd.until("READY=1").await;
+    let begun = told.iter().position(|line| line == "RELOADING=1").expect("a reload");
+    assert!(told[begun + 1].starts_with("MONOTONIC_USEC="), "{told:?}");
     agent.signal(Signal::TERM);
     let told = systemd.until("STOPPING=1").await;
     assert!(!told.contains(&"READY=1".to_owned()), "ready once only: {told:?}");

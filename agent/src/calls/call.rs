@@ -40,7 +40,7 @@ pub struct UserIdentity {
 }
 
 /// It is kept on disk as it is, so a field that comes later needs a default.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Call {
     pub id: CallId,
     pub user: UserGuid,
@@ -104,6 +104,12 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Whether the record of this call says what that of an earlier moment says.
+    pub(super) fn is_recorded_like(&self, earlier: Self) -> bool {
+        let Self { legs, parked_at, left_at, .. } = self;
+        *self == Self { legs: legs.clone(), parked_at: *parked_at, left_at: *left_at, ..earlier }
+    }
+
     pub(super) fn new(id: CallId, user: UserGuid, direction: Direction, start: Timestamp) -> Self {
         Self {
             id,

@@ -127,10 +127,13 @@ impl Calls {
         for call in self.calls.values_mut() {
             call.legs.clear();
             call.parked_at = None;
-            call.missing_since.get_or_insert(now);
-            call.last_seen.get_or_insert(heard_at);
+            // Each attempt to get a session that fails ends here, and changes nothing for a call that is missing already.
+            if call.missing_since.is_none() || call.last_seen.is_none() {
+                call.missing_since.get_or_insert(now);
+                call.last_seen.get_or_insert(heard_at);
+                self.changed.insert(call.id);
+            }
         }
-        self.changed.extend(self.calls.keys());
         out
     }
 
@@ -327,7 +330,9 @@ impl Calls {
         if waiting.continues && is_new {
             call.peer = peer; // The PBX does not repeat what it said about the handle before.
         }
-        self.changed.insert(name);
+        if is_new || call.missing_since.is_some() || call.last_seen.is_some() {
+            self.changed.insert(name);
+        }
         (call.missing_since, call.last_seen) = (None, None);
         call.parked_at = None;
         if !call.legs.contains(&id) {
@@ -347,7 +352,10 @@ impl Calls {
     /// The call is at this spot from now on; other agents hear of it when they could not derive it.
     fn enter(&mut self, id: CallId, spot: &Spot, is_new: bool, now: Timestamp, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        call.conference = Some(spot.conference.clone());
+        if call.conference.as_ref() != Some(&spot.conference) {
+            call.conference = Some(spot.conference.clone());
+            self.changed.insert(id);
+        }
         if call.conferences.contains(&spot.conference) || call.conferences.len() >= ALIASES {
             return;
         }
@@ -360,8 +368,17 @@ impl Calls {
     }
 
     fn apply(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get(&id) else { return };
+        // Only what a leg tells late, having waited for its call, may be nothing new.
+        let before = (at <= call.latest).then(|| call.clone());
+        self.follow(leg_id, id, report, at, out);
+        if self.calls.get(&id).is_none_or(|call| before.is_none_or(|before| !call.is_recorded_like(before))) {
+            self.changed.insert(id);
+        }
+    }
+
+    fn follow(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        self.changed.insert(id);
         let user = self.users.get(&call.user).cloned().unwrap_or_default();
         let direction = call.direction;
         // A leg that waited for its call tells of moments before what the call's other legs have told already.
@@ -405,7 +422,9 @@ impl Calls {
     fn end_leg(&mut self, leg_id: LegId, id: CallId, report: &LegReport, at: Timestamp, out: &mut Vec<Output>) {
         if let Some(leg) = self.legs.get_mut(&leg_id) {
             leg.assignment = Assignment::Ended;
-            self.has_ended(leg_id);
+            if !report.last {
+                self.has_ended(leg_id);
+            }
         }
         let parked = self.parking.remove(&leg_id) || report.relates(Relation::ParkedTo).is_some();
         let Some(call) = self.calls.get_mut(&id) else { return };
@@ -430,10 +449,15 @@ impl Calls {
 
     /// A handle waits for its deletion from now on, unless too many do.
     fn has_ended(&mut self, id: LegId) {
+        let waits = |legs: &HashMap<LegId, Leg>, id: &LegId| {
+            legs.get(id).is_some_and(|leg| matches!(leg.assignment, Assignment::Ended))
+        };
+        // Most are deleted in the order in which they have ended.
+        while self.ended.pop_front_if(|id| !waits(&self.legs, id)).is_some() {}
         self.ended.push_back(id);
         while self.ended.len() > ENDED_HANDLES {
             let Some(oldest) = self.ended.pop_front() else { break };
-            if self.legs.get(&oldest).is_some_and(|leg| matches!(leg.assignment, Assignment::Ended)) {
+            if waits(&self.legs, &oldest) {
                 self.legs.remove(&oldest);
             }
         }
@@ -474,6 +498,24 @@ impl Calls {
             self.names.leave(spot, id, before + 1, call.start, at);
         }
         Some(call)
+    }
+}
+
+#[cfg(test)]
+impl Calls {
+    /// How much is in everything that grows.
+    pub(super) fn sizes(&self) -> BTreeMap<&'static str, usize> {
+        let Self { users, legs, ended, calls, changed, names, watched, parking, .. } = self;
+        let own = [
+            ("users", users.len()),
+            ("legs", legs.len()),
+            ("ended", ended.len()),
+            ("calls", calls.len()),
+            ("changed", changed.len()),
+            ("watched", watched.len()),
+            ("parking", parking.len()),
+        ];
+        own.into_iter().chain(names.sizes()).collect()
     }
 }
 

@@ -210,6 +210,11 @@ impl CallNames {
     }
 
     #[cfg(test)]
+    pub(super) fn sizes(&self) -> [(&'static str, usize); 3] {
+        [("spots", self.spots.len()), ("forgettable", self.forgettable.len()), ("changed spots", self.changed.len())]
+    }
+
+    #[cfg(test)]
     pub(super) fn known_spots(&self) -> usize {
         self.spots.len()
     }

@@ -62,13 +62,22 @@ fn started(mut calls: Calls, now: Timestamp) -> Calls {
 struct Disk {
     texts: HashMap<RecordKey, String>,
     seen: Option<Timestamp>,
+    /// Records that were serialised, and what those of them said that had said it before.
+    serialised: usize,
+    repeated: Vec<String>,
 }
 
 impl Disk {
     fn keep(&mut self, calls: &mut Calls, now: Timestamp) {
         for (subject, text) in calls.changes() {
             match text {
-                Some(text) => drop(self.texts.insert(subject, text)),
+                Some(text) => {
+                    self.serialised += 1;
+                    if self.texts.get(&subject) == Some(&text) {
+                        self.repeated.push(text.clone());
+                    }
+                    self.texts.insert(subject, text);
+                }
                 None => drop(self.texts.remove(&subject)),
             }
             self.seen = Some(now);

@@ -50,6 +50,11 @@ impl Calls {
         self.calls.len()
     }
 
+    /// Whether a call has not ended, as far as this core knows.
+    pub fn lives(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call)
+    }
+
     /// Whether a user has calls, or legs that will be calls.
     pub fn has_calls(&self, user: &UserGuid) -> bool {
         let waits = |leg: &Leg| leg.user == *user && matches!(leg.assignment, Assignment::Waiting(_));

@@ -1,12 +1,13 @@
 //! `easyconnect-agent check`: goes the way of an event and of a command hop by hop, and says which one is broken and what
 //! mends it.
 //!
-//! It may run beside a running agent: it has a login of its own at the PBX, subscribes to nobody, takes no command, sends
-//! no event and writes nothing. Its output holds no secret and no number.
+//! It may run beside a running agent: it has a login of its own at the PBX, monitors one user for a moment, takes no command,
+//! sends no event and writes nothing. Its output holds no secret and no number.
 
 mod cloud;
 mod destinations;
 mod disk;
+mod monitor;
 mod pbx;
 mod probe;
 mod report;

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use super::monitor;
 use super::report::{CheckReport, OpenHop};
 use super::steps::within;
 use crate::config::{Config, Monitor, MonitorName};
@@ -21,7 +22,7 @@ use crate::pbx::rcc::{self, RccFrame};
 use crate::pbx::session::Session;
 use crate::pbx::tls::Untrusted;
 
-pub(super) const HOPS: [&str; 8] = ["dns", "tcp", "tls", "websocket", "login", "api", "group", "pbx-id"];
+pub(super) const HOPS: [&str; 9] = ["dns", "tcp", "tls", "websocket", "login", "api", "group", "monitor", "pbx-id"];
 
 /// A PBX is silent about an API that is not granted.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -143,20 +144,26 @@ async fn go(dialer: &Dialer, config: &Config, report: &mut CheckReport) {
 
     let hop = report.begin("api");
     let listed = list_users(&mut link, &config.pbx.monitor).await;
-    link.close().await;
     let session = match listed {
         Ok(session) => session,
         Err(error) => {
             let fix =
                 format!("set the check mark RCC under \"Grant access to APIs\" of the App object `{}`", config.pbx.app);
             report.broken(hop, format!("{error:#}"), fix);
+            link.close().await;
             return;
         }
     };
     report.good(hop, "RCC is granted; the agent needs no other API");
 
     let hop = report.begin("group");
-    if !judge_users(&session, config, report, hop) {
+    let is_anybody_there = judge_users(&session, config, report, hop);
+    if is_anybody_there {
+        let hop = report.begin("monitor");
+        monitor::check(&mut link, &session, &config.pbx.app, report, hop).await;
+    }
+    link.close().await;
+    if !is_anybody_there {
         return;
     }
 

@@ -299,9 +299,13 @@ impl ControllerState {
             self.release_users();
         }
         let live_calls = self.calls.as_ref().map_or(0, |calls| count(calls.live_calls()));
-        // The number of calls alone causes no heartbeat; the next one carries it.
+        // The calls alone cause no heartbeat; the next one carries it.
+        let placed = self.jobs.placed_by_queues();
         self.status.send_if_modified(|status| {
             status.live_calls = live_calls;
+            if !placed.iter().eq(&status.placed) {
+                status.placed = placed.iter().copied().collect();
+            }
             false
         });
         Ok(())

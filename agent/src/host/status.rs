@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use shared::agent_status::PbxLink;
+use shared::ids::CallId;
 use shared::numbering::DialPrefixes;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct ControllerStatus {
     /// Those of them whose monitor is open, once all that were asked for are answered.
     pub monitored_users: Option<u32>,
     pub live_calls: u32,
+    /// The latest calls that queues have placed for commands for one call, and that run.
+    pub placed: Vec<CallId>,
     pub prefixes: DialPrefixes,
     pub problem: Option<String>,
     /// Users whom the PBX does not let be monitored, with its reasons; the first few.
@@ -30,15 +33,16 @@ impl ControllerStatus {
             visible_users: 0,
             monitored_users: None,
             live_calls: 0,
+            placed: Vec::new(),
             prefixes: DialPrefixes::default(),
             problem: Some("starting".to_owned()),
             refusals: Vec::new(),
         }
     }
 
-    /// Whether nothing differs but the number of calls.
+    /// Whether nothing differs but the calls.
     pub fn is_same_but_for_calls(&self, other: &Self) -> bool {
-        Self { live_calls: other.live_calls, ..self.clone() } == *other
+        Self { live_calls: other.live_calls, placed: other.placed.clone(), ..self.clone() } == *other
     }
 
     pub fn is_up(&self) -> bool {

@@ -84,6 +84,8 @@ impl Snapshot {
                     .or_else(|| self.statistics.problem().map(str::to_owned)),
                 self.configuration.borrow().clone(),
             ),
+            monitored_users: status.monitored_users,
+            placed: Some(status.placed.clone()),
             refusals: status.refusals.clone(),
             expires_at: now.as_second() + KEEP_SECONDS,
         }

@@ -82,6 +82,8 @@ pub(crate) mod tests {
             running: Vec::new(),
             vitals: Vitals::default(),
             problem: None,
+            monitored_users: None,
+            placed: None,
             refusals: Vec::new(),
             expires_at: 0,
         }

@@ -202,6 +202,24 @@ mod tests {
         assert!(written.iter().all(|(_, ended)| *ended == 3));
     }
 
+    #[test]
+    fn nothing_is_kept_of_what_is_written() {
+        let write = |_| std::future::ready(Err::<(), _>("nobody asks"));
+        let mut writer = NameWriter::new(write, Random::default());
+        for n in 0..20_000 {
+            writer.add(update(n, 1));
+            writer.add(update(n, 2));
+            let first = writer.next().expect("it waits");
+            // It is refused once, and a later one comes meanwhile for every other.
+            if n.is_multiple_of(2) {
+                writer.add(update(n, 3));
+            }
+            writer.put_back(first);
+            assert!(writer.next().is_some());
+        }
+        assert_eq!((writer.order.len(), writer.waiting.len(), writer.given_up), (0, 0, 0));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_waits_is_bounded() {
         let table = Arc::new(Table::default());

@@ -73,6 +73,8 @@ pub(crate) fn agent(id: &str, pbx: PbxLink) -> AgentStatus {
         running: Vec::new(),
         vitals: Vitals { os: "Debian GNU/Linux 11, x86_64".to_owned(), reconnects: 1, ..Vitals::default() },
         problem: (pbx == PbxLink::Down).then(|| "the PBX does not answer".to_owned()),
+        monitored_users: None,
+        placed: None,
         refusals: Vec::new(),
         expires_at: 0,
     }

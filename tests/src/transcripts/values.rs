@@ -255,6 +255,8 @@ pub(super) fn agent() -> AgentStatus {
             clock_ahead_ms: Some(-40),
         },
         problem: None,
+        monitored_users: None,
+        placed: None,
         refusals: Vec::new(),
         expires_at: NOW / 1000 + 86_400,
     }

@@ -64,6 +64,80 @@ fn call_whose_conference_changes_all_the_time_stays_one_call() {
 }
 
 #[test]
+fn record_is_serialised_only_when_it_has_changed() {
+    const CALLS: u64 = 100;
+    let (mut calls, mut disk) = (core(), Disk::default());
+    for call in 0..CALLS {
+        report(&mut calls, leg(call, 129).conf(&format!("c{call}")), at(0.0));
+    }
+    disk.keep(&mut calls, at(0.0));
+    let begun = disk.serialised;
+    // A call and its place.
+    assert_eq!(begun, 2 * CALLS as usize);
+    // The PBX goes away, and for an hour nobody reaches it.
+    for attempt in 1..=120 {
+        calls.session_lost(at(f64::from(attempt) * 30.0));
+        calls.tick(at(f64::from(attempt) * 30.0 + 1.0));
+        disk.keep(&mut calls, at(f64::from(attempt) * 30.0 + 1.0));
+    }
+    assert_eq!(disk.serialised - begun, CALLS as usize, "each is missing once");
+    // The agent starts again, twice.
+    for boot in 1..=2 {
+        calls = started(disk.restore(boot, at(4_000.0)), at(4_000.0));
+        disk.keep(&mut calls, at(4_000.0));
+    }
+    assert_eq!((disk.serialised - begun, disk.repeated.len()), (CALLS as usize, 0));
+}
+
+#[test]
+fn memory_after_many_ended_calls_is_that_of_before() {
+    const CALLS: u64 = 20_000;
+    let mut calls = core();
+    calls.watching(guid(PHONE), at(0.0));
+    let play = |calls: &mut Calls, call: u64, now: Timestamp| {
+        // Answered, missed, moved to another conference, and without any.
+        let conference = (!call.is_multiple_of(50)).then(|| format!("c{call}"));
+        let with = |bits: u32, conference: &Option<String>| match conference {
+            Some(conference) => leg(call, bits).conf(conference),
+            None => leg(call, bits),
+        };
+        report(calls, with(129, &conference), now);
+        if !call.is_multiple_of(3) {
+            report(calls, with(133, &conference), now);
+        }
+        if call.is_multiple_of(7) {
+            report(calls, leg(call, 133).conf(&format!("d{call}")), now);
+        }
+        report(calls, leg(call, 134).del(), now);
+        calls.changes();
+    };
+    play(&mut calls, 0, at(0.0));
+    let day = SignedDuration::from_hours(24);
+    let pass = |calls: &mut Calls, until: Timestamp| {
+        for minutes in [0, 6, 12] {
+            calls.tick(until + SignedDuration::from_mins(minutes));
+            calls.changes();
+        }
+    };
+    pass(&mut calls, at(0.0) + day);
+    let before = calls.sizes();
+    let begun = at(0.0) + day + day;
+    for call in 1..=CALLS {
+        let now = begun + SignedDuration::from_secs(i64::try_from(call).expect("small"));
+        play(&mut calls, call, now);
+        calls.tick(now);
+    }
+    let busy = calls.sizes();
+    assert!(busy["spots"] > 15_000, "{busy:?}");
+    assert!(
+        busy.iter().all(|(name, size)| ["spots", "forgettable"].contains(name) || *size <= before[name]),
+        "{busy:?}"
+    );
+    pass(&mut calls, begun + SignedDuration::from_secs(i64::try_from(CALLS).expect("small")) + day);
+    assert_eq!(calls.sizes(), before);
+}
+
+#[test]
 fn event_fits_into_a_message_whatever_the_pbx_says_and_however_often() {
     let mut calls = core();
     // Each of these takes more space in JSON than in the frame, or four bytes.

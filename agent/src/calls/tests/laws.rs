@@ -106,6 +106,9 @@ fn run(steps: &[Step]) -> Vec<Output> {
             }
         };
         disk.keep(&mut calls, now);
+        if matches!(step, Step::Settle) {
+            disk.repeated.clear(); // Its evidence is a number of channels that changes and changes back within one moment.
+        }
         for output in outputs {
             match output {
                 Output::Ask(leg, _) => questions.push_back(leg),
@@ -118,6 +121,7 @@ fn run(steps: &[Step]) -> Vec<Output> {
     calls.session_started(end);
     out.extend(calls.tick(end + SignedDuration::from_hours(5)));
     assert_eq!(calls.live_calls(), 0, "a call without an end");
+    assert!(disk.repeated.is_empty(), "records were serialised that had not changed: {:#?}", disk.repeated);
     out
 }
 

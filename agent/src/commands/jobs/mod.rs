@@ -7,7 +7,7 @@ mod expected;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use serde_json::json;
@@ -33,6 +33,8 @@ const EFFECT_WITHIN: Duration = Duration::from_secs(5);
 /// What the PBX has not answered by then, it never does.
 const ANSWERED_AT_ALL_WITHIN: Duration = Duration::from_secs(60);
 const MOST_UNCLAIMED: usize = 100;
+/// The heartbeat carries them.
+const MOST_TOLD: usize = 16;
 
 /// The receiver of a job's outcome.
 #[derive(Debug)]
@@ -133,6 +135,8 @@ pub struct Jobs {
     followed: Vec<(CallId, mpsc::UnboundedSender<CallProgress>)>,
     /// Calls that commands for one call have placed, until they have ended. No two-party command may take them for its own.
     placed: HashSet<CallId>,
+    /// Those of them that a queue has placed, in the order in which they came: other agents are told of them.
+    placed_by_queues: VecDeque<CallId>,
 }
 
 impl Jobs {
@@ -265,12 +269,18 @@ impl Jobs {
         self.followed.retain(|(followed, progress)| !(progress.is_closed() || (ended && *followed == call)));
         if ended {
             self.placed.remove(&call);
+            self.placed_by_queues.retain(|placed| *placed != call);
         }
     }
 
     /// Whether a command other than a two-party command has placed this call, as far as this agent knows.
     pub fn has_placed_for_another(&self, call: CallId) -> bool {
         self.placed.contains(&call)
+    }
+
+    /// The latest calls that queues have placed for commands for one call, and that run.
+    pub fn placed_by_queues(&self) -> &VecDeque<CallId> {
+        &self.placed_by_queues
     }
 
     /// Ends the jobs whose expected state is reached or whose time is up.
@@ -331,10 +341,23 @@ impl Jobs {
 
     /// The owner may have given up; the job is over all the same.
     fn answer(&mut self, at: usize, outcome: JobOutcome, calls: &mut Calls) {
+        let is_of_queue = matches!(
+            &self.jobs[at].expected,
+            ExpectedState::NewCall(NewCall { origin: CallOrigin::Placed { phoneless: true }, .. })
+        );
         match (self.take(at, calls), outcome) {
             (JobOwner::Command(reply), outcome) => {
                 if let JobOutcome::Call(call) = outcome {
+                    // An end of which another agent has told comes without an event.
+                    self.placed.retain(|placed| calls.lives(*placed));
                     self.placed.insert(call);
+                    self.placed_by_queues.retain(|placed| calls.lives(*placed));
+                    if is_of_queue {
+                        self.placed_by_queues.push_back(call);
+                    }
+                    while self.placed_by_queues.len() > MOST_TOLD {
+                        self.placed_by_queues.pop_front();
+                    }
                 }
                 let _ = reply.send(Finish::Done(match outcome {
                     JobOutcome::Call(call) => Ok(json!({"CallId": call, "conferenceId": calls.conference_of(call)})),

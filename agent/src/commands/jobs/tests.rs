@@ -384,3 +384,27 @@ fn call_of_a_command_is_no_two_party_command_s_until_it_has_ended() {
     bench.report(leg(7, 7).conf("conf").peer("50").del());
     assert!(!bench.jobs.has_placed_for_another(call));
 }
+
+#[test]
+fn calls_of_queues_are_told_to_other_agents_until_they_have_ended() {
+    let mut bench = Bench::new();
+    let place = |bench: &mut Bench, n: u64, phoneless: bool| -> CallId {
+        let src = format!("c{n}");
+        let mut answer = bench.begin("UserCall", &src, ExpectedState::NewCall(NewCall::placed(phoneless)));
+        bench.result("UserCall", Some(&src), Some(n), None);
+        bench.report(leg(n, 4).conf(&format!("conf{n}")).peer("50"));
+        let made = done(&mut answer).expect("it rings");
+        serde_json::from_value(made["CallId"].clone()).expect("a name")
+    };
+    place(&mut bench, 1, false);
+    let calls: Vec<CallId> = (2..30).map(|n| place(&mut bench, n, true)).collect();
+    let told = |bench: &Bench| bench.jobs.placed_by_queues().iter().copied().collect::<Vec<_>>();
+    assert_eq!(told(&bench), calls[calls.len() - MOST_TOLD..], "the latest ones, and none of a phone");
+    bench.report(leg(29, 7).conf("conf29").peer("50").del());
+    assert_eq!(told(&bench).last(), calls.get(calls.len() - 2));
+    // Ends of which another agent has told come without an event.
+    bench.calls = core();
+    let last = place(&mut bench, 40, true);
+    assert_eq!(told(&bench), [last]);
+    assert!(!bench.jobs.has_placed_for_another(calls[0]), "nothing is kept of calls that are gone");
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use shared::agent_status::AgentStatus;
 use shared::codes::Code;
 use shared::command::{ACT_WITHIN, CommandState, Dial, Stage};
 use shared::ids::{CallId, CommandId};
@@ -24,6 +25,8 @@ use crate::pbx::session::FIRST_SETTLING;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// From a frame until its call is seen, and how far the clocks of two agents may differ.
 const BEGINS_WITHIN: Duration = Duration::from_secs(4);
+/// From the beginning of a call that a command for one call has placed until its agent counts it among its own.
+const NAMED_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Whether what was begun has been ended.
@@ -43,12 +46,14 @@ pub fn may_have_caused(dial: &Dial, begun: Timestamp) -> bool {
     latest.is_ok_and(|latest| begun <= latest)
 }
 
-/// The calls of other two-party commands.
+/// The calls of other commands.
 #[derive(Debug, Default)]
 struct OtherCommands {
     named: BTreeSet<CallId>,
     /// Dialled, and not named yet: any call to this number may be theirs.
     unnamed: Vec<Dial>,
+    /// Up to when the other agents have told which calls their commands for one call have placed; `None`: nobody else is there.
+    told_until: Option<i64>,
 }
 
 impl TwoPartyCommands {
@@ -84,16 +89,24 @@ impl TwoPartyCommands {
     /// Ends the calls that are there now. Returns whether none of them is left.
     async fn sweep(&self, id: CommandId, dials: &[Dial]) -> bool {
         let (mut calls, mut all): (BTreeSet<CallId>, bool) = (named(dials).collect(), true);
-        if dials.iter().any(|dial| dial.call_id.is_none()) {
+        let mut unnamed = Vec::new();
+        for dial in dials.iter().filter(|dial| dial.call_id.is_none()) {
+            match self.calls_of(dial).await {
+                Some(found) if found.is_empty() => {}
+                Some(found) => unnamed.push((dial, found)),
+                None => all = false,
+            }
+        }
+        if !unnamed.is_empty() {
             match self.others(id).await {
                 Ok(others) => {
-                    for dial in dials.iter().filter(|dial| dial.call_id.is_none()) {
-                        match self.calls_of(dial).await {
-                            // A call that another command may name in a moment is left alone until then.
-                            Some(found) if found.is_empty() || !others.may_own(dial) => {
-                                calls.extend(found.into_iter().filter(|call| !others.named.contains(call)));
-                            }
-                            _ => all = false,
+                    for (dial, mut found) in unnamed {
+                        found.retain(|call| !others.named.contains(call));
+                        // A call that another command may name in a moment is left alone until then.
+                        if found.is_empty() || !others.may_own(dial) {
+                            calls.extend(found);
+                        } else {
+                            all = false;
                         }
                     }
                 }
@@ -121,11 +134,11 @@ impl TwoPartyCommands {
         answer.await.ok()
     }
 
-    /// The calls of all agents' two-party commands but this one.
+    /// The calls of all agents' commands but this one.
     async fn others(&self, id: CommandId) -> Result<OtherCommands, TableError> {
-        let mut others = OtherCommands::default();
-        let running: BTreeSet<CommandId> =
-            self.exchange.known_agents().await?.into_iter().flat_map(|agent| agent.running).collect();
+        let agents = self.exchange.known_agents().await?;
+        let mut others = OtherCommands::of(&agents, id, self.clock.now());
+        let running: BTreeSet<CommandId> = agents.into_iter().flat_map(|agent| agent.running).collect();
         for other in running.into_iter().filter(|other| *other != id) {
             let Some(command) = self.exchange.command(other).await? else { continue };
             if command.state != CommandState::Running {
@@ -142,8 +155,19 @@ impl TwoPartyCommands {
 }
 
 impl OtherCommands {
+    /// What the heartbeats tell of commands for one call. Of those of this agent the controller knows itself, and neither it nor the dead
+    /// owner, in whose heartbeats the command stands, is waited for.
+    fn of(agents: &[AgentStatus], id: CommandId, now: Timestamp) -> Self {
+        let named = agents.iter().flat_map(|agent| agent.placed.iter().flatten()).copied().collect();
+        let is_at_work = |agent: &&AgentStatus| agent.can_act(now) && !agent.running.contains(&id);
+        let told = agents.iter().filter(is_at_work).filter(|agent| agent.placed.is_some());
+        Self { named, unnamed: Vec::new(), told_until: told.map(|agent| agent.updated_at).min() }
+    }
+
     fn may_own(&self, dial: &Dial) -> bool {
-        self.unnamed.iter().any(|other| other.via == dial.via && other.number == dial.number)
+        let names_by = dial.at + (ACT_WITHIN + BEGINS_WITHIN + NAMED_WITHIN).as_millis() as i64;
+        self.told_until.is_some_and(|told| told < names_by)
+            || self.unnamed.iter().any(|other| other.via == dial.via && other.number == dial.number)
     }
 }
 
@@ -158,6 +182,7 @@ fn sees_everything(dials: &[Dial], since: Option<Timestamp>, now: Timestamp) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::identity::tests::agent;
 
     fn dial(number: &str, at: i64) -> Dial {
         Dial { via: "77".to_owned(), number: number.to_owned(), at, call_id: None }
@@ -178,6 +203,29 @@ mod tests {
         let begins = |begun| may_have_caused(&dial("50", 100_000), from_millis(begun));
         assert!(begins(100_000) && begins(109_000));
         assert!(!begins(110_500), "its frame would have been too late");
+    }
+
+    #[test]
+    fn call_of_another_agent_s_command_for_one_call_is_left_alone() {
+        let id = CommandId::random();
+        let call = CallId::of_handle(uuid::Uuid::nil(), 1, 1, 1);
+        let at = |updated_at: i64, placed: &[CallId]| AgentStatus {
+            placed: Some(placed.to_vec()),
+            ..agent("other", updated_at)
+        };
+        let dead = AgentStatus { running: vec![id], ..at(100_000, &[]) };
+        let now = from_millis(116_000);
+        let alone = OtherCommands::of(std::slice::from_ref(&dead), id, now);
+        assert!(!alone.may_own(&dial("50", 100_000)), "nobody else could have dialled");
+        // Until the other agent has had the time to dial and to tell it, the call may be its own.
+        let early = OtherCommands::of(&[dead.clone(), at(114_999, &[])], id, now);
+        assert!(early.may_own(&dial("50", 100_000)));
+        let late = OtherCommands::of(&[dead, at(115_000, &[call])], id, now);
+        assert!(!late.may_own(&dial("50", 100_000)) && late.named.contains(&call));
+        // An agent from before does not tell, and a stale one never will.
+        for silent in [AgentStatus { placed: None, ..at(100_000, &[]) }, at(80_000, &[])] {
+            assert!(!OtherCommands::of(&[silent], id, now).may_own(&dial("50", 100_000)));
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@
 
 mod event;
 mod file;
+mod handing;
 mod inflow;
 mod pending;
 mod shadow;

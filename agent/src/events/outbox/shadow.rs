@@ -2,6 +2,11 @@
 //!
 //! The database writes even when it is only to be read, above all when the last run ended in a crash. Over a shadow it can, on
 //! a full disk as on a read-only one, and what is on disk stays what it was.
+//!
+//! Without it, a disk that refuses would keep everything on it from being read: a database that has failed to write has to be opened
+//! anew. A full disk is the likeliest fault, and comes when something else fills it, also during an outage of the queue. The backlog would
+//! then wait behind newer events, and each call would end up told out of order. Worse is a restart on such a disk: without the records of
+//! the calls that run, an agent names them anew, so that receivers have calls that never end beside calls that never began.
 
 use std::collections::BTreeMap;
 use std::io;

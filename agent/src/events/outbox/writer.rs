@@ -3,7 +3,6 @@
 //! While the disk refuses, events go out from memory, although an event is on disk before it is sent otherwise. A full disk would silence a
 //! site that works. For the same reason the agent starts on one.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,8 +10,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use super::event::{HandedEvent, OutboxEvent, Settled, WINDOW};
+use super::event::{OutboxEvent, Settled};
 use super::file::Medium;
+use super::handing::Handing;
 use super::inflow::Inflow;
 use super::pending::Pending;
 use super::status::OutboxStatus;
@@ -48,7 +48,7 @@ pub(super) struct OutboxWriter<M> {
     limits: StoreLimits,
     tasks: mpsc::UnboundedReceiver<OutboxTask>,
     inflow: Inflow,
-    to_uplink: mpsc::UnboundedSender<OutboxEvent>,
+    handing: Handing,
     status: watch::Sender<OutboxStatus>,
     access: Access,
     /// What the store said last.
@@ -62,9 +62,6 @@ pub(super) struct OutboxWriter<M> {
     next: u64,
     /// The greatest number that was written.
     written: u64,
-    /// The number of the last event that the uplink got; those that it gets while what is on disk cannot be read do not count.
-    cursor: u64,
-    handed: BTreeMap<u64, HandedEvent>,
     /// What the disk said last, as long as it refuses.
     refusal: Option<String>,
     /// It was logged that it cannot even be read.
@@ -91,7 +88,7 @@ impl<M: Medium> OutboxWriter<M> {
             limits,
             tasks,
             inflow: Inflow::default(),
-            to_uplink,
+            handing: Handing::new(to_uplink),
             status,
             access: Access::Closed,
             figures: Figures::default(),
@@ -101,8 +98,6 @@ impl<M: Medium> OutboxWriter<M> {
             flushes: Vec::new(),
             next: 1,
             written: 0,
-            cursor: 0,
-            handed: BTreeMap::new(),
             refusal: None,
             is_dark: false,
             writes: 0,
@@ -222,7 +217,7 @@ impl<M: Medium> OutboxWriter<M> {
     }
 
     fn settle(&mut self, number: u64, how: Settled) {
-        let Some(handed) = self.handed.remove(&number) else { return };
+        let Some(handed) = self.handing.settled(number) else { return };
         if how == Settled::Refused {
             self.pending.refused += 1;
         }
@@ -383,9 +378,8 @@ impl<M: Medium> OutboxWriter<M> {
     fn begin_anew(&mut self, damaged: Option<&Store>, reason: &str) -> Result<Records, StoreError> {
         let aside = self.medium.set_aside().map_err(|error| StoreError::Refused(error.to_string()))?;
         let mut fresh = Store::open(&self.medium, self.limits)?;
-        let (cursor, handed) = (self.cursor, &self.handed);
-        let done = &self.pending.done;
-        let is_done = |number| (number <= cursor && !handed.contains_key(&number)) || done.contains_key(&number);
+        let (handing, done) = (&self.handing, &self.pending.done);
+        let is_done = |number| handing.is_behind(number) || done.contains_key(&number);
         let rescued = damaged.map_or(Ok(0), |damaged| fresh.rescue(damaged, is_done))?;
         error!(
             aside,
@@ -394,7 +388,7 @@ impl<M: Medium> OutboxWriter<M> {
         );
         self.aside = Some(aside);
         self.figures = fresh.figures;
-        self.written = cursor.max(fresh.greatest()?);
+        self.written = self.handing.cursor.max(fresh.greatest()?);
         let records = fresh.records(&self.pending.changes)?;
         self.access = Access::Write(fresh);
         Ok(self.tell_late(records))
@@ -417,11 +411,7 @@ impl<M: Medium> OutboxWriter<M> {
             return;
         }
         warn!(events = dropped.len(), "Events were given up for lack of space");
-        for number in dropped {
-            if let Some(handed) = self.handed.get_mut(number) {
-                handed.dropped = true;
-            }
-        }
+        self.handing.dropped(dropped);
     }
 
     /// Gives the uplink what it has room for: what is on disk, and behind it what the disk refuses. Unreadable
@@ -430,18 +420,17 @@ impl<M: Medium> OutboxWriter<M> {
         if self.late.is_some() {
             self.look();
         }
-        // In portions, so that each event of a backlog does not cost a look at the disk.
-        while self.handed.len() <= WINDOW / 2 && self.cursor < self.written {
+        while self.handing.has_room_for_a_portion() && self.handing.cursor < self.written {
             self.look();
             let Some(store) = self.access.store() else { break };
-            match store.page(self.cursor, WINDOW - self.handed.len()) {
-                Ok(page) if page.is_empty() => self.cursor = self.written,
+            match store.page(self.handing.cursor, self.handing.room()) {
+                Ok(page) if page.is_empty() => self.handing.cursor = self.written,
                 Ok(page) => {
                     for event in page {
-                        self.cursor = event.number;
+                        self.handing.cursor = event.number;
                         // It may have gone out from memory before it was written.
-                        if !self.handed.contains_key(&event.number) && !self.pending.done.contains_key(&event.number) {
-                            self.hand(event);
+                        if !self.handing.has(event.number) && !self.pending.done.contains_key(&event.number) {
+                            self.handing.hand(event);
                         }
                     }
                 }
@@ -454,38 +443,30 @@ impl<M: Medium> OutboxWriter<M> {
                 Err(StoreError::Refused(reason) | StoreError::Denied(reason)) => self.refused(reason),
             }
         }
-        let is_behind = self.cursor < self.written;
+        let is_behind = self.handing.cursor < self.written;
         let is_readable = !matches!(self.access, Access::Nothing);
         if self.refusal.is_none() || (is_behind && is_readable) {
             return;
         }
-        let room = WINDOW.saturating_sub(self.handed.len());
-        let unsent = self.pending.events.iter().filter(|event| !self.handed.contains_key(&event.number));
-        let unsent: Vec<OutboxEvent> = unsent.take(room).cloned().collect();
+        let unsent = self.pending.events.iter().filter(|event| !self.handing.has(event.number));
+        let unsent: Vec<OutboxEvent> = unsent.take(self.handing.room()).cloned().collect();
         for event in unsent {
             if is_readable {
-                self.cursor = event.number;
+                self.handing.cursor = event.number;
             }
-            self.hand(event);
+            self.handing.hand(event);
         }
-    }
-
-    fn hand(&mut self, event: OutboxEvent) {
-        let handed = HandedEvent { rank: event.tag.rank, occurred_at: event.occurred_at, dropped: false };
-        self.handed.insert(event.number, handed);
-        let _ = self.to_uplink.send(event);
     }
 
     fn publish(&self) {
         let Pending { events, done, dropped, refused, .. } = &self.pending;
         let depth = (self.figures.depth + events.len() as u64).saturating_sub(done.len() as u64);
-        let oldest = self.handed.values().next().map(|handed| handed.occurred_at);
         let unread = if self.late.is_some() { "; what the outbox held cannot be read" } else { "" };
         let refusal = self.refusal.as_ref().map(|reason| format!("the disk refuses events: {reason}{unread}"));
         let damage = || self.aside.as_ref().map(|aside| format!("the outbox was damaged; what it was is in {aside}"));
         let now = OutboxStatus {
             depth,
-            oldest: oldest.or_else(|| events.first().map(|event| event.occurred_at)),
+            oldest: self.handing.oldest().or_else(|| events.first().map(|event| event.occurred_at)),
             bytes: self.figures.bytes,
             cap: self.limits.cap,
             unwritten: events.len() as u64,

@@ -39,7 +39,7 @@ impl User {
     }
 
     /// The `hw` with which all of it is monitored: a waiting queue may report nothing without its own Long Name.
-    pub(super) fn own_hw(&self) -> Option<&str> {
+    pub fn own_hw(&self) -> Option<&str> {
         (self.info.pseudo == "waiting").then_some(self.info.cn.as_str())
     }
 

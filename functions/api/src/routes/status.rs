@@ -6,6 +6,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::agent_status::{AgentStatus, PbxLink};
+use shared::apikey::{ApiKey, Scope};
 use shared::time::{from_millis, iso_millis};
 
 use crate::context::{Context, Ctx};
@@ -40,6 +41,9 @@ struct Agent<'a> {
     reconnects: u64,
     last_seen: String,
     visible_users: u32,
+    monitored_users: Option<u32>,
+    refused_users: Option<u32>,
+    refusals: &'a [String],
     live_calls: u32,
     events: u64,
     waiting_events: u32,
@@ -58,25 +62,30 @@ pub(crate) async fn status(State(context): Ctx, request: Incoming) -> Result<Res
 
 async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiError> {
     // The agents are read only for a key that is valid.
-    context.admit(&request.key).await?;
+    let key = context.admit(&request.key).await?;
     request.only_params(&[])?;
     let now = context.now();
     let agents = in_time(context.exchange.agents(now)).await?;
-    Ok(json(StatusCode::OK, &overview(&agents, now)))
+    Ok(json(StatusCode::OK, &overview(&agents, may_see_users(&key), now)))
+}
+
+/// The refusals name users, which are for keys that may list all of them.
+fn may_see_users(key: &ApiKey) -> bool {
+    key.extensions.is_none() && key.may(Scope::CallsRead)
 }
 
 /// The fresh agents, and the best that one of them can do.
-fn overview(agents: &[AgentStatus], now: Timestamp) -> Status<'_> {
+fn overview(agents: &[AgentStatus], with_users: bool, now: Timestamp) -> Status<'_> {
     let state = match agents {
         [] => StackState::AgentOffline,
         agents if agents.iter().any(|agent| agent.can_act(now)) => StackState::Online,
         _ => StackState::PbxOffline,
     };
-    Status { state, agents: agents.iter().map(Agent::from).collect() }
+    Status { state, agents: agents.iter().map(|agent| Agent::of(agent, with_users)).collect() }
 }
 
-impl<'a> From<&'a AgentStatus> for Agent<'a> {
-    fn from(status: &'a AgentStatus) -> Self {
+impl<'a> Agent<'a> {
+    fn of(status: &'a AgentStatus, with_users: bool) -> Self {
         let iso = |millis| iso_millis(from_millis(millis));
         let vitals = &status.vitals;
         Self {
@@ -91,6 +100,9 @@ impl<'a> From<&'a AgentStatus> for Agent<'a> {
             reconnects: vitals.reconnects,
             last_seen: iso(status.updated_at),
             visible_users: status.visible_users,
+            monitored_users: status.monitored_users,
+            refused_users: status.monitored_users.map(|monitored| status.visible_users.saturating_sub(monitored)),
+            refusals: if with_users { &status.refusals } else { &[] },
             live_calls: status.live_calls,
             events: vitals.events,
             waiting_events: status.waiting_events,
@@ -114,10 +126,23 @@ mod tests {
     fn the_state_is_the_best_of_all_agents() {
         let now = from_millis(1_700_000_005_000);
         let (up, down) = (agent("a", PbxLink::Up), agent("b", PbxLink::Down));
-        let state = |agents: &[AgentStatus]| serde_json::to_value(overview(agents, now).state).expect("json");
+        let state = |agents: &[AgentStatus]| serde_json::to_value(overview(agents, true, now).state).expect("json");
         assert_eq!(state(&[]), "agent_offline");
         assert_eq!(state(std::slice::from_ref(&down)), "pbx_offline");
         assert_eq!(state(&[down.clone(), up.clone()]), "online");
-        insta::assert_json_snapshot!(overview(&[up, down], now));
+        insta::assert_json_snapshot!(overview(&[up, down], true, now));
+    }
+
+    #[test]
+    fn refused_monitors_are_counted_for_everybody_and_named_for_those_who_may_see_all_users() {
+        let now = from_millis(1_700_000_005_000);
+        let refusals = vec!["42 Thomas De Wilde: no license".to_owned()];
+        let agent = AgentStatus { visible_users: 3, monitored_users: Some(2), refusals, ..agent("a", PbxLink::Up) };
+        let agents = [agent];
+        for (with_users, named) in [(true, 1), (false, 0)] {
+            let shown = serde_json::to_value(&overview(&agents, with_users, now).agents[0]).expect("json");
+            assert_eq!((&shown["monitoredUsers"], &shown["refusedUsers"]), (&2.into(), &1.into()));
+            assert_eq!(shown["refusals"].as_array().map(Vec::len), Some(named));
+        }
     }
 }

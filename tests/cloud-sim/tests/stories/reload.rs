@@ -66,7 +66,7 @@ impl Desk {
             }
         }
         let items = self.cloud.items("exchange", "AGENT");
-        items.iter().find_map(find).map(|problem| problem["S"].as_str().unwrap_or_default().to_owned())
+        items.iter().find_map(find)?["S"].as_str().map(str::to_owned)
     }
 }
 
