@@ -6,6 +6,7 @@
 mod access;
 mod calls;
 mod deliveries;
+mod directory;
 mod exchange;
 mod feed;
 mod item;
@@ -17,6 +18,7 @@ mod webhooks;
 
 pub use access::{AuditEntry, AuditKind, Window};
 pub use deliveries::{LogItem, Order, ReceiverView, Receivers, Wanted};
+pub use directory::{DirectoryEntry, of_fresh_pbxs};
 pub use exchange::{Claim, Exchange, Finish, Inserted, LegItem};
 pub use feed::{FeedEntry, FeedHead, FeedPart};
 pub use item::{Readable, TableError};

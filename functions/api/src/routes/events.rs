@@ -96,7 +96,7 @@ struct Query {
 impl Query {
     fn wants(&self, entry: &FeedEntry) -> bool {
         self.since.is_none_or(|since| entry.is_since(since))
-            && self.reach.covers(&entry.summary.extension)
+            && self.reach.covers(&entry.summary.names())
             && self.filter.wants(&entry.summary)
     }
 
