@@ -83,8 +83,9 @@ impl ObjectNames<'_> {
 impl fmt::Display for ObjectNames<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.node, self.extension) {
-            (_, "") => f.write_str(if self.name.is_empty() { self.guid } else { self.name }),
-            ("", extension) => f.write_str(extension),
+            ("", extension) if !extension.is_empty() && !self.is_shared => f.write_str(extension),
+            // Where no node is told, an extension that others have says too little.
+            (_, "") | ("", _) => f.write_str(if self.name.is_empty() { self.guid } else { self.name }),
             (node, extension) => write!(f, "{node}/{extension}"),
         }
     }
@@ -158,5 +159,6 @@ mod tests {
         );
         assert_eq!(ObjectNames { extension: "", ..thomas() }.to_string(), "thomas");
         assert_eq!(ObjectNames { node: "", ..thomas() }.to_string(), "42");
+        assert_eq!(ObjectNames { node: "", is_shared: true, ..thomas() }.to_string(), "thomas");
     }
 }

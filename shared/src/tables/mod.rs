@@ -13,6 +13,7 @@ mod item;
 mod lanes;
 mod packed;
 mod park;
+mod pbxs;
 mod state;
 mod webhooks;
 
@@ -24,5 +25,6 @@ pub use feed::{FeedEntry, FeedHead, FeedPart};
 pub use item::{Readable, TableError};
 pub use lanes::Look;
 pub use park::{Parked, ParkedPage, Unreadable};
+pub use pbxs::{PbxSlot, SLOTS, SlotTaken};
 pub use state::StateTable;
 pub use webhooks::{Change, KEEP_EXPIRED, WebhooksVersion};
