@@ -39,6 +39,7 @@ use crate::host::systemd::{self, SystemdNotifier};
 use crate::host::workers::{RunningWorker, Supervisor, Workers};
 use crate::pbx::identity::PbxIdentity;
 use crate::pbx::link::{Dialer, Network, Tcp};
+use crate::peers::directory::DirectoryWriter;
 use crate::peers::heartbeat::{self, Heartbeat, Snapshot};
 use crate::peers::identity::AgentIdentity;
 use crate::peers::lookup::SharedNames;
@@ -91,6 +92,7 @@ pub struct Agent {
     recovery: Recovery,
     systemd: SystemdNotifier,
     heartbeat: Heartbeat<ControllerRequest>,
+    directory: DirectoryWriter,
     uplink: Uplink,
     outbox: Outbox,
     health: Listeners,
@@ -134,6 +136,8 @@ impl Agent {
         let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
         let uplink = Uplink::new(queue, outbox.clone(), events, statistics.clone(), random.clone());
         let (status, watch_status) = watch::channel(ControllerStatus::starting());
+        let (home_list, wanted) = watch::channel(None);
+        let directory = DirectoryWriter { exchange: exchange.clone(), random: random.clone(), wanted };
         let (answers, lookups) = mpsc::unbounded_channel();
         // Until others are known there are none. Two that report at once only say things twice.
         let (reporter, is_reporter) = watch::channel(true);
@@ -158,6 +162,7 @@ impl Agent {
             records,
             late,
             status,
+            home_list,
             statistics: statistics.clone(),
             is_reporter,
         };
@@ -217,7 +222,19 @@ impl Agent {
             give_way: |to| ControllerRequest::GiveWay { to },
         };
         let name_writer = Box::pin(name_writer);
-        Ok(Self { controller, receiver, recovery, systemd, heartbeat, uplink, outbox, health, name_writer, reloader })
+        Ok(Self {
+            controller,
+            receiver,
+            recovery,
+            systemd,
+            heartbeat,
+            directory,
+            uplink,
+            outbox,
+            health,
+            name_writer,
+            reloader,
+        })
     }
 
     /// Runs until `shutdown`, then stops in the order of the data: no new commands, no PBX, and at last no event in memory. A worker
@@ -253,6 +270,8 @@ impl Agent {
             self.health.serve(move || shown.now(), statistics, workers, monitored_users, stop_health.clone())
         };
         let health = supervisor.spawn("health endpoint", &stop_health, health);
+        let _directory =
+            supervisor.spawn("directory", &stop_controller, infallible(self.directory.run(stop_controller.clone())));
         let heartbeat =
             supervisor.spawn("heartbeat", &stop_heartbeat, infallible(self.heartbeat.run(stop_heartbeat.clone())));
         let uplink = supervisor.spawn("uplink", &stop_uplink, self.uplink.run(stop_uplink.clone()));

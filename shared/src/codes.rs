@@ -66,6 +66,8 @@ codes! {
         "Ask an administrator for a key whose destination patterns allow the number.";
     CallerNumberNotAllowed = "caller_number_not_allowed", 403, false, "The API key may not show this caller number.",
         "Show an extension that the key may act for, or ask an administrator for a key with `callerNumbers`.";
+    AmbiguousExtension = "ambiguous_extension", 409, false, "More than one user or queue has this extension.",
+        "Name the one that is meant with its node, as in `node/42`, or by its name or guid.";
     RateLimited = "rate_limited", 429, true, "The API key sends too many requests.",
         "Wait for the time in `retryAfter`, then go on more slowly.";
     TooManyCalls = "too_many_calls", 429, true, "The hourly number of calls is used up.",

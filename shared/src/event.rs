@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::details::{CallDetails, Presentation};
 pub use self::update::{CallChange, CallPosition, CallState, CallUpdate};
+use crate::address::ObjectNames;
 pub use crate::call::{Direction, PartyKind, Status};
 use crate::ids::{CallId, EventId};
 use crate::kind::Kind;
@@ -100,6 +101,18 @@ impl WebHookEvent {
     }
 }
 
+/// What the monitored user is called beside extension and guid.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventUser<T = String> {
+    /// Numbering node.
+    pub node: T,
+    /// The object's Name, by which phones register.
+    pub name: T,
+    /// A user of another node has the same extension.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+}
+
 /// One event on its way: the published object and what the functions need beside it. Its texts are its own, or belong to the message
 /// that it was read from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +125,9 @@ pub struct CallEvent<T = String> {
     /// The agent that saw it; another agent's copy of the event differs in this field only.
     pub agent_id: T,
     pub user_guid: T,
+    /// What else the user is called. The first agents did not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<EventUser<T>>,
     /// The PBX never said so: the end was concluded after a lost connection.
     pub inferred: bool,
     /// Q.850 cause of the end, when the PBX named one.
@@ -140,6 +156,7 @@ impl CallEvent {
             pbx_id: "master".to_owned(),
             agent_id: "rack/1".to_owned(),
             user_guid: "3954ae7854c96301c9dd009033400109".to_owned(),
+            user: Some(EventUser { node: "root".to_owned(), name: "thomas.de.wilde".to_owned(), shared: false }),
             inferred: false,
             cause: None,
             from_e164: None,
@@ -229,6 +246,20 @@ impl CallEvent {
     }
 }
 
+impl<T: AsRef<str>> CallEvent<T> {
+    /// What the monitored user is called.
+    pub fn names(&self) -> ObjectNames<'_> {
+        let user = self.user.as_ref();
+        ObjectNames {
+            extension: self.web_hook_event.monitored_extension.as_ref(),
+            node: user.map_or("", |user| user.node.as_ref()),
+            name: user.map_or("", |user| user.name.as_ref()),
+            guid: self.user_guid.as_ref(),
+            is_shared: user.is_some_and(|user| user.shared),
+        }
+    }
+}
+
 impl<T> CallEvent<T> {
     pub fn call_id(&self) -> CallId {
         self.web_hook_event.call_id
@@ -305,6 +336,11 @@ pub struct ExtendedEvent<'a> {
     pub held: bool,
     pub held_by_peer: bool,
     pub parked: bool,
+    /// The monitored user: the PBX that it is at home at, its numbering node, name and guid.
+    pub pbx: &'a str,
+    pub node: &'a str,
+    pub user_name: &'a str,
+    pub user_guid: &'a str,
     /// The owner of a webhook wanted to see whether it works; nothing has happened.
     pub test: bool,
     /// On its way to a webhook: when the events queue took it, when it was fanned out, when it was sent.
@@ -342,6 +378,10 @@ impl ExtendedEvent<'_> {
             ("held", yes_no(self.held)),
             ("heldByPeer", yes_no(self.held_by_peer)),
             ("parked", yes_no(self.parked)),
+            ("pbx", self.pbx.to_owned()),
+            ("node", self.node.to_owned()),
+            ("userName", self.user_name.to_owned()),
+            ("userGuid", self.user_guid.to_owned()),
             ("test", yes_no(self.test)),
             ("queuedAt", text(&self.queued_at)),
             ("fannedOutAt", text(&self.fanned_out_at)),
@@ -387,6 +427,10 @@ impl<'a> From<&'a CallEvent> for ExtendedEvent<'a> {
             held: details.is_some_and(|details| details.held),
             held_by_peer: details.is_some_and(|details| details.held_by_peer),
             parked: details.is_some_and(|details| details.parked),
+            pbx: &event.pbx_id,
+            node: event.names().node,
+            user_name: event.names().name,
+            user_guid: &event.user_guid,
             test: false,
             queued_at: None,
             fanned_out_at: None,

@@ -3,6 +3,7 @@
 //! Identities, events, commands and their envelopes; the queues and the two tables; numbers, keys, time and configuration
 //! as values. No PBX frame and no Lambda type is known here, and nothing here decides when something happens.
 
+pub mod address;
 pub mod agent_status;
 pub mod apikey;
 pub mod aws;

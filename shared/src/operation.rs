@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::address::ObjectNames;
 use crate::destination::Rules;
 use crate::ids::CallId;
 
@@ -309,7 +310,7 @@ impl Operation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reach {
-    /// Only these extensions and their calls exist for the key; `None` = all.
+    /// Only these users and queues and their calls exist for the key, each named as people name them; `None` = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<BTreeSet<String>>,
     /// Destinations that may only be dialled if they are extensions of visible users: the key's patterns cannot judge them.
@@ -325,8 +326,8 @@ pub struct Reach {
 }
 
 impl Reach {
-    pub fn covers(&self, extension: &str) -> bool {
-        self.extensions.as_ref().is_none_or(|extensions| extensions.contains(extension))
+    pub fn covers(&self, object: &ObjectNames<'_>) -> bool {
+        self.extensions.as_ref().is_none_or(|list| object.is_in(list))
     }
 }
 
@@ -361,8 +362,9 @@ mod tests {
 
     #[test]
     fn a_reach_without_a_list_covers_everybody() {
-        assert!(Reach::default().covers("42"));
+        let object = |extension| ObjectNames { extension, node: "root", ..ObjectNames::default() };
+        assert!(Reach::default().covers(&object("42")));
         let only = Reach { extensions: Some(["42".to_owned()].into()), ..Reach::default() };
-        assert!(only.covers("42") && !only.covers("43"));
+        assert!(only.covers(&object("42")) && !only.covers(&object("43")));
     }
 }

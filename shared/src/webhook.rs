@@ -38,6 +38,7 @@ pub const WARN_BEFORE_EXPIRY: i64 = 24 * 60 * 60;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Filter {
+    /// Users and queues, each named as people name them (`address`).
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub extensions: BTreeSet<String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -63,7 +64,7 @@ impl Filter {
                 || event.e164.as_ref().is_some_and(|e164| e164.starts_with(prefix.as_str()))
         };
         let long_enough = |least: u32| event.status != Status::Disconnected || event.duration >= i64::from(least);
-        (self.extensions.is_empty() || self.extensions.contains(event.extension.as_ref()))
+        (self.extensions.is_empty() || event.names().is_in(&self.extensions))
             && (self.statuses.is_empty() || event.change.is_some() || self.statuses.contains(&event.status))
             && self.direction.is_none_or(|wanted| wanted == event.direction)
             && (!self.missed_only || event.missed)

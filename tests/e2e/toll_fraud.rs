@@ -97,7 +97,7 @@ proptest! {
         trunk in select(vec!["0", "9", ""]),
     ) {
         let world = world(country, trunk);
-        let (plan, prefixes) = (DialPlan::new(&world), prefixes(&world));
+        let (plan, prefixes) = (DialPlan::new(&world, &world.node), prefixes(&world));
         let Ok(number) = DialString::parse(&typed) else { return Ok(()) };
         let Ok(route) = number.route(&prefixes) else { return Ok(()) };
         let connected = plan.outside(&route.dialled).map(|digits| format!("+{digits}"));

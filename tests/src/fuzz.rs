@@ -81,7 +81,15 @@ impl Fuzzer {
         let origin = Origin { pbx_id: Arc::from("master"), agent_id: Arc::from("fuzz/1") };
         let mut calls = Calls::new(origin, Uuid::nil());
         for n in 0..USERS {
-            calls.user_is(user(n), UserIdentity { extension: n.to_string(), name: format!("User {n}"), queue: n == 0 });
+            calls.user_is(
+                user(n),
+                UserIdentity {
+                    extension: n.to_string(),
+                    name: format!("User {n}"),
+                    queue: n == 0,
+                    ..UserIdentity::default()
+                },
+            );
         }
         let now = Timestamp::from_second(1_700_000_000).expect("a time");
         calls.session_started(now);
@@ -180,7 +188,8 @@ impl Fuzzer {
                 self.calls.report(&user, report, self.now)
             }
             Ok(Frame::Rcc(RccFrame::User(info))) => {
-                let identity = UserIdentity { extension: info.e164.clone(), name: info.display_name(), queue: false };
+                let identity =
+                    UserIdentity { extension: info.e164.clone(), name: info.display_name(), ..UserIdentity::default() };
                 self.calls.user_is(user(info.cn.len() as u64 % USERS), identity);
                 Vec::new()
             }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use shared::address::ObjectNames;
 use shared::event::{
-    CallChange, CallEvent, CallState, ConferenceEvent, ConferenceEventKind, Direction, Status, WebHookEvent,
+    CallChange, CallEvent, CallState, ConferenceEvent, ConferenceEventKind, Direction, EventUser, Status, WebHookEvent,
 };
 use shared::ids::{CallId, EventId};
 use shared::time::PublishedTime;
@@ -34,9 +35,24 @@ pub(super) struct ToldState {
 pub struct UserIdentity {
     pub extension: String,
     pub name: String,
+    /// Numbering node, as the PBX calls it.
+    #[serde(default)]
+    pub node: String,
+    /// The object's Name, by which phones register.
+    #[serde(default)]
+    pub h323: String,
+    /// Somebody else who is visible has the same extension, in another node.
+    #[serde(default)]
+    pub is_shared: bool,
     /// A waiting queue, which answers calls to play its announcement.
     #[serde(default)]
     pub queue: bool,
+}
+
+impl UserIdentity {
+    pub fn names<'a>(&'a self, guid: &'a str) -> ObjectNames<'a> {
+        ObjectNames { extension: &self.extension, node: &self.node, name: &self.h323, guid, is_shared: self.is_shared }
+    }
 }
 
 /// It is kept on disk as it is, so a field that comes later needs a default.
@@ -299,6 +315,7 @@ impl Call {
             pbx_id: origin.pbx_id.to_string(),
             agent_id: origin.agent_id.to_string(),
             user_guid: self.user.to_string(),
+            user: Some(EventUser { node: user.node.clone(), name: user.h323.clone(), shared: user.is_shared }),
             inferred,
             cause: self.cause.filter(|_| ended),
             from_e164: from.e164,

@@ -37,7 +37,7 @@ pub(crate) fn guid(text: &str) -> UserGuid {
 }
 
 fn user(extension: &str, name: &str) -> UserIdentity {
-    UserIdentity { extension: extension.to_owned(), name: name.to_owned(), queue: false }
+    UserIdentity { extension: extension.to_owned(), name: name.to_owned(), ..UserIdentity::default() }
 }
 
 fn origin() -> Origin {

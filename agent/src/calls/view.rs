@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use shared::address::ObjectNames;
 use shared::event::Direction;
 use shared::ids::CallId;
 use shared::number::DialString;
@@ -99,10 +100,11 @@ impl Calls {
         self.calls.get(&call).map(|call| &call.user)
     }
 
-    /// The extension of the user or queue whose call this is.
-    pub fn extension_of(&self, call: CallId) -> Option<&str> {
-        let user = self.users.get(&self.calls.get(&call)?.user);
-        Some(user.map_or("", |user| &user.extension))
+    /// What the user or queue is called whose call this is.
+    pub fn names_of(&self, call: CallId) -> Option<ObjectNames<'_>> {
+        let guid = &self.calls.get(&call)?.user;
+        let nobody = ObjectNames { guid, ..ObjectNames::default() };
+        Some(self.users.get(guid).map_or(nobody, |user| user.names(guid)))
     }
 
     /// The call that is parked at a user and had this conference before, or has the handle that the PBX gave it.
@@ -155,6 +157,9 @@ impl Calls {
             "CallId": call.id,
             "conferenceId": call.conference_text(),
             "extension": user.extension,
+            "node": user.node,
+            "userName": user.h323,
+            "userGuid": call.user,
             "user": user.name,
             "from": from.number,
             "fromName": from.name,

@@ -98,13 +98,17 @@ impl ControllerState {
     }
 
     fn on_user_info(&mut self, user_info: UserInfo) {
-        if let Some((guid, identity)) = self.session.on_user_info(user_info, &self.monitor) {
+        if let Some(guid) = self.session.on_user_info(user_info, &self.monitor) {
             if let Some(calls) = &mut self.calls {
-                calls.user_is(guid.clone(), identity);
                 calls.channels_are(&guid, self.session.channels(&guid));
             }
             if self.session.listed && (!self.identified || self.listed_nobody) {
                 self.identify_at.get_or_insert_with(|| Instant::now() + LIST_SETTLES);
+            }
+        }
+        if let Some(calls) = &mut self.calls {
+            for (guid, identity) in self.session.changed_identities() {
+                calls.user_is(guid, identity);
             }
         }
         if self.session.listed {

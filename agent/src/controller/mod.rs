@@ -3,6 +3,7 @@
 //! It wakes for a frame, a request, an answer of the shared names or the passing of time, asks the pure parts what follows
 //! from it, and does that. Nothing else writes to the PBX.
 
+mod directory;
 mod frames;
 mod inbox;
 mod requests;
@@ -36,6 +37,7 @@ use crate::pbx::identity::PbxIdentity;
 use crate::pbx::link::{Dialer, Link};
 use crate::pbx::rcc;
 use crate::pbx::session::Session;
+use crate::peers::directory::HomeList;
 use crate::peers::lookup::{LookupResult, SharedNames};
 
 use inbox::Inbox;
@@ -73,6 +75,7 @@ pub struct Controller {
     /// The same, if it could be read only after the start.
     pub late: mpsc::UnboundedReceiver<Records>,
     pub status: watch::Sender<ControllerStatus>,
+    pub home_list: watch::Sender<Option<Arc<HomeList>>>,
     pub statistics: Statistics,
     pub is_reporter: watch::Receiver<bool>,
 }
@@ -94,6 +97,7 @@ impl Controller {
             outbox: self.outbox,
             records: Some(self.records),
             status: self.status,
+            home_list: self.home_list,
             statistics: self.statistics,
             calls: None,
             pbx_id: None,
@@ -275,6 +279,7 @@ impl ControllerState {
             self.session.on_tick();
             self.announce_if_complete();
             self.tell_refusals();
+            self.tell_directory();
             self.expire_deferred();
         } else if self.session.begun.elapsed() > LIST_WITHIN {
             return Err(SessionEnd::Lost(anyhow::anyhow!(

@@ -108,14 +108,15 @@ impl ControllerState {
     }
 
     fn calls_of(&self, dial: &Dial) -> Vec<CallId> {
-        let (Some(calls), Some(user)) = (&self.calls, self.session.visible_with(&dial.via)) else { return Vec::new() };
-        let user = UserGuid::from(user.info.guid.as_str());
+        let (Some(calls), Ok(via)) = (&self.calls, self.session.find(&dial.via, |_| true)) else { return Vec::new() };
+        let prefixes = via.prefixes.clone();
+        let user = UserGuid::from(via.info.guid.as_str());
         let begun: HashMap<CallId, Timestamp> = calls.all().collect();
         let is_evident = |call: &CallId| {
             begun.get(call).is_some_and(|begun| may_have_caused(dial, *begun))
                 && !self.jobs.has_placed_for_another(*call)
         };
-        let mut placed = calls.placed_since(&user, &dial.number, from_millis(dial.at), &self.session.prefixes);
+        let mut placed = calls.placed_since(&user, &dial.number, from_millis(dial.at), &prefixes);
         placed.retain(is_evident);
         placed
     }

@@ -22,6 +22,7 @@ use crate::host::status::ControllerStatus;
 use crate::pbx::identity::PbxIdentity;
 use crate::pbx::link::Dialer;
 use crate::pbx::session::{FIRST_SETTLING, MonitorRefusal, Session, User};
+use crate::peers::directory::HomeList;
 use crate::peers::lookup::SharedNames;
 
 /// An error that no retry can fix.
@@ -75,6 +76,8 @@ pub(super) struct ControllerState {
     /// Taken by the call core when it begins.
     pub records: Option<Records>,
     pub status: watch::Sender<ControllerStatus>,
+    /// Who is at home here, once it is known.
+    pub home_list: watch::Sender<Option<Arc<HomeList>>>,
     pub statistics: Statistics,
     /// The call core, from the moment on when the PBX is known by its id.
     pub calls: Option<Calls>,
@@ -129,7 +132,7 @@ impl ControllerState {
         let now = self.clock.now();
         info!(users = self.session.visible().count(), pbx = self.pbx_id.as_deref(), "Monitoring");
         self.settle_at = Some(Instant::now() + FIRST_SETTLING);
-        let (pbx_id, prefixes) = (self.pbx_id.clone(), self.session.prefixes.clone());
+        let (pbx_id, prefixes) = (self.pbx_id.clone(), self.session.common_prefixes());
         let visible_users = count(self.session.visible().count());
         let monitored_users = self.monitored_users();
         self.tell(|status| {

@@ -17,6 +17,10 @@ pub enum FrameError {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all frames are of the large kind, and each is taken apart at once"
+)]
 pub enum Frame {
     Base(BaseFrame),
     Rcc(RccFrame),

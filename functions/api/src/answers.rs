@@ -19,6 +19,9 @@ const CALL: &[&str] = &[
     "CallId",
     "conferenceId",
     "extension",
+    "node",
+    "userName",
+    "userGuid",
     "user",
     "from",
     "fromName",
@@ -34,7 +37,22 @@ const CALL: &[&str] = &[
 /// What a long command shows of itself.
 const CONNECTED: &[&str] = &["CallIdA", "CallIdB"];
 const NEW_CALL: &[&str] = &["CallId", "conferenceId"];
-const USER: &[&str] = &["extension", "name", "longName", "guid", "type", "registered", "devices", "calls", "alerting"];
+const USER: &[&str] = &[
+    "extension",
+    "name",
+    "title",
+    "address",
+    "userName",
+    "node",
+    "pbx",
+    "longName",
+    "guid",
+    "type",
+    "registered",
+    "devices",
+    "calls",
+    "alerting",
+];
 
 #[derive(Debug)]
 pub(crate) struct Answer {

@@ -9,7 +9,6 @@ use axum::http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use shared::apikey::{ApiKey, KeyHash, Scope};
 use shared::codes::Code;
-use shared::operation::Operation;
 use shared::tables::StateTable;
 
 use crate::errors::{ApiError, in_time};
@@ -68,22 +67,6 @@ pub(crate) fn require(key: &ApiKey, one_of: &[Scope]) -> Result<(), ApiError> {
     }
     let names: Vec<String> = one_of.iter().map(|scope| format!("`{}`", scope.as_str())).collect();
     Err(ApiError::with_message(Code::MissingScope, format!("The API key lacks the scope {}.", names.join(" or "))))
-}
-
-/// Refuses a request that names an extension outside of the key's list. Calls and users outside of it do not exist for the key;
-/// the agent sees to that.
-pub(crate) fn require_extensions(key: &ApiKey, operation: &Operation) -> Result<(), ApiError> {
-    let Some(extensions) = &key.extensions else { return Ok(()) };
-    if matches!(operation, Operation::GetUser { .. }) {
-        return Ok(());
-    }
-    match operation.acting_extensions().into_iter().find(|extension| !extensions.contains(*extension)) {
-        None => Ok(()),
-        Some(extension) => {
-            let message = format!("The API key may not act for extension {extension}.");
-            Err(ApiError::with_message(Code::ExtensionNotAllowed, message))
-        }
-    }
 }
 
 /// The keys that are known: the operator's first ones and those in the table.

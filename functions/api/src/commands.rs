@@ -28,6 +28,7 @@ use crate::answers::{self, Answer};
 use crate::auth;
 use crate::context::Context;
 use crate::dialling;
+use crate::directory::{self, Actor};
 use crate::errors::{ApiError, in_time};
 use crate::operations::Requested;
 use crate::request::Incoming;
@@ -76,11 +77,12 @@ async fn carry_out(
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[scope])?;
     let (requested, wait) = requested?;
-    auth::require_extensions(&key, &requested.operation)?;
     let until = request.started + wait;
-    let agents = in_time(context.exchange.agents(context.now())).await;
+    let agents = in_time(context.exchange.agents(context.now()));
+    let (agents, found) = tokio::join!(agents, directory::look_up(context, &requested.operation));
+    let actor = directory::resolve(found?, &requested.operation, &key, agents.as_deref().unwrap_or_default())?;
 
-    let in_table = put_command(context, requested, &key, agents).await?;
+    let in_table = put_command(context, requested, &key, (agents, actor)).await?;
     request.notes.command(&in_table.command);
     let repeated = in_table.repeated;
     let command = follow_up(context, in_table, &key, until).await?;
@@ -121,7 +123,7 @@ async fn put_command(
     context: &Context,
     requested: Requested,
     key: &ApiKey,
-    agents: Result<Vec<AgentStatus>, ApiError>,
+    (agents, actor): (Result<Vec<AgentStatus>, ApiError>, Actor),
 ) -> Result<InTable, ApiError> {
     let Requested { operation, idempotency_key } = requested;
     let id = match &idempotency_key {
@@ -138,13 +140,13 @@ async fn put_command(
         let now = context.now();
         let known = in_time(look(context, id)).await?.filter(|known| known.is_kept(now));
         if let Some(known) = known {
-            return repeated(known, dialling::prefixes(&agents.unwrap_or_default()));
+            return repeated(known, actor.prefixes(&agents.unwrap_or_default()));
         }
     }
 
     let (agents, now) = (agents?, context.now());
-    somebody_can_act(&agents, now)?;
-    let (state, policy, prefixes) = (&context.state, &context.policy, dialling::prefixes(&agents));
+    somebody_can_act(&agents, actor.pbx(), now)?;
+    let (state, policy, prefixes) = (&context.state, &context.policy, actor.prefixes(&agents));
     let allowed = async {
         let reach = dialling::judge(&operation, key, policy, &prefixes)?;
         Ok((reach, dialling::count(state, (id, &operation), key, policy, &prefixes, now).await?))
@@ -197,11 +199,14 @@ async fn follow_up(context: &Context, in_table: InTable, key: &ApiKey, until: In
     Ok(follow(context, command, until, |command| command.state.is_final()).await)
 }
 
-fn somebody_can_act(agents: &[AgentStatus], now: Timestamp) -> Result<(), ApiError> {
-    if agents.iter().any(|agent| agent.can_act(now)) {
+/// Whether an agent has its PBX: one of the PBX at which the actor is at home, if that is known.
+fn somebody_can_act(agents: &[AgentStatus], pbx: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
+    let is_asked = |agent: &&AgentStatus| pbx.is_none() || agent.pbx_id.as_deref() == pbx;
+    let mut agents = agents.iter().filter(is_asked);
+    if agents.clone().any(|agent| agent.can_act(now)) {
         return Ok(());
     }
-    let here = agents.iter().any(|agent| agent.is_fresh(now));
+    let here = agents.any(|agent| agent.is_fresh(now));
     Err(ApiError::new(if here { Code::PbxOffline } else { Code::AgentOffline }))
 }
 
@@ -318,12 +323,15 @@ mod tests {
 
     #[test]
     fn who_is_away_is_named() {
-        let code = |agents: &[AgentStatus], now| somebody_can_act(agents, from_millis(now)).err().map(|e| e.code);
+        let code = |agents: &[AgentStatus], now| somebody_can_act(agents, None, from_millis(now)).err().map(|e| e.code);
         let fresh = 1_700_000_030_000;
         let (up, down) = (agent("a", PbxLink::Up), agent("b", PbxLink::Down));
         assert_eq!(code(&[up.clone(), down.clone()], fresh), None);
         assert_eq!(code(&[up.clone(), down.clone()], fresh + 1), Some(Code::AgentOffline));
-        assert_eq!(code(&[down], fresh), Some(Code::PbxOffline));
+        assert_eq!(code(std::slice::from_ref(&down), fresh), Some(Code::PbxOffline));
         assert_eq!(code(&[], fresh), Some(Code::AgentOffline));
+        // A PBX that is away takes its own users with it, and nobody else.
+        let of = |pbx| somebody_can_act(std::slice::from_ref(&up), Some(pbx), from_millis(fresh)).err().map(|e| e.code);
+        assert_eq!((of("master"), of("branch")), (None, Some(Code::AgentOffline)));
     }
 }

@@ -4,6 +4,7 @@
 //! destination that no pattern can judge is left to the agent, which knows whether it is the extension of a visible user.
 
 use jiff::Timestamp;
+use shared::address::Address;
 use shared::agent_status::AgentStatus;
 use shared::apikey::ApiKey;
 use shared::codes::Code;
@@ -28,10 +29,13 @@ pub(crate) struct Policy {
     pub(crate) calls_per_pair: Option<u32>,
 }
 
-/// The prefixes of the PBX, as its agents have told them.
-pub(crate) fn prefixes(agents: &[AgentStatus]) -> DialPrefixes {
-    let told = agents.iter().map(|agent| &agent.prefixes).find(|prefixes| !prefixes.international.is_empty());
-    told.cloned().unwrap_or_default()
+/// The prefixes of everybody, as the agents have told them. None where PBXs differ: a number is judged with those of who dials it.
+pub(crate) fn common_prefixes(agents: &[AgentStatus]) -> DialPrefixes {
+    let mut told = agents.iter().map(|agent| &agent.prefixes).filter(|prefixes| !prefixes.international.is_empty());
+    match told.next() {
+        Some(first) if told.all(|prefixes| prefixes == first) => first.clone(),
+        _ => DialPrefixes::default(),
+    }
 }
 
 /// Judges every number of an operation. What only the agent can judge is left to it, by way of the reach.
@@ -74,7 +78,12 @@ fn judge_caller_number(number: &str, key: &ApiKey, prefixes: &DialPrefixes) -> R
     if e164(number, prefixes).is_some_and(|e164| key.caller_numbers.iter().any(|pattern| pattern.matches(&e164))) {
         return Ok(false);
     }
-    let can_be_own = key.extensions.as_ref().is_none_or(|extensions| extensions.contains(number));
+    // Of a name or a guid only the agent knows the extension.
+    let can_be = |entry: &String| match Address::read(entry) {
+        Address::Extension(extension) | Address::InNode { extension, .. } => extension == number,
+        Address::Name(_) | Address::Guid(_) => true,
+    };
+    let can_be_own = key.extensions.as_ref().is_none_or(|list| list.iter().any(can_be));
     if can_be_own && !number.starts_with('+') {
         return Ok(true);
     }

@@ -240,7 +240,7 @@ mod tests {
         refuses(r#"{"from":" ","to":"1"}"#, "Field `from` is empty; it takes the extension of a user or queue.");
         refuses(
             r#"{"from":"+3242","to":"1"}"#,
-            "Field `from` must be the extension of a user or queue: up to 32 digits, `*` and `#`.",
+            "Field `from` must be the extension of a user or queue (up to 32 digits, `*` and `#`), `node/extension`, a name or a guid.",
         );
         refuses(r#"{"from":"42","to":""}"#, "Field `to` is empty.");
         let takes = "use digits, `*`, `#`, an optional leading `+` and the separators space - . / ( ).";

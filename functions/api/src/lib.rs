@@ -12,6 +12,7 @@ mod console;
 mod context;
 mod deliveries;
 mod dialling;
+mod directory;
 mod errors;
 mod field_name;
 mod fields;

@@ -2,6 +2,7 @@
 //! that it would not be told otherwise. Its outside number is nobody's, because receivers act on what they are told.
 
 use jiff::{SignedDuration, Timestamp};
+use shared::address::Address;
 use shared::event::{CallDetails, CallEvent, Direction, EXAMPLE_NUMBER, Status};
 use shared::ids::CallId;
 use shared::time::PublishedTime;
@@ -16,8 +17,16 @@ pub(crate) fn wanted_by(filter: &Filter, call: CallId, now: Timestamp) -> CallEv
     let (number, e164, name) = other_party(filter);
     event.details.get_or_insert_default().party = Some(filter.party.unwrap_or(PartyKind::External));
     let told = &mut event.web_hook_event;
-    if let Some(extension) = filter.extensions.first() {
-        told.monitored_extension.clone_from(extension);
+    if let Some(address) = filter.extensions.first() {
+        let user = event.user.get_or_insert_default();
+        match Address::read(address) {
+            Address::Extension(extension) => told.monitored_extension = extension.to_owned(),
+            Address::InNode { node, extension } => {
+                (user.node, told.monitored_extension) = (node.to_owned(), extension.to_owned());
+            }
+            Address::Name(name) => user.name = name.to_owned(),
+            Address::Guid(guid) => event.user_guid = guid.to_owned(),
+        }
     }
     let own = (told.monitored_extension.clone(), told.monitored_user.clone());
     let other = (number, name.to_owned());

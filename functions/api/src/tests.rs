@@ -208,13 +208,13 @@ async fn bad_parameters_are_refused_by_name() {
     bad("/rcc/calls/%ff", "The path is not valid UTF-8.").await;
     bad("/rcc/calls?limit=201", "Query parameter `limit` takes a whole number from 1 to 200.").await;
     bad(
-        "/rcc/calls?extension=x",
-        "Query parameter `extension` must be the extension of a user or queue: up to 32 digits, `*` and `#`.",
+        "/rcc/calls?extension=%2B42",
+        "Query parameter `extension` must be the extension of a user or queue (up to 32 digits, `*` and `#`), `node/extension`, a name or a guid.",
     )
     .await;
     bad(
-        "/rcc/users/x",
-        "`extension` in the path must be the extension of a user or queue: up to 32 digits, `*` and `#`.",
+        "/rcc/users/%2B42",
+        "`extension` in the path must be the extension of a user or queue (up to 32 digits, `*` and `#`), `node/extension`, a name or a guid.",
     )
     .await;
     let order = "Query parameter `from` has to lie before `to` and before now.";
@@ -318,7 +318,8 @@ async fn events_of_the_gateway_are_understood() {
     for cut in ["/rcc/users/4x#", "/rcc/users/x?"] {
         let message = send(event("GET", cut, &format!("apikey={encoded_key}"), Value::Null)).await;
         assert_eq!(
-            message, "`extension` in the path must be the extension of a user or queue: up to 32 digits, `*` and `#`.",
+            message,
+            "`extension` in the path must be the extension of a user or queue (up to 32 digits, `*` and `#`), `node/extension`, a name or a guid.",
             "{cut}"
         );
     }

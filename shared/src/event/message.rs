@@ -153,8 +153,8 @@ mod tests {
     use crate::event::summary::EventSummary;
     use crate::event::tests::sample;
     use crate::event::{
-        CallChange, CallDetails, CallUpdate, ConferenceEvent, ConferenceEventKind, PartyKind, Presentation, Status,
-        WebHookEvent,
+        CallChange, CallDetails, CallUpdate, ConferenceEvent, ConferenceEventKind, EventUser, PartyKind, Presentation,
+        Status, WebHookEvent,
     };
     use crate::time::PublishedTime;
 
@@ -228,6 +228,7 @@ mod tests {
             event_id in any::<u128>(),
             occurred_at in 0..253_402_207_200_000i64,
             [pbx_id, agent_id, user_guid] in prop::array::uniform3(any_text()),
+            user in prop::option::of((any_text(), any_text(), any::<bool>())),
             [from_e164, to_e164] in prop::array::uniform2(prop::option::of(any_text())),
             inferred in any::<bool>(),
             details in prop::option::of(any_details()),
@@ -237,7 +238,7 @@ mod tests {
             CallEvent {
                 event_id: EventId::from_uuid(uuid::Uuid::from_u128(event_id)),
                 occurred_at: Timestamp::from_millisecond(occurred_at).expect("a time"),
-                pbx_id, agent_id, user_guid, inferred, cause, from_e164, to_e164, details, web_hook_event,
+                pbx_id, agent_id, user_guid, user: user.map(|(node, name, shared)| EventUser { node, name, shared }), inferred, cause, from_e164, to_e164, details, web_hook_event,
                 update: update.map(|(change, revision)| CallUpdate { change, revision }),
             }
         }

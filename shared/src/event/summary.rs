@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{CallChange, CallEvent, Direction, Status};
+use crate::address::ObjectNames;
 use crate::call::PartyKind;
 use crate::kind::Kind;
 
@@ -13,6 +14,16 @@ use crate::kind::Kind;
 #[serde(rename_all = "camelCase")]
 pub struct EventSummary<'a> {
     pub extension: Cow<'a, str>,
+    /// What else the monitored user is called.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub node: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub name: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub guid: Cow<'a, str>,
+    /// A user of another node has the same extension.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     pub status: Status,
     pub direction: Direction,
     /// The end of an incoming call that nobody took.
@@ -36,14 +47,18 @@ pub struct EventSummary<'a> {
 
 impl<'a> EventSummary<'a> {
     pub fn of<T: AsRef<str>>(event: &'a CallEvent<T>) -> Self {
-        let told = &event.web_hook_event;
+        let (told, names) = (&event.web_hook_event, event.names());
         let direction = if told.outgoing { Direction::Outgoing } else { Direction::Incoming };
         let (number, e164) = match direction {
             Direction::Incoming => (&told.from, &event.from_e164),
             Direction::Outgoing => (&told.to, &event.to_e164),
         };
         Self {
-            extension: told.monitored_extension.as_ref().into(),
+            extension: names.extension.into(),
+            node: names.node.into(),
+            name: names.name.into(),
+            guid: names.guid.into(),
+            shared: names.is_shared,
             status: told.status,
             direction,
             missed: event.is_missed(),
@@ -58,6 +73,10 @@ impl<'a> EventSummary<'a> {
     pub fn into_owned(self) -> EventSummary<'static> {
         EventSummary {
             extension: self.extension.into_owned().into(),
+            node: self.node.into_owned().into(),
+            name: self.name.into_owned().into(),
+            guid: self.guid.into_owned().into(),
+            shared: self.shared,
             status: self.status,
             direction: self.direction,
             missed: self.missed,
@@ -71,6 +90,17 @@ impl<'a> EventSummary<'a> {
 
     pub fn kind(&self) -> Kind {
         if self.change.is_some() { Kind::CallUpdated } else { Kind::Call }
+    }
+
+    /// What the monitored user is called.
+    pub fn names(&self) -> ObjectNames<'_> {
+        ObjectNames {
+            extension: &self.extension,
+            node: &self.node,
+            name: &self.name,
+            guid: &self.guid,
+            is_shared: self.shared,
+        }
     }
 
     /// Where the other party is, as far as its number tells if the agent did not.

@@ -69,8 +69,8 @@ pub struct LegItem {
 
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    client: Client,
-    table: String,
+    pub(super) client: Client,
+    pub(super) table: String,
 }
 
 impl Exchange {

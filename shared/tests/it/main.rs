@@ -3,6 +3,7 @@
 mod lanes;
 mod limits;
 mod lost_answers;
+mod pbxs;
 mod queues;
 mod retention;
 mod transactions;

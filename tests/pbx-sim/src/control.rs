@@ -8,6 +8,7 @@ use crate::body::{Body, Refused};
 use crate::fault::Fault;
 use crate::hub::{Hub, Inner};
 use crate::quirks::Quirks;
+use crate::session::Session;
 use crate::switch::{Destination, Dial, Kind, LegId, ObjectId, Pickup, Refusal, Which, Whose};
 use crate::users;
 use crate::world::{Behaviour, BehaviourMode};
@@ -67,6 +68,7 @@ pub(crate) fn state(hub: &Hub) -> Value {
             let monitored: Vec<_> = session.streams.values().map(|stream| cn(stream.object)).collect();
             json!({
                 "index": session.index,
+                "pbx": session.pbx,
                 "app": session.login.as_ref().map(|login| login.name.clone()),
                 "remote": session.remote.to_string(),
                 "tls": session.tls,
@@ -175,7 +177,8 @@ fn call(inner: &mut Inner, body: &mut Body) -> Answer {
     body.end()?;
     let call = match who(inner, "from", &from)? {
         Whose::Object(id) => {
-            let leg = inner.switch.dial(id, Dial { device, ..Dial::number(&dialled(inner, "to", &to)?) })?;
+            let node = inner.switch.object(id).map(|object| object.node.clone()).unwrap_or_default();
+            let leg = inner.switch.dial(id, Dial { device, ..Dial::number(&dialled(inner, &node, "to", &to)?) })?;
             inner.switch.call_of(leg)
         }
         Whose::External(digits) => {
@@ -191,11 +194,11 @@ fn call(inner: &mut Inner, body: &mut Body) -> Answer {
 }
 
 /// What a person presses for a number that may be written for people.
-fn dialled(inner: &Inner, field: &str, number: &str) -> Result<String, Refused> {
+fn dialled(inner: &Inner, node: &str, field: &str, number: &str) -> Result<String, Refused> {
     let plan = &inner.switch.plan;
     let digits = plan.digits(number).ok_or_else(|| Refused::bad(field, "must be a number"))?;
     Ok(if number.starts_with('+') {
-        plan.callback(&digits)
+        inner.switch.plan_of(node).callback(&digits)
     } else {
         number.chars().filter(|c| c.is_ascii_digit() || matches!(c, '*' | '#')).collect()
     })
@@ -214,14 +217,17 @@ fn transfer(inner: &mut Inner, body: &mut Body) -> Answer {
 
 fn redirect(inner: &mut Inner, body: &mut Body) -> Answer {
     let to = body.required("to")?;
-    let to = Destination::E164(dialled(inner, "to", &to)?);
-    let which = {
-        let whose = body.0.get("extension").cloned();
-        let mut peek = Body(Map::from_iter(whose.map(|value| ("extension".to_owned(), value))));
-        let whose = extension(inner, &mut peek)?;
-        let active = inner.switch.find_leg(&whose, Which::Active, None, None);
-        if active.is_some() { Which::Active } else { Which::Ringing }
+    let whose = body.0.get("extension").cloned();
+    let mut peek = Body(Map::from_iter(whose.map(|value| ("extension".to_owned(), value))));
+    let whose = extension(inner, &mut peek)?;
+    let active = inner.switch.find_leg(&whose, Which::Active, None, None);
+    let which = if active.is_some() { Which::Active } else { Which::Ringing };
+    let node = match whose {
+        Whose::Object(id) => inner.switch.object(id).map(|object| object.node.clone()),
+        Whose::External(_) => None,
     };
+    let node = node.unwrap_or_else(|| inner.switch.node.clone());
+    let to = Destination::E164(dialled(inner, &node, "to", &to)?);
     phone(inner, body, which, |inner, leg| inner.switch.redirect(leg, to, false).map(drop))
 }
 
@@ -274,8 +280,12 @@ fn fault(inner: &mut Inner, body: &mut Body, now: std::time::Duration) -> Answer
     let kind = body.required("kind")?;
     let connection = body.number("connection")?;
     let (down, after) = (body.number("down_ms")?, body.number("after_frames")?);
-    let text = body.text("text")?;
+    let (text, pbx) = (body.text("text")?, body.text("pbx")?);
     body.end()?;
+    let pbxs: Vec<String> = std::iter::once(&inner.world.pbx).chain(&inner.world.pbxs).cloned().collect();
+    if let Some(name) = pbx.as_ref().filter(|name| !pbxs.contains(name)) {
+        return Err(Refused::unknown("pbx", &format!("there is no PBX {name}")));
+    }
     let target = match connection {
         Some(index) => Some(
             u32::try_from(index)
@@ -296,13 +306,16 @@ fn fault(inner: &mut Inner, body: &mut Body, now: std::time::Duration) -> Answer
         return Err(Refused::bad("down_ms", "goes with drop and restart only"));
     }
     if kind == "restart" {
-        if connection.is_some() || after.is_some() {
+        if connection.is_some() || after.is_some() || pbx.is_some() {
             return Err(Refused::bad("kind", "restart concerns all connections, at once"));
         }
         inner.restart();
     }
     let mut hit = 0;
-    for session in inner.sessions.values_mut().filter(|session| target.is_none_or(|index| index == session.index)) {
+    let is_meant = |session: &&mut Session| {
+        target.is_none_or(|index| index == session.index) && pbx.as_ref().is_none_or(|pbx| *pbx == session.pbx)
+    };
+    for session in inner.sessions.values_mut().filter(is_meant) {
         hit += 1;
         match after {
             Some(frames) if frames > 0 => session.fuse = Some((frames, fault.clone())),
@@ -311,7 +324,9 @@ fn fault(inner: &mut Inner, body: &mut Body, now: std::time::Duration) -> Answer
         }
     }
     if let Some(down) = down {
-        inner.down_until = now + std::time::Duration::from_millis(down);
+        let until = now + std::time::Duration::from_millis(down);
+        let names = pbxs.into_iter().filter(|name| pbx.as_ref().is_none_or(|pbx| pbx == name));
+        inner.down_until.extend(names.map(|name| (name, until)));
     }
     Ok(json!({ "connections": hit }))
 }

@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,7 +21,7 @@ use crate::fault::Fault;
 use crate::json;
 use crate::quirks::{LoginRefusal, Quirks, TransferConf};
 use crate::rcc;
-use crate::session::{Outgoing, Session};
+use crate::session::{Outgoing, Session, Visitor};
 use crate::switch::{Output, Survivor, Switch, Variants};
 use crate::world::World;
 
@@ -48,7 +47,7 @@ pub(crate) struct Inner {
     /// Frames received from clients, oldest first.
     pub(crate) log: VecDeque<Value>,
     /// Connections are refused until then.
-    pub(crate) down_until: Duration,
+    pub(crate) down_until: BTreeMap<String, Duration>,
     /// The time at the start, as the log tells it.
     began: SystemTime,
     next_index: u32,
@@ -64,7 +63,7 @@ impl Hub {
             quirks: Arc::default(),
             no_pong: Arc::default(),
             log: VecDeque::new(),
-            down_until: Duration::ZERO,
+            down_until: BTreeMap::new(),
             began,
             next_index: 0,
         };
@@ -108,14 +107,14 @@ impl Hub {
     }
 
     /// A client has connected. `None` while the PBX is down.
-    pub(crate) fn connected(&self, remote: SocketAddr, tls: bool, out: UnboundedSender<Outgoing>) -> Option<u32> {
+    pub(crate) fn connected(&self, visitor: Visitor, out: UnboundedSender<Outgoing>) -> Option<u32> {
         self.run(|inner, now| {
-            if inner.down_until > now {
+            if inner.is_down(&visitor.pbx, now) {
                 return None;
             }
             inner.next_index += 1;
             let index = inner.next_index;
-            let session = Session::new((index, remote, tls), out, inner.quirks.clone(), now);
+            let session = Session::new(index, visitor, out, inner.quirks.clone(), now);
             inner.sessions.insert(index, session);
             Some(index)
         })
@@ -131,8 +130,8 @@ impl Hub {
     }
 
     /// Whether connections are refused at the moment.
-    pub(crate) fn is_down(&self) -> bool {
-        self.run(|inner, now| inner.down_until > now)
+    pub(crate) fn is_down(&self, pbx: &str) -> bool {
+        self.run(|inner, now| inner.is_down(pbx, now))
     }
 
     /// A connection has ended. Its calls go on, its handles are gone.
@@ -152,6 +151,10 @@ impl Hub {
 }
 
 impl Inner {
+    fn is_down(&self, pbx: &str, now: Duration) -> bool {
+        self.down_until.get(pbx).is_some_and(|until| *until > now)
+    }
+
     fn settle(&mut self, now: Duration) {
         self.switch.advance(now);
         self.deliver();

@@ -1,6 +1,5 @@
 //! One WebSocket connection: frames in, frames out, and faults on the wire.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use tracing::{debug, info};
 use crate::fault::Fault;
 use crate::hub::Hub;
 use crate::ping_filter::PingFilter;
-use crate::session::Outgoing;
+use crate::session::{Outgoing, Visitor};
 
 /// The path of the normal PBX; another module name would be a dynamic PBX.
 pub(crate) const PATH: &str = "/PBX0/APPS/websocket";
@@ -70,13 +69,8 @@ fn check_path(request: &Request, response: Response) -> Result<Response, ErrorRe
 }
 
 /// Serves one client until either side ends the connection, or the simulator stops.
-pub(crate) async fn serve(
-    hub: Arc<Hub>,
-    stream: impl Transport,
-    remote: SocketAddr,
-    tls: bool,
-    stop: CancellationToken,
-) {
+pub(crate) async fn serve(hub: Arc<Hub>, stream: impl Transport, visitor: Visitor, stop: CancellationToken) {
+    let Visitor { remote, tls, pbx } = visitor.clone();
     let stream = PingFilter::new(stream, hub.no_pong());
     let handshake = timeout(HANDSHAKE, accept_hdr_async(stream, check_path));
     let mut socket = match stop.run_until_cancelled(handshake).await {
@@ -87,8 +81,8 @@ pub(crate) async fn serve(
     };
     socket.get_mut().begin();
     let (sender, receiver) = mpsc::unbounded_channel();
-    let Some(index) = hub.connected(remote, tls, sender) else { return };
-    info!(connection = index, %remote, tls, "Connected");
+    let Some(index) = hub.connected(visitor, sender) else { return };
+    info!(connection = index, %remote, tls, pbx, "Connected");
     stop.run_until_cancelled(converse(&hub, index, socket, receiver)).await;
     hub.disconnected(index);
     info!(connection = index, "Disconnected");

@@ -220,8 +220,8 @@ pub(crate) fn user_row(switch: &Switch, object: &Object, quirks: &Quirks) -> Map
         ("dn", &object.dn),
         ("h323", &object.h323),
         ("e164", &object.e164),
-        ("node", &switch.node),
-        ("pbx", &switch.pbx),
+        ("node", &object.node),
+        ("pbx", &object.pbx),
     ] {
         row.insert(key.to_owned(), value.clone().into());
     }

@@ -179,15 +179,15 @@ fn user_initialize(session: &mut Session, switch: &mut Switch, context: &Context
     let mobile = mobile.and_then(|device| device.mobile.as_ref());
     let flags = StreamFlags { xfer: json::flag(request, "xfer"), disc: json::flag(request, "disc"), deaf: is_deaf };
     let user = session.open_stream(id, hw, flags, src);
-    let [subscriber, national, international] = context.world.prefixes();
+    let [subscriber, national, international, area, country] = switch.plan_of(&object.node).told();
     let longest = switch.objects().map(|object| object.e164.len()).max().unwrap_or(0);
     for (key, value) in [
         ("user", Value::from(user)),
         ("prefixIntl", international.into()),
         ("prefixNtl", national.into()),
         ("prefixSubs", subscriber.into()),
-        ("area", context.world.area.clone().into()),
-        ("country", context.world.country.clone().into()),
+        ("area", area.into()),
+        ("country", country.into()),
         ("maxIntern", longest.into()),
     ] {
         result[key] = value;

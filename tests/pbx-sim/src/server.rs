@@ -1,5 +1,6 @@
 //! A running simulator: listeners, certificate, start and shutdown.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,6 +21,7 @@ use crate::body::Refused;
 use crate::control;
 use crate::hub::Hub;
 use crate::link;
+use crate::session::Visitor;
 use crate::world::World;
 
 /// Bytes that may be on their way between the simulator and a client in the same process.
@@ -42,6 +44,8 @@ pub struct Builder {
 pub struct Sim {
     hub: Arc<Hub>,
     ws: SocketAddr,
+    /// The WebSocket addresses of the further PBXs, by name.
+    further: BTreeMap<String, SocketAddr>,
     wss: SocketAddr,
     control: SocketAddr,
     app: String,
@@ -54,6 +58,7 @@ pub struct Sim {
 #[derive(Debug)]
 pub struct InMemory {
     hub: Arc<Hub>,
+    pbx: String,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -129,10 +134,21 @@ impl Builder {
         let (plain, ws) = bind(self.listen).await?;
         let (secure, wss) = bind(self.tls_listen).await?;
         let (http, control) = bind(self.control).await?;
+        let mut further = Vec::new();
+        for name in &self.world.pbxs {
+            further.push((name.clone(), bind(SocketAddr::new(self.listen.ip(), 0)).await?));
+        }
+        let pbx = self.world.pbx.clone();
         let (acceptor, certificate) = tls(self.certificate_days)?;
         let (hub, stop, tasks) = begin(self.world, self.seed, SystemTime::now())?;
-        tasks.spawn(accept(hub.clone(), plain, None, stop.clone(), tasks.clone()));
-        tasks.spawn(accept(hub.clone(), secure, Some(acceptor), stop.clone(), tasks.clone()));
+        let listen = |listener, tls, pbx| accept(hub.clone(), listener, tls, pbx, stop.clone(), tasks.clone());
+        tasks.spawn(listen(plain, None, pbx.clone()));
+        tasks.spawn(listen(secure, Some(acceptor), pbx));
+        let mut addresses = BTreeMap::new();
+        for (name, (listener, address)) in further {
+            tasks.spawn(listen(listener, None, name.clone()));
+            addresses.insert(name, address);
+        }
         let router = crate::http::router(hub.clone(), certificate.pem.clone());
         let stopping = stop.clone();
         tasks.spawn(async move {
@@ -142,13 +158,14 @@ impl Builder {
                 warn!("The control API ended: {err}");
             }
         });
-        Ok(Sim { hub, ws, wss, control, app, certificate, stop, tasks })
+        Ok(Sim { hub, ws, further: addresses, wss, control, app, certificate, stop, tasks })
     }
 
     /// Starts without any socket. `began` is the present time, for the log.
     pub fn start_in_memory(self, began: SystemTime) -> Result<InMemory> {
+        let pbx = self.world.pbx.clone();
         let (hub, stop, tasks) = begin(self.world, self.seed, began)?;
-        Ok(InMemory { hub, stop, tasks })
+        Ok(InMemory { hub, pbx, stop, tasks })
     }
 }
 
@@ -170,6 +187,11 @@ impl Sim {
     /// WebSocket address without TLS.
     pub fn ws_url(&self) -> String {
         format!("ws://{}{}", self.ws, link::PATH)
+    }
+
+    /// WebSocket address of a further PBX, without TLS.
+    pub fn ws_url_of(&self, pbx: &str) -> Option<String> {
+        self.further.get(pbx).map(|address| format!("ws://{address}{}", link::PATH))
     }
 
     /// WebSocket address with TLS.
@@ -196,6 +218,7 @@ impl Sim {
     pub fn ready(&self) -> Value {
         json!({
             "ws": self.ws_url(),
+            "pbxs": self.further.keys().map(|pbx| (pbx.clone(), self.ws_url_of(pbx))).collect::<BTreeMap<_, _>>(),
             "wss": self.wss_url(),
             "control": self.control_url(),
             "app": self.app,
@@ -235,12 +258,18 @@ impl Drop for Sim {
 impl InMemory {
     /// The client's end of a new connection, on which the WebSocket can begin; `None` while the PBX is down.
     pub fn connect(&self) -> Option<DuplexStream> {
-        if self.hub.is_down() {
+        self.connect_to(&self.pbx)
+    }
+
+    /// The same for one of the PBXs of the world.
+    pub fn connect_to(&self, pbx: &str) -> Option<DuplexStream> {
+        if self.hub.is_down(pbx) {
             return None;
         }
         let (client, server) = duplex(PIPE);
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.tasks.spawn(link::serve(self.hub.clone(), server, nobody, false, self.stop.clone()));
+        let visitor = Visitor { remote: nobody, tls: false, pbx: pbx.to_owned() };
+        self.tasks.spawn(link::serve(self.hub.clone(), server, visitor, self.stop.clone()));
         Some(client)
     }
 
@@ -290,6 +319,7 @@ async fn accept(
     hub: Arc<Hub>,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    pbx: String,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
@@ -307,26 +337,21 @@ async fn accept(
                 continue;
             }
         };
-        if hub.is_down() {
+        if hub.is_down(&pbx) {
             let _already_gone = stream.set_zero_linger();
             continue;
         }
         let _only_slower = stream.set_nodelay(true);
-        tasks.spawn(greet(hub.clone(), stream, remote, tls.clone(), stop.clone()));
+        let visitor = Visitor { remote, tls: tls.is_some(), pbx: pbx.clone() };
+        tasks.spawn(greet(hub.clone(), stream, visitor, tls.clone(), stop.clone()));
     }
 }
 
-async fn greet(
-    hub: Arc<Hub>,
-    stream: TcpStream,
-    remote: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    stop: CancellationToken,
-) {
-    let Some(acceptor) = tls else { return link::serve(hub, stream, remote, false, stop).await };
+async fn greet(hub: Arc<Hub>, stream: TcpStream, visitor: Visitor, tls: Option<TlsAcceptor>, stop: CancellationToken) {
+    let Some(acceptor) = tls else { return link::serve(hub, stream, visitor, stop).await };
     match stop.run_until_cancelled(acceptor.accept(stream)).await {
-        Some(Ok(stream)) => link::serve(hub, stream, remote, true, stop).await,
-        Some(Err(err)) => debug!(%remote, "No TLS: {err}"),
+        Some(Ok(stream)) => link::serve(hub, stream, visitor, stop).await,
+        Some(Err(err)) => debug!(remote = %visitor.remote, "No TLS: {err}"),
         None => {}
     }
 }

@@ -34,12 +34,22 @@ pub(crate) enum Outgoing {
     Close,
 }
 
+/// Who connects, and to which PBX of the system.
+#[derive(Debug, Clone)]
+pub(crate) struct Visitor {
+    pub(crate) remote: SocketAddr,
+    pub(crate) tls: bool,
+    pub(crate) pbx: String,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) index: u32,
     pub(crate) remote: SocketAddr,
     pub(crate) tls: bool,
+    /// The PBX that it is a connection of.
+    pub(crate) pbx: String,
     pub(crate) out: UnboundedSender<Outgoing>,
     pub(crate) challenge: Option<String>,
     pub(crate) login: Option<Login>,
@@ -69,7 +79,8 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(
-        (index, remote, tls): (u32, SocketAddr, bool),
+        index: u32,
+        Visitor { remote, tls, pbx }: Visitor,
         out: UnboundedSender<Outgoing>,
         quirks: Arc<Quirks>,
         now: Duration,
@@ -78,6 +89,7 @@ impl Session {
             index,
             remote,
             tls,
+            pbx,
             out,
             quirks,
             requests: VecDeque::new(),
@@ -367,7 +379,7 @@ impl Session {
             }
             return;
         }
-        if self.quirks.one_handle_for_all && stream.hw.is_none() && stream.concerns(event) {
+        if self.quirks.one_handle_for_all && stream.hw.is_none() && stream.concerns(event, &self.pbx) {
             let (is_told, moved) = stream.share(event);
             for leg in self.handles.values_mut() {
                 if let Some((_, to)) = moved.filter(|(from, _)| from == leg) {
@@ -378,7 +390,7 @@ impl Session {
                 return;
             }
         }
-        if !stream.concerns(event) || (event.is_last() && !stream.legs.contains_key(&event.leg)) {
+        if !stream.concerns(event, &self.pbx) || (event.is_last() && !stream.legs.contains_key(&event.leg)) {
             return;
         }
         // With `xfer`, a call that was transferred away goes on under its old handle.

@@ -83,9 +83,10 @@ impl Directory {
 }
 
 impl Stream {
-    pub(crate) fn concerns(&self, event: &LegEvent) -> bool {
+    /// A PBX tells only of the calls of those who were at home at it when the calls began.
+    pub(crate) fn concerns(&self, event: &LegEvent, pbx: &str) -> bool {
         let other_phone = |hw: &String| event.device.as_ref().is_some_and(|device| device != hw);
-        !self.deaf && self.object == event.object && !self.hw.as_ref().is_some_and(other_phone)
+        !self.deaf && event.pbx == pbx && self.object == event.object && !self.hw.as_ref().is_some_and(other_phone)
     }
 }
 

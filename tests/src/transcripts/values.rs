@@ -58,6 +58,7 @@ fn incoming(n: u128, status: Status, at: Timestamp) -> CallEvent {
         pbx_id: PBX.to_owned(),
         agent_id: "rack/1".to_owned(),
         user_guid: USER.to_owned(),
+        user: None,
         inferred: false,
         cause: None,
         from_e164: None,

@@ -66,7 +66,7 @@ fn parked_calls_are_found_by_their_conference_or_handle() {
     assert_eq!(calls.parked_at(&guid(PHONE), "c9", Some(2)), Some(call));
     assert_eq!(calls.parked_at(&guid(PHONE), "c9", Some(1)), None);
     assert_eq!(calls.parked_at(&guid(OTHER), "c1", Some(2)), None);
-    assert_eq!(calls.extension_of(call), Some("42"));
+    assert_eq!(calls.names_of(call).map(|names| names.extension), Some("42"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Numbers of a command on this PBX: what is dialled, and whether the key of the command may.
 //!
 //! The patterns of the key and of the stack are applied again here, although `api` has applied them: only the agent knows the
-//! prefixes that the PBX dials with at this moment, who is an extension, and to which number further digits are added.
+//! prefixes that the user dials with at this moment, who is an extension, and to which number further digits are added.
 
 use std::fmt;
 
@@ -10,20 +10,22 @@ use shared::command::Refusal;
 use shared::destination::Judgement;
 use shared::ids::CallId;
 use shared::number::DialString;
-use shared::numbering::{Reaches, Route};
+use shared::numbering::{DialPrefixes, Reaches, Route};
 use shared::operation::DialOptions;
 
 use super::planner::Planner;
+use crate::pbx::session::User;
 
 impl Planner<'_> {
-    /// What to dial to reach a destination, if the key may.
-    pub(super) fn to_dial(&self, field: &str, typed: &str) -> Result<String, Refusal> {
+    /// What a user or queue dials to reach a destination, if the key may. It is judged and dialled with the prefixes of that
+    /// user's node, and only there can it be an extension.
+    pub(super) fn to_dial(&self, field: &str, typed: &str, by: &User) -> Result<String, Refusal> {
         let number = self.number(field, typed)?;
-        let route = self.route(field, &number)?;
+        let route = route(field, &number, &by.prefixes)?;
         let judgement =
             if self.reach.internal_only.contains(typed) { Judgement::OnlyInternal } else { Judgement::Allowed };
         let judgement = self.judge(&route.reaches).max(judgement);
-        let is_extension = || self.session.visible_with(number.as_str()).is_some();
+        let is_extension = || self.session.in_node(&by.info.node, number.as_str()).is_some();
         match judgement {
             Judgement::Allowed => Ok(route.dialled),
             Judgement::OnlyInternal if is_extension() => Ok(route.dialled),
@@ -39,22 +41,25 @@ impl Planner<'_> {
     }
 
     /// What the called party sees instead of the extension; `r` in front withholds it.
-    pub(super) fn shown_number(&self, options: &DialOptions) -> Result<Option<String>, Refusal> {
-        let number = options.caller_number.as_deref().map(|typed| self.caller_number(typed)).transpose()?;
+    pub(super) fn shown_number(&self, options: &DialOptions, by: &User) -> Result<Option<String>, Refusal> {
+        let number = options.caller_number.as_deref().map(|typed| self.caller_number(typed, by)).transpose()?;
         Ok(if options.clir { Some(format!("r{}", number.unwrap_or_default())) } else { number })
     }
 
-    fn caller_number(&self, typed: &str) -> Result<String, Refusal> {
+    fn caller_number(&self, typed: &str, by: &User) -> Result<String, Refusal> {
         let field = "callerNumber";
         let number = self.number(field, typed)?;
-        let own = || self.reach.covers(number.as_str()) && self.session.visible_with(number.as_str()).is_some();
+        let own = || {
+            let user = self.session.in_node(&by.info.node, number.as_str());
+            user.is_some_and(|user| self.reach.covers(&self.session.names_of(user)))
+        };
         if self.reach.own_caller_number && !own() {
             return Err(Refusal::with_detail(
                 Code::CallerNumberNotAllowed,
                 format!("field `{field}`: the API key may show only extensions that it may act for"),
             ));
         }
-        Ok(self.route(field, &number)?.dialled)
+        Ok(route(field, &number, &by.prefixes)?.dialled)
     }
 
     /// Notes digits that are added to the number of a call, if the key may dial the number that they make.
@@ -64,7 +69,11 @@ impl Planner<'_> {
         let sent = self.session.digits_sent(call).filter(|sent| sent.starts_with(dialled)).unwrap_or(dialled);
         let whole = format!("{sent}{digits}");
         let reaches = match DialString::parse(&whole) {
-            Ok(number) => self.route("digits", &number)?.reaches,
+            // Of a user who is not visible any more no prefixes are known, so patterns refuse it.
+            Ok(number) => {
+                let prefixes = self.user_of(call).map(|user| user.prefixes.clone()).unwrap_or_default();
+                route("digits", &number, &prefixes)?.reaches
+            }
             Err(_) => Reaches::Unknown,
         };
         // Half of an outside number may be somebody's extension, so an extension is no excuse here.
@@ -87,10 +96,10 @@ impl Planner<'_> {
     fn number(&self, field: &str, typed: &str) -> Result<DialString, Refusal> {
         DialString::parse(typed).map_err(|error| invalid(field, error))
     }
+}
 
-    fn route(&self, field: &str, number: &DialString) -> Result<Route, Refusal> {
-        number.route(&self.session.prefixes).map_err(|error| invalid(field, error))
-    }
+fn route(field: &str, number: &DialString, prefixes: &DialPrefixes) -> Result<Route, Refusal> {
+    number.route(prefixes).map_err(|error| invalid(field, error))
 }
 
 fn invalid(field: &str, why: impl fmt::Display) -> Refusal {

@@ -67,7 +67,8 @@ impl Planner<'_> {
         let connected = legs.iter().find(|(_, state)| state.phase == Phase::Connected);
         let movable = connected.or_else(|| legs.iter().find(|(_, state)| rings(*state)));
         let (leg, _) = *movable.ok_or(Code::NotRedirectable)?;
-        let dialled = self.to_dial("to", to)?;
+        let user = self.user_of(call).ok_or(Code::NotMonitored)?;
+        let dialled = self.to_dial("to", to, user)?;
         let mt = if honour_forwarding { "UserReroute" } else { "UserRedirect" };
         self.send_on_leg(mt, leg, ExpectedState::Moved(leg), Code::NotRedirectable, |src| {
             if honour_forwarding {

@@ -19,9 +19,9 @@ impl Planner<'_> {
         let (user, handle) = self.actor("from", from)?;
         let (guid, phoneless): (UserGuid, bool) = (Arc::from(user.info.guid.as_str()), user.is_phoneless());
         let unknown_device = options.device.as_ref().is_some_and(|hw| !user.info.devices.contains(hw));
-        let dialled = self.to_dial("to", to)?;
+        let dialled = self.to_dial("to", to, user)?;
         let call = CallOptions {
-            shown_number: self.shown_number(options)?,
+            shown_number: self.shown_number(options, user)?,
             ignore_forwarding: options.ignore_forwarding,
             audio: options.audio,
             remote_control: options.remote_control,
@@ -50,9 +50,13 @@ impl Planner<'_> {
 
     /// Only finds out what a two-party command has to dial. The rest is done by `two_party`.
     pub(super) fn connect_parties(&self, via: &str, parties: [&str; 2]) -> Result<Plan, Refusal> {
-        self.actor("via", via)?;
+        let (queue, _) = self.actor("via", via)?;
         let [a, b] = parties;
-        Ok(Plan::Answer(json!({"numbers": [self.to_dial("a", a)?, self.to_dial("b", b)?]})))
+        let numbers = [self.to_dial("a", a, queue)?, self.to_dial("b", b, queue)?];
+        // An extension, if it is nobody else's: agents from before there were other addresses may have to finish the command.
+        let names = self.session.names_of(queue);
+        let via = if names.is_shared || names.extension.is_empty() { names.guid } else { names.extension };
+        Ok(Plan::Answer(json!({"via": via, "numbers": numbers})))
     }
 
     pub(super) fn pick_up(&mut self, extension: &str, call: Option<CallId>, at: Option<&str>) -> Result<Plan, Refusal> {

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
+use shared::address::ambiguous;
 use shared::codes::Code;
 use shared::command::Refusal;
 use shared::event::Direction;
@@ -14,7 +15,7 @@ use shared::operation::Reach;
 use crate::calls::{Calls, LegId, LegState, Phase};
 use crate::commands::jobs::{ExpectedState, PbxRequest, PbxTask};
 use crate::config::DtmfRecv;
-use crate::pbx::session::{Session, User};
+use crate::pbx::session::{AddressError, Session, User};
 
 /// How an operation is carried out.
 #[derive(Debug)]
@@ -56,25 +57,50 @@ impl Planner<'_> {
     }
 
     /// The monitored user or queue that acts, and its handle. `field` is the one that names it.
-    pub(super) fn actor(&self, field: &str, extension: &str) -> Result<(&User, u64), Refusal> {
-        if !self.reach.covers(extension) {
-            return Err(Refusal::with_detail(
-                Code::ExtensionNotAllowed,
-                format!("field `{field}`: the API key may not act for extension {extension}"),
-            ));
+    pub(super) fn actor(&self, field: &str, address: &str) -> Result<(&User, u64), Refusal> {
+        let nobody = || {
+            let detail = format!("field `{field}`: no monitored user or queue has the extension {address}");
+            Refusal::with_detail(Code::NotMonitored, detail)
+        };
+        let user = self.user_at(&format!("field `{field}`"), address)?.ok_or_else(nobody)?;
+        user.handle.map(|handle| (user, handle)).ok_or_else(nobody)
+    }
+
+    /// The visible user or queue that is meant, if there is one. Who is out of the key's reach does not exist for it.
+    pub(super) fn user_at(&self, what: &str, address: &str) -> Result<Option<&User>, Refusal> {
+        match self.session.find(address, |names| self.reach.covers(names)) {
+            Ok(user) => Ok(Some(user)),
+            Err(AddressError::Several(users)) => {
+                let candidates = users.into_iter().map(|user| self.session.names_of(user));
+                Err(Refusal::with_detail(Code::AmbiguousExtension, ambiguous(what, address, candidates)))
+            }
+            Err(AddressError::Nobody) => match &self.reach.extensions {
+                None => Ok(None),
+                // The key has it by an extension alone, which others have, too.
+                Some(list) if list.contains(address) => match self.session.find(address, |names| names.is_shared) {
+                    Err(AddressError::Several(users)) => {
+                        let candidates = users.into_iter().map(|user| self.session.names_of(user));
+                        Err(Refusal::with_detail(Code::AmbiguousExtension, ambiguous(what, address, candidates)))
+                    }
+                    _ => Ok(None),
+                },
+                Some(_) => Err(Refusal::with_detail(
+                    Code::ExtensionNotAllowed,
+                    format!("{what}: the API key may not act for extension {address}"),
+                )),
+            },
         }
-        self.session.by_extension(extension).ok_or_else(|| {
-            Refusal::with_detail(
-                Code::NotMonitored,
-                format!("field `{field}`: no monitored user or queue has the extension {extension}"),
-            )
-        })
+    }
+
+    /// The visible user or queue whose call this is.
+    pub(super) fn user_of(&self, call: CallId) -> Option<&User> {
+        self.session.user(self.calls.user_of(call)?)
     }
 
     /// The live legs of a call, which is there for this key. A device that has a monitor of its own tells of its leg twice;
     /// it is then named by the user's own handle, if that knows it, too.
     pub(super) fn legs(&self, call: CallId) -> Result<Vec<(LegId, LegState)>, Refusal> {
-        let in_reach = self.calls.extension_of(call).is_some_and(|extension| self.reach.covers(extension));
+        let in_reach = self.calls.names_of(call).is_some_and(|names| self.reach.covers(&names));
         let mut legs = if in_reach { self.calls.legs_of(call) } else { Vec::new() };
         let is_own = |(leg, _): &(LegId, LegState)| !self.session.is_of_one_device(leg.user);
         if legs.iter().any(is_own) {

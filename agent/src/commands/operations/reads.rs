@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use shared::address::{Address, ObjectNames};
 use shared::codes::Code;
 use shared::command::Refusal;
 use shared::ids::CallId;
@@ -19,24 +20,29 @@ const PAGE_ITEMS: u16 = 200;
 
 impl Planner<'_> {
     pub(super) fn users(&self, page: &PageRequest) -> Result<Plan, Refusal> {
-        let users = self.session.visible().filter(|user| self.reach.covers(&user.info.e164));
+        let users = self.session.visible().filter(|user| self.reach.covers(&self.session.names_of(user)));
         let users = users.map(|user| ((user.info.e164.clone(), user.info.cn.clone()), user));
-        let (users, next) = cut(users.collect(), page, |user| Some(user.describe()))?;
+        let (users, next) = cut(users.collect(), page, |user| Some(user.describe(&self.session.names_of(user))))?;
         Ok(Plan::Answer(json!({"users": users, "nextCursor": next})))
     }
 
-    pub(super) fn user(&self, extension: &str) -> Result<Plan, Refusal> {
-        let user = self.session.visible_with(extension).filter(|_| self.reach.covers(extension));
-        Ok(Plan::Answer(json!({"user": user.ok_or(Code::UserNotFound)?.describe()})))
+    pub(super) fn user(&self, address: &str) -> Result<Plan, Refusal> {
+        let user = match self.user_at("the user", address) {
+            Err(Refusal { code: Code::ExtensionNotAllowed, .. }) => None,
+            found => found?,
+        };
+        let user = user.ok_or(Code::UserNotFound)?;
+        Ok(Plan::Answer(json!({"user": user.describe(&self.session.names_of(user))})))
     }
 
-    /// The calls of everybody or of one extension, oldest first.
-    pub(super) fn calls(&self, extension: Option<&str>, page: &PageRequest) -> Result<Plan, Refusal> {
-        let wanted = |call: CallId| {
-            self.calls
-                .extension_of(call)
-                .is_some_and(|own| self.reach.covers(own) && extension.is_none_or(|extension| extension == own))
-        };
+    /// The calls of everybody or of one user or queue, oldest first.
+    pub(super) fn calls(&self, address: Option<&str>, page: &PageRequest) -> Result<Plan, Refusal> {
+        if let Some(address) = address {
+            self.user_at("parameter `extension`", address)?;
+        }
+        let is_meant = |own: &ObjectNames<'_>| address.is_none_or(|address| own.answers_to(Address::read(address)));
+        let wanted =
+            |call: CallId| self.calls.names_of(call).is_some_and(|own| self.reach.covers(&own) && is_meant(&own));
         let calls = self.calls.all().filter(|(call, _)| wanted(*call));
         let calls = calls.map(|(call, start)| ((start.as_millisecond(), call), call));
         let (calls, next) = cut(calls.collect(), page, |call| self.calls.describe(*call, self.now))?;
@@ -44,7 +50,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn call(&self, call: CallId) -> Result<Plan, Refusal> {
-        let in_reach = self.calls.extension_of(call).is_some_and(|extension| self.reach.covers(extension));
+        let in_reach = self.calls.names_of(call).is_some_and(|names| self.reach.covers(&names));
         let call = self.calls.describe(call, self.now).filter(|_| in_reach).ok_or(Code::CallNotFound)?;
         Ok(Plan::Answer(json!({"call": call})))
     }

@@ -52,6 +52,13 @@ impl Scene {
         Self { calls: core(), session, reach: Reach::default(), dtmf_recv: DtmfRecv::default() }
     }
 
+    /// The prefixes of every user.
+    fn dial_with(&mut self, prefixes: &DialPrefixes) {
+        for handle in 1..=3 {
+            self.session.restate_prefixes(handle, prefixes.clone());
+        }
+    }
+
     /// A call of user 42 in this state.
     fn call(&mut self, handle: u64, bits: u32) -> CallId {
         let conference = format!("conf {handle}");
@@ -156,7 +163,7 @@ fn belgium() -> DialPrefixes {
 #[test]
 fn patterns_are_applied_with_the_prefixes_of_this_pbx() {
     let mut scene = Scene::new();
-    scene.session.prefixes = belgium();
+    scene.dial_with(&belgium());
     scene.reach.rules = vec![rules(&["+32*"], &["+32900*"]), rules(&[], &["+32477*"])];
     let call = |to: &str| make_call("42", to, DialOptions::default());
     for (to, dialled) in [("+32 (0)472 59 16 87", "00032472591687"), ("+32 0472591687", "00032472591687"), ("43", "43")]
@@ -173,7 +180,7 @@ fn patterns_are_applied_with_the_prefixes_of_this_pbx() {
 #[test]
 fn a_caller_number_is_an_extension_in_reach_unless_the_key_may_show_it() {
     let mut scene = Scene::new();
-    scene.session.prefixes = belgium();
+    scene.dial_with(&belgium());
     let shown = |number: &str| {
         make_call("42", "50", DialOptions { caller_number: Some(number.to_owned()), ..DialOptions::default() })
     };
@@ -190,7 +197,7 @@ fn a_caller_number_is_an_extension_in_reach_unless_the_key_may_show_it() {
 #[test]
 fn digits_are_judged_with_the_number_that_they_complete() {
     let mut scene = Scene::new();
-    scene.session.prefixes = belgium();
+    scene.dial_with(&belgium());
     play(&mut scene.calls, 0.0, vec![leg(9, DIALS).conf("conf").peer("00032")]);
     let call = scene.calls.all().next().expect("a call").0;
     let info = |digits: Option<&str>, keypad: Option<&str>| Operation::SendInfo {
@@ -384,9 +391,113 @@ fn parties_are_only_looked_up() {
         b: b.to_owned(),
         ring_seconds: 45,
     };
-    assert_eq!(scene.answer(&connect("77", "+32 472")), json!({"numbers": ["43", "00032472"]}));
+    assert_eq!(scene.answer(&connect("77", "+32 472")), json!({"via": "77", "numbers": ["43", "00032472"]}));
     assert_eq!(scene.refusal(&connect("99", "+32 472")), Code::NotMonitored);
     let refusal = scene.plan(&connect("77", "Thomas")).expect_err("no number");
     assert_eq!(refusal.code, Code::InvalidNumber);
     assert!(refusal.detail.is_some_and(|detail| detail.starts_with("field `b`")));
+}
+
+/// 42 exists in the nodes `a` and `b`, each with prefixes of its own.
+fn two_nodes() -> Scene {
+    let mut session = Session::new(1);
+    let users = [(PHONE, "a", "42"), (OTHER, "b", "42"), (QUEUE, "b", "77")];
+    for (handle, (guid, node, extension)) in (1..).zip(users) {
+        let info = UserInfo {
+            guid: guid.to_owned(),
+            cn: format!("{extension} of {node}"),
+            h323: format!("{node}.{extension}"),
+            e164: extension.to_owned(),
+            node: node.to_owned(),
+            ..UserInfo::default()
+        };
+        session.on_user_info(info, &Monitor::default());
+        session.monitor_next();
+        let line = if node == "a" { "0" } else { "9" };
+        let prefixes = DialPrefixes {
+            international: format!("{line}00"),
+            national: format!("{line}0"),
+            subscriber: line.to_owned(),
+            ..belgium()
+        };
+        session.monitored(None, handle, prefixes);
+    }
+    let mut calls = core();
+    for (guid, identity) in session.identities().collect::<Vec<_>>() {
+        calls.user_is(guid, identity);
+    }
+    Scene { calls, session, reach: Reach::default(), dtmf_recv: DtmfRecv::default() }
+}
+
+#[test]
+fn who_acts_is_never_guessed() {
+    let mut scene = two_nodes();
+    let call = |from: &str| make_call(from, "+32 472 59 16 87", DialOptions::default());
+    let refusal = scene.plan(&call("42")).expect_err("refused");
+    assert_eq!(refusal.code, Code::AmbiguousExtension);
+    assert_eq!(
+        refusal.detail.as_deref(),
+        Some("field `from`: 42 is the extension or name of more than one user or queue: a/42, b/42")
+    );
+    for (from, handle, dialled) in [
+        ("a/42", 1, "00032472591687"),
+        ("b/42", 2, "90032472591687"),
+        ("b.42", 2, "90032472591687"),
+        ("77", 3, "90032472591687"),
+    ] {
+        let frame = scene.frame(&call(from));
+        assert_eq!((&frame["user"], &frame["e164"]), (&json!(handle), &json!(dialled)), "{from}");
+    }
+    assert_eq!(scene.frame(&call(OTHER))["user"], 2);
+    assert_eq!(scene.refusal(&call("c/42")), Code::NotMonitored);
+}
+
+#[test]
+fn what_is_judged_is_what_the_user_dials() {
+    let mut scene = two_nodes();
+    scene.reach.rules = vec![rules(&["+32*"], &["+32900*"])];
+    let call = |from: &str, to: &str| make_call(from, to, DialOptions::default());
+    // In node `b` it begins a call abroad; in node `a` it is nothing that can be judged.
+    assert_eq!(scene.refusal(&call("b/42", "90033123456789")), Code::DestinationNotAllowed);
+    assert_eq!(scene.frame(&call("b/42", "90032472591687"))["e164"], "90032472591687");
+    assert_eq!(scene.refusal(&call("a/42", "90032472591687")), Code::DestinationNotAllowed);
+    assert_eq!(scene.refusal(&call("a/42", "0090012345")), Code::DestinationNotAllowed);
+    // The extension of another node is none that is reached by dialling it.
+    assert_eq!(scene.frame(&call("b/42", "77"))["e164"], "77");
+    assert_eq!(scene.refusal(&call("a/42", "77")), Code::DestinationNotAllowed);
+}
+
+#[test]
+fn key_of_one_node_knows_nothing_of_the_other() {
+    let mut scene = two_nodes();
+    let own = scene.call(1, TALKS);
+    let page = PageRequest { cursor: None, limit: 10 };
+    let (users, calls) = (Operation::GetUsers { page: page.clone() }, Operation::GetCalls { extension: None, page });
+    let user = |extension: &str| Operation::GetUser { extension: extension.to_owned() };
+    let call = |from: &str| make_call(from, "50", DialOptions::default());
+    for entry in ["a/42", "a.42", PHONE] {
+        scene.reach = only(&[entry]);
+        // For this key there is only one.
+        for address in ["42", "a/42", "a.42", PHONE] {
+            assert_eq!(scene.frame(&call(address))["user"], 1, "{entry} {address}");
+            assert_eq!(scene.answer(&user(address))["user"]["node"], "a");
+        }
+        for address in ["b/42", "b.42", OTHER, "77"] {
+            assert_eq!(scene.refusal(&call(address)), Code::ExtensionNotAllowed, "{entry} {address}");
+            assert_eq!(scene.refusal(&user(address)), Code::UserNotFound);
+        }
+        assert_eq!(scene.answer(&users)["users"].as_array().map(Vec::len), Some(1));
+        assert_eq!(scene.answer(&calls)["calls"][0]["CallId"], json!(own));
+    }
+    scene.reach = only(&["b/42"]);
+    assert_eq!(scene.refusal(&Operation::GetCall { call_id: own }), Code::CallNotFound);
+    assert_eq!(scene.answer(&calls)["calls"], json!([]));
+    let shown = &scene.answer(&users)["users"][0];
+    assert_eq!((&shown["address"], &shown["title"]), (&json!("b/42"), &json!("42 of b (42, b)")));
+    // An extension alone that has become ambiguous means nobody.
+    scene.reach = only(&["42"]);
+    assert_eq!(scene.refusal(&call("42")), Code::AmbiguousExtension);
+    assert_eq!(scene.refusal(&call("a/42")), Code::ExtensionNotAllowed);
+    assert_eq!(scene.refusal(&Operation::GetCall { call_id: own }), Code::CallNotFound);
+    assert_eq!(scene.answer(&users)["users"], json!([]));
 }

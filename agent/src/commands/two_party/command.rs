@@ -65,11 +65,11 @@ impl TwoPartyCommands {
         listed: &ListedCommand,
         stop: &CancellationToken,
     ) -> CommandEnd {
-        let Operation::ConnectParties { via, ring_seconds, .. } = &command.operation else {
+        let Operation::ConnectParties { ring_seconds, .. } = &command.operation else {
             return CommandEnd::refused(Code::Refused);
         };
-        let numbers = match self.numbers(command, guard).await {
-            Ok(numbers) => numbers,
+        let (via, numbers) = match self.numbers(command, guard).await {
+            Ok(found) => found,
             Err(end) => return end,
         };
         let at = self.clock.now().as_millisecond();
@@ -142,11 +142,13 @@ impl TwoPartyCommands {
         }
     }
 
-    /// What is to be dialled, or why it may not be.
-    async fn numbers(&self, command: &Command, guard: Guard) -> Result<[String; 2], CommandEnd> {
+    /// Who calls, by an address that is one for everybody, and what is to be dialled, or why it may not be.
+    async fn numbers(&self, command: &Command, guard: Guard) -> Result<(String, [String; 2]), CommandEnd> {
         match self.ask(command.operation.clone(), command.reach.clone(), Some(guard)).await {
             Ok(result) => {
-                serde_json::from_value(result["numbers"].clone()).map_err(|_| CommandEnd::refused(Code::Refused))
+                let found = (result["via"].clone(), result["numbers"].clone());
+                let found = serde_json::to_value(found).and_then(serde_json::from_value);
+                found.map_err(|_| CommandEnd::refused(Code::Refused))
             }
             Err(refusal) => Err(CommandEnd::refused(refusal)),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shared::address::ObjectNames;
 use shared::event::Direction;
 use shared::numbering::DialPrefixes;
 
@@ -52,6 +53,9 @@ pub struct UserInfo {
     pub dn: String,
     pub h323: String,
     pub e164: String,
+    /// Numbering node; empty where the firmware does not tell it.
+    pub node: String,
+    /// The PBX that it is at home at; empty where the firmware does not tell it.
     pub pbx: String,
     pub pseudo: String,
     pub devices: Vec<String>,
@@ -129,15 +133,27 @@ impl UserInfo {
             // The guid is the stable key; without one the long name, unique on the PBX, has to do.
             guid: fields.text("guid").filter(|guid| !guid.is_empty()).unwrap_or_else(|| cn.clone()),
             dn: bounded(&text("dn"), LONGEST_NAME),
-            h323: text("h323"),
+            h323: bounded(&text("h323"), LONGEST_NAME),
             e164: bounded(&text("e164"), LONGEST_NUMBER),
-            pbx: text("pbx"),
+            node: bounded(&text("node"), LONGEST_NAME),
+            pbx: fields.text("pbx").filter(|pbx| !pbx.is_empty()).unwrap_or_else(|| text("loc")),
             pseudo: text("pseudo"),
             devices: fields.list("regs").filter_map(|device| device.text("hw")).collect(),
             channels: fields.number("channel").and_then(|n| n.try_into().ok()),
             alerting: fields.number("alert").and_then(|n| n.try_into().ok()),
             cn,
         }
+    }
+
+    /// Whether something differs but what the user does at the moment.
+    pub fn is_named_otherwise(&self, other: &Self) -> bool {
+        let named =
+            |info: &Self| Self { devices: Vec::new(), channels: None, alerting: None, gone: false, ..info.clone() };
+        named(self) != named(other)
+    }
+
+    pub fn names(&self, is_shared: bool) -> ObjectNames<'_> {
+        ObjectNames { extension: &self.e164, node: &self.node, name: &self.h323, guid: &self.guid, is_shared }
     }
 
     pub fn display_name(&self) -> String {

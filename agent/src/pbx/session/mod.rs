@@ -1,6 +1,7 @@
 //! One logged-in session: who is visible, who is monitored, and under which handles.
 
 mod early;
+mod lookup;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -16,10 +17,12 @@ use tracing::warn;
 
 use super::pacer::Pacer;
 use super::rcc::{self, CallInfo, UserInfo};
-use crate::calls::{UserGuid, UserIdentity};
+use crate::calls::UserGuid;
 use crate::config::Monitor;
 
 use early::EarlyReports;
+pub use lookup::AddressError;
+use lookup::Extensions;
 pub use user::{DeviceMonitor, MonitorRefusal, User};
 
 /// After a session began, its users' calls have this long to come back.
@@ -67,7 +70,10 @@ pub struct Session {
     next_src: u64,
     /// The numbers to which digits were added by command. Filled by `note_digits`, which also drops calls that have ended.
     digits_sent: HashMap<CallId, String>,
-    pub prefixes: DialPrefixes,
+    /// Who is listed with which extension.
+    extensions: Extensions,
+    /// Something has changed of what the directory says.
+    directory_changed: bool,
 }
 
 impl Session {
@@ -89,7 +95,8 @@ impl Session {
             is_13r3: false,
             next_src: 0,
             digits_sent: HashMap::new(),
-            prefixes: DialPrefixes::default(),
+            extensions: Extensions::default(),
+            directory_changed: true,
         }
     }
 
@@ -109,10 +116,12 @@ impl Session {
         format!("{kind}{}", self.next_src)
     }
 
-    /// Takes over what the PBX says of a user. Returns it with its guid, unless it is not wanted or gone.
-    pub fn on_user_info(&mut self, info: UserInfo, monitor: &Monitor) -> Option<(UserGuid, UserIdentity)> {
+    /// Takes over what the PBX says of a user. Returns the guid, unless the user is not wanted or gone.
+    pub fn on_user_info(&mut self, info: UserInfo, monitor: &Monitor) -> Option<UserGuid> {
         let guid: UserGuid = Arc::from(info.guid.as_str());
         if info.gone {
+            self.extensions.remove(&guid);
+            self.directory_changed = true;
             if let Some(user) = self.users.get_mut(&guid) {
                 user.leaving = true;
                 user.info.gone = true;
@@ -123,7 +132,8 @@ impl Session {
         if guid.is_empty() || info.pseudo == "app" || !monitor.includes(&info.cn) {
             return None;
         }
-        let identity = identity(&info);
+        self.extensions.set(&guid, &info.e164);
+        self.directory_changed |= self.users.get(&guid).is_none_or(|user| user.info.is_named_otherwise(&info));
         let is_elsewhere = self.is_elsewhere(&info);
         let user = self.users.entry(guid.clone()).or_insert_with(|| User::new(info.clone()));
         if user.info.cn != info.cn {
@@ -139,7 +149,7 @@ impl Session {
         if !is_elsewhere && unlabelled {
             self.want_labels(guid.clone());
         }
-        Some((guid, identity))
+        Some(guid)
     }
 
     fn want_monitor(&mut self, user: UserGuid) {
@@ -154,6 +164,7 @@ impl Session {
 
     /// The users who say that they are at home elsewhere are left to that PBX.
     pub fn at_home_at(&mut self, home: Option<String>) {
+        self.directory_changed |= self.home != home;
         self.home = home;
     }
 
@@ -223,8 +234,10 @@ impl Session {
             (None, Some(told)) if self.monitor_srcs.contains_key(&told) => self.monitors.answered_unnamed(&told),
             _ => self.monitors.answered(src),
         }?;
-        if !prefixes.international.is_empty() || self.prefixes == DialPrefixes::default() {
-            self.prefixes = prefixes;
+        // Those of one device may be those of its own location.
+        if let (None, Some(user)) = (&wanted.device, self.users.get_mut(&wanted.user)) {
+            self.directory_changed |= user.prefixes != prefixes;
+            user.prefixes = prefixes;
         }
         self.bind(handle, wanted)
     }
@@ -366,6 +379,13 @@ impl Session {
     }
 
     #[cfg(test)]
+    pub(crate) fn restate_prefixes(&mut self, handle: u64, prefixes: DialPrefixes) {
+        if let Some(user) = self.handles.get(&handle).and_then(|guid| self.users.get_mut(guid)) {
+            user.prefixes = prefixes;
+        }
+    }
+
+    #[cfg(test)]
     fn user_of_handle(&self, handle: u64) -> Option<&UserGuid> {
         self.handles.get(&handle)
     }
@@ -375,22 +395,8 @@ impl Session {
         self.device_handles.contains(&handle)
     }
 
-    /// The monitored user or queue with this extension.
-    pub fn by_extension(&self, extension: &str) -> Option<(&User, u64)> {
-        self.visible().filter(|user| user.info.e164 == extension).find_map(|user| Some((user, user.handle?)))
-    }
-
-    /// The visible user or queue with this extension.
-    pub fn visible_with(&self, extension: &str) -> Option<&User> {
-        self.visible().find(|user| user.info.e164 == extension)
-    }
-
     pub fn user(&self, guid: &UserGuid) -> Option<&User> {
         self.users.get(guid)
-    }
-
-    pub fn identities(&self) -> impl Iterator<Item = (UserGuid, UserIdentity)> {
-        self.users.iter().map(|(guid, user)| (guid.clone(), identity(&user.info)))
     }
 
     pub fn channels(&self, guid: &UserGuid) -> Option<u32> {
@@ -436,10 +442,6 @@ pub enum Reporter {
     },
     /// The handle is not known, not yet or no longer.
     Nobody,
-}
-
-fn identity(info: &UserInfo) -> UserIdentity {
-    UserIdentity { extension: info.e164.clone(), name: info.display_name(), queue: info.pseudo == "waiting" }
 }
 
 /// What a log may say of a user. Where the PBX gives no id, the key is a name.

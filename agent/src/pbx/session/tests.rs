@@ -36,6 +36,12 @@ fn report(src: Option<&str>, handle: u64) -> CallInfo {
     }
 }
 
+/// The monitored user with this address, and the handle.
+fn monitored<'a>(session: &'a Session, address: &str) -> Option<(&'a User, u64)> {
+    let user = session.find(address, |_| true).ok()?;
+    Some((user, user.handle?))
+}
+
 /// The values of a property in these frames.
 fn values(frames: &[String], name: &str) -> Vec<Value> {
     let value = |frame: &String| serde_json::from_str::<Value>(frame).expect("JSON")[name].clone();
@@ -54,7 +60,7 @@ fn users_are_monitored_as_fast_as_the_pbx_answers() {
         assert!(session.monitor_next().len() <= 1);
     }
     assert!(session.is_complete());
-    assert_eq!(session.by_extension("119").map(|(_, handle)| handle), Some(220));
+    assert_eq!(monitored(&session, "119").map(|(_, handle)| handle), Some(220));
 }
 
 #[test]
@@ -66,7 +72,7 @@ fn users_go_when_their_calls_have_ended() {
     session.monitored(None, 7, DialPrefixes::default());
     assert_eq!(session.user_of_handle(7).map(AsRef::as_ref), Some("g1"));
     session.on_user_info(gone("g1", "1"), &Monitor::default());
-    assert!(session.by_extension("1").is_none());
+    assert!(monitored(&session, "1").is_none());
     assert!(session.release(|_| true).is_empty());
     assert_eq!(session.release(|_| false).len(), 1);
     assert!(session.user_of_handle(7).is_none());
@@ -128,7 +134,8 @@ fn labels_are_asked_for_once_per_set_of_devices() {
     assert!(!asked(&mut session), "p1 has no label");
     session.on_user_info(with(&["p1", "p2", "p3"]), &Monitor::default());
     assert!(asked(&mut session), "p3 is new");
-    let described = session.visible_with("1").expect("visible").describe();
+    let user = session.find("1", |_| true).expect("visible");
+    let described = user.describe(&session.names_of(user));
     assert_eq!(
         described["devices"],
         json!([{"hw": "p1", "text": ""}, {"hw": "p2", "text": "Softphone"}, {"hw": "p3", "text": ""}])
@@ -166,26 +173,85 @@ fn users_of_another_pbx_are_left_to_it() {
     assert_eq!(session.visible().count(), 1);
 }
 
+/// A user of a node.
+fn in_node(guid: &str, node: &str, extension: &str) -> UserInfo {
+    let cn = format!("{extension} of {node}");
+    UserInfo {
+        node: node.to_owned(),
+        h323: format!("{node}.{extension}"),
+        e164: extension.to_owned(),
+        ..info(guid, &cn)
+    }
+}
+
+#[test]
+fn extension_of_two_nodes_is_nobodys_alone() {
+    let mut session = session([in_node("g1", "root", "42"), in_node("g2", "paris", "42"), in_node("g3", "root", "43")]);
+    let found =
+        |session: &Session, address: &str| session.find(address, |_| true).map(|user| user.info.guid.clone()).ok();
+    assert!(matches!(session.find("42", |_| true), Err(AddressError::Several(users)) if users.len() == 2));
+    for (address, guid) in
+        [("root/42", "g1"), ("paris/42", "g2"), ("paris.42", "g2"), ("g2", "g2"), ("43", "g3"), ("root/43", "g3")]
+    {
+        assert_eq!(found(&session, address).as_deref(), Some(guid), "{address}");
+    }
+    assert_eq!(found(&session, "paris/43"), None);
+    // Who counts decides whether it is one.
+    assert_eq!(session.find("42", |names| names.node == "paris").expect("one").info.guid, "g2");
+    assert_eq!(session.in_node("paris", "42").map(|user| user.info.guid.as_str()), Some("g2"));
+
+    let shared = |session: &mut Session| -> Vec<(String, bool)> {
+        session.changed_identities().into_iter().map(|(guid, user)| (guid.to_string(), user.is_shared)).collect()
+    };
+    let told =
+        |list: &[(&str, bool)]| list.iter().map(|(guid, shared)| ((*guid).to_owned(), *shared)).collect::<Vec<_>>();
+    assert_eq!(shared(&mut session), told(&[("g1", true), ("g2", true), ("g3", false)]));
+    session.on_user_info(in_node("g2", "paris", "44"), &Monitor::default());
+    assert_eq!(shared(&mut session), told(&[("g1", false), ("g2", false)]));
+    session.on_user_info(in_node("g2", "paris", "43"), &Monitor::default());
+    assert_eq!(shared(&mut session), told(&[("g2", true), ("g3", true)]));
+    session.on_user_info(UserInfo { gone: true, ..in_node("g2", "paris", "43") }, &Monitor::default());
+    assert_eq!(shared(&mut session), told(&[("g3", false)]));
+}
+
+#[test]
+fn prefixes_are_those_of_the_user() {
+    let mut session = session([in_node("g1", "root", "42"), in_node("g2", "paris", "42")]);
+    let prefixes = |international: &str| DialPrefixes { international: international.to_owned(), ..Default::default() };
+    session.monitor_next();
+    session.monitored(None, 1, prefixes("000"));
+    assert_eq!(session.common_prefixes(), prefixes("000"));
+    session.monitor_next();
+    session.monitored(None, 2, prefixes("900"));
+    let of = |session: &Session, address: &str| session.find(address, |_| true).expect("a user").prefixes.clone();
+    assert_eq!((of(&session, "root/42"), of(&session, "paris/42")), (prefixes("000"), prefixes("900")));
+    assert_eq!(session.common_prefixes(), DialPrefixes::default());
+    // A monitor of one device changes nothing.
+    session.device(&Arc::from("g1"), "ip-42");
+    session.monitored(None, 3, prefixes("900"));
+    assert_eq!(of(&session, "root/42"), prefixes("000"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn late_answer_still_counts() {
-    let mut session = session([info("1", "a")]);
+    let mut session = session([info("1", "5")]);
     session.monitor_next();
     tokio::time::advance(ANSWER_WITHIN * 2).await;
     session.on_tick();
     assert!(session.is_complete(), "nobody waits for it");
     assert_eq!(session.refusals().next().expect("refused").1.reason, "the PBX does not answer");
     assert!(session.monitored(Some("u1"), 7, DialPrefixes::default()).is_some());
-    assert_eq!(session.by_extension("a").map(|(_, handle)| handle), Some(7));
+    assert_eq!(monitored(&session, "5").map(|(_, handle)| handle), Some(7));
     assert!(session.refusals().next().is_none());
     assert!(session.monitored(Some("u1"), 8, DialPrefixes::default()).is_none(), "it has had its answer");
 }
 
 #[tokio::test(start_paused = true)]
 async fn refused_monitor_keeps_its_reason_and_is_asked_for_again_rarely() {
-    let mut session = session([info("1", "a")]);
+    let mut session = session([info("1", "5")]);
     session.monitor_next();
     session.refused(Some("u1"), Some("not allowed".to_owned()));
-    assert!(session.by_extension("a").is_none() && session.is_complete());
+    assert!(monitored(&session, "5").is_none() && session.is_complete());
     assert_eq!(session.refusals().next().expect("refused").1.reason, "not allowed");
     session.on_user_info(info("1", "a"), &Monitor::default());
     assert!(session.monitor_next().is_empty(), "each change of a user would ask again");
@@ -234,11 +300,11 @@ async fn report_says_whose_handle_it_is() {
     session.monitor_next();
     // The answer to the first request comes when the second one is waited for.
     session.monitored(None, 7, DialPrefixes::default());
-    assert_eq!(session.by_extension("2").map(|(_, handle)| handle), Some(7));
+    assert_eq!(monitored(&session, "2").map(|(_, handle)| handle), Some(7));
     let known = Reporter::Known { user: Arc::from("g1"), newly_watched: true };
     assert_eq!(session.user_of_report(&report(Some("u1"), 7)), known);
-    assert_eq!(session.by_extension("1").map(|(_, handle)| handle), Some(7));
-    assert!(session.by_extension("2").is_none());
+    assert_eq!(monitored(&session, "1").map(|(_, handle)| handle), Some(7));
+    assert!(monitored(&session, "2").is_none());
     assert_eq!(values(&session.monitor_next(), "cn"), [json!("2")]);
 }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::address::ObjectNames;
+use shared::numbering::DialPrefixes;
 use tokio::time::Instant;
 
 use crate::pbx::rcc::UserInfo;
@@ -18,6 +20,8 @@ pub struct User {
     pub info: UserInfo,
     /// The handle of its monitor, once the PBX has given it.
     pub handle: Option<u64>,
+    /// What its node asks to be dialled in front of numbers, as its own monitor was told.
+    pub prefixes: DialPrefixes,
     /// Why it has no monitor.
     pub refusal: Option<MonitorRefusal>,
     /// Left the group while calls were running: watched until they end.
@@ -30,7 +34,15 @@ pub struct User {
 
 impl User {
     pub(super) fn new(info: UserInfo) -> Self {
-        Self { info, handle: None, refusal: None, leaving: false, devices: BTreeMap::new(), labels: HashMap::new() }
+        Self {
+            info,
+            handle: None,
+            prefixes: DialPrefixes::default(),
+            refusal: None,
+            leaving: false,
+            devices: BTreeMap::new(),
+            labels: HashMap::new(),
+        }
     }
 
     /// The object has no phone of its own, like a queue.
@@ -50,14 +62,24 @@ impl User {
     }
 
     /// The user or queue as the API shows it.
-    pub fn describe(&self) -> Value {
+    pub fn describe(&self, names: &ObjectNames<'_>) -> Value {
         let label = |hw: &String| self.labels.get(hw).cloned().unwrap_or_default();
         let devices: Vec<Value> = self.info.devices.iter().map(|hw| json!({"hw": hw, "text": label(hw)})).collect();
+        let name = self.info.display_name();
+        let number: Vec<&str> = [names.extension, names.node].into_iter().filter(|text| !text.is_empty()).collect();
+        let title = if number.is_empty() { name.clone() } else { format!("{name} ({})", number.join(", ")) };
+        // Most systems have one node, in which people know extensions only.
+        let address = if names.is_shared { names.to_string() } else { names.extension.to_owned() };
         json!({
             "extension": self.info.e164,
-            "name": self.info.display_name(),
+            "name": name,
+            "title": title,
+            "address": if address.is_empty() { names.to_string() } else { address },
             "longName": self.info.cn,
             "guid": self.info.guid,
+            "node": self.info.node,
+            "pbx": self.info.pbx,
+            "userName": self.info.h323,
             "type": if self.info.pseudo.is_empty() { "user" } else { &self.info.pseudo },
             "registered": !devices.is_empty(),
             "devices": devices,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
+use shared::address::{Address, is_extension};
 use shared::number::{DialString, plain};
 
 use super::Given;
@@ -11,6 +12,8 @@ use crate::field_name::Source;
 
 /// As long as the longest number.
 const MAX_EXTENSION: usize = 32;
+/// A node and an extension, or a name.
+const MAX_ADDRESS: usize = 160;
 
 impl<'a> Given<'a> {
     /// Text, or the whole number that low-code tools make of an extension.
@@ -29,19 +32,28 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// Whom people mean: an extension, or one with its node, a name or a guid.
     pub(crate) fn extension(self) -> Result<String, ApiError> {
         let text = plain(&self.number()?);
         let text = text.trim();
         if text.is_empty() {
             return Err(self.place.refuse("is empty; it takes the extension of a user or queue."));
         }
-        let dialable = text.bytes().all(|byte| byte.is_ascii_digit() || b"*#".contains(&byte));
-        if !dialable || text.len() > MAX_EXTENSION {
-            return Err(self.place.refuse(format_args!(
-                "must be the extension of a user or queue: up to {MAX_EXTENSION} digits, `*` and `#`."
-            )));
+        let is_text = |text: &str| !text.is_empty() && text.len() <= MAX_ADDRESS && text.chars().all(is_of_name);
+        let is_taken = match Address::read(text) {
+            Address::Extension(extension) => extension.len() <= MAX_EXTENSION,
+            Address::InNode { node, extension } => {
+                is_text(node) && is_extension(extension) && extension.len() <= MAX_EXTENSION
+            }
+            Address::Name(name) => is_text(name) && name.chars().any(char::is_alphabetic),
+            Address::Guid(_) => true,
+        };
+        if is_taken {
+            return Ok(text.to_owned());
         }
-        Ok(text.to_owned())
+        Err(self.place.refuse(format_args!(
+            "must be the extension of a user or queue (up to {MAX_EXTENSION} digits, `*` and `#`), `node/extension`, a name or a guid."
+        )))
     }
 
     pub(crate) fn destination(self) -> Result<String, ApiError> {
@@ -84,4 +96,9 @@ impl<'a> Given<'a> {
         let keys = if letters { "digits, `*`, `#` and `A` to `D`" } else { "digits, `*` and `#`" };
         Err(self.place.refuse(format_args!("takes 1 to {MAX_EXTENSION} {keys}.")))
     }
+}
+
+/// What names of users and nodes consist of.
+fn is_of_name(character: char) -> bool {
+    character.is_alphanumeric() || " .-_@/".contains(character)
 }

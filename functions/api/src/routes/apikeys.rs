@@ -14,13 +14,13 @@ use shared::codes::Code;
 use shared::destination::{Pattern, Rules};
 use shared::time::{from_millis, iso_millis};
 
-use crate::auth;
 use crate::context::{Context, Ctx};
 use crate::errors::{ApiError, in_time, json};
 use crate::fields::Fields;
 use crate::given::{Given, extension};
 use crate::request::Incoming;
 use crate::trail::{self, Subject};
+use crate::{auth, directory};
 
 const LONGEST_NAME: usize = 64;
 const MOST_EXTENSIONS: usize = 200;
@@ -110,6 +110,7 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
     let by = administrate(&context, &request).await?;
     let (wanted, fields) = wanted?;
     require_free_name(&context, &wanted.name, "", now).await?;
+    directory::require_unambiguous(&context, wanted.extensions.as_ref().unwrap_or(&BTreeSet::new())).await?;
     let text = key_of(context.random.bytes());
     let hash = KeyHash::of(&text).map_err(|_| ApiError::new(Code::Internal))?;
     let key = ApiKey { id: hash.id(), created_at: now.as_millisecond(), ..wanted };
@@ -140,6 +141,9 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
         let message =
             format!("Field `scopes` has `{}`, which the key lacks; scopes can only be taken away.", scope.as_str());
         return Err(ApiError::invalid(message));
+    }
+    if let Some(list) = changed.extensions.as_ref().filter(|_| changed.extensions != known.extensions) {
+        directory::require_unambiguous(&context, list).await?;
     }
     if changed.name != known.name {
         require_free_name(&context, &changed.name, id, now).await?;

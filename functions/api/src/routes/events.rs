@@ -100,7 +100,7 @@ struct Query {
 impl Query {
     fn wants(&self, entry: &FeedEntry) -> bool {
         self.since.is_none_or(|since| entry.is_since(since))
-            && self.reach.covers(&entry.summary.extension)
+            && self.reach.covers(&entry.summary.names())
             && self.kinds.contains(&entry.summary.kind())
             && self.filter.wants(&entry.summary)
     }

@@ -104,7 +104,7 @@ async fn history(context: &Context, request: &Incoming) -> Result<Response, ApiE
     let call: CallId = request.path_id("callId")?;
     let events = in_time(context.state.call_events(call)).await?;
     let reach = Reach { extensions: key.extensions, ..Reach::default() };
-    let visible = |event: &&CallEvent| reach.covers(&event.web_hook_event.monitored_extension);
+    let visible = |event: &&CallEvent| reach.covers(&event.names());
     let events: Vec<ExtendedEvent<'_>> = events.iter().filter(visible).map(ExtendedEvent::from).collect();
     if events.is_empty() {
         return Err(ApiError::with_message(Code::CallNotFound, "No event of a call with this CallId is recorded."));

@@ -30,7 +30,7 @@ use crate::request::Incoming;
 use crate::trail::{self, Subject};
 use crate::webhook_view::{Condition, MOST_COUNTED, PublicState, WebhookView};
 use crate::webhooks::{self, FIELDS};
-use crate::{auth, sample};
+use crate::{auth, directory, sample};
 
 /// As long as Standard Webhooks recommends.
 const SECRET_BYTES: usize = 32;
@@ -54,6 +54,7 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
     let ((settings, name, fields), now) = (wanted?, context.now());
     not_over(&settings, now)?;
     webhooks::require_own(&key, &settings)?;
+    directory::require_unambiguous(&context, &settings.filter.extensions).await?;
     let id = match &name {
         Some(name) => WebhookId::of_idempotency_key(&key.id, name),
         None => WebhookId::from_uuid(context.random.uuid()),
@@ -162,6 +163,9 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     let fields = fields?;
     let settings = webhooks::settings(&fields, Some(&known.settings), context.allow_http)?;
     webhooks::require_own(&key, &settings)?;
+    if settings.filter.extensions != known.settings.filter.extensions {
+        directory::require_unambiguous(&context, &settings.filter.extensions).await?;
+    }
     let now = context.now();
     not_over(&settings, now)?;
     let about = Webhook { settings: settings.clone(), ..known.clone() };

@@ -46,6 +46,11 @@ impl Api {
         Self { cloud: cloud.clone(), function, timeout: plan.timeout, memory_mib: plan.memory_mib, key: key().0 }
     }
 
+    /// The same API for the owner of another key.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
     /// One request. None: no answer came, because the function died or took too long.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&Json>) -> Option<(u16, Json)> {
         let request = Request::builder().method(method).uri(path).header("x-api-key", &self.key);

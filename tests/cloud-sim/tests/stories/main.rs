@@ -16,6 +16,7 @@ mod lanes;
 mod lives;
 mod machine;
 mod names;
+mod nodes;
 mod once_only;
 mod one_by_one;
 mod order;

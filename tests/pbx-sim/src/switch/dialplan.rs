@@ -1,19 +1,29 @@
 //! Numbers: what a dialled string means, and when two strings name the same external party.
 
-use crate::world::World;
+use crate::world::{NodeSpec, World, prefixes};
 
-/// The numbering of one PBX.
+/// The numbering of one node.
 #[derive(Debug, Clone)]
 pub struct DialPlan {
     trunk: String,
     country: String,
     area: String,
+    /// What the other nodes dial in front of an extension of this one.
+    pub(super) number: String,
 }
 
 impl DialPlan {
-    /// Numbering as the world describes it.
-    pub fn new(world: &World) -> Self {
-        Self { trunk: world.trunk.prefix.clone(), country: world.country.clone(), area: world.area.clone() }
+    /// Numbering of a node as the world describes it.
+    pub fn new(world: &World, node: &str) -> Self {
+        let NodeSpec { prefix, country, area, number, .. } = world.numbering(node);
+        Self { trunk: prefix, country: country.unwrap_or_default(), area: area.unwrap_or_default(), number }
+    }
+
+    /// What a monitor of a user of this node is told: what is dialled in front of subscriber, national and international
+    /// numbers, the area and the country.
+    pub fn told(&self) -> [String; 5] {
+        let [subscriber, national, international] = prefixes(&self.trunk);
+        [subscriber, national, international, self.area.clone(), self.country.clone()]
     }
 
     /// International digits of an external number in whatever form it is written: `+32…`, `0032…`, `00032…`
@@ -98,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_form_names_the_same_party() {
-        let plan = DialPlan::new(&World::default());
+        let plan = DialPlan::new(&World::default(), "root");
         for form in ["+32472591687", "0032472591687", "00032472591687", "0472591687", "00472591687", "+32 472 59 16 87"]
         {
             assert_eq!(plan.digits(form).as_deref(), Some("32472591687"), "{form}");
@@ -110,7 +120,7 @@ mod tests {
 
     #[test]
     fn only_the_trunk_prefix_reaches_the_outside() {
-        let plan = DialPlan::new(&World::default());
+        let plan = DialPlan::new(&World::default(), "root");
         assert!(plan.is_outside("00032472591687"));
         assert!(!plan.is_outside("+32472591687"));
         assert!(!plan.is_outside("32472591687"));

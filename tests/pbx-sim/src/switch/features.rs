@@ -162,14 +162,14 @@ impl Switch {
     /// Returns the legs that it arrived at.
     pub fn redirect(&mut self, leg: LegId, destination: Destination, forwards: bool) -> Result<Vec<LegId>, Refusal> {
         let found = self.legs.get(&leg).ok_or(Refusal::UnknownCall)?;
-        let call = found.call;
+        let (call, by_whom) = (found.call, found.object);
         let offers = self.offers(call);
         let far = if offers.contains(&leg) {
             self.calls[&call].left
         } else {
             self.talks_to(leg).ok_or(Refusal::NotConnected)?
         };
-        match self.resolve(&destination) {
+        match self.resolve(self.node_of(found.object), &destination) {
             Target::Nowhere => return Err(Refusal::UnknownDestination),
             Target::Object(id) if self.objects[&id].kind == Kind::User => {
                 let object = &self.objects[&id];
@@ -189,7 +189,7 @@ impl Switch {
         let by = self.party(leg);
         let before: Vec<_> = self.calls[&call].legs.clone();
         self.edit_call(call, |call| (call.left, call.right, call.forwards) = (far, None, forwards));
-        self.route(call, destination, &Progress::Moved(Some(by)));
+        self.route(call, by_whom, destination, &Progress::Moved(Some(by)));
         let legs = self.calls.get(&call).map(|call| call.legs.clone()).unwrap_or_default();
         let arrived: Vec<_> = legs.into_iter().filter(|leg| !before.contains(leg)).collect();
         self.edit(leg, |leg| leg.moved_to = arrived.first().copied());

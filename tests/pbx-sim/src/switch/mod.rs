@@ -77,10 +77,12 @@ enum Timer {
 pub struct Switch {
     /// Name of the PBX.
     pub pbx: String,
-    /// Name of the numbering node.
+    /// Name of the numbering node of those who are in no other one.
     pub node: String,
-    /// Numbering.
+    /// Numbering of that node.
     pub plan: DialPlan,
+    /// Numbering of the other nodes.
+    plans: BTreeMap<String, DialPlan>,
     trunk: ObjectId,
     own_ring: Duration,
     tone: Duration,
@@ -111,7 +113,8 @@ impl Switch {
         let mut switch = Self {
             pbx: world.pbx.clone(),
             node: world.node.clone(),
-            plan: DialPlan::new(world),
+            plan: DialPlan::new(world, &world.node),
+            plans: world.nodes.iter().map(|node| (node.name.clone(), DialPlan::new(world, &node.name))).collect(),
             trunk: ObjectId(0),
             own_ring: Duration::from_millis(world.own_ring_ms),
             tone: Duration::from_millis(world.tone_ms),
@@ -235,6 +238,7 @@ impl Switch {
     fn open_leg(&mut self, call: CallId, object: ObjectId, placed: bool) -> &mut Leg {
         self.next_id += 1;
         let id = LegId(self.next_id);
+        let pbx = self.objects.get(&object).map_or_else(|| self.pbx.clone(), |object| object.pbx.clone());
         if let Some(call) = self.calls.get_mut(&call) {
             call.legs.push(id);
         }
@@ -242,6 +246,7 @@ impl Switch {
             id,
             call,
             object,
+            pbx,
             external: None,
             device: None,
             placed,
@@ -344,13 +349,14 @@ impl Switch {
         Some(LegEvent {
             leg: leg.id,
             object: leg.object,
+            pbx: leg.pbx.clone(),
             device: leg.device.clone(),
             conf: call.conf.clone(),
             call_guid: call.guid.clone(),
             state,
             waiting: leg.phase == Phase::Alerting && !leg.placed && self.load(leg.object).0 > 1,
             seconds: (self.now - leg.started).as_secs(),
-            peer: leg.peer.clone(),
+            peer: self.as_seen_by(leg.object, &leg.peer),
             own: self.party(leg.id),
             no: leg.no.clone(),
             rings_itself: leg.rings_itself.is_some(),

@@ -135,6 +135,8 @@ pub(crate) struct Leg {
     pub(crate) id: LegId,
     pub(crate) call: CallId,
     pub(crate) object: ObjectId,
+    /// PBX that its object was at home at when it began; only that one reports it.
+    pub(crate) pbx: String,
     /// The party behind the trunk, on legs of the trunk object.
     pub(crate) external: Option<External>,
     /// The phone, on legs of users. None for queues, the trunk and parked calls.
@@ -269,6 +271,8 @@ pub struct LegEvent {
     pub leg: LegId,
     /// Whose leg it is.
     pub object: ObjectId,
+    /// PBX that reports it.
+    pub pbx: String,
     /// The phone, if there is one.
     pub device: Option<String>,
     /// Conference id that is valid now.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::model::{CallId, Destination, External, Leg, ObjectId, Output, Party, Phase};
-use super::{Switch, Target};
+use super::{DialPlan, Switch, Target};
 use crate::world::{Behaviour, DeviceKind, DeviceSpec, Forward, Membership, QueueSpec, UserSpec};
 
 /// What an object is.
@@ -49,6 +49,10 @@ pub struct Object {
     pub h323: String,
     /// Number; empty for the trunk.
     pub e164: String,
+    /// Numbering node.
+    pub node: String,
+    /// PBX that it is at home at.
+    pub pbx: String,
     /// What it is.
     pub kind: Kind,
     /// Phones of a user.
@@ -116,7 +120,8 @@ fn is_free_guid(guid: &str) -> bool {
 impl Switch {
     /// Adds a user, or replaces everything but the identity of the one with the same extension.
     pub fn put_user(&mut self, spec: UserSpec) -> ObjectId {
-        let known = self.find_extension(&spec.e164);
+        let node = spec.node.unwrap_or_else(|| self.node.clone());
+        let known = self.find_in(&node, &spec.e164);
         let guid = spec.guid.filter(|guid| is_free_guid(guid));
         let object = Object {
             id: ObjectId(0),
@@ -136,6 +141,8 @@ impl Switch {
             }),
             cn: spec.cn,
             e164: spec.e164,
+            node,
+            pbx: spec.pbx.unwrap_or_else(|| self.pbx.clone()),
             kind: Kind::User,
             groups: spec.groups,
             apps: spec.apps,
@@ -150,7 +157,8 @@ impl Switch {
 
     /// Adds a waiting queue.
     pub fn put_queue(&mut self, spec: QueueSpec) -> ObjectId {
-        let known = self.find_extension(&spec.e164);
+        let node = spec.node.unwrap_or_else(|| self.node.clone());
+        let known = self.find_in(&node, &spec.e164);
         let object = Object {
             id: ObjectId(0),
             guid: spec.guid.unwrap_or_else(|| derived_guid(&self.pbx, &spec.cn)),
@@ -158,6 +166,8 @@ impl Switch {
             h323: spec.h323.unwrap_or_else(|| derived_name(&spec.cn)),
             cn: spec.cn,
             e164: spec.e164,
+            node,
+            pbx: spec.pbx.unwrap_or_else(|| self.pbx.clone()),
             kind: Kind::Queue(Queue {
                 operators: spec.operators,
                 announcement: spec.announcement,
@@ -185,6 +195,8 @@ impl Switch {
             h323: derived_name(cn),
             cn: cn.to_owned(),
             e164: String::new(),
+            node: self.node.clone(),
+            pbx: self.pbx.clone(),
             kind: Kind::Trunk,
             devices: Vec::new(),
             groups: Vec::new(),
@@ -255,9 +267,49 @@ impl Switch {
         self.objects.values().find(|object| !h323.is_empty() && object.h323 == h323).map(|object| object.id)
     }
 
-    /// The user or queue with this extension.
-    pub fn find_extension(&self, e164: &str) -> Option<ObjectId> {
-        self.objects.values().find(|object| !e164.is_empty() && object.e164 == e164).map(|object| object.id)
+    /// The user or queue that people mean: `node/extension`, or an extension, which is one of the PBX's own node if it exists
+    /// there, else that of the object which was there first.
+    pub fn find_extension(&self, address: &str) -> Option<ObjectId> {
+        if let Some((node, e164)) = address.split_once('/') {
+            return self.find_in(node, e164);
+        }
+        let anywhere = || self.objects.values().find(|object| !address.is_empty() && object.e164 == address);
+        self.find_in(&self.node, address).or_else(|| anywhere().map(|object| object.id))
+    }
+
+    /// The user or queue with this extension in this node.
+    pub fn find_in(&self, node: &str, e164: &str) -> Option<ObjectId> {
+        let is_meant = |object: &&Object| !e164.is_empty() && object.e164 == e164 && object.node == node;
+        self.objects.values().find(is_meant).map(|object| object.id)
+    }
+
+    /// Whom a user of this node reaches by dialling an extension: one of the node, or one of another behind that one's number.
+    pub(super) fn find_dialled(&self, node: &str, number: &str) -> Option<ObjectId> {
+        let elsewhere = |(other, plan): (&String, &DialPlan)| {
+            let is_reachable = other != node && !plan.number.is_empty();
+            is_reachable.then(|| number.strip_prefix(&plan.number)).flatten().and_then(|rest| self.find_in(other, rest))
+        };
+        self.find_in(node, number).or_else(|| self.plans.iter().find_map(elsewhere))
+    }
+
+    /// The node of an object.
+    pub(super) fn node_of(&self, id: ObjectId) -> &str {
+        self.objects.get(&id).map_or(self.node.as_str(), |object| object.node.as_str())
+    }
+
+    /// How this node numbers.
+    pub fn plan_of(&self, node: &str) -> &DialPlan {
+        self.plans.get(node).unwrap_or(&self.plan)
+    }
+
+    /// A party as a user of another node sees it: with the number that is dialled there.
+    pub(super) fn as_seen_by(&self, id: ObjectId, party: &Party) -> Party {
+        let plan = self.plan_of(self.node_of(id));
+        let digits = party.norm.as_ref().and_then(|norm| norm.strip_prefix('+'));
+        match digits.filter(|digits| party.e164 == self.plan.callback(digits)) {
+            Some(digits) => Party { e164: plan.callback(digits), ..party.clone() },
+            None => party.clone(),
+        }
     }
 
     /// Number of calls of an object, and how many of them ring there.
@@ -312,11 +364,12 @@ impl Switch {
         }
     }
 
-    pub(super) fn resolve(&self, destination: &Destination) -> Target {
+    /// Where a destination leads that somebody of this node has dialled.
+    pub(super) fn resolve(&self, node: &str, destination: &Destination) -> Target {
         let found = match destination {
-            Destination::E164(number) => match self.find_extension(number) {
+            Destination::E164(number) => match self.find_dialled(node, number) {
                 None => {
-                    return self.plan.outside(number).map_or(Target::Nowhere, |digits| {
+                    return self.plan_of(node).outside(number).map_or(Target::Nowhere, |digits| {
                         Target::External(External { dialled: Some(number.clone()), ..self.external(&digits) })
                     });
                 }

@@ -37,7 +37,12 @@ impl Switch {
         let caller = self.party(self.calls[&call].left);
         let no = vec![Related { kind: "leg2", party: self.party(leg) }];
         let mut ring = Vec::new();
-        let operators: Vec<_> = queue.operators.iter().filter_map(|e164| self.find_extension(e164)).collect();
+        let node = self.node_of(self.legs[&leg].object);
+        let operator = |number: &String| match number.split_once('/') {
+            Some((node, e164)) => self.find_in(node, e164),
+            None => self.find_dialled(node, number),
+        };
+        let operators: Vec<_> = queue.operators.iter().filter_map(operator).collect();
         for operator in operators {
             let object = &self.objects[&operator];
             let free = object.behaviour.mode != BehaviourMode::Busy && self.load(operator).0 == 0;

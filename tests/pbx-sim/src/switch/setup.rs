@@ -59,7 +59,7 @@ impl Switch {
             _ => None,
         };
         let behaviour = object.behaviour;
-        let peer = self.dialled_party(&dial.destination);
+        let peer = self.dialled_party(from, &dial.destination);
         let call = self.open_call(dial.forwards);
         let leg = self.open_leg(call, from, true);
         leg.peer = peer;
@@ -90,12 +90,12 @@ impl Switch {
     }
 
     fn start(&mut self, leg: LegId, destination: Destination) {
-        let Some(call) = self.legs.get(&leg).map(|leg| leg.call) else { return };
+        let Some((call, from)) = self.legs.get(&leg).map(|leg| (leg.call, leg.object)) else { return };
         if destination == Destination::E164(String::new()) {
             self.edit(leg, |leg| leg.phase = Phase::SetupAck);
             self.emit(leg, "r-setup-ack");
         } else {
-            self.route(call, destination, &Progress::First);
+            self.route(call, from, destination, &Progress::First);
         }
     }
 
@@ -106,17 +106,22 @@ impl Switch {
         if found.phase != Phase::SetupAck {
             return Err(Refusal::NotRinging);
         }
-        let call = found.call;
+        let (call, from) = (found.call, found.object);
         found.overlap.push_str(digits);
         let number = found.overlap.trim_end_matches('#').to_owned();
         let ended = found.overlap.len() > number.len();
-        let outside = self.plan.is_outside(&number);
-        let may_grow = outside || self.objects.values().any(|object| object.e164.starts_with(&number));
-        let complete = self.find_extension(&number).is_some() || (outside && number.len() >= 10);
-        let peer = self.dialled_party(&Destination::E164(number.clone()));
+        let node = self.node_of(from);
+        let outside = self.plan_of(node).is_outside(&number);
+        let in_node = |object: &super::Object| object.node == node && object.e164.starts_with(&number);
+        let to_node = |plan: &super::DialPlan| {
+            !plan.number.is_empty() && (plan.number.starts_with(&number) || number.starts_with(&plan.number))
+        };
+        let may_grow = outside || self.objects.values().any(in_node) || self.plans.values().any(to_node);
+        let complete = self.find_dialled(node, &number).is_some() || (outside && number.len() >= 10);
+        let peer = self.dialled_party(from, &Destination::E164(number.clone()));
         self.edit(leg, |leg| leg.peer = peer);
         if ended || complete || !may_grow {
-            self.route(call, Destination::E164(number), &Progress::First);
+            self.route(call, from, Destination::E164(number), &Progress::First);
         }
         Ok(())
     }
@@ -132,13 +137,13 @@ impl Switch {
         let leg = leg.id;
         self.edit_call(call, |call| call.left = leg);
         self.emit(leg, "x-setup");
-        self.route(call, Destination::Cn(peer.cn), &Progress::First);
+        self.route(call, trunk, Destination::Cn(peer.cn), &Progress::First);
         call
     }
 
     /// What the caller sees before anything is known about the destination.
-    fn dialled_party(&self, destination: &Destination) -> Party {
-        match self.resolve(destination) {
+    fn dialled_party(&self, from: ObjectId, destination: &Destination) -> Party {
+        match self.resolve(self.node_of(from), destination) {
             Target::Object(id) => self.objects[&id].party(),
             Target::External(external) => self.external_party(&external),
             Target::Nowhere => match destination.clone() {
@@ -168,13 +173,19 @@ impl Switch {
             || object.busy_at.is_some_and(|limit| self.load(id).0 >= limit)
     }
 
-    /// Reaches for a destination and rings whatever is there.
-    pub(super) fn route(&mut self, call: CallId, mut destination: Destination, progress: &Progress) {
+    /// Reaches for a destination that an object has dialled, and rings whatever is there.
+    pub(super) fn route(
+        &mut self,
+        call: CallId,
+        mut dialled_by: ObjectId,
+        mut destination: Destination,
+        progress: &Progress,
+    ) {
         let Some(state) = self.calls.get(&call) else { return };
         let (left, forwards) = (state.left, state.forwards);
         let Some(caller) = self.legs.get(&left).map(|leg| leg.object) else { return };
         let target = loop {
-            let target = self.resolve(&destination);
+            let target = self.resolve(self.node_of(dialled_by), &destination);
             let Target::Object(id) = target else { break target };
             let trail = self.calls[&call].trail.len();
             match self.forward_at_once(id, caller).filter(|_| forwards && trail < MAX_FORWARDS) {
@@ -184,7 +195,7 @@ impl Switch {
                     if self.variants.forwarding_leg {
                         self.pass_through(call, id, left);
                     }
-                    destination = Destination::E164(next);
+                    (dialled_by, destination) = (id, Destination::E164(next));
                 }
                 None => break target,
             }
@@ -362,7 +373,7 @@ impl Switch {
             }
         }
         self.edit_call(call, |call| call.trail.push(by));
-        self.route(call, Destination::E164(next), &Progress::Moved(None));
+        self.route(call, object, Destination::E164(next), &Progress::Moved(None));
         self.finish(ended);
     }
 

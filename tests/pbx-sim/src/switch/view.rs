@@ -111,6 +111,7 @@ impl Switch {
             }
             None => {
                 value["extension"] = number.into();
+                value["node"] = self.node_of(leg.object).into();
                 value["name"] = self.objects.get(&leg.object).map(|object| object.dn.clone()).into();
             }
         }
@@ -162,6 +163,8 @@ impl Switch {
         ids.dedup();
         let mut value = json!({
             "extension": object.e164,
+            "node": object.node,
+            "pbx": object.pbx,
             "cn": object.cn,
             "dn": object.dn,
             "h323": object.h323,

@@ -37,7 +37,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(sim: &Sim) -> Self {
-        let url = sim.ws_url();
+        Self::connect_to(sim.ws_url()).await
+    }
+
+    async fn connect_to(url: String) -> Self {
         let address = url.strip_prefix("ws://").unwrap().split('/').next().unwrap().to_owned();
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -47,7 +50,15 @@ impl Client {
 
     /// Connected and logged in as the default app object.
     pub(crate) async fn app(sim: &Sim) -> Self {
-        let mut client = Self::connect(sim).await;
+        Self::app_on(Self::connect(sim).await).await
+    }
+
+    /// The same at a further PBX.
+    pub(crate) async fn app_at(sim: &Sim, pbx: &str) -> Self {
+        Self::app_on(Self::connect_to(sim.ws_url_of(pbx).expect("a PBX of the world")).await).await
+    }
+
+    async fn app_on(mut client: Self) -> Self {
         let result = client.login("easyconnect", "", "secret-app-pw").await;
         assert_eq!(result["ok"], true);
         client
@@ -152,7 +163,9 @@ impl Client {
 pub(crate) fn object(sim: &Sim, extension: &str) -> Value {
     let state = sim.state();
     let all = ["users", "queues"].map(|kind| state[kind].as_array().unwrap().clone()).concat();
-    all.into_iter().find(|object| object["extension"] == extension).unwrap()
+    let (node, extension) = extension.split_once('/').map_or((None, extension), |(node, rest)| (Some(node), rest));
+    let is_meant = |object: &Value| object["extension"] == extension && node.is_none_or(|node| object["node"] == node);
+    all.into_iter().find(is_meant).unwrap()
 }
 
 pub(crate) fn cn(sim: &Sim, extension: &str) -> String {

@@ -12,4 +12,5 @@ mod features;
 mod login;
 mod memory;
 mod monitor;
+mod nodes;
 mod quirks;

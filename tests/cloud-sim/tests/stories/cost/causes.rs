@@ -10,6 +10,7 @@ const CAUSES: &[(&str, &str, &str, &str)] = &[
     ),
     ("api", "UpdateItem", "PAIR#", "limits.rs: Calls::take_pair"),
     ("api", "Query", "AGENT ", "commands.rs: carry_out, who can act"),
+    ("api", "Query", "DIRECTORY#", "directory.rs: look_up, who acts"),
     ("api", "PutItem", "COMMAND#", "commands.rs: put_command"),
     ("api", "PutItem", "AUDIT#", "dialling.rs: record, who calls whom"),
     ("api", "SendMessage", "CommandsQueue", "commands.rs: send_doorbell"),

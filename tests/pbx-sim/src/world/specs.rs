@@ -1,45 +1,25 @@
-//! What exists in the PBX before anybody calls: objects, devices, groups, app objects, numbering.
-//!
-//! A world is plain data. It is the default one, built in Rust by a test, or read from a JSON file
-//! (`pbx-sim --world FILE`). Nothing here knows calls or connections.
-
-use std::collections::BTreeSet;
+//! What single parts of a world are configured with: nodes, app objects, users, devices, queues, the line, external parties.
 
 use serde::{Deserialize, Serialize};
 
-/// The name of the PBX in the default world.
-pub const DEFAULT_PBX: &str = "master";
-/// Password of the App object in the default world.
-pub const DEFAULT_PASSWORD: &str = "secret-app-pw";
-/// The group in which the default app object is an active member.
-pub const DEFAULT_GROUP: &str = "EasyConnectMonitored";
-
-/// Everything a simulated PBX is configured with.
+/// A further numbering node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct World {
-    /// Name of the PBX, reported as `pbx` of every user.
-    pub pbx: String,
-    /// Name of the numbering node, reported as `node` of every user.
-    pub node: String,
-    /// Country code without prefix, e.g. `32`.
-    pub country: String,
-    /// Area code without prefix, e.g. `2`.
-    pub area: String,
-    /// App objects that may log in.
-    pub apps: Vec<AppSpec>,
-    /// Phone users.
-    pub users: Vec<UserSpec>,
-    /// Waiting queues.
-    pub queues: Vec<QueueSpec>,
-    /// The line to the outside.
-    pub trunk: TrunkSpec,
-    /// External parties whose name the PBX knows.
-    pub externals: Vec<ExternalSpec>,
-    /// How long a third-party SIP phone rings for its own `UserCall` before the PBX gives up.
-    pub own_ring_ms: u64,
-    /// How long a queue listens to the tone of a failed call before it clears by itself.
-    pub tone_ms: u64,
+#[serde(deny_unknown_fields)]
+pub struct NodeSpec {
+    /// Name of the node.
+    pub name: String,
+    /// What its users dial to get a line.
+    #[serde(default = "zero")]
+    pub prefix: String,
+    /// Country code without prefix; the world's if left out.
+    #[serde(default)]
+    pub country: Option<String>,
+    /// Area code without prefix; the world's if left out.
+    #[serde(default)]
+    pub area: Option<String>,
+    /// What the other nodes dial in front of an extension of this one; without it they cannot.
+    #[serde(default)]
+    pub number: String,
 }
 
 /// One app object.
@@ -75,6 +55,12 @@ pub struct UserSpec {
     /// Object id, 32 hex digits; derived from the PBX and the Long Name if left out.
     #[serde(default)]
     pub guid: Option<String>,
+    /// Numbering node; the world's if left out.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// PBX that the user is at home at; the world's if left out.
+    #[serde(default)]
+    pub pbx: Option<String>,
     /// Password for a plain user login; without one the user cannot log in.
     #[serde(default)]
     pub password: Option<String>,
@@ -247,6 +233,12 @@ pub struct QueueSpec {
     /// Object id; derived if left out.
     #[serde(default)]
     pub guid: Option<String>,
+    /// Numbering node; the world's if left out.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// PBX that the queue is at home at; the world's if left out.
+    #[serde(default)]
+    pub pbx: Option<String>,
     /// Group memberships.
     #[serde(default)]
     pub groups: Vec<Membership>,
@@ -300,6 +292,10 @@ fn yes() -> bool {
     true
 }
 
+fn zero() -> String {
+    "0".to_owned()
+}
+
 fn offer_ms() -> u64 {
     10_000
 }
@@ -330,6 +326,8 @@ impl UserSpec {
             dn: None,
             h323: None,
             guid: None,
+            node: None,
+            pbx: None,
             password: None,
             devices: None,
             groups: Vec::new(),
@@ -344,6 +342,20 @@ impl UserSpec {
     #[must_use]
     pub fn in_group(mut self, group: &str) -> Self {
         self.groups.push(Membership::passive(group));
+        self
+    }
+
+    /// The same user in the numbering node `node`.
+    #[must_use]
+    pub fn in_node(mut self, node: &str) -> Self {
+        self.node = Some(node.to_owned());
+        self
+    }
+
+    /// The same user at home at the PBX `pbx`.
+    #[must_use]
+    pub fn at_home_at(mut self, pbx: &str) -> Self {
+        self.pbx = Some(pbx.to_owned());
         self
     }
 
@@ -364,6 +376,8 @@ impl QueueSpec {
             dn: None,
             h323: None,
             guid: None,
+            node: None,
+            pbx: None,
             groups: Vec::new(),
             apps: Vec::new(),
             operators: Vec::new(),
@@ -371,114 +385,6 @@ impl QueueSpec {
             alert_ms: 0,
             offer_ms: offer_ms(),
             pause_ms: pause_ms(),
-        }
-    }
-}
-
-impl World {
-    /// A PBX with the default app object, the default trunk and nobody in it.
-    pub fn empty() -> Self {
-        Self {
-            pbx: DEFAULT_PBX.to_owned(),
-            node: "root".to_owned(),
-            country: "32".to_owned(),
-            area: "2".to_owned(),
-            apps: vec![AppSpec {
-                name: "easyconnect".to_owned(),
-                password: DEFAULT_PASSWORD.to_owned(),
-                apis: all_apis(),
-                groups: vec![Membership::active(DEFAULT_GROUP)],
-            }],
-            users: Vec::new(),
-            queues: Vec::new(),
-            trunk: TrunkSpec::default(),
-            externals: Vec::new(),
-            own_ring_ms: 30_000,
-            tone_ms: 3_000,
-        }
-    }
-
-    /// The default world plus as many further users in the monitored group, extensions 1000 and up.
-    #[must_use]
-    pub fn with_users(mut self, count: u32) -> Self {
-        self.users.extend((1000..1000 + count).map(|number| {
-            UserSpec::new(&number.to_string(), &format!("User {number}"))
-                .in_group(DEFAULT_GROUP)
-                .with_app("easyconnect")
-        }));
-        self
-    }
-
-    /// Refuses a world in which a number or a name would mean two things.
-    pub fn check(&self) -> Result<(), String> {
-        let mut seen = BTreeSet::new();
-        let users = self.users.iter().map(|user| (&user.e164, &user.cn));
-        for (e164, cn) in users.chain(self.queues.iter().map(|queue| (&queue.e164, &queue.cn))) {
-            if e164.is_empty() || !e164.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(format!("`e164` of {cn} must be digits"));
-            }
-            if !self.trunk.prefix.is_empty() && e164.starts_with(&self.trunk.prefix) {
-                return Err(format!("extension {e164} begins with the trunk prefix"));
-            }
-            for (what, value) in [("extension", e164), ("cn", cn)] {
-                if !seen.insert((what, value)) {
-                    return Err(format!("{what} {value} exists twice"));
-                }
-            }
-        }
-        if !seen.insert(("cn", &self.trunk.cn)) {
-            return Err(format!("cn {} exists twice", self.trunk.cn));
-        }
-        Ok(())
-    }
-
-    /// What a phone user dials in front of subscriber, national and international numbers.
-    pub fn prefixes(&self) -> [String; 3] {
-        let trunk = &self.trunk.prefix;
-        [trunk.clone(), format!("{trunk}0"), format!("{trunk}00")]
-    }
-}
-
-impl Default for World {
-    fn default() -> Self {
-        let member = |e164: &str, cn: &str| UserSpec::new(e164, cn).in_group(DEFAULT_GROUP).with_app("easyconnect");
-        let queue = |e164: &str, cn: &str| QueueSpec {
-            groups: vec![Membership::passive(DEFAULT_GROUP)],
-            apps: vec!["easyconnect".to_owned()],
-            ..QueueSpec::new(e164, cn)
-        };
-        let workshop = UserSpec {
-            devices: Some(vec![
-                DeviceSpec {
-                    hw: "sip-43".to_owned(),
-                    text: "Softphone".to_owned(),
-                    kind: DeviceKind::Sip,
-                    registered: true,
-                    mobile: None,
-                },
-                DeviceSpec {
-                    hw: "ip-43".to_owned(),
-                    text: "Desk phone".to_owned(),
-                    kind: DeviceKind::Innovaphone,
-                    registered: true,
-                    mobile: None,
-                },
-            ]),
-            ..member("43", "Workshop")
-        };
-        Self {
-            users: vec![
-                member("42", "Thomas De Wilde"),
-                workshop,
-                member("44", "Sales"),
-                member("50", "Service Desk"),
-                UserSpec::new("60", "Outside").with_app("easyconnect"),
-            ],
-            queues: vec![
-                queue("77", "DialoutQueue"),
-                QueueSpec { operators: vec!["42".to_owned(), "43".to_owned()], ..queue("78", "SupportQueue") },
-            ],
-            ..Self::empty()
         }
     }
 }
