@@ -57,7 +57,8 @@ impl<'a> EventSummary<'a> {
             extension: names.extension.into(),
             node: names.node.into(),
             name: names.name.into(),
-            guid: names.guid.into(),
+            // Of agents that tell no names, the guid alone would be of little use.
+            guid: if event.user.is_some() { names.guid } else { "" }.into(),
             shared: names.is_shared,
             status: told.status,
             direction,
