@@ -22,7 +22,10 @@ pub(crate) fn measure(report: &mut Report) {
     let mut calls = Calls::new(origin, Uuid::nil());
     let users: Vec<UserGuid> = (0..USERS).map(|n| Arc::from(format!("{n:032x}"))).collect();
     for (n, user) in users.iter().enumerate() {
-        calls.user_is(user.clone(), UserIdentity { extension: n.to_string(), name: format!("User {n}"), queue: false });
+        calls.user_is(
+            user.clone(),
+            UserIdentity { extension: n.to_string(), name: format!("User {n}"), ..UserIdentity::default() },
+        );
     }
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
     let peer = Party { number: "00472591687".to_owned(), name: String::new(), e164: None, object: false };
