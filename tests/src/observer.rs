@@ -82,8 +82,10 @@ impl Observer {
             match frame {
                 RccFrame::User(info) => {
                     let channels = info.channels;
-                    if let Some((guid, identity)) = self.session.on_user_info(info, &Monitor::default()) {
+                    if let Some(guid) = self.session.on_user_info(info, &Monitor::default()) {
                         self.calls.channels_are(&guid, channels);
+                    }
+                    for (guid, identity) in self.session.changed_identities() {
                         self.calls.user_is(guid, identity);
                     }
                 }
@@ -251,7 +253,8 @@ async fn callers_without_a_number_are_told_apart() {
     };
     assert_eq!(of(&observer, "42"), (PartyKind::External, Presentation::Unknown));
     assert_eq!(of(&observer, "43"), (PartyKind::External, Presentation::Withheld));
-    let (_, handle) = observer.session.by_extension("44").expect("a monitored user");
+    let user = observer.session.find("44", |_| true).expect("a user");
+    let handle = user.handle.expect("a monitor");
     let options = rcc::CallOptions { shown_number: Some("r44".to_owned()), ..rcc::CallOptions::default() };
     observer.link.send(rcc::call("c", handle, "50", &options)).await.expect("it is sent");
     observer.listen().await;
