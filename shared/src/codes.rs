@@ -94,7 +94,7 @@ codes! {
         "List the keys with GET /apikeys.";
     WebhookNotFound = "webhook_not_found", 404, false, "There is no webhook with this id.",
         "List the webhooks with GET /webhooks.";
-    DeliveryNotFound = "delivery_not_found", 404, false, "There is no delivery with this id, or it was a test or a notice, or it is older than 30 days.",
+    DeliveryNotFound = "delivery_not_found", 404, false, "There is no delivery with this id, or it was a test or a notice, or it is older than the stack's `KeepDays`.",
         "List the deliveries of a webhook with GET /webhooks/{webhookId}/deliveries.";
     DeliveryUnderWay = "delivery_under_way", 409, false, "The delivery is still on its way.",
         "It is tried again by itself; see its state with GET /deliveries/{deliveryId}, and replay what failed or expired.";
