@@ -16,7 +16,7 @@ pub(super) const LARGEST: usize = 40_000;
 /// What is left out of every schema: the API checks it anyway, and its refusal names the field. Examples are those of whole bodies.
 const LEFT_OUT: [&str; 5] = ["additionalProperties", "example", "maxLength", "minLength", "pattern"];
 /// What is left out of an answer beside that: all but names, types and values.
-const LEFT_OUT_OF_ANSWERS: [&str; 4] = ["description", "maximum", "minimum", "required"];
+const LEFT_OUT_OF_ANSWERS: [&str; 5] = ["description", "format", "maximum", "minimum", "required"];
 /// What is left out of a request beside that: an optional field may be null, but it can as well be absent.
 const LEFT_OUT_OF_REQUESTS: [&str; 1] = ["nullable"];
 

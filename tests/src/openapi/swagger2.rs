@@ -359,9 +359,18 @@ fn schema_of(schema: &Node) -> anyhow::Result<Node> {
             "example" if *value == Node::Null => {}
             "properties" => {
                 let mut properties = Vec::new();
+                let required = schema.get("required").map_or(&[][..], Node::items);
                 for (name, property) in value.entries() {
-                    let property = schema_of(property).with_context(|| format!("in property {name}"))?;
-                    properties.push((name.clone(), property));
+                    let mut converted = schema_of(property).with_context(|| format!("in property {name}"))?;
+                    // Examples of whole answers have a null there, which an enum without it refuses.
+                    let is_null_as_a_rule = property.get("example") == Some(&Node::Null);
+                    if let Node::Object(entries) = &mut converted
+                        && is_null_as_a_rule
+                        && required.iter().any(|required| required.text() == Some(name))
+                    {
+                        entries.retain(|(key, _)| key != "enum");
+                    }
+                    properties.push((name.clone(), converted));
                 }
                 converted.push((key.clone(), Node::Object(properties)));
             }

@@ -253,7 +253,7 @@ async fn refused_monitor_keeps_its_reason_and_is_asked_for_again_rarely() {
     session.refused(Some("u1"), Some("not allowed".to_owned()));
     assert!(monitored(&session, "5").is_none() && session.is_complete());
     assert_eq!(session.refusals().next().expect("refused").1.reason, "not allowed");
-    session.on_user_info(info("1", "a"), &Monitor::default());
+    session.on_user_info(info("1", "5"), &Monitor::default());
     assert!(session.monitor_next().is_empty(), "each change of a user would ask again");
     let mut requests = 0;
     for _ in 0..24 * 60 {
