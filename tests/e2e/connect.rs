@@ -315,7 +315,8 @@ async fn calls_that_were_dialled_and_not_named_are_found_by_their_number() {
             agent_id: "three/0".to_owned(),
             name: "three".to_owned(),
             running: vec![living],
-            updated_at: now().as_millisecond(),
+            // Long enough after the dial to tell what it has placed itself.
+            updated_at: now().as_millisecond() + 20_000,
             ..like.clone()
         },
         AgentStatus {

@@ -225,10 +225,10 @@ impl Agent {
         .await
     }
 
-    /// The ids of the events that this agent has sent, as its log has them.
+    /// The ids of the statuses that this agent has sent, as its log has them. Updates are told by one agent alone.
     pub fn sent_events(&self) -> HashSet<String> {
         let log = self.log();
-        let lines = log.lines().filter(|line| line.contains(" Event event.id="));
+        let lines = log.lines().filter(|line| line.contains(" Event event.id=") && line.contains("kind=\"call\""));
         lines.filter_map(|line| Some(line.split_once("event.id=")?.1.split(' ').next()?.to_owned())).collect()
     }
 

@@ -12,8 +12,8 @@ use crate::field_name::Source;
 
 /// As long as the longest number.
 const MAX_EXTENSION: usize = 32;
-/// A node and an extension, or a name.
-const MAX_ADDRESS: usize = 160;
+/// Longer than the name of any node or object that people type.
+const MAX_NAME: usize = 64;
 
 impl<'a> Given<'a> {
     /// Text, or the whole number that low-code tools make of an extension.
@@ -39,7 +39,7 @@ impl<'a> Given<'a> {
         if text.is_empty() {
             return Err(self.place.refuse("is empty; it takes the extension of a user or queue."));
         }
-        let is_text = |text: &str| !text.is_empty() && text.len() <= MAX_ADDRESS && text.chars().all(is_of_name);
+        let is_text = |text: &str| !text.is_empty() && text.len() <= MAX_NAME && text.chars().all(is_of_name);
         let is_taken = match Address::read(text) {
             Address::Extension(extension) => extension.len() <= MAX_EXTENSION,
             Address::InNode { node, extension } => {
