@@ -136,7 +136,8 @@ async fn story(cloud: Cloud, ledger: Ledger) {
         scene.stack.ledger.sent(&format!("feed {call}"), number);
         scene.stack.ledger.accepted(&format!("feed {call}"), number);
     }
-    let of = |events: &[Json], node: &str| events.iter().filter(|event| event["node"] == node).count();
+    let is_of = |event: &Json, node: &str| event["node"] == node && event["monitoredExtension"] == "42";
+    let of = |events: &[Json], node: &str| events.iter().filter(|event| is_of(event, node)).count();
     let (at_root, at_paris) = (of(&everything, "root"), of(&everything, "paris"));
     assert!(at_root > 0 && at_paris > 0, "{everything:?}");
     for (api, node, count) in [(&root, "root", at_root), (&paris, "paris", at_paris)] {

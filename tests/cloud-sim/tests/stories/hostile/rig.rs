@@ -171,9 +171,11 @@ impl Rig {
         latest().unwrap_or_default()
     }
 
+    /// The statuses. What the PBX leaves out decides which updates there are between them.
     fn events(&self) -> Vec<Json> {
         let bodies = self.cloud.bodies(&self.queue);
-        bodies.iter().map(|body| serde_json::from_str(body).expect("an event is JSON")).collect()
+        let events = bodies.iter().map(|body| serde_json::from_str::<Json>(body).expect("an event is JSON"));
+        events.filter(|event| event["update"].is_null()).collect()
     }
 
     /// What became of the latest call of this user besides, by its last event.
