@@ -11,7 +11,7 @@ use shared::config::{ConfigError, Vars};
 use shared::destination::Rules;
 use shared::queue::Queue;
 use shared::random::Random;
-use shared::tables::{Exchange, KeepDays, StateTable};
+use shared::tables::{Exchange, StateTable};
 
 use crate::auth::Keys;
 use crate::dialling::Policy;
@@ -64,7 +64,6 @@ impl Context {
     /// The same on another platform than Lambda.
     pub fn on(platform: &Platform, vars: &impl Vars) -> Result<Self, ConfigError> {
         let exchange_table = vars.required("EXCHANGE_TABLE")?;
-        let state_table = vars.required("STATE_TABLE")?;
         let queue_url = vars.required("COMMANDS_QUEUE_URL")?;
         let deliveries_url = vars.required("DELIVERIES_QUEUE_URL")?;
         let lanes_url = vars.required("LANES_QUEUE_URL")?;
@@ -80,8 +79,7 @@ impl Context {
         let clock = platform.clock();
         let tables = aws::dynamodb(&config, &clock);
         let sqs = aws::sqs(&config, &clock);
-        let state =
-            StateTable::new(tables.clone(), state_table).keeping(vars.parsed("KEEP_DAYS", KeepDays::default())?);
+        let state = StateTable::from_vars(tables.clone(), vars)?;
         Ok(Self {
             clock,
             random: platform.random.clone(),

@@ -12,7 +12,7 @@ use shared::ids::WebhookId;
 use shared::metrics::Metrics;
 use shared::queue::{FifoRecord, Queue, Taken};
 use shared::random::Random;
-use shared::tables::{Exchange, KeepDays, StateTable};
+use shared::tables::{Exchange, StateTable};
 use shared::time::from_millis;
 use tracing::warn;
 
@@ -67,7 +67,6 @@ impl Context {
         transport: Option<Arc<dyn Transport>>,
         vars: &impl Vars,
     ) -> Result<Self, ConfigError> {
-        let table = vars.required("STATE_TABLE")?;
         let deliveries = vars.required("DELIVERIES_QUEUE_URL")?;
         let deliveries_dlq = vars.required("DELIVERIES_DLQ_URL")?;
         let boundary = Arc::new(Boundary {
@@ -83,7 +82,7 @@ impl Context {
         let config = aws::function_config(vars, platform);
         let clock = platform.clock();
         let (sqs, tables) = (aws::sqs(&config, &clock), aws::dynamodb(&config, &clock));
-        let state = StateTable::new(tables.clone(), table).keeping(vars.parsed("KEEP_DAYS", KeepDays::default())?);
+        let state = StateTable::from_vars(tables.clone(), vars)?;
         Ok(Self {
             exchange: Exchange::new(tables, exchange_table),
             logbook: Logbook::new(state.clone()),

@@ -9,7 +9,7 @@ use shared::clock::{BootTime, CloudClock};
 use shared::config::{ConfigError, Vars};
 use shared::queue::Queue;
 use shared::random::Random;
-use shared::tables::{KeepDays, StateTable, TableError, WebhooksVersion};
+use shared::tables::{StateTable, TableError, WebhooksVersion};
 use shared::webhook::Webhook;
 use tokio::sync::Mutex;
 
@@ -52,7 +52,6 @@ impl Context {
 
     /// The same on another platform than Lambda.
     pub fn on(platform: &Platform, vars: &impl Vars) -> Result<Self, ConfigError> {
-        let table = vars.required("STATE_TABLE")?;
         let events = vars.required("EVENTS_QUEUE_URL")?;
         let events_dlq = vars.required("EVENTS_DLQ_URL")?;
         let deliveries = vars.required("DELIVERIES_QUEUE_URL")?;
@@ -60,8 +59,7 @@ impl Context {
         let clock = platform.clock();
         let sqs = aws::sqs(&config, &clock);
         Ok(Self {
-            state: StateTable::new(aws::dynamodb(&config, &clock), table)
-                .keeping(vars.parsed("KEEP_DAYS", KeepDays::default())?),
+            state: StateTable::from_vars(aws::dynamodb(&config, &clock), vars)?,
             events: Queue::new(sqs.clone(), events),
             events_dlq: Queue::new(sqs.clone(), events_dlq),
             deliveries: Queue::new(sqs, deliveries),

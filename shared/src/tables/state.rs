@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, WriteRequest};
 use super::item::{Item, TableError};
 use super::retention::KeepDays;
 use crate::aws::retry::Pauses;
+use crate::config::{ConfigError, Vars};
 
 /// DynamoDB reads at most this many items at once.
 const GET_AT_ONCE: usize = 100;
@@ -26,6 +27,12 @@ pub struct StateTable {
 impl StateTable {
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table, keep: KeepDays::default() }
+    }
+
+    /// As the variables of a function say.
+    pub fn from_vars(client: Client, vars: &impl Vars) -> Result<Self, ConfigError> {
+        let keep = vars.parsed("KEEP_DAYS", KeepDays::default())?;
+        Ok(Self::new(client, vars.required("STATE_TABLE")?).keeping(keep))
     }
 
     /// Keeps what is recorded for other than the usual time.
