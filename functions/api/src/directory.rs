@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::address::{self, Address};
 use shared::agent_status::AgentStatus;
 use shared::apikey::ApiKey;
@@ -17,6 +18,8 @@ use shared::tables::{DirectoryEntry, of_fresh_pbxs};
 use crate::context::Context;
 use crate::dialling;
 use crate::errors::{ApiError, in_time};
+
+const READS_AT_ONCE: usize = 8;
 
 /// Who acts in an operation.
 #[derive(Debug, Default)]
@@ -76,19 +79,23 @@ pub(crate) fn resolve(
     key: &ApiKey,
     agents: &[AgentStatus],
 ) -> Result<Actor, ApiError> {
-    let is_fresh = |pbx: &str| agents.iter().any(|agent| agent.pbx_id.as_deref() == Some(pbx));
     let is_read_of_user = matches!(operation, Operation::GetUser { .. });
     let mut actors = Vec::new();
     for (address, entries) in found.addresses {
-        match one_of(&address, &of_fresh_pbxs(entries, is_fresh), key) {
+        match one_of(&address, &of_fresh_pbxs(entries, has_one_of(agents)), key) {
             // Whether the user exists is told by the agent, which knows who is visible.
             Err(refused) if is_read_of_user && refused.code == Code::ExtensionNotAllowed => actors.push(None),
             entry => actors.push(entry?),
         }
     }
-    let of_call = of_fresh_pbxs(found.of_call, is_fresh);
+    let of_call = of_fresh_pbxs(found.of_call, has_one_of(agents));
     // Where more than one is named, the first one acts.
     Ok(Actor { entry: actors.into_iter().next().unwrap_or_else(|| of_call.into_iter().next()) })
+}
+
+/// Whether one of these agents is at a PBX.
+fn has_one_of(agents: &[AgentStatus]) -> impl Fn(&str) -> bool {
+    |pbx| agents.iter().any(|agent| agent.pbx_id.as_deref() == Some(pbx))
 }
 
 /// The one of these that is meant; none if the directory knows nobody and the key has no list, or has it as it is written.
@@ -130,10 +137,14 @@ pub(crate) async fn require_unambiguous(context: &Context, list: &BTreeSet<Strin
         return Ok(());
     }
     let agents = in_time(context.exchange.agents(context.now())).await?;
-    let is_fresh = |pbx: &str| agents.iter().any(|agent| agent.pbx_id.as_deref() == Some(pbx));
-    for extension in extensions {
-        let entries = in_time(context.exchange.directory(Address::Extension(extension))).await?;
-        let entries = of_fresh_pbxs(entries, is_fresh);
+    let reads = extensions.into_iter().map(|extension| {
+        let entries = in_time(context.exchange.directory(Address::Extension(extension)));
+        async move { entries.await.map(|entries| (extension, entries)) }
+    });
+    // A list may have hundreds of entries.
+    let mut reads = stream::iter(reads.collect::<Vec<_>>()).buffered(READS_AT_ONCE);
+    while let Some((extension, entries)) = reads.try_next().await? {
+        let entries = of_fresh_pbxs(entries, has_one_of(&agents));
         let users: BTreeSet<&str> = entries.iter().map(|entry| entry.guid.as_str()).collect();
         if users.len() > 1 {
             return Err(ambiguous(extension, &entries.iter().collect::<Vec<_>>()));

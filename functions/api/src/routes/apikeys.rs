@@ -110,7 +110,9 @@ pub(crate) async fn create(State(context): Ctx, request: Incoming) -> Result<Res
     let by = administrate(&context, &request).await?;
     let (wanted, fields) = wanted?;
     require_free_name(&context, &wanted.name, "", now).await?;
-    directory::require_unambiguous(&context, wanted.extensions.as_ref().unwrap_or(&BTreeSet::new())).await?;
+    if let Some(list) = &wanted.extensions {
+        directory::require_unambiguous(&context, list).await?;
+    }
     let text = key_of(context.random.bytes());
     let hash = KeyHash::of(&text).map_err(|_| ApiError::new(Code::Internal))?;
     let key = ApiKey { id: hash.id(), created_at: now.as_millisecond(), ..wanted };
