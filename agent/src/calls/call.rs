@@ -120,6 +120,14 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// No leg of it is seen any more. Returns whether that is new: each attempt to get a session that fails says it again.
+    pub(super) fn goes_missing(&mut self, since: Timestamp, last_seen: Timestamp) -> bool {
+        let is_new = self.missing_since.is_none() || self.last_seen.is_none();
+        self.missing_since.get_or_insert(since);
+        self.last_seen.get_or_insert(last_seen);
+        is_new
+    }
+
     /// Whether the record of this call says what that of an earlier moment says.
     pub(super) fn is_recorded_like(&self, earlier: Self) -> bool {
         let Self { legs, parked_at, left_at, .. } = self;

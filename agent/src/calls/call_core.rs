@@ -127,10 +127,7 @@ impl Calls {
         for call in self.calls.values_mut() {
             call.legs.clear();
             call.parked_at = None;
-            // Each attempt to get a session that fails ends here, and changes nothing for a call that is missing already.
-            if call.missing_since.is_none() || call.last_seen.is_none() {
-                call.missing_since.get_or_insert(now);
-                call.last_seen.get_or_insert(heard_at);
+            if call.goes_missing(now, heard_at) {
                 self.changed.insert(call.id);
             }
         }

@@ -108,9 +108,7 @@ impl Calls {
                 continue;
             }
             let last_known = records.seen.map_or(call.latest, |seen| seen.max(call.latest));
-            if call.missing_since.is_none() || call.last_seen.is_none() {
-                call.missing_since.get_or_insert(last_known);
-                call.last_seen.get_or_insert(last_known);
+            if call.goes_missing(last_known, last_known) {
                 self.changed.insert(call.id);
             }
             self.users.entry(call.user.clone()).or_insert_with(|| Arc::new(identity));

@@ -25,7 +25,6 @@ use crate::host::reloadable::ReloadableCredentials;
 use crate::host::telemetry::LogLevel;
 use crate::host::{credentials, sdk, systemd};
 use crate::pbx::link::{Dialer, Network};
-use crate::pbx::tls;
 
 use changes::Reading;
 
@@ -102,7 +101,6 @@ impl Reloader {
     /// The keys that take a restart.
     async fn reload(&mut self) -> anyhow::Result<Vec<&'static str>> {
         let config = Config::load(&self.source.file)?;
-        tls::client_config(&config.pbx)?;
         let outdated = config.outdated_credentials().to_vec();
         let new = Reading::of(config)?;
         let sdk = credentials_of(&new.config).await?;

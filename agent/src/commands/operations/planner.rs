@@ -68,20 +68,18 @@ impl Planner<'_> {
 
     /// The visible user or queue that is meant, if there is one. Who is out of the key's reach does not exist for it.
     pub(super) fn user_at(&self, what: &str, address: &str) -> Result<Option<&User>, Refusal> {
+        let several = |users: Vec<&User>| {
+            let candidates = users.into_iter().map(|user| self.session.names_of(user));
+            Err(Refusal::with_detail(Code::AmbiguousExtension, ambiguous(what, address, candidates)))
+        };
         match self.session.find(address, |names| self.reach.covers(names)) {
             Ok(user) => Ok(Some(user)),
-            Err(AddressError::Several(users)) => {
-                let candidates = users.into_iter().map(|user| self.session.names_of(user));
-                Err(Refusal::with_detail(Code::AmbiguousExtension, ambiguous(what, address, candidates)))
-            }
+            Err(AddressError::Several(users)) => several(users),
             Err(AddressError::Nobody) => match &self.reach.extensions {
                 None => Ok(None),
                 // The key has it by an extension alone, which others have, too.
                 Some(list) if list.contains(address) => match self.session.find(address, |names| names.is_shared) {
-                    Err(AddressError::Several(users)) => {
-                        let candidates = users.into_iter().map(|user| self.session.names_of(user));
-                        Err(Refusal::with_detail(Code::AmbiguousExtension, ambiguous(what, address, candidates)))
-                    }
+                    Err(AddressError::Several(users)) => several(users),
                     _ => Ok(None),
                 },
                 Some(_) => Err(Refusal::with_detail(
