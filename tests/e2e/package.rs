@@ -386,6 +386,9 @@ fn rpm_holds_the_same(packages: &Packages) {
     let needed = query("--requires");
     assert!(needed.contains(&format!("glibc >= {GLIBC}")), "{needed}");
     let scripts = query("--scripts");
+    let user = packaged("easyconnect-agent.sysusers");
+    let user = user.lines().find(|line| line.starts_with("u ")).expect("a user");
+    assert!(scripts.contains(user), "RPM needs the user before the file that says which one");
     assert!(scripts.contains("postinstall scriptlet") && scripts.contains("preuninstall scriptlet"), "{scripts}");
 
     let system = Folder::new();

@@ -1,6 +1,7 @@
 //! Updates of live calls: what a receiver learns at a transfer, and what holds of updates whatever goes wrong.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -54,13 +55,18 @@ fn run<F: Future<Output = ()>>(story: impl FnOnce(Cloud, Ledger) -> F) {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+/// A stack with a receiver of updates, and a PBX.
+async fn begin(cloud: Cloud, ledger: Ledger) -> (Stack, Arc<InMemory>) {
+    let stack = Stack::start(cloud.clone(), ledger, 1).await;
+    stack.webhook_with_updates(HOST, Manners::good()).await;
+    (stack, pbx(&cloud, 1))
+}
+
 /// A call to 42, answered and held; 42 calls 50, who answers; 42 transfers.
 #[test]
 fn target_of_a_transfer_learns_the_customers_number_at_the_transfer() {
     run(async |cloud: Cloud, ledger| {
-        let mut stack = Stack::start(cloud.clone(), ledger, 1).await;
-        stack.webhook_with_updates(HOST, Manners::good()).await;
-        let pbx = pbx(&cloud, 1);
+        let (mut stack, pbx) = begin(cloud, ledger).await;
         stack.whole_agent("rack", &pbx, SignedDuration::ZERO);
         sleep(Duration::from_secs(10)).await;
         press(&pbx, "/call", json!({"from": CUSTOMER, "to": "42"})).await;
@@ -88,9 +94,7 @@ fn target_of_a_transfer_learns_the_customers_number_at_the_transfer() {
 #[test]
 fn party_of_a_connection_learns_the_others_number_when_they_are_joined() {
     run(async |cloud: Cloud, ledger| {
-        let mut stack = Stack::start(cloud.clone(), ledger, 1).await;
-        stack.webhook_with_updates(HOST, Manners::good()).await;
-        let pbx = pbx(&cloud, 1);
+        let (mut stack, pbx) = begin(cloud, ledger).await;
         stack.whole_agent("rack", &pbx, SignedDuration::ZERO);
         sleep(Duration::from_secs(10)).await;
         let parties = json!({"via": "77", "a": "50", "b": CUSTOMER});
@@ -114,9 +118,7 @@ fn party_of_a_connection_learns_the_others_number_when_they_are_joined() {
 #[test]
 fn another_agent_goes_on_when_the_one_that_reports_is_dead() {
     run(async |cloud: Cloud, ledger| {
-        let mut stack = Stack::start(cloud.clone(), ledger, 1).await;
-        stack.webhook_with_updates(HOST, Manners::good()).await;
-        let pbx = pbx(&cloud, 1);
+        let (mut stack, pbx) = begin(cloud, ledger).await;
         let first = stack.whole_agent("attic", &pbx, SignedDuration::ZERO);
         stack.whole_agent("rack", &pbx, SignedDuration::ZERO);
         first.lives.restart_within(Duration::from_secs(600), Duration::from_secs(600));
@@ -125,15 +127,9 @@ fn another_agent_goes_on_when_the_one_that_reports_is_dead() {
         press(&pbx, "/answer", json!({"extension": "42"})).await;
         press(&pbx, "/hold", json!({"extension": "42"})).await;
         assert_eq!(words(&told(&stack, "42")), ["ringing", "connected", "held"]);
-        let reporters = |stack: &Stack| -> Vec<String> {
-            let items = stack.cloud.items("state", &call_partition(stack));
-            let body = |item: &Json| {
-                item["sk"]["S"].as_str().is_some_and(|key| key.starts_with("updated#")).then(|| item.to_string())
-            };
-            items.iter().filter_map(body).collect()
-        };
-        let before = reporters(&stack).len();
-        assert_eq!(before, 1, "one agent reports it, or both say the same");
+        let items = stack.cloud.items("state", &call_partition(&stack));
+        let is_update = |item: &&Json| item["sk"]["S"].as_str().is_some_and(|key| key.starts_with("updated#"));
+        assert_eq!(items.iter().filter(is_update).count(), 1, "one agent reports it, or both say the same");
         first.lives.kill();
         // Nobody reports it: the other agent takes this one for alive.
         press(&pbx, "/retrieve", json!({"extension": "42"})).await;
