@@ -15,7 +15,8 @@ use crate::receivers::event_of;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A feed that shows nothing may wait for a writer that died. So often it has to show nothing until that is the end.
+/// A feed that shows nothing may wait for a writer that died. So often, with the longest pause between, it has to show nothing until
+/// that is the end.
 const LOOKS_IN_VAIN: u32 = 8;
 
 #[derive(Debug)]
@@ -55,7 +56,11 @@ impl Poller {
             if in_vain == LOOKS_IN_VAIN {
                 return;
             }
-            pause = if matches!(came, Some(1..)) { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            pause = match came {
+                Some(1..) => SHORTEST_PAUSE,
+                _ if is_last => LONGEST_PAUSE,
+                _ => (pause * 2).min(LONGEST_PAUSE),
+            };
             sleep(pause).await;
         }
     }

@@ -204,11 +204,12 @@ impl Stack {
         self.ways.lock().expect("no panic").clone()
     }
 
-    /// How long each event took until a receiver had accepted it, the shortest time first.
-    pub(crate) fn waits_of(&self, host: &str) -> Vec<Duration> {
+    /// How long each event from `since` on took until a receiver had accepted it, the shortest time first.
+    pub(crate) fn waits_of(&self, host: &str, since: Timestamp) -> Vec<Duration> {
         let occurred = self.occurred.lock().expect("no panic");
         let wait = |(event, at): (&(String, u64), &Timestamp)| {
-            Some(Duration::try_from(at.duration_since(*occurred.get(event)?)).unwrap_or_default())
+            let began = *occurred.get(event).filter(|began| **began >= since)?;
+            Some(Duration::try_from(at.duration_since(began)).unwrap_or_default())
         };
         let mut waits: Vec<Duration> = self.receivers.accepted_at(host).iter().filter_map(wait).collect();
         waits.sort_unstable();
