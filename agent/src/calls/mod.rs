@@ -11,6 +11,7 @@
 //! [`call_core::ALIASES`] conference ids, the latest [`ENDED_HANDLES`] handles whose end was told and whose deletion was not, and what ended under
 //! the latest [`names::ENDED_SPOTS`] conferences. What is beyond that and still comes is taken for something new.
 
+mod assignment;
 mod call;
 mod call_core;
 mod evidence;
