@@ -15,7 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE / "local")]
 from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
 
 from keys import key_hash, new_key  # noqa: E402
-from operations import backup, change, erase, look  # noqa: E402
+from operations import backup, change, erase, look, slots  # noqa: E402
 from operations.stack import Failure, Stack  # noqa: E402
 
 
@@ -47,6 +47,13 @@ def parser() -> argparse.ArgumentParser:
     verb("key", key, "make an API key and its hash, for AdminKeyHashes")
     verb("status", look.status, "the stack, its agents, queues and webhooks at a glance")
     verb("agents", look.agents, "agents with their PBX, version, problem and what waits on their disks")
+    verb(
+        "slots",
+        slots.slots,
+        "the PBXs that the stack serves, and the slot of each",
+        option("--free", metavar="PBX", help="free the slot of a PBX that is gone for good"),
+        yes,
+    )
     verb("webhooks", look.webhooks, "webhooks that are slow, failing, paused or off")
     verb("dlq", look.dead_letters, "what lies in the dead-letter queues; it stays there", option("--limit", type=int, default=10))
     verb(

@@ -125,6 +125,9 @@ impl Agent {
         let reloader = reload.map(reloading).transpose()?;
         let clock = CloudClock::on(machine);
         let (sqs, dynamodb) = (aws::sqs(&sdk, &clock), aws::dynamodb(&sdk, &clock));
+        let commands_queues: Arc<[Queue]> =
+            config.aws.commands_queues().iter().map(|url| Queue::new(sqs.clone(), url.clone())).collect();
+        let queues = commands_queues.len();
         let exchange = Exchange::new(dynamodb, config.aws.exchange_table);
 
         let boot_id = random.uuid();
@@ -133,7 +136,7 @@ impl Agent {
             AgentIdentity { agent_id: agent_id.clone(), name: config.agent.name.clone(), born: clock.boot() };
         let statistics = Statistics::default();
         let Opened { outbox, events, records, late } = outbox;
-        let queue = Queue::new(sqs.clone(), config.aws.events_queue_url);
+        let queue = Queue::new(sqs, config.aws.events_queue_url);
         let uplink = Uplink::new(queue, outbox.clone(), events, statistics.clone(), random.clone());
         let (status, watch_status) = watch::channel(ControllerStatus::starting());
         let (home_list, wanted) = watch::channel(None);
@@ -155,6 +158,7 @@ impl Agent {
             clock: clock.clone(),
             random: random.clone(),
             exchange: exchange.clone(),
+            queues,
             shared_names,
             lookups,
             requests: requested,
@@ -184,7 +188,8 @@ impl Agent {
         };
         let recovery = Recovery { two_party: two_party.clone(), identity, reporter };
         let receiver = CommandReceiver {
-            queue: Queue::new(sqs, config.aws.commands_queue_url),
+            queue: commands_queues[0].clone(),
+            queues: commands_queues,
             exchange: exchange.clone(),
             clock: clock.clone(),
             random,
@@ -219,7 +224,8 @@ impl Agent {
             snapshot,
             listed: running.heartbeats(),
             controller: requests,
-            give_way: |to| ControllerRequest::GiveWay { to },
+            slot_is: ControllerRequest::SlotIs,
+            queues,
         };
         let name_writer = Box::pin(name_writer);
         Ok(Self {

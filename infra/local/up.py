@@ -34,6 +34,7 @@ OUTPUTS = {
     "DELIVERIES_DLQ_URL": "DeliveriesDlqUrl",
     "LANES_QUEUE_URL": "LanesQueueUrl",
     "COMMANDS_QUEUE_URL": "CommandsQueueUrl",
+    "COMMANDS_QUEUE_URLS": "CommandsQueueUrls",
     "EXCHANGE_TABLE": "ExchangeTable",
     "STATE_TABLE": "StateTable",
     "API_FUNCTION": "ApiFunctionName",
@@ -229,7 +230,7 @@ class _Up:
                 "region": REGION,
                 "endpoint_url": variables["AWS_ENDPOINT_URL"],
                 "events_queue_url": variables["EVENTS_QUEUE_URL"],
-                "commands_queue_url": variables["COMMANDS_QUEUE_URL"],
+                "commands_queue_urls": json.loads(variables["COMMANDS_QUEUE_URLS"]),
                 "exchange_table": variables["EXCHANGE_TABLE"],
             },
             # Several stacks run side by side.

@@ -98,6 +98,7 @@ def agents(stack: Stack, _arguments: argparse.Namespace) -> int:
                 item.get("name"),
                 "online" if fresh else "away",
                 f"{item.get('pbxId') or '?'} {item.get('pbx')}",
+                item.get("slot") or "",
                 item.get("version"),
                 ago(item.get("updatedAt")),
                 item.get("visibleUsers"),
@@ -107,7 +108,7 @@ def agents(stack: Stack, _arguments: argparse.Namespace) -> int:
                 item.get("problem") or "",
             )
         )
-    table(rows, ("agent", "is", "PBX", "version", "heard", "users", "calls", "waiting", "dropped", "problem"))
+    table(rows, ("agent", "is", "PBX", "slot", "version", "heard", "users", "calls", "waiting", "dropped", "problem"))
     return 0 if able else 1
 
 

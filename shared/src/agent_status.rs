@@ -28,6 +28,9 @@ pub struct AgentStatus {
     pub version: String,
     #[serde(default)]
     pub pbx_id: Option<String>,
+    /// The slot of its PBX, by whose queue it hears of commands. An older agent, which does not say, hears by the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<usize>,
     pub pbx: PbxLink,
     /// Milliseconds on the cloud's clock; absent while the PBX is out of reach. Another agent that lost its own session
     /// must not conclude ends that this one would have seen.

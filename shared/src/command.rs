@@ -118,6 +118,9 @@ pub struct Command {
     pub owner: Option<String>,
     #[serde(default)]
     pub reach: Reach,
+    /// `pbx.id` of the PBX whose agents are to carry it out. None: whoever can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pbx: Option<String>,
     /// The calls that a long command places, written before their frames go out, so that whoever takes over knows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dials: Vec<Dial>,
@@ -150,6 +153,7 @@ impl Command {
             token: None,
             owner: None,
             reach,
+            pbx: None,
             dials: Vec::new(),
             stage: None,
             declined: BTreeSet::new(),
@@ -180,7 +184,12 @@ impl Command {
     }
 
     pub fn doorbell(&self) -> Doorbell {
-        Doorbell { command_id: self.command_id, created_at: self.created_at, call_ids: self.operation.call_ids() }
+        Doorbell {
+            command_id: self.command_id,
+            created_at: self.created_at,
+            call_ids: self.operation.call_ids(),
+            pbx: self.pbx.clone(),
+        }
     }
 }
 
@@ -192,6 +201,9 @@ pub struct Doorbell {
     pub created_at: i64,
     #[serde(default)]
     pub call_ids: Vec<CallId>,
+    /// The PBX of the command. Agents of another one leave it alone, should they hear of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pbx: Option<String>,
 }
 
 #[cfg(test)]

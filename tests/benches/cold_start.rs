@@ -39,7 +39,7 @@ async fn start(name: &str) -> Duration {
             ("AWS_SECRET_ACCESS_KEY", "test"),
             ("EXCHANGE_TABLE", "exchange"),
             ("STATE_TABLE", "state"),
-            ("COMMANDS_QUEUE_URL", "http://127.0.0.1/commands"),
+            ("COMMANDS_QUEUE_URLS", "http://127.0.0.1/commands"),
             ("EVENTS_QUEUE_URL", "http://127.0.0.1/events.fifo"),
             ("EVENTS_DLQ_URL", "http://127.0.0.1/events-dlq.fifo"),
             ("DELIVERIES_QUEUE_URL", "http://127.0.0.1/deliveries.fifo"),

@@ -1,23 +1,25 @@
-//! What AWS is asked: region, credentials, clock, and the rights on both queues and the table.
+//! What AWS is asked: region, credentials, clock, and the rights on the queues and the table.
 
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use shared::aws;
 use shared::clock::CloudClock;
+use shared::tables::Exchange;
 use tokio::time::timeout;
 use url::Url;
 
 use super::probe::{self, Fault, ProbeError};
 use super::report::{CheckReport, OpenHop};
-use super::route;
 use super::steps::CLOCK_FIX;
+use super::{route, slot};
 use crate::config::Config;
 use crate::host::credentials::{self, AwsSetupError};
 use crate::host::sdk;
 
-pub(super) const HOPS: [&str; 10] = [
+pub(super) const HOPS: [&str; 11] = [
     "aws-region",
     "aws-dns",
     "aws-tcp",
@@ -28,6 +30,7 @@ pub(super) const HOPS: [&str; 10] = [
     "sqs-events",
     "sqs-commands",
     "exchange-table",
+    "pbx-slot",
 ];
 
 const WITHIN: Duration = Duration::from_secs(15);
@@ -67,13 +70,15 @@ async fn go(config: &Config, report: &mut CheckReport) {
     // Whether AWS knows the credentials, and what time it is there, only its answers tell.
     let clock = CloudClock::new();
     let sqs = aws::sqs(&sdk, &clock);
-    let (events, commands) = (&config.aws.events_queue_url, &config.aws.commands_queue_url);
+    let (events, commands) = (&config.aws.events_queue_url, config.aws.commands_queues());
     let (dynamodb, table) = (aws::dynamodb(&sdk, &clock), &config.aws.exchange_table);
     let hops = [report.begin("sqs-events"), report.begin("sqs-commands"), report.begin("exchange-table")];
     let is_fifo = |url: &str| url.ends_with(".fifo");
     let probes = tokio::join!(
         async { if is_fifo(events) { Some(timed(probe::send(&sqs, events)).await) } else { None } },
-        async { if is_fifo(commands) { None } else { Some(timed(probe::receive(&sqs, commands)).await) } },
+        async {
+            if commands.iter().any(|url| is_fifo(url)) { None } else { Some(timed(receive(&sqs, commands)).await) }
+        },
         timed(probe::table(&dynamodb, table)),
     );
 
@@ -107,6 +112,7 @@ async fn go(config: &Config, report: &mut CheckReport) {
         }
     }
 
+    let commands_key = format!("`{}`", config.aws.commands_queues_key());
     let [events_hop, commands_hop, table_hop] = hops;
     match probes.0 {
         Some(probed) => judge(probed, "`aws.events_queue_url`", "may send", report, events_hop),
@@ -117,14 +123,24 @@ async fn go(config: &Config, report: &mut CheckReport) {
         ),
     }
     match probes.1 {
-        Some(probed) => judge(probed, "`aws.commands_queue_url`", "may receive and delete", report, commands_hop),
+        Some(probed) => judge(probed, &commands_key, "may receive and delete", report, commands_hop),
         None => report.broken(
             commands_hop,
-            "`aws.commands_queue_url` names a FIFO queue",
-            "set it to the stack's output CommandsQueueUrl",
+            format!("{commands_key} names a FIFO queue"),
+            "set `aws.commands_queue_urls` to the stack's output CommandsQueueUrls",
         ),
     }
+    let reaches_table = matches!(probes.2, Some(Ok(())));
     judge(probes.2, "`aws.exchange_table`", "may read, write and delete", report, table_hop);
+    if reaches_table {
+        let hop = report.begin("pbx-slot");
+        slot::check(config, &Exchange::new(dynamodb, table.clone()), report, hop).await;
+    }
+}
+
+/// The queues are alike, so the first refusal is told.
+async fn receive(sqs: &aws_sdk_sqs::Client, urls: &[String]) -> Probed {
+    try_join_all(urls.iter().map(|url| probe::receive(sqs, url))).await.map(drop)
 }
 
 /// `None`: no answer in time.
@@ -141,10 +157,8 @@ fn judge_region(sdk: &SdkConfig, config: &Config, report: &mut CheckReport, hop:
             return false;
         }
     };
-    for (key, url) in [
-        ("aws.events_queue_url", &config.aws.events_queue_url),
-        ("aws.commands_queue_url", &config.aws.commands_queue_url),
-    ] {
+    let commands = config.aws.commands_queues().iter().map(|url| (config.aws.commands_queues_key(), url));
+    for (key, url) in commands.chain([("aws.events_queue_url", &config.aws.events_queue_url)]) {
         if let Some(theirs) = region_of(url).filter(|theirs| theirs != region) {
             report.broken(
                 hop,

@@ -13,6 +13,7 @@ mod probe;
 mod report;
 mod rights;
 mod route;
+mod slot;
 mod steps;
 
 use std::path::Path;

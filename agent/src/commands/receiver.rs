@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use shared::agent_status::AgentStatus;
 use shared::clock::{BootTime, CloudClock};
 use shared::codes::Code;
 use shared::command::{Command, CommandState, Doorbell};
@@ -44,6 +45,9 @@ const NEXT_IN_TURN: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Debug)]
 pub struct CommandReceiver {
+    /// The queues of all slots, from the first one on.
+    pub queues: Arc<[Queue]>,
+    /// That of the PBX's slot, once it is known.
     pub queue: Queue,
     pub exchange: Exchange,
     pub clock: CloudClock,
@@ -74,15 +78,20 @@ impl CommandReceiver {
         // The first poll, and the first one after a failure, is answered at once: only then is it known that commands arrive.
         let mut wait = Duration::ZERO;
         loop {
-            let up = async {
-                let up = self.status.wait_for(ControllerStatus::is_up).await.is_ok();
+            let slot = async {
+                let slot = self.status.wait_for(|status| status.listens_at().is_some()).await;
+                let slot = slot.ok().and_then(|status| status.listens_at());
                 sleep(pause).await;
-                up
+                slot
             };
-            tokio::select! {
+            let slot = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                up = up => if !up { return },
+                slot = slot => slot,
+            };
+            let Some(slot) = slot else { return };
+            if let Some(queue) = self.queues.get(slot - 1) {
+                self.queue = queue.clone();
             }
             if !self.reaches_table() {
                 let answered = tokio::select! {
@@ -161,6 +170,11 @@ impl CommandReceiver {
                 return;
             }
         };
+        if !self.is_for_this_pbx(doorbell.pbx.as_deref()) {
+            // The slot of one of the two PBXs was freed while its agents listened.
+            sleep(NEXT_IN_TURN).await;
+            return self.give_back(&[message]).await;
+        }
         let claimed = match self.claim(&doorbell, &message).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => return,
@@ -239,6 +253,11 @@ impl CommandReceiver {
         answer.await.unwrap_or_else(|_| Finish::Done(Err(Code::Interrupted.into())))
     }
 
+    fn is_for_this_pbx(&self, pbx: Option<&str>) -> bool {
+        let status = self.status.borrow();
+        pbx.is_none_or(|pbx| status.pbx_id.as_deref().is_none_or(|own| own == pbx))
+    }
+
     async fn view(&self, doorbell: &Doorbell) -> CallView {
         if doorbell.call_ids.is_empty() {
             return CallView::Live;
@@ -259,7 +278,10 @@ impl CommandReceiver {
         }
         let now = self.clock.now();
         let agents = self.exchange.agents(now).await?;
-        Ok(agents.iter().filter(|agent| agent.can_act(now)).all(|agent| command.declined.contains(&agent.agent_id)))
+        let hears = |agent: &&AgentStatus| {
+            agent.can_act(now) && command.pbx.as_deref().is_none_or(|pbx| agent.pbx_id.as_deref() == Some(pbx))
+        };
+        Ok(agents.iter().filter(hears).all(|agent| command.declined.contains(&agent.agent_id)))
     }
 
     async fn drop_message(&self, message: &Received) {

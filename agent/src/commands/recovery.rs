@@ -65,11 +65,11 @@ impl Recovery {
         let TwoPartyCommands { exchange, clock, results, .. } = &self.two_party;
         let agents = exchange.known_agents().await?;
         let now = clock.now();
-        let relation = |agent: &AgentStatus| self.identity.relation(agent, clock);
+        let pbx_id = self.two_party.status.borrow().pbx_id.clone();
+        let relation = |agent: &AgentStatus| self.identity.relation(agent, pbx_id.as_deref(), clock);
         let is_gone = |agent: &&AgentStatus| is_gone(agent, relation(agent), now);
         let is_namesake = |agent: &AgentStatus| relation(agent) == PeerRelation::Namesake && agent.is_fresh(now);
         results.statistics.has_namesake(agents.iter().any(is_namesake));
-        let pbx_id = self.two_party.status.borrow().pbx_id.clone();
         let is_reporter = self.identity.is_first(&agents, pbx_id.as_deref(), clock);
         self.reporter.send_if_modified(|known| std::mem::replace(known, is_reporter) != is_reporter);
         for gone in agents.iter().filter(|agent| !agent.running.is_empty()).filter(is_gone) {
@@ -123,7 +123,8 @@ impl Recovery {
 
 fn is_gone(agent: &AgentStatus, relation: PeerRelation, now: Timestamp) -> bool {
     match relation {
-        PeerRelation::Own => false,
+        // What an agent of another PBX has begun, only that PBX can end.
+        PeerRelation::Own | PeerRelation::Elsewhere => false,
         PeerRelation::PreviousRun => true,
         PeerRelation::Namesake | PeerRelation::Other => !agent.is_fresh(now),
     }
@@ -140,6 +141,7 @@ mod tests {
     fn gone_is_who_is_stale_or_was_this_agent_before() {
         let gone = |relation, updated_at| is_gone(&agent("some", updated_at), relation, from_millis(120_000));
         assert!(!gone(PeerRelation::Other, 99_999), "it is fresh");
+        assert!(!gone(PeerRelation::Elsewhere, 0), "its calls are at another PBX");
         assert!(gone(PeerRelation::Other, 89_999));
         assert!(gone(PeerRelation::PreviousRun, 119_999), "nobody but this agent has its name");
         assert!(!gone(PeerRelation::Namesake, 110_000), "two agents have one name, and both are there");

@@ -6,7 +6,7 @@ use shared::clock::BootTime;
 use shared::command::{ACT_WITHIN, Dial, Refusal};
 use shared::ids::CallId;
 use shared::operation::{Operation, Reach};
-use shared::tables::Finish;
+use shared::tables::{Finish, SlotTaken};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::calls::CallView;
@@ -39,10 +39,8 @@ pub enum ControllerRequest {
     },
     /// The configuration was read again.
     Reconfigure(Box<PbxSettings>),
-    /// Another PBX has registered in this stack.
-    GiveWay {
-        to: String,
-    },
+    /// The PBX's slot in the stack is another one than before, or another PBX's.
+    SlotIs(SlotTaken),
 }
 
 /// What the configuration says of the PBX, for an agent that runs.

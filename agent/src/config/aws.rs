@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use shared::tables::SLOTS;
 use shared::webhook::Secret;
 use url::Url;
 
@@ -30,11 +31,46 @@ pub struct AwsConfig {
     #[serde(default)]
     pub(super) proxy_password_file: Option<PathBuf>,
     pub events_queue_url: String,
-    pub commands_queue_url: String,
+    /// The queue of the first slot, for the agents of the only PBX of a stack.
+    #[serde(default)]
+    pub commands_queue_url: Option<String>,
+    /// The queues of all slots, in their order.
+    #[serde(default)]
+    pub commands_queue_urls: Vec<String>,
     pub exchange_table: String,
 }
 
 impl AwsConfig {
+    /// The commands queues by slot, from the first one on.
+    pub fn commands_queues(&self) -> &[String] {
+        match &self.commands_queue_url {
+            Some(_) => self.commands_queue_url.as_slice(),
+            None => &self.commands_queue_urls,
+        }
+    }
+
+    /// The key that names them.
+    pub fn commands_queues_key(&self) -> &'static str {
+        if self.commands_queue_url.is_some() { "aws.commands_queue_url" } else { "aws.commands_queue_urls" }
+    }
+
+    pub(super) fn check_queues(&self) -> Result<(), ConfigError> {
+        let invalid = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.to_owned() });
+        let urls = &self.commands_queue_urls;
+        match &self.commands_queue_url {
+            Some(_) if !urls.is_empty() => invalid(
+                "aws.commands_queue_url",
+                "cannot be combined with aws.commands_queue_urls, which has its queue, too",
+            ),
+            Some(url) if url.is_empty() => {
+                invalid("aws.commands_queue_url", "is empty; it is the stack's output CommandsQueueUrl")
+            }
+            Some(_) => Ok(()),
+            None if (1..=SLOTS).contains(&urls.len()) && urls.iter().all(|url| !url.is_empty()) => Ok(()),
+            None => invalid("aws.commands_queue_urls", "is the list in the stack's output CommandsQueueUrls"),
+        }
+    }
+
     /// The full path of the file in which an administrator keeps the credentials, if there is one.
     pub fn credentials_file_to_edit(&self) -> Option<&Path> {
         self.edited_credentials_file.as_deref().or(self.credentials_file.as_deref())

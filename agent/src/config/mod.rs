@@ -364,13 +364,13 @@ impl Config {
         }
         for (key, value, output) in [
             ("aws.events_queue_url", &self.aws.events_queue_url, "EventsQueueUrl"),
-            ("aws.commands_queue_url", &self.aws.commands_queue_url, "CommandsQueueUrl"),
             ("aws.exchange_table", &self.aws.exchange_table, "ExchangeTable"),
         ] {
             if value.is_empty() {
                 return invalid(key, &format!("is empty; it is the stack's output {output}"));
             }
         }
+        self.aws.check_queues()?;
         self.aws.location()?;
         self.pbx.password().map(drop)
     }

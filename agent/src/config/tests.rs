@@ -254,3 +254,17 @@ fn whom_to_monitor() {
     let list = monitor("[\"Thomas De Wilde\"]");
     assert!(list.includes("Thomas De Wilde") && !list.includes("Reception") && !list.by_group());
 }
+
+#[test]
+fn commands_queues_are_a_list_or_the_first_one() {
+    let queues = |text: &str| read(text).expect("valid").aws.commands_queues().to_vec();
+    let one = "commands_queue_url = \"https://sqs.test/commands\"";
+    assert_eq!(queues(GOOD), ["https://sqs.test/commands"]);
+    let two = GOOD.replace(one, "commands_queue_urls = [\"https://sqs.test/1\", \"https://sqs.test/2\"]");
+    assert_eq!(queues(&two), ["https://sqs.test/1", "https://sqs.test/2"]);
+    check(one, "", "CommandsQueueUrls");
+    check(one, "commands_queue_url = \"\"", "CommandsQueueUrl");
+    check(one, "commands_queue_urls = [\"https://sqs.test/1\", \"\"]", "CommandsQueueUrls");
+    check(one, &format!("commands_queue_urls = {:?}", ["https://sqs.test/1"; 9]), "CommandsQueueUrls");
+    check(one, &format!("{one}\ncommands_queue_urls = [\"https://sqs.test/1\"]"), "cannot be combined");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::state::{ControllerState, FatalError, NOBODY, SessionEnd};
@@ -148,13 +148,7 @@ impl ControllerState {
         self.identity.keep(&pbx_id);
         self.identified = true;
         self.pbx_id = Some(pbx_id.clone());
-        let registered = timeout(Duration::from_secs(2), self.exchange.register_pbx(&pbx_id, self.clock.now())).await;
-        match registered {
-            Ok(Ok(None)) => {}
-            Ok(Ok(Some(other))) => return Err(self.belongs_to(&other)),
-            Ok(Err(error)) => warn!("The PBX could not be registered: {error}"),
-            Err(_) => warn!("The PBX could not be registered: the table does not answer"),
-        }
+        self.take_slot(&pbx_id).await?;
         let now = self.clock.now();
         let calls = self.calls.get_or_insert_with(|| {
             let origin = Origin { pbx_id: pbx_id.clone(), agent_id: self.agent_id.clone() };

@@ -7,6 +7,7 @@ mod directory;
 mod frames;
 mod inbox;
 mod requests;
+mod slot;
 mod state;
 
 use std::collections::VecDeque;
@@ -66,6 +67,8 @@ pub struct Controller {
     pub clock: CloudClock,
     pub random: Random,
     pub exchange: Exchange,
+    /// How many slots this agent knows the commands queues of.
+    pub queues: usize,
     pub shared_names: SharedNames,
     pub lookups: mpsc::UnboundedReceiver<LookupResult>,
     pub requests: mpsc::Receiver<ControllerRequest>,
@@ -93,6 +96,7 @@ impl Controller {
             boot_id,
             clock,
             exchange,
+            queues: self.queues,
             shared_names,
             outbox: self.outbox,
             records: Some(self.records),

@@ -44,7 +44,7 @@ impl ControllerState {
                     return Err(SessionEnd::Renewed);
                 }
             }
-            ControllerRequest::GiveWay { to } => return Err(self.belongs_to(&to)),
+            ControllerRequest::SlotIs(taken) => return self.slot_is(taken),
         }
         Ok(())
     }

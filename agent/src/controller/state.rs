@@ -71,6 +71,8 @@ pub(super) struct ControllerState {
     pub boot_id: Uuid,
     pub clock: CloudClock,
     pub exchange: Exchange,
+    /// How many slots this agent knows the commands queues of.
+    pub queues: usize,
     pub shared_names: SharedNames,
     pub outbox: Outbox,
     /// Taken by the call core when it begins.
@@ -174,13 +176,6 @@ impl ControllerState {
         let Some(calls) = &mut self.calls else { return };
         let outputs = calls.report_updates(is_reporter, self.clock.now());
         self.perform(outputs);
-    }
-
-    pub(super) fn belongs_to(&self, other: &str) -> SessionEnd {
-        let own = self.pbx_id.as_deref().unwrap_or("?");
-        SessionEnd::Lost(anyhow::anyhow!(
-            "this stack belongs to PBX `{other}`, whose agent is online; PBX `{own}` needs a stack of its own"
-        ))
     }
 
     pub(super) fn tell_users(&mut self) {

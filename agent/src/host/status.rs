@@ -11,6 +11,8 @@ use shared::numbering::DialPrefixes;
 pub struct ControllerStatus {
     pub link: PbxLink,
     pub pbx_id: Option<Arc<str>>,
+    /// The PBX's slot in the stack, once the table has said so.
+    pub slot: Option<usize>,
     pub session_since: Option<Timestamp>,
     pub visible_users: u32,
     /// Those of them whose monitor is open, once all that were asked for are answered.
@@ -29,6 +31,7 @@ impl ControllerStatus {
         Self {
             link: PbxLink::Down,
             pbx_id: None,
+            slot: None,
             session_since: None,
             visible_users: 0,
             monitored_users: None,
@@ -47,5 +50,9 @@ impl ControllerStatus {
 
     pub fn is_up(&self) -> bool {
         self.link == PbxLink::Up
+    }
+    /// The slot by whose queue commands are heard, while there is a session to carry them out in.
+    pub fn listens_at(&self) -> Option<usize> {
+        self.slot.filter(|_| self.is_up())
     }
 }

@@ -52,6 +52,11 @@ impl PbxIdentity {
         Self { configured: configured.map(Arc::from), stored, file: Some(file) }
     }
 
+    /// The id, as far as it is known without the PBX.
+    pub fn known(&self) -> Option<&str> {
+        self.configured.as_deref().or(self.stored.as_deref())
+    }
+
     /// `names` are those that the visible users give, without copies.
     pub fn decide(&self, names: &[&str], is_anybody_visible: bool) -> Decision {
         let several = || names.join(", ");

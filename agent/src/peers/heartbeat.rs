@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use shared::agent_status::{self, AgentStatus, BEAT_EVERY};
 use shared::clock::CloudClock;
 use shared::ids::CommandId;
-use shared::tables::Exchange;
+use shared::tables::{Exchange, SlotTaken};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,7 @@ impl Snapshot {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pbx_id: status.pbx_id.as_deref().map(str::to_owned),
+            slot: status.slot,
             pbx: status.link,
             session_since: status.session_since.map(Timestamp::as_millisecond),
             started_at: self.started_at.as_millisecond(),
@@ -115,8 +116,10 @@ pub struct Heartbeat<M> {
     /// Gets the two-party commands that a heartbeat has listed, once it is written.
     pub listed: watch::Sender<BTreeSet<CommandId>>,
     pub controller: mpsc::Sender<M>,
-    /// The message that another PBX has registered in this stack.
-    pub give_way: fn(String) -> M,
+    /// The message that the PBX's slot has changed.
+    pub slot_is: fn(SlotTaken) -> M,
+    /// How many slots this agent knows the commands queues of.
+    pub queues: usize,
 }
 
 impl<M> Heartbeat<M> {
@@ -169,11 +172,11 @@ impl<M> Heartbeat<M> {
             Err(error) => warn!("The heartbeat was not heard: {error}"),
         }
         let Some(pbx_id) = &status.pbx_id else { return };
-        match self.exchange.register_pbx(pbx_id, self.snapshot.clock.now()).await {
-            Ok(None) => {}
-            // While this agent was out of reach, another PBX took its place.
-            Ok(Some(other)) => drop(self.controller.try_send((self.give_way)(other))),
-            Err(error) => warn!("The PBX's registration was not renewed: {error}"),
+        match self.exchange.take_slot(pbx_id, self.queues).await {
+            Ok(SlotTaken::Slot(slot)) if status.slot == Some(slot) => {}
+            // While the table was out of reach nobody knew it, or an administrator has freed it.
+            Ok(taken) => drop(self.controller.try_send((self.slot_is)(taken))),
+            Err(error) => warn!("The slot of the PBX is not confirmed: {error}"),
         }
     }
 }

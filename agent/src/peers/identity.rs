@@ -26,10 +26,17 @@ pub(crate) enum PeerRelation {
     /// It has this agent's name and is there at the same time: somebody gave one name to two agents.
     Namesake,
     Other,
+    /// It is an agent of another PBX, whatever its name.
+    Elsewhere,
 }
 
 impl AgentIdentity {
-    pub(crate) fn relation(&self, agent: &AgentStatus, clock: &CloudClock) -> PeerRelation {
+    /// `pbx_id` is this agent's PBX.
+    pub(crate) fn relation(&self, agent: &AgentStatus, pbx_id: Option<&str>, clock: &CloudClock) -> PeerRelation {
+        let theirs = agent.pbx_id.as_deref();
+        if theirs.is_some() && pbx_id.is_some() && theirs != pbx_id {
+            return PeerRelation::Elsewhere;
+        }
         self.relation_at(agent, clock.at(self.born))
     }
 
@@ -37,7 +44,7 @@ impl AgentIdentity {
     /// calls: there is no need to agree on that, because two reporters only say things twice.
     pub(crate) fn is_first(&self, agents: &[AgentStatus], pbx_id: Option<&str>, clock: &CloudClock) -> bool {
         let is_there = |agent: &&AgentStatus| {
-            matches!(self.relation(agent, clock), PeerRelation::Other | PeerRelation::Namesake)
+            matches!(self.relation(agent, pbx_id, clock), PeerRelation::Other | PeerRelation::Namesake)
                 && agent.can_act(clock.now())
                 && agent.pbx_id.as_deref() == pbx_id
         };
@@ -71,6 +78,7 @@ pub(crate) mod tests {
             name: name.to_owned(),
             version: String::new(),
             pbx_id: None,
+            slot: None,
             pbx: PbxLink::Up,
             session_since: None,
             started_at: 0,
@@ -101,6 +109,23 @@ pub(crate) mod tests {
         assert!(is_first(&[AgentStatus { pbx: PbxLink::Down, ..other("a") }]), "it sees nothing");
         assert!(is_first(&[AgentStatus { pbx_id: Some("another".to_owned()), ..other("a") }]));
         assert!(is_first(&[AgentStatus { agent_id: "m/0".to_owned(), ..other("m") }]), "its own life before");
+    }
+
+    #[test]
+    fn agents_of_another_pbx_may_have_the_same_name() {
+        let clock = CloudClock::default();
+        let own = AgentIdentity { agent_id: "rack/1".into(), name: "rack".to_owned(), born: clock.boot() };
+        let later = clock.now().as_millisecond() + 60_000;
+        let other = |pbx: Option<&str>| AgentStatus {
+            agent_id: "rack/2".to_owned(),
+            pbx_id: pbx.map(str::to_owned),
+            ..agent("rack", later)
+        };
+        let relation = |pbx: Option<&str>, own_pbx: Option<&str>| own.relation(&other(pbx), own_pbx, &clock);
+        assert_eq!(relation(Some("branch"), Some("master")), PeerRelation::Elsewhere);
+        assert_eq!(relation(Some("master"), Some("master")), PeerRelation::Namesake);
+        assert_eq!(relation(None, Some("master")), PeerRelation::Namesake, "it may be of this PBX");
+        assert_eq!(relation(Some("branch"), None), PeerRelation::Namesake);
     }
 
     #[test]

@@ -94,8 +94,10 @@ impl SharedNames {
                 let agents = exchange.agents(clock.now()).await?;
                 // An earlier run of this agent has no session any more.
                 let is_there = |agent: &&AgentStatus| {
-                    matches!(identity.relation(agent, &clock), PeerRelation::Other | PeerRelation::Namesake)
-                        && agent.can_act(clock.now())
+                    matches!(
+                        identity.relation(agent, Some(&*pbx_id), &clock),
+                        PeerRelation::Other | PeerRelation::Namesake
+                    ) && agent.can_act(clock.now())
                 };
                 let others = agents.iter().filter(is_there);
                 let others_since = others.filter_map(|agent| agent.session_since).min();

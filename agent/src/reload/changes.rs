@@ -54,6 +54,7 @@ impl Reading {
             ("aws.proxy", self.proxy != new.proxy),
             ("aws.events_queue_url", old.aws.events_queue_url != now.aws.events_queue_url),
             ("aws.commands_queue_url", old.aws.commands_queue_url != now.aws.commands_queue_url),
+            ("aws.commands_queue_urls", old.aws.commands_queue_urls != now.aws.commands_queue_urls),
             ("aws.exchange_table", old.aws.exchange_table != now.aws.exchange_table),
             ("log.format", old.log.format != now.log.format),
             ("health.listen", old.health.listen != now.health.listen),
@@ -115,6 +116,7 @@ mod tests {
                 "aws.proxy",
                 "aws.events_queue_url",
                 "aws.commands_queue_url",
+                "aws.commands_queue_urls",
                 "aws.exchange_table",
                 "log.format",
                 "health.listen",
@@ -142,6 +144,7 @@ mod tests {
                 "dtmf_recv" => json!("peer"),
                 "format" => json!("json"),
                 "listen" => json!("off"),
+                "commands_queue_urls" => json!(["another"]),
                 _ if at_once.contains(&full.as_str()) => Value::Null,
                 _ => json!("another"),
             };

@@ -8,6 +8,7 @@
 //! may lose, repeat and delay what it likes. A command that nobody has claimed after a second is announced again, because the queue may
 //! have handed the first announcement to the poll of an agent that has just died.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +16,6 @@ use shared::agent_status::AgentStatus;
 use shared::apikey::{ApiKey, Scope};
 use shared::codes::Code;
 use shared::command::{Command, CommandState};
-use shared::envelope;
 use shared::ids::CommandId;
 use shared::metrics::Metrics;
 use shared::numbering::DialPrefixes;
@@ -27,11 +27,11 @@ use tracing::warn;
 use crate::answers::{self, Answer};
 use crate::auth;
 use crate::context::Context;
-use crate::dialling;
 use crate::directory::{self, Actor};
 use crate::errors::{ApiError, in_time};
 use crate::operations::Requested;
 use crate::request::Incoming;
+use crate::{dialling, doorbells};
 
 /// A command that an agent heard of is claimed within this time.
 const HEALTHY_CLAIM: Duration = Duration::from_millis(300);
@@ -69,6 +69,24 @@ async fn carry_out(
     params: &[&str],
     requested: Result<Requested, ApiError>,
 ) -> Result<Answer, ApiError> {
+    let (key, requested, until) = admit(context, request, scope, params, requested).await?;
+    let agents = in_time(context.exchange.agents(context.now()));
+    let (agents, found) = tokio::join!(agents, directory::look_up(context, &requested.operation));
+    let known = agents.as_deref().unwrap_or_default();
+    let actor = directory::resolve(found?, &requested.operation, &key, known)?;
+    let pbx = directory::pbx_of(context, &requested.operation, &actor, known).await?;
+    let command = run(context, request, requested, &key, (agents, actor, pbx), until).await?;
+    answers::answer(&command, context.now())
+}
+
+/// The key of a request, what it asks for, and until when it waits.
+pub(crate) async fn admit(
+    context: &Context,
+    request: &Incoming,
+    scope: Scope,
+    params: &[&str],
+    requested: Result<Requested, ApiError>,
+) -> Result<(ApiKey, Requested, Instant), ApiError> {
     let requested = requested.and_then(|requested| {
         request.only_params(params)?;
         Ok((requested, request.wait()?))
@@ -77,19 +95,26 @@ async fn carry_out(
     let key = context.admit(&request.key).await?;
     auth::require(&key, &[scope])?;
     let (requested, wait) = requested?;
-    let until = request.started + wait;
-    let agents = in_time(context.exchange.agents(context.now()));
-    let (agents, found) = tokio::join!(agents, directory::look_up(context, &requested.operation));
-    let actor = directory::resolve(found?, &requested.operation, &key, agents.as_deref().unwrap_or_default())?;
+    Ok((key, requested, request.started + wait))
+}
 
-    let in_table = put_command(context, requested, &key, (agents, actor)).await?;
+/// Puts a command into the table, rings for its agents and waits for what comes of it.
+pub(crate) async fn run(
+    context: &Context,
+    request: &Incoming,
+    requested: Requested,
+    key: &ApiKey,
+    known: (Result<Vec<AgentStatus>, ApiError>, Actor, Option<String>),
+    until: Instant,
+) -> Result<Command, ApiError> {
+    let in_table = put_command(context, requested, key, known).await?;
     request.notes.command(&in_table.command);
     let repeated = in_table.repeated;
-    let command = follow_up(context, in_table, &key, until).await?;
+    let command = follow_up(context, in_table, key, until).await?;
     if !repeated {
         figures(&command, context.now()).emit(&context.stack, context.now());
     }
-    answers::answer(&command, context.now())
+    Ok(command)
 }
 
 /// What became of a command while somebody waited for it. What is not over by then, such as a long one, is no figure. How many have
@@ -113,6 +138,8 @@ fn figures(command: &Command, now: Timestamp) -> Metrics {
 struct InTable {
     command: Command,
     prefixes: DialPrefixes,
+    /// By whose queues its agents hear of it.
+    slots: BTreeSet<usize>,
     /// It stood there before this request.
     repeated: bool,
 }
@@ -123,29 +150,30 @@ async fn put_command(
     context: &Context,
     requested: Requested,
     key: &ApiKey,
-    (agents, actor): (Result<Vec<AgentStatus>, ApiError>, Actor),
+    (agents, actor, pbx): (Result<Vec<AgentStatus>, ApiError>, Actor, Option<String>),
 ) -> Result<InTable, ApiError> {
     let Requested { operation, idempotency_key } = requested;
     let id = match &idempotency_key {
         Some(name) => CommandId::of_idempotency_key(&key.id, name),
         None => CommandId::from_uuid(context.random.uuid()),
     };
-    let repeated = |command: Command, prefixes| {
+    let repeated = |command: Command, agents: &[AgentStatus]| {
         if command.body_hash != operation.fingerprint() {
             return Err(ApiError::new(Code::IdempotencyConflict).of(id));
         }
-        Ok(InTable { command, prefixes, repeated: true })
+        let slots = doorbells::slots_for(&command, agents, context.now());
+        Ok(InTable { command, prefixes: actor.prefixes(agents), slots, repeated: true })
     };
     if idempotency_key.is_some() {
         let now = context.now();
         let known = in_time(look(context, id)).await?.filter(|known| known.is_kept(now));
         if let Some(known) = known {
-            return repeated(known, actor.prefixes(&agents.unwrap_or_default()));
+            return repeated(known, &agents.unwrap_or_default());
         }
     }
 
     let (agents, now) = (agents?, context.now());
-    somebody_can_act(&agents, actor.pbx(), now)?;
+    somebody_can_act(&agents, pbx.as_deref(), now)?;
     let (state, policy, prefixes) = (&context.state, &context.policy, actor.prefixes(&agents));
     let allowed = async {
         let reach = dialling::judge(&operation, key, policy, &prefixes)?;
@@ -162,14 +190,17 @@ async fn put_command(
             return Err(refusal);
         }
     };
-    let command = Command::queued(id, operation.clone(), &key.id, reach, context.now());
+    let command = Command { pbx, ..Command::queued(id, operation.clone(), &key.id, reach, context.now()) };
     match in_time(context.exchange.insert(&command)).await? {
-        Inserted::New => Ok(InTable { command, prefixes, repeated: false }),
+        Inserted::New => {
+            let slots = doorbells::slots_for(&command, &agents, now);
+            Ok(InTable { command, prefixes, slots, repeated: false })
+        }
         Inserted::Existing(known) => {
             if let Some(mut calls) = calls {
                 calls.leave_to_repeat(state).await; // Another request of the same name was quicker.
             }
-            repeated(*known, prefixes)
+            repeated(*known, &agents)
         }
     }
 }
@@ -177,15 +208,15 @@ async fn put_command(
 /// Rings for the agents and waits for what comes of it. A repeat rings again only if the first one's bell seems to have been
 /// lost: after a function crashed between writing and ringing, nobody else would.
 async fn follow_up(context: &Context, in_table: InTable, key: &ApiKey, until: Instant) -> Result<Command, ApiError> {
-    let InTable { mut command, prefixes, repeated } = in_table;
+    let InTable { mut command, prefixes, slots, repeated } = in_table;
     if repeated {
         let healthy = Instant::now() + HEALTHY_CLAIM.saturating_sub(command.age(context.now()));
         command = follow(context, command, until.min(healthy), |command| command.state != CommandState::Queued).await;
         if command.state == CommandState::Queued {
-            command = notify_agents(context, command, key, &prefixes).await?;
+            command = notify_agents(context, command, (key, &prefixes), &slots).await?;
         }
     } else {
-        command = notify_agents(context, command, key, &prefixes).await?;
+        command = notify_agents(context, command, (key, &prefixes), &slots).await?;
     }
     // A message may have gone to a poll of an agent that has just died, which hides it from the others for a while.
     while command.state == CommandState::Queued && Instant::now() < until {
@@ -193,7 +224,7 @@ async fn follow_up(context: &Context, in_table: InTable, key: &ApiKey, until: In
         command = follow(context, command, until.min(quiet), |command| command.state != CommandState::Queued).await;
         if command.state == CommandState::Queued && Instant::now() < until {
             // It may be one too many, but never acts twice; if it is lost, another one follows.
-            let _ = send_doorbell(context, &command).await;
+            let _ = doorbells::ring(context, &command, &slots).await;
         }
     }
     Ok(follow(context, command, until, |command| command.state.is_final()).await)
@@ -215,13 +246,13 @@ fn somebody_can_act(agents: &[AgentStatus], pbx: Option<&str>, now: Timestamp) -
 async fn notify_agents(
     context: &Context,
     command: Command,
-    key: &ApiKey,
-    prefixes: &DialPrefixes,
+    (key, prefixes): (&ApiKey, &DialPrefixes),
+    slots: &BTreeSet<usize>,
 ) -> Result<Command, ApiError> {
     let id = command.command_id;
     let notified = async {
         dialling::record(&context.state, &command, key, prefixes).await?;
-        send_doorbell(context, &command).await
+        doorbells::ring(context, &command, slots).await
     };
     let Err(failure) = notified.await else { return Ok(command) };
     match in_time(context.exchange.expire(id, context.now())).await {
@@ -229,12 +260,6 @@ async fn notify_agents(
         Ok(taken) => Ok(taken),
         Err(_) => Ok(command),
     }
-}
-
-/// Sends the message that brings an agent to the command.
-async fn send_doorbell(context: &Context, command: &Command) -> Result<(), ApiError> {
-    let message = envelope::seal(&command.doorbell()).map_err(|_| ApiError::new(Code::Internal))?;
-    in_time(context.doorbell.send(message)).await
 }
 
 /// The command as the table has it, after nobody can take it any more if it is overdue.

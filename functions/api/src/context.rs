@@ -38,7 +38,8 @@ pub struct Context {
     pub(crate) policy: Policy,
     pub(crate) state: StateTable,
     pub(crate) exchange: Exchange,
-    pub(crate) doorbell: Queue,
+    /// The commands queues by slot, from the first one on.
+    pub(crate) doorbells: Vec<Queue>,
     pub(crate) deliveries: Queue,
     /// Calls of the workers of webhooks' own lanes.
     pub(crate) lanes: Queue,
@@ -64,7 +65,8 @@ impl Context {
     /// The same on another platform than Lambda.
     pub fn on(platform: &Platform, vars: &impl Vars) -> Result<Self, ConfigError> {
         let exchange_table = vars.required("EXCHANGE_TABLE")?;
-        let queue_url = vars.required("COMMANDS_QUEUE_URL")?;
+        vars.required("COMMANDS_QUEUE_URLS")?;
+        let commands_urls: Vec<String> = vars.list("COMMANDS_QUEUE_URLS")?;
         let deliveries_url = vars.required("DELIVERIES_QUEUE_URL")?;
         let lanes_url = vars.required("LANES_QUEUE_URL")?;
         let bootstrap = vars.list("ADMIN_KEY_HASHES")?;
@@ -88,7 +90,7 @@ impl Context {
             policy,
             state,
             exchange: Exchange::new(tables, exchange_table),
-            doorbell: Queue::new(sqs.clone(), queue_url),
+            doorbells: commands_urls.into_iter().map(|url| Queue::new(sqs.clone(), url)).collect(),
             deliveries: Queue::new(sqs.clone(), deliveries_url),
             lanes: Queue::new(sqs, lanes_url),
             allow_http: vars.parsed("WEBHOOK_ALLOW_HTTP", false)?,

@@ -10,14 +10,15 @@ use shared::address::{self, Address};
 use shared::agent_status::AgentStatus;
 use shared::apikey::ApiKey;
 use shared::codes::Code;
+use shared::event::CallEvent;
 use shared::ids::CallId;
 use shared::numbering::DialPrefixes;
 use shared::operation::{Operation, Reach};
 use shared::tables::{DirectoryEntry, of_fresh_pbxs};
 
 use crate::context::Context;
-use crate::dialling;
 use crate::errors::{ApiError, in_time};
+use crate::{dialling, doorbells};
 
 const READS_AT_ONCE: usize = 8;
 
@@ -26,6 +27,8 @@ const READS_AT_ONCE: usize = 8;
 pub(crate) struct Actor {
     /// None if the directory does not know.
     entry: Option<DirectoryEntry>,
+    /// The PBX that the call was reported by which is to be moved.
+    pbx_of_call: Option<String>,
 }
 
 impl Actor {
@@ -49,6 +52,8 @@ pub(crate) struct Found {
     addresses: Vec<(String, Vec<DirectoryEntry>)>,
     /// The user of the call that is to be moved.
     of_call: Vec<DirectoryEntry>,
+    /// The PBX that this call was reported by.
+    pbx_of_call: Option<String>,
 }
 
 /// Reads what an operation needs to know.
@@ -59,17 +64,40 @@ pub(crate) async fn look_up(context: &Context, operation: &Operation) -> Result<
         found.addresses.push((address.to_owned(), entries));
     }
     if let Operation::RedirectCall { call_id, .. } = operation
-        && let Some(guid) = user_of(context, *call_id).await?
+        && let Some(event) = latest_event_of(context, *call_id).await?
     {
-        found.of_call = in_time(context.exchange.directory(Address::Guid(&guid))).await?;
+        found.of_call = in_time(context.exchange.directory(Address::Guid(&event.user_guid))).await?;
+        found.pbx_of_call = Some(event.pbx_id);
     }
     Ok(found)
 }
 
-/// Whose call it is, as far as its events are recorded.
-async fn user_of(context: &Context, call: CallId) -> Result<Option<String>, ApiError> {
-    let events = in_time(context.state.call_events(call)).await?;
-    Ok(events.into_iter().next().map(|event| event.user_guid))
+/// What tells whose call it is and at which PBX, as far as it is recorded.
+async fn latest_event_of(context: &Context, call: CallId) -> Result<Option<CallEvent>, ApiError> {
+    Ok(in_time(context.state.call_events(call)).await?.pop())
+}
+
+/// The PBX whose agents are to carry out an operation, as far as that is known: the one that the call is at, else the one that the actor is
+/// at home at. A call is looked for only where it may be at another PBX.
+pub(crate) async fn pbx_of(
+    context: &Context,
+    operation: &Operation,
+    actor: &Actor,
+    agents: &[AgentStatus],
+) -> Result<Option<String>, ApiError> {
+    let at_home = || actor.pbx().map(str::to_owned);
+    let calls = operation.call_ids();
+    // Who picks a call up is named beside it.
+    let Some(call) = calls.first().filter(|_| !matches!(operation, Operation::PickUpCall { .. })) else {
+        return Ok(at_home());
+    };
+    if !doorbells::are_at_several_pbxs(agents) {
+        return Ok(at_home());
+    }
+    match &actor.pbx_of_call {
+        Some(pbx) => Ok(Some(pbx.clone())),
+        None => Ok(latest_event_of(context, *call).await?.map(|event| event.pbx_id)),
+    }
 }
 
 /// Who acts, if the key may act for everybody whom the operation names.
@@ -90,7 +118,8 @@ pub(crate) fn resolve(
     }
     let of_call = of_fresh_pbxs(found.of_call, has_one_of(agents));
     // Where more than one is named, the first one acts.
-    Ok(Actor { entry: actors.into_iter().next().unwrap_or_else(|| of_call.into_iter().next()) })
+    let entry = actors.into_iter().next().unwrap_or_else(|| of_call.into_iter().next());
+    Ok(Actor { entry, pbx_of_call: found.pbx_of_call })
 }
 
 /// Whether one of these agents is at a PBX.
@@ -186,7 +215,7 @@ mod tests {
     fn acting(from: &str, entries: &[DirectoryEntry], list: Option<&[&str]>) -> Result<Option<String>, Code> {
         let mut agents = vec![agent("a", PbxLink::Up)];
         agents[0].pbx_id = Some("master".to_owned());
-        let found = Found { addresses: vec![(from.to_owned(), entries.to_vec())], of_call: Vec::new() };
+        let found = Found { addresses: vec![(from.to_owned(), entries.to_vec())], ..Found::default() };
         let actor = resolve(found, &call(from), &key(list), &agents).map_err(|error| error.code)?;
         Ok(actor.entry.map(|entry| format!("{}@{}", entry.node, entry.pbx)))
     }
@@ -215,7 +244,7 @@ mod tests {
 
     #[test]
     fn prefixes_are_the_actors() {
-        let actor = Actor { entry: Some(entry("1", "a", "master")) };
+        let actor = Actor { entry: Some(entry("1", "a", "master")), ..Actor::default() };
         assert_eq!(actor.prefixes(&[]).international, "a00");
         assert_eq!(actor.pbx(), Some("master"));
         let mut told = agent("x", PbxLink::Up);

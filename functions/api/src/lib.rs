@@ -13,6 +13,7 @@ mod context;
 mod deliveries;
 mod dialling;
 mod directory;
+mod doorbells;
 mod errors;
 mod field_name;
 mod fields;

@@ -44,7 +44,7 @@ fn context_at(endpoint: &str) -> Context {
     let vars = HashMap::from([
         ("EXCHANGE_TABLE", "exchange"),
         ("STATE_TABLE", "state"),
-        ("COMMANDS_QUEUE_URL", "http://127.0.0.1:1/commands"),
+        ("COMMANDS_QUEUE_URLS", "http://127.0.0.1:1/commands"),
         ("DELIVERIES_QUEUE_URL", "http://127.0.0.1:1/deliveries.fifo"),
         ("LANES_QUEUE_URL", "http://127.0.0.1:1/lanes.fifo"),
         ("ADMIN_KEY_HASHES", hash.as_str()),
@@ -62,6 +62,7 @@ pub(crate) fn agent(id: &str, pbx: PbxLink) -> AgentStatus {
         name: "comms-room".to_owned(),
         version: "0.1.0".to_owned(),
         pbx_id: (pbx == PbxLink::Up).then(|| "master".to_owned()),
+        slot: (pbx == PbxLink::Up).then_some(1),
         pbx,
         session_since: (pbx == PbxLink::Up).then_some(1_699_999_000_000),
         started_at: 1_699_999_000_000,

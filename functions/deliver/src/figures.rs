@@ -6,18 +6,23 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use shared::agent_status::AgentStatus;
 use shared::metrics::Metrics;
+use shared::tables::PbxSlots;
 use shared::webhook::{Lane, Webhook, WebhookState};
 
 /// `agents` are those that were heard of in time.
-pub(crate) fn of_agents(metrics: &mut Metrics, agents: &[AgentStatus], now: Timestamp) {
+pub(crate) fn of_agents(metrics: &mut Metrics, agents: &[AgentStatus], slots: &PbxSlots, now: Timestamp) {
     metrics.level("AgentsOnline", agents.len());
     let mut pbxs: BTreeMap<Option<&str>, bool> = BTreeMap::new();
+    // Where there is no agent at all, the figure above says so.
+    if !agents.is_empty() {
+        pbxs.extend(slots.iter().map(|(_, pbx)| (Some(pbx), false)));
+    }
     for agent in agents {
         *pbxs.entry(agent.pbx_id.as_deref()).or_default() |= agent.can_act(now);
         metrics.lasting("OutboxAge", agent.vitals.oldest_event_age_ms.unwrap_or_default());
         metrics.count("EventsDropped", usize::try_from(agent.vitals.dropped_events).unwrap_or(usize::MAX));
     }
-    // An agent that has not reached its PBX yet may not know which one that is. It does not count while another one does.
+    // An agent that has not reached its PBX yet may not know which one that is. It does not count while one is known.
     if pbxs.len() > 1 {
         pbxs.remove(&None);
     }
@@ -54,12 +59,17 @@ mod tests {
         serde_json::from_value(item).expect("an agent")
     }
 
+    /// One PBX has a slot.
+    fn slots(pbx: &str) -> PbxSlots {
+        [(1, pbx.to_owned())].into_iter().collect()
+    }
+
     #[test]
     fn nobody_is_a_figure_and_a_healthy_agent_is_one_only() {
-        let none = line(|metrics| of_agents(metrics, &[], sample::now())).expect("a line");
+        let none = line(|metrics| of_agents(metrics, &[], &slots("master"), sample::now())).expect("a line");
         assert_eq!(none["AgentsOnline"], serde_json::json!([0.0]));
-        let one =
-            line(|metrics| of_agents(metrics, &[agent(Some("pbx"), PbxLink::Up)], sample::now())).expect("a line");
+        let one = line(|metrics| of_agents(metrics, &[agent(Some("pbx"), PbxLink::Up)], &slots("pbx"), sample::now()))
+            .expect("a line");
         assert_eq!(one["AgentsOnline"], serde_json::json!([1.0]));
         assert_eq!(one["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().map(Vec::len), Some(1));
     }
@@ -67,16 +77,18 @@ mod tests {
     #[test]
     fn a_pbx_is_down_when_none_of_its_agents_has_it() {
         let down = |agents: &[AgentStatus]| {
-            line(|metrics| of_agents(metrics, agents, sample::now())).expect("a line")["PbxsDown"][0].as_f64()
+            line(|metrics| of_agents(metrics, agents, &slots("one"), sample::now())).expect("a line")["PbxsDown"][0]
+                .as_f64()
         };
         let (up, away) = (agent(Some("one"), PbxLink::Up), agent(Some("one"), PbxLink::Down));
         assert_eq!(down(&[up.clone(), away.clone()]), None);
         assert_eq!(down(&[up.clone(), agent(Some("two"), PbxLink::Down)]), Some(1.0));
+        assert_eq!(down(&[agent(Some("two"), PbxLink::Up)]), Some(1.0), "a PBX with a slot has no agent");
         assert_eq!(down(&[up, agent(None, PbxLink::Down)]), None);
         assert_eq!(down(&[agent(None, PbxLink::Down)]), Some(1.0));
         let mut full = away;
         (full.vitals.dropped_events, full.vitals.oldest_event_age_ms) = (3, Some(9));
-        let told = line(|metrics| of_agents(metrics, &[full], sample::now())).expect("a line");
+        let told = line(|metrics| of_agents(metrics, &[full], &slots("one"), sample::now())).expect("a line");
         assert_eq!((told["EventsDropped"][0].as_f64(), told["OutboxAge"][0].as_f64()), (Some(3.0), Some(9.0)));
     }
 

@@ -88,8 +88,8 @@ async fn tell(
 /// Tells when the last agent that could act is gone, and when one is back. Both come once, also when several environments look
 /// at the same time: a notice's identity follows from the change that was written down.
 pub(crate) async fn watch_agents(context: &Context, now: Timestamp) -> Result<(), CloudError> {
-    let agents = context.exchange.agents(now).await?;
-    figures::of_agents(&mut context.metrics(), &agents, now);
+    let (agents, slots) = tokio::try_join!(context.exchange.agents(now), context.exchange.pbx_slots())?;
+    figures::of_agents(&mut context.metrics(), &agents, &slots, now);
     let online = agents.iter().any(|agent| agent.can_act(now));
     let since = context.state.agents_are(online, now).await?;
     if now.duration_since(since) >= TELL_AGAIN {

@@ -10,14 +10,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::item::{Item, Readable, TableError, item, key, number, text, value};
-use crate::agent_status::{AgentStatus, STALE_AFTER};
+use crate::agent_status::AgentStatus;
 use crate::aws::DateOfAnswer;
 use crate::command::{Command, CommandState, Dial, Outcome, Stage};
 use crate::event::Direction;
 use crate::ids::{CallId, CommandId};
 
 const AGENTS: &str = "AGENT";
-const PBX: &str = "PBX";
+pub(super) const PBX: &str = "PBX";
 const COMMAND: &str = "command";
 
 fn leg_key(pbx_id: &str, user_guid: &str, conference: &str, direction: Direction) -> Item {
@@ -355,27 +355,6 @@ impl Exchange {
         Ok(Readable::of(answer.items.unwrap_or_default(), value).logged("agent's status"))
     }
 
-    /// Registers the one PBX of this stack, or confirms it. Returns the other PBX that is registered, if one is.
-    pub async fn register_pbx(&self, pbx_id: &str, now: Timestamp) -> Result<Option<String>, TableError> {
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(PBX, PBX)))
-            .update_expression("SET pbxId = :pbx, updatedAt = :now")
-            .condition_expression("attribute_not_exists(pk) OR pbxId = :pbx OR updatedAt < :stale")
-            .expression_attribute_values(":pbx", text(pbx_id))
-            .expression_attribute_values(":now", number(now.as_millisecond()))
-            .expression_attribute_values(":stale", number(now.as_millisecond() - STALE_AFTER.as_millis() as i64));
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Registered {
-            pbx_id: String,
-        }
-        let (written, registered): (bool, Registered) = conditional(update, "register the PBX").await?;
-        Ok((!written).then_some(registered.pbx_id))
-    }
-
     /// What agents remember about the calls of one user, by conference and direction.
     pub async fn legs(&self, pbx_id: &str, user_guid: &str, now: Timestamp) -> Result<Vec<LegItem>, TableError> {
         let mut legs = Vec::new();
@@ -464,7 +443,7 @@ async fn conditional_if_any<T: serde::de::DeserializeOwned>(
     Ok((held, item.map(value).transpose()?))
 }
 
-async fn conditional_item(
+pub(super) async fn conditional_item(
     update: UpdateItemFluentBuilder,
     verb: &'static str,
 ) -> Result<(bool, Option<Item>), TableError> {

@@ -14,6 +14,7 @@ mod lanes;
 mod packed;
 mod park;
 mod retention;
+mod slots;
 mod state;
 mod webhooks;
 
@@ -27,5 +28,6 @@ pub use item::{Readable, TableError};
 pub use lanes::Look;
 pub use park::{Parked, ParkedPage, Unreadable};
 pub use retention::KeepDays;
+pub use slots::{PbxSlots, SLOTS, SlotTaken};
 pub use state::StateTable;
 pub use webhooks::{Change, KEEP_EXPIRED, WebhooksVersion};

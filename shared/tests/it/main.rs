@@ -6,5 +6,6 @@ mod limits;
 mod lost_answers;
 mod queues;
 mod retention;
+mod slots;
 mod transactions;
 mod world;

@@ -49,14 +49,32 @@ class Operate(unittest.TestCase):
         self.stack.operate("agents", code=1)
         now = int(time.time() * 1000)
         vitals = {"M": {"droppedEvents": {"N": "3"}}}
-        beat = {"name": {"S": "one"}, "pbx": {"S": "up"}, "pbxId": {"S": "main"}, "version": {"S": "1.2.3"}, "vitals": vitals}
+        beat = {"name": {"S": "one"}, "pbx": {"S": "up"}, "pbxId": {"S": "main"}, "slot": {"N": "2"}, "version": {"S": "1.2.3"}, "vitals": vitals}
         self.put(self.exchange, "AGENT", "one#1", updatedAt={"N": str(now)}, **beat)
         self.addCleanup(self.tables.delete_item, TableName=self.exchange, Key={"pk": {"S": "AGENT"}, "sk": {"S": "one#1"}})
         shown = self.stack.operate("agents")
-        self.assertRegex(shown, r"one +online +main up +1\.2\.3 +\d+ s ago .* 3")
+        self.assertRegex(shown, r"one +online +main up +2 +1\.2\.3 +\d+ s ago .* 3")
         self.assertIn("EventsDlq", self.stack.operate("status"))
         self.put(self.exchange, "AGENT", "one#1", updatedAt={"N": str(now - 31_000)}, **beat)
         self.assertIn("away", self.stack.operate("agents", code=1))
+
+    def test_a_slot_is_freed_when_nobody_listens_there(self):
+        holders = {"pbxId": {"S": "main"}, "updatedAt": {"N": "253402300799999"}, "pbxId3": {"S": "branch"}}
+        self.put(self.exchange, "PBX", "PBX", **holders)
+        self.addCleanup(self.tables.delete_item, TableName=self.exchange, Key={"pk": {"S": "PBX"}, "sk": {"S": "PBX"}})
+        beat = {"name": {"S": "two"}, "pbx": {"S": "up"}, "pbxId": {"S": "branch"}}
+        self.put(self.exchange, "AGENT", "two#1", updatedAt={"N": str(int(time.time() * 1000))}, **beat)
+        shown = self.stack.operate("slots")
+        self.assertRegex(shown, r"1 +main +0\n +2 +free +0\n +3 +branch +1\n")
+        self.assertIn("stop them first", self.stack.operate("slots", "--free", "branch", "--yes", code=1))
+        self.assertIn("No slot", self.stack.operate("slots", "--free", "other", "--yes", code=1))
+        self.tables.delete_item(TableName=self.exchange, Key={"pk": {"S": "AGENT"}, "sk": {"S": "two#1"}})
+        self.assertIn("Nothing was done", self.stack.operate("slots", "--free", "branch"))
+        for pbx in ("branch", "main"):
+            self.assertIn("freed", self.stack.operate("slots", "--free", pbx, "--yes"))
+        left = self.get(self.exchange, "PBX", "PBX")
+        self.assertEqual({name for name in left if name.startswith("pbxId")}, set())
+        self.assertEqual(left["updatedAt"], {"N": "0"})
 
     def test_webhooks_that_need_somebody_are_listed(self):
         self.put(self.state, "WEBHOOK", "good", url={"S": "https://good.example"})

@@ -19,6 +19,8 @@ def code(file, call):
     return file, call
 
 
+# One for each slot of a PBX.
+COMMANDS = ("CommandsQueue", *(f"CommandsQueue{slot}" for slot in range(2, 9)))
 API, FANOUT, DELIVER, AGENT = "functions/api/src", "functions/fanout/src", "functions/deliver/src", "agent/src"
 # identity: resource: action: the folder that makes the call, and how it is called there.
 NEEDED = {
@@ -38,7 +40,7 @@ NEEDED = {
             "dynamodb:Query": code(API, ".webhooks("),
             "dynamodb:UpdateItem": code(API, ".change_settings("),
         },
-        "CommandsQueue": {"sqs:SendMessage": code(API, "doorbell.send(")},
+        **{queue: {"sqs:SendMessage": code(API, "doorbell.send(")} for queue in COMMANDS},
         "DeliveriesQueue": {"sqs:SendMessage": code(API, "deliveries.send_fifo(")},
         "LanesQueue": {"sqs:SendMessage": code(API, "lanes.send_fifo(")},
     },
@@ -90,11 +92,14 @@ NEEDED = {
     },
     "AgentUser": {
         "EventsQueue": {"sqs:SendMessage": code(AGENT, ".send_fifo(")},
-        "CommandsQueue": {
-            "sqs:ChangeMessageVisibility": code(AGENT, ".set_visibility("),
-            "sqs:DeleteMessage": code(AGENT, ".delete("),
-            "sqs:GetQueueAttributes": code(AGENT, ".get_queue_attributes("),
-            "sqs:ReceiveMessage": code(AGENT, ".receive("),
+        **{
+            queue: {
+                "sqs:ChangeMessageVisibility": code(AGENT, ".set_visibility("),
+                "sqs:DeleteMessage": code(AGENT, ".delete("),
+                "sqs:GetQueueAttributes": code(AGENT, ".get_queue_attributes("),
+                "sqs:ReceiveMessage": code(AGENT, ".receive("),
+            }
+            for queue in COMMANDS
         },
         "ExchangeTable": {
             "dynamodb:DeleteItem": code(AGENT, ".forget("),

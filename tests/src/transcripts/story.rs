@@ -7,7 +7,7 @@ use shared::event::CallEvent;
 use shared::event::message::{self, EventMessage, EventTag};
 use shared::feed::Writer;
 use shared::queue::Outgoing;
-use shared::tables::{Change, Claim, EndedCall, Finish, Look, Window};
+use shared::tables::{Change, Claim, EndedCall, Finish, Look, SLOTS, SlotTaken, Window};
 use shared::webhook::{Kind, Lane, Lookout};
 
 use super::expected::{self, REASON, RESULT, WANTS_NO_MORE, dials, expiry_notice};
@@ -60,7 +60,7 @@ async fn peers(recorder: &mut Recorder) {
         exchange.beat(&status).await.expect("a heartbeat");
         recorder.keep(name.trim_start_matches("agent-")).await;
     }
-    assert_eq!(exchange.register_pbx(PBX, now()).await.expect("the PBX"), None);
+    assert_eq!(exchange.take_slot(PBX, SLOTS).await.expect("the PBX"), SlotTaken::Slot(1));
     recorder.keep("registered").await;
     for (name, leg) in expected::legs().into_iter().filter(|(name, _)| !name.contains("earlier")) {
         exchange.remember_leg(PBX, USER, &leg).await.expect("a leg");

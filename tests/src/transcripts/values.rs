@@ -235,6 +235,7 @@ pub(super) fn agent() -> AgentStatus {
         name: "rack".to_owned(),
         version: "0.1.0".to_owned(),
         pbx_id: Some(PBX.to_owned()),
+        slot: None,
         pbx: PbxLink::Up,
         session_since: Some(NOW - 60_000),
         started_at: NOW - 90_000,

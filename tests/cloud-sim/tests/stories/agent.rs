@@ -149,7 +149,7 @@ pub(crate) fn configuration(name: &str, state_dir: &Path, template: &Template, u
         "pbx": {"url": urls, "app": "easyconnect", "password": DEFAULT_PASSWORD},
         "aws": {
             "events_queue_url": template.queue_url("EventsQueue"),
-            "commands_queue_url": template.queue_url("CommandsQueue"),
+            "commands_queue_urls": template.commands_queues(),
             "exchange_table": "exchange",
         },
     });

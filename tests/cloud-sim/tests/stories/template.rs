@@ -138,6 +138,13 @@ impl Template {
                     fields.iter().map(|(name, value)| (name.as_str(), self.attribute(value))).collect();
                 json!(fields).to_string()
             }
+            // What is left of `!Join`.
+            Json::Array(parts) => match parts.as_slice() {
+                [Json::String(between), Json::Array(values)] => {
+                    values.iter().map(|value| self.attribute(value)).collect::<Vec<_>>().join(between)
+                }
+                _ => value.to_string(),
+            },
             other => other.to_string(),
         }
     }
@@ -166,6 +173,12 @@ impl Template {
         given.map_or_else(|| id.to_owned(), |name| name.replace("${AWS::StackName}", STACK))
     }
 
+    /// The commands queues by slot, as agents and functions are told of them.
+    pub(crate) fn commands_queues(&self) -> Vec<String> {
+        let api = self.functions().into_iter().find(|function| function.id == "ApiFunction").expect("the API");
+        api.variables["COMMANDS_QUEUE_URLS"].split(',').map(str::to_owned).collect()
+    }
+
     pub(crate) fn queue_url(&self, id: &str) -> String {
         format!("{ENDPOINT}/{ACCOUNT}/{}", self.queue_name(id))
     }
@@ -189,6 +202,9 @@ fn the_template_names_what_stories_need() {
         "http://cloud-sim.invalid/000000000000/story-deliveries.fifo"
     );
     assert_eq!(deliver.variables["RINGING_FRESH_SECONDS"], "30");
+    let commands = template.commands_queues();
+    assert_eq!(commands.len(), shared::tables::SLOTS);
+    assert_eq!(commands[7], "http://cloud-sim.invalid/000000000000/CommandsQueue8");
     let events = &named("FanoutFunction").mappings[0];
     assert_eq!((events.queue.as_str(), events.batch_size, events.partial_responses), ("story-events.fifo", 10, true));
     let (_, queue) = template.queues().into_iter().find(|(name, _)| name == "story-events.fifo").expect("the queue");
