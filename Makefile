@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up call status down test openapi soak bench screenshots package key build symbols clean
+.PHONY: help up call status down test openapi soak rolling bench screenshots package key build symbols clean
 # The steps of a target depend on each other; cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -51,6 +51,14 @@ soak: build .venv/test-tools.stamp ## the tests that take minutes
 	@EASYCONNECT_EXAMPLES=10 cargo test -p easyconnect-tests --test e2e -- --nocapture --test-threads=1 tools::schemathesis
 	@STORY_SEEDS=$${STORY_SEEDS:-500} STORY_SECONDS=$${STORY_SECONDS:-3600} cargo test --profile soak -p cloud-sim --test stories -- \
 		--nocapture --test-threads=1 --include-ignored
+
+# The version before this one, whose functions `make rolling` runs beside the present ones: a tag or a commit.
+PREVIOUS := 7a439a1
+
+rolling: ## an update and the way back under traffic, with an earlier version beside this one; PREVIOUS=tag or commit
+	@tests/rolling/before.sh $(PREVIOUS)
+	@cd tests/rolling && STORY_SECONDS=$${STORY_SECONDS:-300} CARGO_TARGET_DIR=$(CURDIR)/target cargo test --test rolling -- \
+		--nocapture --test-threads=1 --skip template
 
 STORIES := cargo test --quiet -p cloud-sim --test stories --
 TOLD := cost rate

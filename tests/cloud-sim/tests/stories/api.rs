@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
 use crate::environments::Function;
-use crate::machine::{Chance, Variables, platform};
+use crate::machine::Chance;
+use crate::release::Release;
 use crate::template::FunctionPlan;
 
 /// Before a client asks again that got no answer, or a 5xx.
@@ -37,12 +38,9 @@ pub(crate) fn key() -> (String, String) {
 }
 
 impl Api {
-    pub(crate) fn new(cloud: &Cloud, plan: &FunctionPlan, chance: &Chance) -> Self {
-        let (variables, luck) = (plan.variables.clone(), chance.clone());
-        let function = Function::new(cloud, "api", chance, move |process, _present| {
-            let context = api::Context::on(&platform(process, &luck), &Variables::new(variables.clone()));
-            api::router(context.expect("a context"))
-        });
+    pub(crate) fn new(cloud: &Cloud, plan: &FunctionPlan, chance: &Chance, release: &Arc<dyn Release>) -> Self {
+        let (release, luck) = (release.clone(), chance.clone());
+        let function = Function::new(cloud, "api", chance, move |process, _present| release.api(process, &luck));
         Self { cloud: cloud.clone(), function, timeout: plan.timeout, memory_mib: plan.memory_mib, key: key().0 }
     }
 

@@ -52,13 +52,14 @@ struct Environment<C> {
     process: Process,
     context: Arc<C>,
     present: Present,
+    generation: usize,
 }
 
 /// A function and its idle environments.
 pub(crate) struct Function<C> {
     cloud: Cloud,
     name: String,
-    make: Box<Make<C>>,
+    make: Mutex<Arc<Make<C>>>,
     chance: Chance,
     /// How many of the environments die at one of their requests.
     deaths: Mutex<f64>,
@@ -66,6 +67,8 @@ pub(crate) struct Function<C> {
     is_down: AtomicBool,
     idle: Mutex<Vec<Environment<C>>>,
     made: AtomicUsize,
+    /// How often it was deployed anew. Environments of an earlier time are not used again.
+    generation: AtomicUsize,
 }
 
 type Make<C> = dyn Fn(&Process, &Present) -> C + Send + Sync;
@@ -86,12 +89,13 @@ impl<C: Send + Sync + 'static> Function<C> {
         Arc::new(Self {
             cloud: cloud.clone(),
             name: name.to_owned(),
-            make: Box::new(make),
+            make: Mutex::new(Arc::new(make)),
             chance: chance.clone(),
             deaths: Mutex::new(0.0),
             is_down: AtomicBool::new(false),
             idle: Mutex::default(),
             made: AtomicUsize::new(0),
+            generation: AtomicUsize::new(0),
         })
     }
 
@@ -99,6 +103,13 @@ impl<C: Send + Sync + 'static> Function<C> {
     pub(crate) fn let_die(&self, deaths: f64) {
         *lock(&self.deaths) = deaths;
         lock(&self.idle).clear();
+    }
+
+    /// From now on environments are made like this. Those at work end what they do.
+    pub(crate) fn deploy(&self, make: impl Fn(&Process, &Present) -> C + Send + Sync + 'static) {
+        *lock(&self.make) = Arc::new(make);
+        lock(&self.idle).clear();
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     /// From now on no environment gets anything done, or each does again.
@@ -123,7 +134,8 @@ impl<C: Send + Sync + 'static> Function<C> {
         let (process, context) = (environment.process.clone(), environment.context.clone());
         let mut busy = Busy { environment: Some(environment), invocation, deadline };
         let done = output::of(&self.name, process.run(work(context))).await?;
-        lock(&self.idle).extend(busy.returned());
+        let present = self.generation.load(Ordering::Relaxed);
+        lock(&self.idle).extend(busy.returned().filter(|environment| environment.generation == present));
         Ok(done)
     }
 
@@ -136,8 +148,9 @@ impl<C: Send + Sync + 'static> Function<C> {
             process.kill_at(if before { KillPoint::Before(request) } else { KillPoint::After(request) });
         }
         let present = Present(Arc::new(Mutex::new(Invocation::begin())));
-        let context = Arc::new((self.make)(&process, &present));
-        Environment { process, context, present }
+        let make = lock(&self.make).clone();
+        let context = Arc::new(make(&process, &present));
+        Environment { process, context, present, generation: self.generation.load(Ordering::Relaxed) }
     }
 }
 

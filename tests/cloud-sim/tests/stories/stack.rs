@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use axum::http::Method;
 use cloud_sim::story::Ledger;
-use cloud_sim::{Cloud, Faults, Mapping, RunningMapping};
+use cloud_sim::{Cloud, Faults, Mapping, Process, RunningMapping};
 use jiff::{SignedDuration, Timestamp};
 use pbx_sim::InMemory;
 use serde_json::{Value as Json, json};
@@ -18,11 +18,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::WholeAgent;
 use crate::api::{self, Api};
-use crate::environments::Function;
-use crate::machine::{Chance, Variables, platform};
+use crate::environments::{Function, Present};
+use crate::machine::Chance;
 use crate::output;
 use crate::poller::Poller;
 use crate::receivers::{Manners, Receivers};
+use crate::release::{self, Program, Release};
 use crate::reporter::Reporter;
 use crate::template::{FunctionPlan, Template};
 
@@ -45,9 +46,9 @@ pub(crate) struct Stack {
     pub(crate) pollers: Vec<String>,
     /// Receivers that want some statuses only, by their hosts.
     filters: BTreeMap<String, Vec<Status>>,
-    fanout: Arc<Function<fanout::Context>>,
-    deliver: Arc<Function<deliver::Context>>,
-    lanes: Arc<Function<deliver::Context>>,
+    fanout: Arc<Function<Program>>,
+    deliver: Arc<Function<Program>>,
+    lanes: Arc<Function<Program>>,
     mappings: Vec<RunningMapping>,
     polling: JoinSet<()>,
     /// Agents, and what the clock calls. They end with the stack.
@@ -94,11 +95,13 @@ impl Stack {
         }
         let plan = |id: &str| plans.iter().find(|plan| plan.id == id).expect("a function of this name");
         let receivers = Receivers::new(&cloud, &ledger, &chance);
-        let fanout = fanout_function(&cloud, plan("FanoutFunction"), &chance);
-        let deliver = deliver_function(&cloud, "deliver", plan("DeliverFunction"), &chance, &receivers);
-        let lanes = deliver_function(&cloud, "lanes", plan("LanesFunction"), &chance, &receivers);
+        let release: Arc<dyn Release> = Arc::new(release::Present(template.clone()));
+        let fanout = Function::new(&cloud, "fanout", &chance, fanout_of(&release, &chance));
+        let deliver = deliver_of(&release, "DeliverFunction", &chance, &receivers);
+        let deliver = Function::new(&cloud, "deliver", &chance, deliver);
+        let lanes = Function::new(&cloud, "lanes", &chance, deliver_of(&release, "LanesFunction", &chance, &receivers));
         let mut stack = Self {
-            api: Api::new(&cloud, plan("ApiFunction"), &chance),
+            api: Api::new(&cloud, plan("ApiFunction"), &chance, &release),
             receivers,
             agents: Vec::new(),
             whole_agents: Vec::new(),
@@ -141,11 +144,11 @@ impl Stack {
                 loop {
                     sleep(Duration::from_secs(60)).await;
                     let deadline = cloud.now().checked_add(limit).expect("a time");
-                    let tick = deliver.invoke(deadline, |context| deliver_call(context, json!({}), deadline));
+                    let tick = deliver.invoke(deadline, |program| program(json!({}), deadline));
                     let begun = Instant::now();
                     // The next minute makes good for one that failed.
                     let ended = timeout(limit, tick).await;
-                    cloud.count_invocation(&binary, memory_mib, begun.elapsed(), !matches!(ended, Ok(Ok(_))));
+                    cloud.count_invocation(&binary, memory_mib, begun.elapsed(), !matches!(ended, Ok(Ok(Ok(_)))));
                 }
             });
         }
@@ -252,6 +255,15 @@ impl Stack {
         for agent in &self.whole_agents {
             agent.lives.let_die(agents);
         }
+    }
+
+    /// From now on all new environments are of this release. What runs ends with the code that it has.
+    pub(crate) fn deploy(&self, release: &Arc<dyn Release>) {
+        self.fanout.deploy(fanout_of(release, &self.chance));
+        self.deliver.deploy(deliver_of(release, "DeliverFunction", &self.chance, &self.receivers));
+        self.lanes.deploy(deliver_of(release, "LanesFunction", &self.chance, &self.receivers));
+        let (release, luck) = (release.clone(), self.chance.clone());
+        self.api.function.deploy(move |process, _present| release.api(process, &luck));
     }
 
     /// Breaks what sends deliveries, or mends it.
@@ -376,35 +388,31 @@ pub(crate) fn make(cloud: &Cloud, template: &Template) {
     }
 }
 
-fn fanout_function(cloud: &Cloud, plan: &FunctionPlan, chance: &Chance) -> Arc<Function<fanout::Context>> {
-    let (variables, luck) = (plan.variables.clone(), chance.clone());
-    Function::new(cloud, "fanout", chance, move |process, _present| {
-        fanout::Context::on(&platform(process, &luck), &Variables::new(variables.clone())).expect("a context")
-    })
+fn fanout_of(
+    release: &Arc<dyn Release>,
+    chance: &Chance,
+) -> impl Fn(&Process, &Present) -> Program + Send + Sync + 'static {
+    let (release, luck) = (release.clone(), chance.clone());
+    move |process, _present| release.fanout(process, &luck)
 }
 
-fn deliver_function(
-    cloud: &Cloud,
-    name: &str,
-    plan: &FunctionPlan,
+fn deliver_of(
+    release: &Arc<dyn Release>,
+    id: &'static str,
     chance: &Chance,
     receivers: &Receivers,
-) -> Arc<Function<deliver::Context>> {
-    let (variables, luck, receivers) = (plan.variables.clone(), chance.clone(), receivers.clone());
-    Function::new(cloud, name, chance, move |process, present| {
-        let (platform, variables) = (platform(process, &luck), Variables::new(variables.clone()));
-        deliver::Context::on(&platform, receivers.way(present), &variables).expect("a context")
-    })
+) -> impl Fn(&Process, &Present) -> Program + Send + Sync + 'static {
+    let (release, luck, receivers) = (release.clone(), chance.clone(), receivers.clone());
+    move |process, present| release.deliver(id, process, &luck, receivers.way(present))
 }
 
-fn map_fanout(cloud: &Cloud, mapping: Mapping, function: &Arc<Function<fanout::Context>>) -> RunningMapping {
+fn map_fanout(cloud: &Cloud, mapping: Mapping, function: &Arc<Function<Program>>) -> RunningMapping {
     let function = function.clone();
     cloud.map(mapping, move |event: SqsEvent, deadline| {
         let (function, call) = (function.clone(), serde_json::to_value(&event));
         async move {
-            let call: fanout::Invocation = serde_json::from_value(call?)?;
-            let handled = function.invoke(deadline, |context| async move { fanout::handle(&context, call).await });
-            Ok(handled.await?)
+            let call = call?;
+            Ok(function.invoke(deadline, |program| program(call, deadline)).await??)
         }
     })
 }
@@ -412,7 +420,7 @@ fn map_fanout(cloud: &Cloud, mapping: Mapping, function: &Arc<Function<fanout::C
 fn map_deliver(
     cloud: &Cloud,
     mapping: Mapping,
-    function: &Arc<Function<deliver::Context>>,
+    function: &Arc<Function<Program>>,
     ways: &Arc<Mutex<Vec<u64>>>,
 ) -> RunningMapping {
     let (function, ways) = (function.clone(), ways.clone());
@@ -421,7 +429,7 @@ fn map_deliver(
         let (function, call) = (function.clone(), serde_json::to_value(&event));
         async move {
             let call = call?;
-            Ok(function.invoke(deadline, |context| deliver_call(context, call, deadline)).await?)
+            Ok(function.invoke(deadline, |program| program(call, deadline)).await??)
         }
     })
 }
@@ -433,9 +441,4 @@ fn way(message: &SqsMessage) -> Option<u64> {
     let occurred_at: Timestamp = body["event"]["occurredAt"].as_str()?.parse().ok()?;
     let first = attribute("ApproximateReceiveCount")? == 1;
     first.then(|| attribute("SentTimestamp").map(|sent| (sent - occurred_at.as_millisecond()).max(0) as u64))?
-}
-
-async fn deliver_call(context: Arc<deliver::Context>, call: Json, deadline: Timestamp) -> SqsBatchResponse {
-    let call: deliver::Invocation = serde_json::from_value(call).expect("a call");
-    deliver::handle(&context, call, deadline).await
 }

@@ -29,7 +29,6 @@ pub(crate) struct FunctionPlan {
     pub(crate) binary: String,
     pub(crate) timeout: Duration,
     pub(crate) memory_mib: u32,
-    pub(crate) variables: BTreeMap<String, String>,
     pub(crate) mappings: Vec<Mapping>,
     /// It is also called once a minute.
     pub(crate) every_minute: bool,
@@ -37,8 +36,11 @@ pub(crate) struct FunctionPlan {
 
 impl Template {
     pub(crate) fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
-        let text = std::fs::read_to_string(&path).expect("template.yaml is there");
+        Self::read_from(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml"))
+    }
+
+    pub(crate) fn read_from(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).expect("template.yaml is there");
         let options = serde_saphyr::options! { budget: None };
         let mut document: Json = serde_saphyr::from_str_with_options(&text, options).expect("template.yaml is YAML");
         let mut take = |name: &str| match document[name].take() {
@@ -90,13 +92,18 @@ impl Template {
         self.of_type("AWS::Serverless::Function").map(|(id, resource)| self.function(id, resource)).collect()
     }
 
+    /// The environment variables of a function.
+    pub(crate) fn variables(&self, id: &str) -> BTreeMap<String, String> {
+        let variables = self.resources[id]["Properties"]["Environment"]["Variables"].as_object().expect("variables");
+        variables.iter().map(|(name, value)| (name.clone(), self.attribute(value))).collect()
+    }
+
     fn function(&self, id: &str, resource: &Json) -> FunctionPlan {
         let properties = &resource["Properties"];
         let number = |value: &Json, what: &str| value.as_u64().unwrap_or_else(|| panic!("{id} has no {what}"));
         let binary = resource["Metadata"]["BuildProperties"]["Binary"].as_str().expect("a binary").to_owned();
         let timeout = Duration::from_secs(number(&properties["Timeout"], "timeout"));
         let memory_mib = number(&properties["MemorySize"], "memory size") as u32;
-        let variables = properties["Environment"]["Variables"].as_object().expect("variables");
         let events = properties["Events"].as_object();
         let events: Vec<&Json> = events.into_iter().flat_map(Map::values).collect();
         let mapping = |event: &&Json| {
@@ -117,7 +124,6 @@ impl Template {
             id: id.to_owned(),
             timeout,
             memory_mib,
-            variables: variables.iter().map(|(name, value)| (name.clone(), self.attribute(value))).collect(),
             mappings: events.iter().filter(|event| event["Type"] == "SQS").map(mapping).collect(),
             every_minute: events.iter().any(|event| event["Properties"]["Schedule"] == "rate(1 minute)"),
             binary,
@@ -175,8 +181,7 @@ impl Template {
 
     /// The commands queues by slot, as agents and functions are told of them.
     pub(crate) fn commands_queues(&self) -> Vec<String> {
-        let api = self.functions().into_iter().find(|function| function.id == "ApiFunction").expect("the API");
-        api.variables["COMMANDS_QUEUE_URLS"].split(',').map(str::to_owned).collect()
+        self.variables("ApiFunction")["COMMANDS_QUEUE_URLS"].split(',').map(str::to_owned).collect()
     }
 
     pub(crate) fn queue_url(&self, id: &str) -> String {
@@ -194,14 +199,11 @@ fn the_template_names_what_stories_need() {
     let template = Template::read();
     let functions = template.functions();
     let named = |name: &str| functions.iter().find(|function| function.id == name).expect("a function");
-    let deliver = named("DeliverFunction");
+    let (deliver, variables) = (named("DeliverFunction"), template.variables("DeliverFunction"));
     assert!(deliver.every_minute && deliver.memory_mib > 0);
-    assert_eq!(deliver.variables["STATE_TABLE"], "state");
-    assert_eq!(
-        deliver.variables["DELIVERIES_QUEUE_URL"],
-        "http://cloud-sim.invalid/000000000000/story-deliveries.fifo"
-    );
-    assert_eq!(deliver.variables["RINGING_FRESH_SECONDS"], "30");
+    assert_eq!(variables["STATE_TABLE"], "state");
+    assert_eq!(variables["DELIVERIES_QUEUE_URL"], "http://cloud-sim.invalid/000000000000/story-deliveries.fifo");
+    assert_eq!(variables["RINGING_FRESH_SECONDS"], "30");
     let commands = template.commands_queues();
     assert_eq!(commands.len(), shared::tables::SLOTS);
     assert_eq!(commands[7], "http://cloud-sim.invalid/000000000000/CommandsQueue8");

@@ -20,6 +20,7 @@ use crate::api::{self, Api};
 use crate::commands;
 use crate::machine::Chance;
 use crate::output;
+use crate::release::{Present, Release};
 use crate::stack::make;
 use crate::template::Template;
 
@@ -80,7 +81,7 @@ impl Rig {
         let pbx = commands::pbx(&cloud, 1);
         pbx.control("/quirks", Json::Object(quirks.clone())).expect("quirks of the table");
         let queue = template.queue_name("EventsQueue");
-        let api = Api::new(&cloud, plan, &chance);
+        let api = Api::new(&cloud, plan, &chance, &(Arc::new(Present(template.clone())) as Arc<dyn Release>));
         let mut lives = JoinSet::new();
         let agents: Vec<WholeAgent> = agents
             .iter()
