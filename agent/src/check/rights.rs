@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::config::Config;
 
-/// The user of the packaged service, and its folder.
+/// The user of the packaged service, and its folder, below which those of its instances lie.
 const SERVICE_USER: &str = "easyconnect-agent";
 const SERVICE_FOLDER: &str = "/var/lib/easyconnect-agent";
 /// What lies there, systemd has made readable for its service.
@@ -26,7 +26,7 @@ pub(super) struct SystemUser {
 }
 
 impl SystemUser {
-    /// For root: the user of the packaged service or, with a state folder of its own, the owner of that folder. Nobody if there
+    /// For root: the user of the packaged service or, with a state folder elsewhere, the owner of that folder. Nobody if there
     /// is no such user, and for everybody else, who sees for himself what he may do.
     pub(super) fn of(config: &Config) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
@@ -35,7 +35,7 @@ impl SystemUser {
         let users = fs::read_to_string("/etc/passwd").ok()?;
         let groups = fs::read_to_string("/etc/group").unwrap_or_default();
         let folder = &config.agent.state_dir;
-        if folder == Path::new(SERVICE_FOLDER) {
+        if folder.starts_with(SERVICE_FOLDER) {
             return Self::find(&users, &groups, |name, _| name == SERVICE_USER);
         }
         let owner = fs::metadata(folder).ok()?.uid();

@@ -27,8 +27,10 @@ pub use urls::PbxUrls;
 pub const ENV_PREFIX: &str = "EASYCONNECT_AGENT__";
 /// Where the service manager has put the files that only this service may read (systemd's `LoadCredential=`).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
-/// Where systemd has put them for the packaged service while it runs. Only it and root can look there.
-const CREDENTIALS_OF_SERVICE: &str = "/run/credentials/easyconnect-agent.service";
+/// Where systemd has put them for the packaged services while they run. Only they and root can look there.
+const CREDENTIALS_OF_SERVICES: &str = "/run/credentials";
+/// The configuration of the packaged service lies here, those of its instances in folders below.
+const PACKAGED_CONFIGURATION: &str = "/etc/easyconnect-agent";
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -245,7 +247,7 @@ impl Config {
     /// The same for root, who looks at a service that somebody else runs. A secret that lies encrypted on the disk is readable
     /// only where the running service has it.
     pub fn load_for_check(file: &Path) -> Result<Self, ConfigError> {
-        Self::load_with(file, Some(Path::new(CREDENTIALS_OF_SERVICE)))
+        Self::load_with(file, Some(&credentials_of_service(file)))
     }
 
     fn load_with(file: &Path, of_service: Option<&Path>) -> Result<Self, ConfigError> {
@@ -387,6 +389,18 @@ impl PbxConfig {
             _ => invalid("pbx.password", "is missing; give it here or as pbx.password_file".to_owned()),
         }
     }
+}
+
+/// The credentials of the service that has this configuration: of the instance whose folder it lies in, else of the only one.
+fn credentials_of_service(file: &Path) -> PathBuf {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let folder = file.parent().and_then(|folder| folder.strip_prefix(PACKAGED_CONFIGURATION).ok());
+    let instance = folder.and_then(Path::to_str).filter(|name| !name.is_empty() && !name.contains('/'));
+    let unit = match instance {
+        Some(name) => format!("easyconnect-agent@{name}.service"),
+        None => "easyconnect-agent.service".to_owned(),
+    };
+    Path::new(CREDENTIALS_OF_SERVICES).join(unit)
 }
 
 fn modified(file: &Path) -> Option<SystemTime> {

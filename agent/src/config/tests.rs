@@ -268,3 +268,17 @@ fn commands_queues_are_a_list_or_the_first_one() {
     check(one, &format!("commands_queue_urls = {:?}", ["https://sqs.test/1"; 9]), "CommandsQueueUrls");
     check(one, &format!("{one}\ncommands_queue_urls = [\"https://sqs.test/1\"]"), "cannot be combined");
 }
+
+#[test]
+fn each_instance_has_credentials_of_its_own() {
+    for (file, unit) in [
+        ("/etc/easyconnect-agent/agent.toml", "easyconnect-agent.service"),
+        ("/etc/easyconnect-agent/branch/agent.toml", "easyconnect-agent@branch.service"),
+        ("/etc/easyconnect-agent/a-b/agent.toml", "easyconnect-agent@a-b.service"),
+        ("/etc/easyconnect-agent/old/branch/agent.toml", "easyconnect-agent.service"),
+        ("/srv/branch/agent.toml", "easyconnect-agent.service"),
+        ("agent.toml", "easyconnect-agent.service"),
+    ] {
+        assert_eq!(credentials_of_service(Path::new(file)), Path::new("/run/credentials").join(unit), "{file}");
+    }
+}

@@ -142,13 +142,9 @@ fn body(command: &Command, state: CommandState) -> Flat {
         Operation::ConnectParties { .. } => {
             body.with("stage", stage(command)).with_all(CONNECTED, Some(&connected(command)))
         }
-        Operation::GetUsers { .. } => {
-            body.with_list("users", USER, part("users")).with("nextCursor", part("nextCursor").cloned())
-        }
+        Operation::GetUsers { .. } => page(body.with_list("users", USER, part("users")), part),
         Operation::GetUser { .. } => body.with_all(USER, part("user")),
-        Operation::GetCalls { .. } => {
-            body.with_list("calls", CALL, part("calls")).with("nextCursor", part("nextCursor").cloned())
-        }
+        Operation::GetCalls { .. } => page(body.with_list("calls", CALL, part("calls")), part),
         Operation::GetCall { .. } => body.with_all(CALL, part("call")),
         Operation::AnswerCall { .. }
         | Operation::DisconnectCall { .. }
@@ -162,6 +158,12 @@ fn body(command: &Command, state: CommandState) -> Flat {
         | Operation::RemoteControl { .. }
         | Operation::TransferMedia { .. } => body,
     }
+}
+
+/// Where a list goes on, and which PBXs it lacks. An agent knows of its own PBX only.
+fn page<'a>(body: Flat, part: impl Fn(&str) -> Option<&'a Value>) -> Flat {
+    let missing = part("missingPbxs").cloned().unwrap_or_else(|| json!([]));
+    body.with("nextCursor", part("nextCursor").cloned()).with("missingPbxs", missing)
 }
 
 /// The command as its resource: what was asked, how it stands, and the calls it is about.

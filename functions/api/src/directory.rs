@@ -110,7 +110,7 @@ pub(crate) fn resolve(
     let is_read_of_user = matches!(operation, Operation::GetUser { .. });
     let mut actors = Vec::new();
     for (address, entries) in found.addresses {
-        match one_of(&address, &of_fresh_pbxs(entries, has_one_of(agents)), key) {
+        match one_of(&address, entries, has_one_of(agents), key) {
             // Whether the user exists is told by the agent, which knows who is visible.
             Err(refused) if is_read_of_user && refused.code == Code::ExtensionNotAllowed => actors.push(None),
             entry => actors.push(entry?),
@@ -128,21 +128,29 @@ fn has_one_of(agents: &[AgentStatus]) -> impl Fn(&str) -> bool {
 }
 
 /// The one of these that is meant; none if the directory knows nobody and the key has no list, or has it as it is written.
-fn one_of(address: &str, entries: &[DirectoryEntry], key: &ApiKey) -> Result<Option<DirectoryEntry>, ApiError> {
+///
+/// Who answers to the whole address is meant also while the PBX is without an agent: with its node an extension means nobody else.
+fn one_of(
+    address: &str,
+    entries: Vec<DirectoryEntry>,
+    is_fresh: impl Fn(&str) -> bool,
+    key: &ApiKey,
+) -> Result<Option<DirectoryEntry>, ApiError> {
     let reach = Reach { extensions: key.extensions.clone(), ..Reach::default() };
+    let asked = Address::read(address);
+    let answering = entries.iter().filter(|entry| entry.names(false).answers_to(asked)).cloned();
+    let answering = of_fresh_pbxs(answering.collect(), &is_fresh);
+    let entries = of_fresh_pbxs(entries, &is_fresh);
     let is_shared =
         |entry: &DirectoryEntry| entries.iter().any(|o| o.guid != entry.guid && o.extension == entry.extension);
-    let asked = Address::read(address);
-    let answering: Vec<&DirectoryEntry> = entries.iter().filter(|entry| entry.names(false).answers_to(asked)).collect();
     let mut reached: Vec<&DirectoryEntry> = answering
         .iter()
-        .copied()
         // By a name or guid only one entry was read, and an extension of the list may be another one's, too: the agent knows.
         .filter(|entry| reach.covers(&entry.names(is_shared(entry))))
         .collect();
     let is_listed = || key.extensions.as_ref().is_none_or(|list| list.contains(address));
     match (reached.len(), is_listed()) {
-        (0, true) if answering.len() > 1 => Err(ambiguous(address, &answering)),
+        (0, true) if answering.len() > 1 => Err(ambiguous(address, &answering.iter().collect::<Vec<_>>())),
         (0, true) => Ok(None),
         (0, false) => Err(ApiError::with_message(
             Code::ExtensionNotAllowed,
@@ -238,7 +246,8 @@ mod tests {
         assert_eq!(acting("42", &both, Some(&["42"])), Err(Code::AmbiguousExtension));
         // Of a PBX without an agent nobody is meant, unless nobody else is.
         let gone = entry("3", "c", "branch");
-        assert_eq!(acting("42", &[a, gone.clone()], None), is("a@master"));
+        assert_eq!(acting("42", &[a.clone(), gone.clone()], None), is("a@master"));
+        assert_eq!(acting("c/42", &[a.clone(), gone.clone()], None), is("c@branch"), "its node says who is meant");
         assert_eq!(acting("42", &[gone], None), is("c@branch"));
     }
 

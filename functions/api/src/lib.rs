@@ -20,6 +20,7 @@ mod fields;
 mod gateway;
 mod given;
 mod limits;
+mod lists;
 mod observe;
 mod operations;
 mod request;

@@ -209,7 +209,9 @@ pub(crate) fn users(request: &Incoming) -> Result<Requested, ApiError> {
 }
 
 pub(crate) fn user(request: &Incoming) -> Result<Requested, ApiError> {
-    let extension = Value::from(request.path("extension").unwrap_or_default());
+    let extension = request.path("extension").unwrap_or_default();
+    let address = request.path("node").map_or_else(|| extension.to_owned(), |node| format!("{node}/{extension}"));
+    let extension = Value::from(address);
     let extension = Given::new(FieldName::new(Source::Path, "extension"), &extension).extension()?;
     Ok(Operation::GetUser { extension }.into())
 }

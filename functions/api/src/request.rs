@@ -25,7 +25,8 @@ const MAX_WAIT: u32 = 25;
 const DEFAULT_WAIT: Duration = Duration::from_secs(8);
 const LONGEST_PAGE: u16 = 200;
 /// A cursor may hold a long name of a user, of which each letter takes up to four bytes, written in base64.
-pub(crate) const LONGEST_CURSOR: usize = 512;
+/// A list of several PBXs goes on at each of them.
+pub(crate) const LONGEST_CURSOR: usize = 2048;
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 #[derive(Debug)]

@@ -5,6 +5,7 @@ mod cost;
 mod forms;
 mod owners;
 mod stats;
+mod users;
 
 use std::collections::HashMap;
 
@@ -44,7 +45,7 @@ fn context_at(endpoint: &str) -> Context {
     let vars = HashMap::from([
         ("EXCHANGE_TABLE", "exchange"),
         ("STATE_TABLE", "state"),
-        ("COMMANDS_QUEUE_URLS", "http://127.0.0.1:1/commands"),
+        ("COMMANDS_QUEUE_URLS", "http://127.0.0.1:1/commands,http://127.0.0.1:1/commands2"),
         ("DELIVERIES_QUEUE_URL", "http://127.0.0.1:1/deliveries.fifo"),
         ("LANES_QUEUE_URL", "http://127.0.0.1:1/lanes.fifo"),
         ("ADMIN_KEY_HASHES", hash.as_str()),

@@ -19,8 +19,9 @@ const PAGE_BYTES: usize = 200_000;
 const PAGE_ITEMS: u16 = 200;
 
 impl Planner<'_> {
+    /// Those who are at home here. The others are in the list of their own PBX.
     pub(super) fn users(&self, page: &PageRequest) -> Result<Plan, Refusal> {
-        let users = self.session.visible().filter(|user| self.reach.covers(&self.session.names_of(user)));
+        let users = self.session.at_home().filter(|user| self.reach.covers(&self.session.names_of(user)));
         let users = users.map(|user| ((user.info.e164.clone(), user.info.cn.clone()), user));
         let (users, next) = cut(users.collect(), page, |user| Some(user.describe(&self.session.names_of(user))))?;
         Ok(Plan::Answer(json!({"users": users, "nextCursor": next})))

@@ -51,6 +51,8 @@ pub fn router(context: Context) -> Router {
         .route("/rcc/mediatransfer", post(rcc::transfer_media))
         .route("/rcc/users", get(rcc::users))
         .route("/rcc/users/{extension}", get(rcc::user))
+        // The gateway decodes the slash of `node%2Fextension`.
+        .route("/rcc/users/{node}/{extension}", get(rcc::user))
         .route("/rcc/calls", get(rcc::calls))
         .route("/rcc/calls/{callId}", get(rcc::call))
         .route("/rcc/calls/{callId}/events", get(rcc::call_events))

@@ -8,13 +8,14 @@ use shared::apikey::Scope;
 use shared::codes::Code;
 use shared::event::{CallEvent, ExtendedEvent};
 use shared::ids::{CallId, CommandId};
-use shared::operation::Reach;
+use shared::operation::{Operation, Reach};
 
 use crate::answers::{self, Answer};
 use crate::context::{Context, Ctx};
 use crate::errors::{ApiError, in_time, json};
+use crate::operations::Requested;
 use crate::request::Incoming;
-use crate::{auth, commands, operations};
+use crate::{auth, commands, lists, operations};
 
 pub(crate) async fn make_call(State(context): Ctx, request: Incoming) -> Result<Answer, ApiError> {
     commands::act(&context, &request, operations::make_call(&request)).await
@@ -77,7 +78,7 @@ pub(crate) async fn transfer_media(State(context): Ctx, request: Incoming) -> Re
 }
 
 pub(crate) async fn users(State(context): Ctx, request: Incoming) -> Result<Answer, ApiError> {
-    commands::read(&context, &request, &["cursor", "limit"], operations::users(&request)).await
+    lists::list(&context, &request, &["cursor", "limit"], operations::users(&request)).await
 }
 
 pub(crate) async fn user(State(context): Ctx, request: Incoming) -> Result<Answer, ApiError> {
@@ -85,7 +86,14 @@ pub(crate) async fn user(State(context): Ctx, request: Incoming) -> Result<Answe
 }
 
 pub(crate) async fn calls(State(context): Ctx, request: Incoming) -> Result<Answer, ApiError> {
-    commands::read(&context, &request, &["cursor", "extension", "limit"], operations::calls(&request)).await
+    let requested = operations::calls(&request);
+    let params = ["cursor", "extension", "limit"];
+    match &requested {
+        Ok(Requested { operation: Operation::GetCalls { extension: Some(_), .. }, .. }) => {
+            commands::read(&context, &request, &params, requested).await
+        }
+        _ => lists::list(&context, &request, &params, requested).await,
+    }
 }
 
 pub(crate) async fn call(State(context): Ctx, request: Incoming) -> Result<Answer, ApiError> {

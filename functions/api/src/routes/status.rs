@@ -1,5 +1,7 @@
 //! Who is there: the agents, and whether they have the PBX.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::agent_status::{AgentStatus, PbxLink};
 use shared::apikey::{ApiKey, Scope};
+use shared::tables::PbxSlots;
 use shared::time::{from_millis, iso_millis};
 
 use crate::context::{Context, Ctx};
@@ -25,6 +28,17 @@ enum StackState {
 struct Status<'a> {
     state: StackState,
     agents: Vec<Agent<'a>>,
+    pbxs: Vec<Pbx<'a>>,
+}
+
+/// A PBX that has a slot of the stack, or an agent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pbx<'a> {
+    pbx_id: &'a str,
+    slot: Option<usize>,
+    state: StackState,
+    agents: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,6 +50,7 @@ struct Agent<'a> {
     os: &'a str,
     started_at: String,
     pbx_id: Option<&'a str>,
+    slot: Option<usize>,
     pbx: PbxLink,
     session_since: Option<String>,
     reconnects: u64,
@@ -65,8 +80,9 @@ async fn report(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let key = context.admit(&request.key).await?;
     request.only_params(&[])?;
     let now = context.now();
-    let agents = in_time(context.exchange.agents(now)).await?;
-    Ok(json(StatusCode::OK, &overview(&agents, may_see_users(&key), now)))
+    let (agents, slots) = (context.exchange.agents(now), context.exchange.pbx_slots());
+    let (agents, slots) = tokio::try_join!(in_time(agents), in_time(slots))?;
+    Ok(json(StatusCode::OK, &overview(&agents, &slots, may_see_users(&key), now)))
 }
 
 /// The refusals name users, which are for keys that may list all of them.
@@ -75,13 +91,33 @@ fn may_see_users(key: &ApiKey) -> bool {
 }
 
 /// The fresh agents, and the best that one of them can do.
-fn overview(agents: &[AgentStatus], with_users: bool, now: Timestamp) -> Status<'_> {
-    let state = match agents {
-        [] => StackState::AgentOffline,
-        agents if agents.iter().any(|agent| agent.can_act(now)) => StackState::Online,
-        _ => StackState::PbxOffline,
-    };
-    Status { state, agents: agents.iter().map(|agent| Agent::of(agent, with_users)).collect() }
+fn overview<'a>(agents: &'a [AgentStatus], slots: &'a PbxSlots, with_users: bool, now: Timestamp) -> Status<'a> {
+    let shown = agents.iter().map(|agent| Agent::of(agent, with_users)).collect();
+    Status { state: StackState::of(agents.iter(), now), agents: shown, pbxs: Pbx::all(agents, slots, now) }
+}
+
+impl StackState {
+    fn of<'a>(agents: impl Iterator<Item = &'a AgentStatus> + Clone, now: Timestamp) -> Self {
+        match agents.clone().next() {
+            None => Self::AgentOffline,
+            Some(_) if agents.into_iter().any(|agent| agent.can_act(now)) => Self::Online,
+            Some(_) => Self::PbxOffline,
+        }
+    }
+}
+
+impl<'a> Pbx<'a> {
+    /// By slot, and those without one at the end.
+    fn all(agents: &'a [AgentStatus], slots: &'a PbxSlots, now: Timestamp) -> Vec<Self> {
+        let without: BTreeSet<&str> = agents.iter().filter_map(|agent| agent.pbx_id.as_deref()).collect();
+        let without = without.into_iter().filter(|pbx| slots.of(pbx).is_none()).map(|pbx| (None, pbx));
+        let pbxs = slots.iter().map(|(slot, pbx)| (Some(slot), pbx)).chain(without);
+        pbxs.map(|(slot, pbx_id)| {
+            let own = agents.iter().filter(|agent| agent.pbx_id.as_deref() == Some(pbx_id));
+            Self { pbx_id, slot, state: StackState::of(own.clone(), now), agents: own.count() }
+        })
+        .collect()
+    }
 }
 
 impl<'a> Agent<'a> {
@@ -95,6 +131,7 @@ impl<'a> Agent<'a> {
             os: &vitals.os,
             started_at: iso(status.started_at),
             pbx_id: status.pbx_id.as_deref(),
+            slot: status.slot,
             pbx: status.pbx,
             session_since: status.session_since.map(iso),
             reconnects: vitals.reconnects,
@@ -126,11 +163,13 @@ mod tests {
     fn the_state_is_the_best_of_all_agents() {
         let now = from_millis(1_700_000_005_000);
         let (up, down) = (agent("a", PbxLink::Up), agent("b", PbxLink::Down));
-        let state = |agents: &[AgentStatus]| serde_json::to_value(overview(agents, true, now).state).expect("json");
+        let slots: PbxSlots = [(1, "master".to_owned()), (2, "branch".to_owned())].into_iter().collect();
+        let state =
+            |agents: &[AgentStatus]| serde_json::to_value(overview(agents, &slots, true, now).state).expect("json");
         assert_eq!(state(&[]), "agent_offline");
         assert_eq!(state(std::slice::from_ref(&down)), "pbx_offline");
         assert_eq!(state(&[down.clone(), up.clone()]), "online");
-        insta::assert_json_snapshot!(overview(&[up, down], true, now));
+        insta::assert_json_snapshot!(overview(&[up, down], &slots, true, now));
     }
 
     #[test]
@@ -140,7 +179,8 @@ mod tests {
         let agent = AgentStatus { visible_users: 3, monitored_users: Some(2), refusals, ..agent("a", PbxLink::Up) };
         let agents = [agent];
         for (with_users, named) in [(true, 1), (false, 0)] {
-            let shown = serde_json::to_value(&overview(&agents, with_users, now).agents[0]).expect("json");
+            let shown = serde_json::to_value(&overview(&agents, &PbxSlots::default(), with_users, now).agents[0])
+                .expect("json");
             assert_eq!((&shown["monitoredUsers"], &shown["refusedUsers"]), (&2.into(), &1.into()));
             assert_eq!(shown["refusals"].as_array().map(Vec::len), Some(named));
         }
