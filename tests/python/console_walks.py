@@ -150,7 +150,7 @@ def new_webhook(page: Page, receiver: str, description: str) -> str:
     secret = page.locator("main code").first
     secret.wait_for()
     shown = secret.inner_text()
-    page.get_by_role("link", name="Send a test").click()
+    page.get_by_role("link", name="Show the webhook").click()
     return shown
 
 

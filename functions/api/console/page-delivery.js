@@ -5,11 +5,14 @@ import { h, notice, table } from "./dom.js";
 import { tag, time } from "./format.js";
 import { t } from "./texts.js";
 
+/** Nothing more comes of it by itself. */
+export const OVER = ["delivered", "failed", "expired", "cancelled"];
+
 export default async function delivery(view) {
   const address = `/deliveries/${encodeURIComponent(view.args[0])}`;
   const found = await get(address, view.signal);
   const place = h("div", {});
-  const again = h("button", { type: "button", onclick: () => view.attempt(async () => {
+  const again = found.requestMethod && OVER.includes(found.state) && h("button", { type: "button", onclick: () => view.attempt(async () => {
     await post(`${address}/replay`);
     notice(t("webhook.replayed"));
   }, place) }, t("webhook.replay"));

@@ -14,11 +14,13 @@ export default async function tryIt(view) {
   const steps = ["agent", "told", "call", "see"].map(() => h("li", {}));
   const events = [];
   let hook = null;
+  // How many events there were before the webhook, which is told of none of them.
+  let before = 0;
   let cursor = "latest";
   let state = "";
   const step = (n, title, ...content) => fill(steps[n], h("h2", {}, t(title)), content);
   step(0, "try.agent", agent);
-  step(1, "try.inbox", h("p", {}, t("try.inbox.hint")), view.may("webhooks") && receiver(view, (made) => { hook = made; }));
+  step(1, "try.inbox", h("p", {}, t("try.inbox.hint")), view.may("webhooks") && receiver(view, (made) => { hook = made; before = events.length; }));
   const { form, suggest } = caller(view);
   step(2, "try.call", view.may("calls:write") ? form : h("p", {}, t("try.cannot")));
   step(3, "try.see", seen, sent);
@@ -36,7 +38,10 @@ export default async function tryIt(view) {
       events.unshift(...fresh.events.reverse());
       fill(seen, h("p", { role: "status" }, t("try.seen")), shownEvents(events, fresh.events.length));
     }
-    if (hook && events.length > 0) fill(sent, deliveries((await get(`/webhooks/${hook.id}/deliveries?limit=10`, signal)).deliveries, hook));
+    if (hook) {
+      fill(sent, events.length > before ? deliveries((await get(`/webhooks/${hook.id}/deliveries?limit=10`, signal)).deliveries, hook)
+        : h("p", { class: "empty" }, t("try.sent.next")));
+    }
     const done = [state === "online", true, events.length > 0, events.length > 0];
     const next = done.indexOf(false);
     steps.forEach((element, n) => {
@@ -62,7 +67,7 @@ function receiver(view, made) {
     view.attempt(async () => {
       const hook = await once("/webhooks", { url: url.input.value.trim(), description: t("try.title") });
       made(hook);
-      form.replaceWith(h("div", {}, h("p", { role: "status" }, t("webhooks.created"), " ", h("a", { href: `#/webhook/${hook.id}` }, t("webhook.settings"))),
+      form.replaceWith(h("div", {}, h("p", { role: "status" }, t("webhooks.created"), " ", h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show"))),
         h("p", { class: "hint" }, t("webhooks.secret.hint")), h("div", { class: "row" }, h("code", {}, hook.secret), copyButton(hook.secret, t("copy"), t("copied")))));
     }, place);
   } }, url.parts, h("p", {}, h("button", {}, t("overview.webhooks.make"))), place);
@@ -75,7 +80,7 @@ function deliveries(rows, hook) {
     [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, row.about.includes(".") ? row.about : t(`state.${row.about}`))],
     [t("column.state"), (row) => tag(row.state)],
     [t("delivery.answer"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
-  ], rows), h("p", {}, h("a", { href: `#/webhook/${hook.id}` }, t("webhook.settings")))];
+  ], rows), h("p", {}, h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show")))];
 }
 
 function caller(view) {

@@ -3,6 +3,7 @@
 import { ask, get, post, query } from "./api.js";
 import { facts, field, fill, h, notice, table } from "./dom.js";
 import { tag, time } from "./format.js";
+import { OVER } from "./page-delivery.js";
 import { secret, settings } from "./page-webhooks.js";
 import { t } from "./texts.js";
 
@@ -27,8 +28,11 @@ export default async function webhook(view) {
   const log = h("div", {});
   const more = h("div", {});
   const period = field(t("webhook.replay.period"), { tag: "select", class: "short", options: PERIODS.map((hours) => [hours, t(`webhook.hours.${hours}`)]) });
+  const name = () => view.title(hook.description || hook.url);
   let hook = await get(address, view.signal);
+  let title = name();
   let older = [];
+  let testing = false;
 
   const act = (path) => view.attempt(async () => {
     hook = await post(address + path);
@@ -36,7 +40,7 @@ export default async function webhook(view) {
   }, place);
   const button = (text, work, style = null) => h("button", { type: "button", class: style, onclick: work }, text);
   const draw = () => fill(head, summary(hook), h("div", { class: "row" },
-    button(t("webhook.test"), test, "first"),
+    h("button", { type: "button", class: "first", onclick: test, disabled: testing }, t(testing ? "webhook.testing" : "webhook.test")),
     hook.state === "paused" || hook.state === "off" || hook.parked > 0 ? button(t("webhook.resume"), () => act("/resume")) : null,
     hook.state !== "paused" && hook.state !== "off" ? button(t("webhook.pause"), () => act("/pause")) : null,
     hook.parked > 0 ? button(t("webhook.purge"), purge) : null,
@@ -44,10 +48,17 @@ export default async function webhook(view) {
     button(t("webhook.rotate"), rotate),
     button(t("webhook.delete"), remove, "danger")), place);
 
-  const test = () => view.attempt(async () => {
-    const { attempts, state } = await post(`${address}/test?wait=15`);
-    notice(t("webhook.tested", { outcome: attempts.at(-1)?.outcome ?? t(`state.${state}`) }));
-  }, place);
+  const test = async () => {
+    testing = true;
+    draw();
+    await view.attempt(async () => {
+      const { attempts, state } = await post(`${address}/test?wait=15`);
+      const said = state === "delivered" ? "webhook.tested" : state === "failed" ? "webhook.tested.vain" : "webhook.tested.open";
+      notice(t(said, { outcome: attempts.at(-1)?.outcome ?? t(`state.${state}`) }));
+    }, place);
+    testing = false;
+    draw();
+  };
   const purge = async () => {
     if (await view.confirmed(t("webhook.purge.ask"), t("webhook.purge.what", { n: hook.parked }))) await act("/purge");
   };
@@ -74,14 +85,24 @@ export default async function webhook(view) {
       view.attempt(async () => {
         hook = await ask("PUT", address, { ...kept(), ...fields.values() });
         extra.replaceChildren();
+        const renamed = name();
+        title.replaceWith(renamed);
+        title = renamed;
         draw();
+        notice(t("webhook.saved"));
       }, problem);
     } }, h("h2", {}, t("webhook.settings")), fields.parts,
     h("div", { class: "row" }, h("button", { class: "first" }, t("save")), button(t("cancel"), () => extra.replaceChildren())), problem));
   };
 
   const again = (delivery) => view.attempt(async () => {
-    await post(`/deliveries/${delivery.id}/replay`);
+    try {
+      await post(`/deliveries/${delivery.id}/replay`);
+    } catch (problem) {
+      // The log does not say which entries are tests.
+      if (problem.code !== "delivery_not_found") throw problem;
+      return notice(t("webhook.replay.gone"));
+    }
     notice(t("webhook.replayed"));
   });
   const lost = async () => {
@@ -114,7 +135,7 @@ export default async function webhook(view) {
   });
 
   draw();
-  view.main.replaceChildren(h("p", {}, h("a", { href: "#/webhooks" }, `‹ ${t("webhooks.title")}`)), view.title(hook.description || hook.url),
+  view.main.replaceChildren(h("p", {}, h("a", { href: "#/webhooks" }, `‹ ${t("webhooks.title")}`)), title,
     h("section", { class: "card" }, head), extra,
     h("section", { class: "card" }, h("div", { class: "row spread" }, h("h2", {}, t("webhook.deliveries")),
       h("div", { class: "row" }, period.parts, button(t("webhook.replay.failed"), lost))), log, more),
@@ -149,7 +170,7 @@ function deliveries(rows, again) {
     [t("column.state"), (row) => tag(row.state)],
     [t("webhook.attempts"), (row) => String(row.attemptCount)],
     [t("delivery.answer"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
-    ["", (row) => ["delivered", "failed", "expired", "cancelled"].includes(row.state)
+    ["", (row) => OVER.includes(row.state)
       ? h("button", { type: "button", onclick: () => again(row) }, t("webhook.replay")) : ""],
   ], rows);
 }
