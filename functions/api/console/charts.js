@@ -1,7 +1,7 @@
 // Small charts as inline SVG. Each has its numbers as text or as a table beside it, so that nothing is told by a picture alone.
 
 import { h, table } from "./dom.js";
-import { milliseconds, tag } from "./format.js";
+import { deliveryTag, milliseconds } from "./format.js";
 import { t } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -75,7 +75,7 @@ export function outcomes({ deliveries, deliveriesRead, deliveriesComplete }) {
     return rect;
   });
   return h("figure", {}, picture(deliveriesRead, 10, "flat", "", parts),
-    h("ul", { class: "legend" }, some.map(({ state, count }) => h("li", { class: "row" }, h("span", { class: `key state-${state}` }, tag(state)), h("strong", {}, String(count))))),
+    h("ul", { class: "legend" }, some.map(({ state, count }) => h("li", { class: "row" }, h("span", { class: `key state-${state}` }, deliveryTag(state)), h("strong", {}, String(count))))),
     deliveriesComplete ? "" : h("p", { class: "hint" }, t("stats.cut", { n: deliveriesRead })));
 }
 

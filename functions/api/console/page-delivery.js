@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { h, notice, table } from "./dom.js";
-import { tag, time } from "./format.js";
+import { deliveryTag, time } from "./format.js";
 import { t } from "./texts.js";
 
 /** Nothing more comes of it by itself. */
@@ -19,7 +19,7 @@ export default async function delivery(view) {
   const headers = found.requestHeaders.map(({ name, value }) => `${name}: ${value ?? "…"}`).join("\n");
   view.main.replaceChildren(h("p", {}, h("a", { href: `#/webhook/${found.webhookId}` }, `‹ ${t("webhook.deliveries")}`)),
     view.title(t("delivery.title")),
-    h("section", { class: "card" }, h("div", { class: "row" }, tag(found.state), found.about, time(found.occurredAt), again), place),
+    h("section", { class: "card" }, h("div", { class: "row" }, deliveryTag(found.state), found.about.includes(".") ? found.about : t(`state.${found.about}`), time(found.occurredAt), again), place),
     h("section", { class: "card" }, h("h2", {}, t("delivery.request")), found.requestMethod
       ? [h("pre", { tabindex: "0" }, `${found.requestMethod} ${found.requestUrl}\n${headers}`), found.requestBody && h("pre", { tabindex: "0" }, pretty(found.requestBody))]
       : h("p", { class: "empty" }, t("delivery.gone"))),
@@ -28,7 +28,7 @@ export default async function delivery(view) {
       : table(t("delivery.attempts"), [
         [t("column.time"), (attempt) => time(attempt.at)],
         [t("column.duration"), (attempt) => `${attempt.durationMs} ms`],
-        [t("column.state"), (attempt) => attempt.outcome],
+        [t("delivery.outcome"), (attempt) => attempt.outcome],
         [t("delivery.answer"), (attempt) => attempt.answer ? h("pre", { tabindex: "0" }, attempt.answer) : "–"],
       ], found.attempts.toReversed())));
 }

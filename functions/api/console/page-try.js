@@ -3,7 +3,7 @@
 import { get, once } from "./api.js";
 import { copyButton, field, fill, h, table } from "./dom.js";
 import { shownEvents } from "./events.js";
-import { tag } from "./format.js";
+import { deliveryTag, tag } from "./format.js";
 import { t } from "./texts.js";
 
 export default async function tryIt(view) {
@@ -78,8 +78,8 @@ function deliveries(rows, hook) {
   if (rows.length === 0) return h("p", { class: "empty" }, t("try.sending"));
   return [h("h3", {}, t("try.sent")), table(t("webhook.deliveries"), [
     [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, row.about.includes(".") ? row.about : t(`state.${row.about}`))],
-    [t("column.state"), (row) => tag(row.state)],
-    [t("delivery.answer"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
+    [t("column.state"), (row) => deliveryTag(row.state)],
+    [t("delivery.outcome"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
   ], rows), h("p", {}, h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show")))];
 }
 
