@@ -100,7 +100,7 @@ async function show() {
   menu(page.within ?? (PAGES[name] ? name : "overview"));
   main.replaceChildren(h("p", { class: "empty" }, t("loading")));
   if (!may(...page.scopes)) {
-    main.replaceChildren(h("p", { class: "empty" }, t("problem.nothing")));
+    main.replaceChildren(view(args, ending.signal).title(t(page.menu ?? PAGES[page.within].menu)), h("p", {}, t("problem.scope", { scopes: page.scopes.join(", ") })));
     return;
   }
   const { signal } = ending;

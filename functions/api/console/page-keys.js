@@ -41,7 +41,7 @@ function maker(view, made, load) {
   const scopes = checks(t("keys.scopes"), SCOPES.map((scope) => [scope, `${scope}: ${t(`keys.scope.${scope}`)}`]), ["calls:read"]);
   const extensions = field(t("keys.extensions"), {}, t("webhooks.extensions.hint"));
   const allow = field(t("keys.allow"), {}, t("keys.allow.hint"));
-  const hour = field(t("keys.hour"), { type: "number", min: "0" });
+  const hour = field(t("keys.hour"), { type: "number", min: "0" }, t("keys.hour.hint"));
   const place = h("div", {});
   const entries = (input) => input.value.split(",").map((text) => text.trim()).filter(Boolean);
   const form = h("form", { onsubmit: (event) => {
@@ -57,6 +57,6 @@ function maker(view, made, load) {
       form.reset();
       await load();
     }, place);
-  } }, name.parts, scopes.parts, extensions.parts, allow.parts, hour.parts, h("p", {}, h("button", { class: "first" }, t("keys.new"))), place);
+  } }, name.parts, scopes.parts, extensions.parts, allow.parts, hour.parts, h("p", {}, h("button", { class: "first" }, t("keys.make"))), place);
   return h("details", { class: "card" }, h("summary", {}, t("keys.new")), form);
 }

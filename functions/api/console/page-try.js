@@ -19,7 +19,7 @@ export default async function tryIt(view) {
   let cursor = "latest";
   let state = "";
   const step = (n, title, ...content) => fill(steps[n], h("h2", {}, t(title)), content);
-  step(0, "try.agent", agent);
+  step(0, "try.agent", h("p", { class: "quiet" }, t("try.agent.what")), agent);
   step(1, "try.inbox", h("p", {}, t("try.inbox.hint")), view.may("webhooks") && receiver(view, (made) => { hook = made; before = events.length; }));
   const { form, suggest } = caller(view);
   step(2, "try.call", view.may("calls:write") ? form : h("p", {}, t("try.cannot")));
@@ -116,6 +116,7 @@ function caller(view) {
   hangUp.addEventListener("click", () => view.attempt(async () => {
     await once("/rcc/disconnect", { CallId: hangUp.value });
     hangUp.hidden = true;
+    button.focus();
   }, place));
   const form = h("form", { onsubmit: async (event) => {
     event.preventDefault();
@@ -126,6 +127,7 @@ function caller(view) {
       hangUp.hidden = !call.CallId;
     }, place);
     button.disabled = false;
+    if (document.activeElement === document.body) button.focus();
   } }, h("p", {}, t("try.call.hint")), suggestions, from.parts, to.parts, told, h("div", { class: "row" }, button, hangUp), place);
   return { form, suggest };
 }

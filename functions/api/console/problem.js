@@ -5,8 +5,11 @@ import { t } from "./texts.js";
 
 export function shown(problem) {
   const [message, hint] = problem.code === "unreachable" ? [t("problem.unreachable"), t("problem.unreachable.hint")] : [problem.message, problem.hint ?? ""];
-  return h("div", { class: "problem", role: "alert" }, h("strong", {}, message), hint && h("div", {}, hint));
+  return h("div", { class: "problem", role: "alert" }, h("strong", {}, quoted(message)), hint && h("div", {}, quoted(hint)));
 }
+
+/** The API writes names of fields and values between backticks. */
+const quoted = (text) => text.split("`").map((part, n) => n % 2 ? h("code", {}, part) : part);
 
 /** Shows a problem at a place, or that there is none any more. What stands there already is not told again. */
 export function showAt(place, problem) {
