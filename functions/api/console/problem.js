@@ -4,8 +4,15 @@ import { h } from "./dom.js";
 import { t } from "./texts.js";
 
 export function shown(problem) {
-  const [message, hint] = problem.code === "unreachable" ? [t("problem.unreachable"), t("problem.unreachable.hint")] : [problem.message, problem.hint ?? ""];
+  const [message, hint] = problem.code === "unreachable" ? [t("problem.unreachable"), t("problem.unreachable.hint")] : [problem.message, advice(problem)];
   return h("div", { class: "problem", role: "alert" }, h("strong", {}, quoted(message)), hint && h("div", {}, quoted(hint)));
+}
+
+/** What the API advises, unless it speaks of requests, which a person does not make. */
+export function advice({ code, hint }) {
+  const name = `problem.hint.${code}`;
+  const own = t(name);
+  return own === name ? hint ?? "" : own;
 }
 
 /** The API writes names of fields and values between backticks. */
