@@ -16,7 +16,7 @@ export default async function delivery(view) {
     await post(`${address}/replay`);
     notice(t("webhook.replayed"));
   }, place) }, t("webhook.replay"));
-  const headers = found.requestHeaders.map(({ name, value }) => `${name}: ${value ?? "…"}`).join("\n");
+  const headers = found.requestHeaders.map(({ name, value }) => `${name}: ${value ?? t("delivery.hidden")}`).join("\n");
   view.main.replaceChildren(h("p", {}, h("a", { href: `#/webhook/${found.webhookId}` }, `‹ ${t("webhook.deliveries")}`)),
     view.title(t("delivery.title")),
     h("section", { class: "card" }, h("div", { class: "row" }, deliveryTag(found.state), found.about.includes(".") ? found.about : t(`state.${found.about}`), time(found.occurredAt), again), place),

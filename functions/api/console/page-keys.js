@@ -31,7 +31,7 @@ function shown(keys, view, revoke) {
     [t("keys.extensions"), (key) => key.extensions?.join(", ") || t("all")],
     [t("keys.created"), (key) => key.bootstrap ? t("keys.bootstrap") : time(key.createdAt)],
     // When a key is used that was named at deployment, nobody writes down.
-    [t("keys.used"), (key) => key.lastUsedAt || key.bootstrap ? time(key.lastUsedAt) : t("never")],
+    [t("keys.used"), (key) => key.lastUsedAt ? time(key.lastUsedAt) : key.bootstrap ? t("keys.used.unknown") : t("never")],
     ["", (key) => key.bootstrap || key.id === view.me.id ? "" : h("button", { type: "button", class: "danger", onclick: () => revoke(key) }, t("keys.revoke"))],
   ], keys);
 }

@@ -54,18 +54,28 @@ function dialler(user, view, close) {
   const { parts, input } = field(t("users.number"), { type: "tel", required: true, autocomplete: "off" }, t("users.hint"));
   const place = h("div", {});
   const button = h("button", { class: "first" }, t("users.call"));
+  const hangUp = h("button", { type: "button", class: "danger", hidden: true, onclick: () => view.attempt(async () => {
+    await once("/rcc/disconnect", { CallId: hangUp.value });
+    hangUp.hidden = true;
+    button.focus();
+    lookNow();
+  }, place) }, t("live.end"));
   const form = h("form", { class: "card", onsubmit: async (event) => {
     event.preventDefault();
     button.disabled = true;
     const number = input.value;
-    const ok = await view.attempt(() => once("/rcc/makecall", { from: user.extension, to: number }), place);
+    const ok = await view.attempt(async () => {
+      const call = await once("/rcc/makecall", { from: user.extension, to: number });
+      hangUp.value = call.CallId ?? "";
+      hangUp.hidden = !call.CallId;
+    }, place);
     button.disabled = false;
     if (document.activeElement === document.body) button.focus();
     if (ok) {
       notice(t("users.dialled", { extension: user.extension, number }));
       lookNow();
     }
-  } }, h("h2", {}, t("users.dial", { extension: user.longName || user.extension })), parts, h("div", { class: "row" }, button, h("button", { type: "button", onclick: close }, t("cancel"))), place);
+  } }, h("h2", {}, t("users.dial", { extension: user.longName || user.extension })), parts, h("div", { class: "row" }, button, hangUp, h("button", { type: "button", onclick: close }, t("cancel"))), place);
   queueMicrotask(() => { input.focus(); form.scrollIntoView({ block: "nearest" }); });
   return form;
 }
