@@ -273,16 +273,16 @@ async fn browser_finds_its_way_through_the_console() {
     assert_eq!(seen["live"]["asked in vain"], 0, "calls are asked for when events have come");
     pbx.until_leg("50", "alerting").await;
     assert_eq!(seen["webhook"]["secret"], true);
-    assert_eq!(seen["webhook"]["told"], "The test was answered: answered 204.");
+    assert_eq!(seen["webhook"]["told"], "The test arrived: answered 204.");
     assert!(seen["webhook"]["title"].as_str().is_some_and(|title| title.starts_with("<img src=x")), "markup is text");
     assert!(seen["webhook"]["request"].as_str().is_some_and(|text| text.contains("webhook-signature: ")), "{seen}");
     assert!(seen["failing webhook"]["off"].as_str().is_some_and(|text| text.contains("410")), "{seen}");
-    assert!(seen["failing webhook"]["told"].as_str().is_some_and(|text| text.ends_with("are sent again.")), "{seen}");
+    assert!(seen["failing webhook"]["told"].as_str().is_some_and(|text| text.contains("sent again: ")), "{seen}");
     assert_eq!(seen["failing webhook"]["accepted"], true);
     assert_eq!(seen["hostile"], json!({"wrong": {}, "shown": true}), "whatever strangers write is text");
     assert_eq!(seen["keys"]["may call"], 0);
     assert_eq!(seen["keys"]["menu"], json!(["Overview", "Live", "Users", "API", "Try it"]), "what it may not do");
-    assert_eq!(seen["keys"]["revoked"], "This key is not accepted any more.");
+    assert!(seen["keys"]["revoked"].as_str().is_some_and(|text| text.contains("not accepted any more")), "{seen}");
     assert_eq!(seen["key in storage"], "", "the key stays in the tab");
 }
 

@@ -150,7 +150,7 @@ def new_webhook(page: Page, receiver: str, description: str) -> str:
     secret = page.locator("main code").first
     secret.wait_for()
     shown = secret.inner_text()
-    page.get_by_role("link", name="Send a test").click()
+    page.get_by_role("link", name="Show the webhook").click()
     return shown
 
 
@@ -208,7 +208,7 @@ def keys(page: Page, other: Callable[[], Page], url: str) -> dict[str, Any]:
     page.get_by_role("link", name="Keys").click()
     page.locator("summary").get_by_text("New key").click()
     page.get_by_label("Name", exact=True).fill("reader")
-    page.get_by_role("button", name="New key").click()
+    page.get_by_role("button", name="Make the key").click()
     code = page.locator("main code").first
     code.wait_for()
     second = other()
@@ -218,9 +218,9 @@ def keys(page: Page, other: Callable[[], Page], url: str) -> dict[str, Any]:
     row = second.get_by_role("row").filter(has_text="Thomas De Wilde")
     row.wait_for()
     seen["may call"] = row.get_by_role("button", name="Call").count()
-    # A page that the menu does not offer is reached by its address and shows nothing.
+    # A page that the menu does not offer is reached by its address and says which rights it takes.
     second.evaluate("location.hash = '#/keys'")
-    second.get_by_text("There is nothing here.").wait_for()
+    second.get_by_text("This key may not see this page.").wait_for()
     second.get_by_role("link", name="Overview").click()
     page.reload()
     row = page.get_by_role("row").filter(has_text="reader")

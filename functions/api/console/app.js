@@ -3,7 +3,7 @@
 import { Problem, get, key } from "./api.js";
 import { confirmed, field, fill, h, notice } from "./dom.js";
 import { poll } from "./poll.js";
-import { showAt, shown } from "./problem.js";
+import { advice, showAt, shown } from "./problem.js";
 import { language, t } from "./texts.js";
 import apiPage from "./page-api.js";
 import audit from "./page-audit.js";
@@ -80,7 +80,7 @@ async function attempt(work, place) {
     if (problem.name === "AbortError") return false;
     if (!(problem instanceof Problem)) console.error(problem);
     if (place) place.replaceChildren(shown(problem));
-    else notice([problem.message, problem.hint].filter(Boolean).join(" "));
+    else notice([problem.message, advice(problem)].filter(Boolean).join(" "));
     return false;
   }
 }
@@ -100,7 +100,7 @@ async function show() {
   menu(page.within ?? (PAGES[name] ? name : "overview"));
   main.replaceChildren(h("p", { class: "empty" }, t("loading")));
   if (!may(...page.scopes)) {
-    main.replaceChildren(h("p", { class: "empty" }, t("problem.nothing")));
+    main.replaceChildren(view(args, ending.signal).title(t(page.menu ?? PAGES[page.within].menu)), h("p", {}, t("problem.scope", { scopes: page.scopes.join(", ") })));
     return;
   }
   const { signal } = ending;
@@ -128,7 +128,7 @@ function leave(reason) {
 function signIn(reason) {
   document.title = "EasyConnect";
   const { parts, input } = field(t("sign.key"), { type: "password", autocomplete: "off", required: true, spellcheck: "false" }, t("sign.hint"));
-  const place = h("div", {}, reason && h("div", { class: "problem", role: "alert" }, reason));
+  const place = h("div", {}, reason && h("div", { class: "problem", role: "alert" }, h("strong", {}, reason), h("div", {}, t("problem.key.hint"))));
   const form = h("form", { class: "card", onsubmit: async (event) => {
     event.preventDefault();
     await attempt(() => enter(input.value.trim()), place);

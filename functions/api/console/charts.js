@@ -1,7 +1,7 @@
 // Small charts as inline SVG. Each has its numbers as text or as a table beside it, so that nothing is told by a picture alone.
 
 import { h, table } from "./dom.js";
-import { milliseconds, tag } from "./format.js";
+import { deliveryTag, milliseconds } from "./format.js";
 import { t } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -19,7 +19,7 @@ function picture(width, height, style, label, children) {
   return s("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: `chart ${style}`, ...told }, children);
 }
 
-const clock = (iso) => new Date(iso).toLocaleTimeString(navigator.language, { hour: "2-digit", minute: "2-digit" });
+const clock = (iso) => new Date(iso).toLocaleTimeString(navigator.language, { timeStyle: "short" });
 const sum = (hours, name) => hours.reduce((total, hour) => total + hour[name], 0);
 
 function bars(hours, style, label) {
@@ -38,9 +38,9 @@ export function callsByHour(hours) {
   if (calls === 0) return h("p", { class: "empty" }, t("stats.none"));
   const most = Math.max(...hours.map((hour) => hour.calls));
   const marks = [hours[0], hours[Math.floor(hours.length / 2)], hours.at(-1)];
-  return h("figure", {}, h("figcaption", { class: "row" }, h("span", { class: "key taken" }, t("stats.calls", { n: calls })),
-    h("span", { class: "key missed" }, t("stats.missed", { n: missed })), h("span", { class: "quiet" }, t("stats.most", { n: most }))),
-  bars(hours, "tall", told),
+  return h("figure", {}, h("figcaption", { class: "row" }, h("span", {}, t("stats.calls", { n: calls })),
+    h("span", { class: "key taken" }, t("stats.others", { n: calls - missed })), h("span", { class: "key missed" }, t("stats.missed", { n: missed })), h("span", { class: "quiet" }, t("stats.most", { n: most }))),
+  h("p", { class: "hint" }, t("stats.each")), bars(hours, "tall", told),
   h("div", { class: "row spread quiet axis", "aria-hidden": "true" }, marks.map(({ hour }) => h("span", {}, clock(hour)))),
   h("details", {}, h("summary", {}, t("stats.numbers")), table(t("stats.hours"), [
     [t("stats.hour"), ({ hour }) => h("time", { datetime: hour }, new Date(hour).toLocaleString(navigator.language, { dateStyle: "short", timeStyle: "short" }))],
@@ -75,7 +75,7 @@ export function outcomes({ deliveries, deliveriesRead, deliveriesComplete }) {
     return rect;
   });
   return h("figure", {}, picture(deliveriesRead, 10, "flat", "", parts),
-    h("ul", { class: "legend" }, some.map(({ state, count }) => h("li", { class: "row" }, h("span", { class: `key state-${state}` }, tag(state)), h("strong", {}, String(count))))),
+    h("ul", { class: "legend" }, some.map(({ state, count }) => h("li", { class: "row" }, h("span", { class: `key state-${state}` }, deliveryTag(state)), h("strong", {}, String(count))))),
     deliveriesComplete ? "" : h("p", { class: "hint" }, t("stats.cut", { n: deliveriesRead })));
 }
 
@@ -86,8 +86,8 @@ export function latencies({ latencies: stages }) {
   const most = Math.max(1, ...some.map(({ p95Ms }) => p95Ms));
   return table(t("stats.latencies"), [
     [t("stats.stage"), ({ stage }) => t(`stats.stage.${stage}`)],
-    ["50 %", ({ p50Ms }) => milliseconds(p50Ms)],
-    ["95 %", ({ p95Ms }) => milliseconds(p95Ms)],
+    [t("stats.half"), ({ p50Ms }) => milliseconds(p50Ms)],
+    [t("stats.nearly"), ({ p95Ms }) => milliseconds(p95Ms)],
     [t("stats.course"), ({ p50Ms, p95Ms }) => picture(most, 10, "line", "", [
       s("rect", { x: 0, width: Math.max(p95Ms, most / 100), y: 2, height: 6, class: "p95" }), s("rect", { x: 0, width: Math.max(p50Ms, most / 100), y: 2, height: 6, class: "p50" })])],
   ], some);

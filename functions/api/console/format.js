@@ -29,7 +29,12 @@ const TONES = {
   ringing: "warn", connected: "good", disconnected: "plain", missed: "bad",
 };
 
-export const tag = (state) => h("span", { class: `tag ${TONES[state] ?? "plain"}` }, t(`state.${state}`));
+const labelled = (state, text) => h("span", { class: `tag ${TONES[state] ?? "plain"}` }, text);
+
+export const tag = (state) => labelled(state, t(`state.${state}`));
+
+/** Of a delivery. One that is `parked` waits, which is another thing than a call that is parked. */
+export const deliveryTag = (state) => labelled(state, state === "parked" ? t("delivery.parked") : t(`state.${state}`));
 
 /** A party of a call: its name and number, as far as they are known. */
 export function party(name, number) {

@@ -4,7 +4,7 @@ import { apiAddress } from "./api.js";
 import { copyButton, h } from "./dom.js";
 import { t } from "./texts.js";
 
-const FILES = [["api.yaml", "OpenAPI 3.0"], ["makers.json", "OpenAPI 3.0, makers"], ["v2.json", "Swagger 2.0, Power Platform"]];
+const FILES = [["api.yaml", "OpenAPI 3.0"], ["makers.json", "OpenAPI 3.0, for flows only"], ["v2.json", "Swagger 2.0 for Power Platform"]];
 
 export default async function api(view) {
   view.main.replaceChildren(view.title(t("api.title")), h("section", { class: "card" }, h("p", {}, t("api.what")),

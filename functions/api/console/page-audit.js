@@ -27,7 +27,7 @@ function shown(entries) {
     [t("column.time"), (entry) => time(entry.time)],
     [t("audit.key"), (entry) => h("bdi", { class: "clip" }, entry.keyName)],
     [t("audit.operation"), (entry) => entry.operation],
-    [t("audit.subject"), (entry) => [h("bdi", { class: "clip" }, entry.kind === "call" ? `${entry.from} → ${entry.to}` : [entry.subjectName, ...entry.fields].filter(Boolean).join(" · ")),
+    [t("audit.subject"), (entry) => [h("bdi", { class: "clip" }, entry.kind === "call" ? [entry.from, entry.to].filter(Boolean).join(" → ") : [entry.subjectName, ...entry.fields].filter(Boolean).join(" · ")),
       entry.refusal && h("div", { class: "hint" }, t("audit.refused", { why: entry.refusal }))]],
   ], entries);
 }

@@ -2,21 +2,24 @@
 
 import { get, post } from "./api.js";
 import { h, notice, table } from "./dom.js";
-import { tag, time } from "./format.js";
+import { deliveryTag, time } from "./format.js";
 import { t } from "./texts.js";
+
+/** Nothing more comes of it by itself. */
+export const OVER = ["delivered", "failed", "expired", "cancelled"];
 
 export default async function delivery(view) {
   const address = `/deliveries/${encodeURIComponent(view.args[0])}`;
   const found = await get(address, view.signal);
   const place = h("div", {});
-  const again = h("button", { type: "button", onclick: () => view.attempt(async () => {
+  const again = found.requestMethod && OVER.includes(found.state) && h("button", { type: "button", onclick: () => view.attempt(async () => {
     await post(`${address}/replay`);
     notice(t("webhook.replayed"));
   }, place) }, t("webhook.replay"));
-  const headers = found.requestHeaders.map(({ name, value }) => `${name}: ${value ?? "…"}`).join("\n");
+  const headers = found.requestHeaders.map(({ name, value }) => `${name}: ${value ?? t("delivery.hidden")}`).join("\n");
   view.main.replaceChildren(h("p", {}, h("a", { href: `#/webhook/${found.webhookId}` }, `‹ ${t("webhook.deliveries")}`)),
     view.title(t("delivery.title")),
-    h("section", { class: "card" }, h("div", { class: "row" }, tag(found.state), found.about, time(found.occurredAt), again), place),
+    h("section", { class: "card" }, h("div", { class: "row" }, deliveryTag(found.state), found.about.includes(".") ? found.about : t(`state.${found.about}`), time(found.occurredAt), again), place),
     h("section", { class: "card" }, h("h2", {}, t("delivery.request")), found.requestMethod
       ? [h("pre", { tabindex: "0" }, `${found.requestMethod} ${found.requestUrl}\n${headers}`), found.requestBody && h("pre", { tabindex: "0" }, pretty(found.requestBody))]
       : h("p", { class: "empty" }, t("delivery.gone"))),
@@ -25,7 +28,7 @@ export default async function delivery(view) {
       : table(t("delivery.attempts"), [
         [t("column.time"), (attempt) => time(attempt.at)],
         [t("column.duration"), (attempt) => `${attempt.durationMs} ms`],
-        [t("column.state"), (attempt) => attempt.outcome],
+        [t("delivery.outcome"), (attempt) => attempt.outcome],
         [t("delivery.answer"), (attempt) => attempt.answer ? h("pre", { tabindex: "0" }, attempt.answer) : "–"],
       ], found.attempts.toReversed())));
 }

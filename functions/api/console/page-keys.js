@@ -31,7 +31,7 @@ function shown(keys, view, revoke) {
     [t("keys.extensions"), (key) => key.extensions?.join(", ") || t("all")],
     [t("keys.created"), (key) => key.bootstrap ? t("keys.bootstrap") : time(key.createdAt)],
     // When a key is used that was named at deployment, nobody writes down.
-    [t("keys.used"), (key) => key.lastUsedAt || key.bootstrap ? time(key.lastUsedAt) : t("never")],
+    [t("keys.used"), (key) => key.lastUsedAt ? time(key.lastUsedAt) : key.bootstrap ? t("keys.used.unknown") : t("never")],
     ["", (key) => key.bootstrap || key.id === view.me.id ? "" : h("button", { type: "button", class: "danger", onclick: () => revoke(key) }, t("keys.revoke"))],
   ], keys);
 }
@@ -41,7 +41,7 @@ function maker(view, made, load) {
   const scopes = checks(t("keys.scopes"), SCOPES.map((scope) => [scope, `${scope}: ${t(`keys.scope.${scope}`)}`]), ["calls:read"]);
   const extensions = field(t("keys.extensions"), {}, t("webhooks.extensions.hint"));
   const allow = field(t("keys.allow"), {}, t("keys.allow.hint"));
-  const hour = field(t("keys.hour"), { type: "number", min: "0" });
+  const hour = field(t("keys.hour"), { type: "number", min: "0" }, t("keys.hour.hint"));
   const place = h("div", {});
   const entries = (input) => input.value.split(",").map((text) => text.trim()).filter(Boolean);
   const form = h("form", { onsubmit: (event) => {
@@ -57,6 +57,6 @@ function maker(view, made, load) {
       form.reset();
       await load();
     }, place);
-  } }, name.parts, scopes.parts, extensions.parts, allow.parts, hour.parts, h("p", {}, h("button", { class: "first" }, t("keys.new"))), place);
+  } }, name.parts, scopes.parts, extensions.parts, allow.parts, hour.parts, h("p", {}, h("button", { class: "first" }, t("keys.make"))), place);
   return h("details", { class: "card" }, h("summary", {}, t("keys.new")), form);
 }

@@ -62,7 +62,7 @@ function shownCalls(calls, view) {
     [t("column.from"), (call) => party(call.fromName, call.from)],
     [t("column.to"), (call) => party(call.toName, call.to)],
     [t("column.state"), (call) => tag(call.callState)],
-    [t("column.time"), (call) => time(call.startTime)],
+    [t("live.since"), (call) => time(call.startTime)],
     ["", (call) => view.may("calls:write") ? end(call) : ""],
   ], calls);
 }

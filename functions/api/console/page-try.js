@@ -3,7 +3,7 @@
 import { get, once } from "./api.js";
 import { copyButton, field, fill, h, table } from "./dom.js";
 import { shownEvents } from "./events.js";
-import { tag } from "./format.js";
+import { deliveryTag, tag } from "./format.js";
 import { t } from "./texts.js";
 
 export default async function tryIt(view) {
@@ -14,11 +14,13 @@ export default async function tryIt(view) {
   const steps = ["agent", "told", "call", "see"].map(() => h("li", {}));
   const events = [];
   let hook = null;
+  // How many events there were before the webhook, which is told of none of them.
+  let before = 0;
   let cursor = "latest";
   let state = "";
   const step = (n, title, ...content) => fill(steps[n], h("h2", {}, t(title)), content);
-  step(0, "try.agent", agent);
-  step(1, "try.inbox", h("p", {}, t("try.inbox.hint")), view.may("webhooks") && receiver(view, (made) => { hook = made; }));
+  step(0, "try.agent", h("p", { class: "quiet" }, t("try.agent.what")), agent);
+  step(1, "try.inbox", h("p", {}, t("try.inbox.hint")), view.may("webhooks") && receiver(view, (made) => { hook = made; before = events.length; }));
   const { form, suggest } = caller(view);
   step(2, "try.call", view.may("calls:write") ? form : h("p", {}, t("try.cannot")));
   step(3, "try.see", seen, sent);
@@ -36,7 +38,10 @@ export default async function tryIt(view) {
       events.unshift(...fresh.events.reverse());
       fill(seen, h("p", { role: "status" }, t("try.seen")), shownEvents(events, fresh.events.length));
     }
-    if (hook && events.length > 0) fill(sent, deliveries((await get(`/webhooks/${hook.id}/deliveries?limit=10`, signal)).deliveries, hook));
+    if (hook) {
+      fill(sent, events.length > before ? deliveries((await get(`/webhooks/${hook.id}/deliveries?limit=10`, signal)).deliveries, hook)
+        : h("p", { class: "empty" }, t("try.sent.next")));
+    }
     const done = [state === "online", true, events.length > 0, events.length > 0];
     const next = done.indexOf(false);
     steps.forEach((element, n) => {
@@ -62,7 +67,7 @@ function receiver(view, made) {
     view.attempt(async () => {
       const hook = await once("/webhooks", { url: url.input.value.trim(), description: t("try.title") });
       made(hook);
-      form.replaceWith(h("div", {}, h("p", { role: "status" }, t("webhooks.created"), " ", h("a", { href: `#/webhook/${hook.id}` }, t("webhook.settings"))),
+      form.replaceWith(h("div", {}, h("p", { role: "status" }, t("webhooks.created"), " ", h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show"))),
         h("p", { class: "hint" }, t("webhooks.secret.hint")), h("div", { class: "row" }, h("code", {}, hook.secret), copyButton(hook.secret, t("copy"), t("copied")))));
     }, place);
   } }, url.parts, h("p", {}, h("button", {}, t("overview.webhooks.make"))), place);
@@ -73,9 +78,9 @@ function deliveries(rows, hook) {
   if (rows.length === 0) return h("p", { class: "empty" }, t("try.sending"));
   return [h("h3", {}, t("try.sent")), table(t("webhook.deliveries"), [
     [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, row.about.includes(".") ? row.about : t(`state.${row.about}`))],
-    [t("column.state"), (row) => tag(row.state)],
-    [t("delivery.answer"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
-  ], rows), h("p", {}, h("a", { href: `#/webhook/${hook.id}` }, t("webhook.settings")))];
+    [t("column.state"), (row) => deliveryTag(row.state)],
+    [t("delivery.outcome"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
+  ], rows), h("p", {}, h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show")))];
 }
 
 function caller(view) {
@@ -111,6 +116,7 @@ function caller(view) {
   hangUp.addEventListener("click", () => view.attempt(async () => {
     await once("/rcc/disconnect", { CallId: hangUp.value });
     hangUp.hidden = true;
+    button.focus();
   }, place));
   const form = h("form", { onsubmit: async (event) => {
     event.preventDefault();
@@ -121,6 +127,7 @@ function caller(view) {
       hangUp.hidden = !call.CallId;
     }, place);
     button.disabled = false;
+    if (document.activeElement === document.body) button.focus();
   } }, h("p", {}, t("try.call.hint")), suggestions, from.parts, to.parts, told, h("div", { class: "row" }, button, hangUp), place);
   return { form, suggest };
 }

@@ -19,7 +19,7 @@ export default async function users(view) {
     const some = all.filter((user) => `${user.extension} ${user.longName} ${user.name}`.toLowerCase().includes(wanted));
     fill(list, all.length === 0
       ? [h("p", { class: "empty" }, t("users.none")), h("p", { class: "quiet" }, t("users.none.hint"))]
-      : shown(some, view, (user) => fill(dial, dialler(user, view))));
+      : some.length === 0 ? h("p", { class: "empty" }, t("users.no.match")) : shown(some, view, (user) => fill(dial, dialler(user, view, () => fill(dial)))));
   };
   input.addEventListener("input", draw);
   view.main.replaceChildren(view.title(t("users.title")), h("section", { class: "card" }, parts, place, list), dial, pbxs);
@@ -46,25 +46,36 @@ function shown(users, view, choose) {
     [t("users.name"), (user) => h("bdi", { class: "clip" }, user.longName || user.name)],
     [t("users.registered"), (user) => user.registered ? t("users.registered.yes") : t("users.registered.no")],
     [t("users.calls"), (user) => String(user.calls)],
-    ["", (user) => view.may("calls:write") ? h("button", { type: "button", onclick: () => choose(user) }, t("users.call")) : ""],
+    ["", (user) => view.may("calls:write") ? h("button", { type: "button", onclick: () => choose(user) }, t("users.call.from")) : ""],
   ], users);
 }
 
-function dialler(user, view) {
+function dialler(user, view, close) {
   const { parts, input } = field(t("users.number"), { type: "tel", required: true, autocomplete: "off" }, t("users.hint"));
   const place = h("div", {});
   const button = h("button", { class: "first" }, t("users.call"));
+  const hangUp = h("button", { type: "button", class: "danger", hidden: true, onclick: () => view.attempt(async () => {
+    await once("/rcc/disconnect", { CallId: hangUp.value });
+    hangUp.hidden = true;
+    button.focus();
+    lookNow();
+  }, place) }, t("live.end"));
   const form = h("form", { class: "card", onsubmit: async (event) => {
     event.preventDefault();
     button.disabled = true;
     const number = input.value;
-    const ok = await view.attempt(() => once("/rcc/makecall", { from: user.extension, to: number }), place);
+    const ok = await view.attempt(async () => {
+      const call = await once("/rcc/makecall", { from: user.extension, to: number });
+      hangUp.value = call.CallId ?? "";
+      hangUp.hidden = !call.CallId;
+    }, place);
     button.disabled = false;
+    if (document.activeElement === document.body) button.focus();
     if (ok) {
       notice(t("users.dialled", { extension: user.extension, number }));
       lookNow();
     }
-  } }, h("h2", {}, t("users.dial", { extension: user.longName || user.extension })), parts, h("p", {}, button), place);
+  } }, h("h2", {}, t("users.dial", { extension: user.longName || user.extension })), parts, h("div", { class: "row" }, button, hangUp, h("button", { type: "button", onclick: close }, t("cancel"))), place);
   queueMicrotask(() => { input.focus(); form.scrollIntoView({ block: "nearest" }); });
   return form;
 }

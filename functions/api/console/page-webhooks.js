@@ -53,7 +53,7 @@ async function make(view) {
       const made = await once("/webhooks", fields.values());
       notice(t("webhooks.created"));
       fill(view.main, view.title(t("webhooks.created")), secret(made.secret),
-        h("p", {}, h("a", { class: "button", href: `#/webhook/${made.id}` }, t("webhook.test"))));
+        h("p", {}, t("webhooks.created.next")), h("p", {}, h("a", { class: "button first", href: `#/webhook/${made.id}` }, t("webhook.show"))));
     }, place);
   } }, fields.parts, h("div", { class: "row" }, h("button", { class: "first" }, t("save")), h("a", { class: "button", href: "#/webhooks" }, t("cancel"))), place);
   view.main.replaceChildren(view.title(t("webhooks.new")), form);
