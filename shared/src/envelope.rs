@@ -14,10 +14,16 @@ pub(crate) const PREFIX: &str = r#"{"v":1,"#;
 pub enum EnvelopeError {
     #[error("the message is of version {0}, this program reads version {VERSION}")]
     UnknownVersion(u64),
-    #[error("the message is about an event of the kind `{0}`, which this program does not take")]
+    #[error("the message is about an event of the kind `{}`, which this program does not take", named(.0))]
     UnknownKind(String),
     #[error("the message is not a version {VERSION} envelope")]
     Malformed(#[from] serde_json::Error),
+}
+
+/// A kind as a log may show it. What is none, because somebody else has written it, may be anything.
+fn named(kind: &str) -> &str {
+    let is_name = kind.len() <= 40 && kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'.');
+    if is_name { kind } else { "?" }
 }
 
 #[derive(Serialize)]

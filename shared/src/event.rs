@@ -1,6 +1,7 @@
 //! Call events: what a webhook receives, and what travels with it between the agent and the functions.
 
 pub mod details;
+mod masking;
 pub mod message;
 pub mod summary;
 pub mod update;

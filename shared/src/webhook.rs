@@ -97,7 +97,8 @@ pub struct Settings {
     pub method: Method,
     #[serde(default)]
     pub format: Format,
-    #[serde(default = "calls_only")]
+    /// Kinds of a later version are left out, so that the others are still told if this one runs again.
+    #[serde(default = "calls_only", deserialize_with = "known_kinds")]
     pub kinds: BTreeSet<Kind>,
     #[serde(default)]
     pub filter: Filter,
@@ -111,6 +112,9 @@ pub struct Settings {
     /// Requests that it takes in a minute; `None`: as many as there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_minute: Option<u32>,
+    /// Numbers are sent with their last three digits only, and names not at all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mask_numbers: bool,
     /// Unix seconds. Nothing is sent from then on, and the item is kept for some days more, so that its end can be told. The
     /// table's TTL attribute `expiresAt` is therefore another one, which only `tables::webhooks` knows.
     #[serde(default, rename = "endsAt", skip_serializing_if = "Option::is_none")]
@@ -119,6 +123,11 @@ pub struct Settings {
 
 fn calls_only() -> BTreeSet<Kind> {
     BTreeSet::from([Kind::Call])
+}
+
+fn known_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Kind>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    Ok(Kind::ALL.into_iter().filter(|kind| names.iter().any(|name| name == kind.as_str())).collect())
 }
 
 impl Settings {
@@ -134,6 +143,7 @@ impl Settings {
             basic_auth: None,
             description: String::new(),
             max_per_minute: None,
+            mask_numbers: false,
             expires_at: None,
         }
     }
@@ -406,6 +416,18 @@ mod tests {
             webhook.health.lane = Some(Lane::Settling);
             assert_eq!(webhook.lane(), Lane::Settling);
         }
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_takes_the_others_from_nobody() {
+        let read = |kinds: &str| {
+            let settings: Settings =
+                serde_json::from_str(&format!(r#"{{"url":"https://example.com"{kinds}}}"#)).expect("settings");
+            settings.kinds.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(read(r#","kinds":["call","call.recorded","agent.offline"]"#), [Kind::Call, Kind::AgentOffline]);
+        assert_eq!(read(r#","kinds":["call.recorded"]"#), []);
+        assert_eq!(read(""), [Kind::Call]);
     }
 
     #[test]

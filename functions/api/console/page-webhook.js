@@ -168,6 +168,7 @@ function summary(hook, lastAccepted) {
       [t("webhooks.url"), h("bdi", {}, hook.url)], [t("webhooks.method"), `${hook.method} · ${hook.format}`],
       [t("webhooks.statuses"), hook.missedOnly ? t("webhooks.missed") : hook.statuses.map((name) => t(`state.${name}`)).join(", ") || t("all")],
       [t("webhooks.extensions"), hook.extensions.join(", ") || t("all")],
+      hook.maskNumbers && [t("webhooks.numbers"), t("webhooks.masked")],
       hook.parked > 0 && [t("webhooks.parked"), String(hook.parked)],
       hook.nextAttemptAt && [t("webhooks.next"), time(hook.nextAttemptAt)], [t("webhooks.success"), time(lastAccepted)],
     ])];

@@ -38,6 +38,7 @@ export default {
   "webhooks.title": "Webhooks", "webhooks.none": "Es gibt noch keinen Webhook. Ein Webhook ist eine Adresse, die von jedem Anruf erfährt.", "webhooks.new": "Neuer Webhook",
   "webhooks.url": "Adresse", "webhooks.url.hint": "Eine https-Adresse des Flows oder Servers. Power Automate, Make, Zapier und n8n zeigen eine, wenn ein Webhook-Auslöser angelegt wird.",
   "webhooks.description": "Beschreibung", "webhooks.statuses": "Zustände", "webhooks.statuses.hint": "Keiner gewählt heißt alle.", "webhooks.extensions": "Nebenstellen", "webhooks.extensions.hint": "Mit Kommas getrennt; leer heißt alle.",
+  "webhooks.mask": "Nummern bis auf die letzten drei Ziffern verdecken, Namen weglassen", "webhooks.numbers": "Nummern", "webhooks.masked": "verdeckt",
   "webhooks.missed": "Nur verpasste Anrufe", "webhooks.format": "Format", "webhooks.format.easyconnect": "easyconnect: der Anruf und sein Zustand (WebHookEvent)", "webhooks.format.extended": "extended: mehr, etwa missed, cause, E.164 (CallEvent)",
   "webhooks.method": "Methode", "webhooks.created": "Der Webhook ist angelegt.", "webhooks.created.next": "Auf seiner Seite lässt sich ein Test senden und sehen, was zugestellt wurde und wie ein Empfänger die Unterschrift prüft.", "webhooks.secret": "Sein Geheimnis",
   "webhooks.secret.hint": "Wird nur jetzt gezeigt. Empfänger prüfen damit die Unterschrift jeder Zustellung.", "webhooks.reason": "Grund", "webhooks.parked": "Wartend", "webhooks.next": "Nächster Versuch", "webhooks.success": "Zuletzt angenommen",

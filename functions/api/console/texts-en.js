@@ -36,6 +36,7 @@ export default {
   "webhooks.title": "Webhooks", "webhooks.none": "There is no webhook yet. A webhook is an address that is told of each call.", "webhooks.new": "New webhook",
   "webhooks.url": "Address", "webhooks.url.hint": "An https address of your flow or server. Power Automate, Make, Zapier and n8n show one when you add a webhook trigger.",
   "webhooks.description": "Description", "webhooks.statuses": "Statuses", "webhooks.statuses.hint": "None chosen means all.", "webhooks.extensions": "Extensions", "webhooks.extensions.hint": "Separated by commas; empty means all.",
+  "webhooks.mask": "Mask numbers but for their last three digits, leave out names", "webhooks.numbers": "Numbers", "webhooks.masked": "masked",
   "webhooks.missed": "Only missed calls", "webhooks.format": "Format", "webhooks.format.easyconnect": "easyconnect: the call and its status (WebHookEvent)", "webhooks.format.extended": "extended: more, such as missed, cause, E.164 (CallEvent)",
   "webhooks.method": "Method", "webhooks.created": "The webhook is made.", "webhooks.created.next": "On its page you can send a test, see what was delivered, and find how a receiver checks the signature.", "webhooks.secret": "Its secret",
   "webhooks.secret.hint": "Shown now and never again. Receivers check the signature of each delivery with it.", "webhooks.reason": "Reason", "webhooks.parked": "Waiting", "webhooks.next": "Next attempt", "webhooks.success": "Last accepted",

@@ -21,7 +21,7 @@ use crate::fields::Fields;
 use crate::given::{Given, extension, whole};
 
 /// The fields of a webhook. The first one is also known by the names that platforms give it.
-pub(crate) const FIELDS: [&str; 20] = [
+pub(crate) const FIELDS: [&str; 21] = [
     "url",
     "targetUrl",
     "hookUrl",
@@ -40,6 +40,7 @@ pub(crate) const FIELDS: [&str; 20] = [
     "basicAuthUser",
     "basicAuthPassword",
     "maxPerMinute",
+    "maskNumbers",
     "description",
     "expiresAt",
 ];
@@ -100,6 +101,7 @@ pub(crate) fn settings(fields: &Fields, known: Option<&Settings>, allow_http: bo
             .optional("description", |fields, name| fields.text(name, LONGEST_TEXT))?
             .unwrap_or_default(),
         max_per_minute: above_zero(fields, "maxPerMinute", HIGHEST_LIMIT)?,
+        mask_numbers: fields.flag("maskNumbers", false)?,
         expires_at: fields.optional("expiresAt", Fields::time)?.map(Timestamp::as_second),
     })
 }
@@ -334,12 +336,12 @@ mod tests {
             r#"{"url":"https://example.com","method":"get","format":"extended","kinds":["call","agent.offline"],
                 "extensions":["42",43],"statuses":["ringing"],"direction":"incoming","missedOnly":true,"party":"external",
                 "numberPrefix":"+32","minimumDuration":5,"headers":[{"name":"X-Make-ApiKey","value":"k"}],
-                "basicAuthUser":"u","basicAuthPassword":"p","maxPerMinute":"6000","description":"CRM",
+                "basicAuthUser":"u","basicAuthPassword":"p","maxPerMinute":"6000","maskNumbers":"yes","description":"CRM",
                 "expiresAt":"2030-01-01T00:00:00Z"}"#,
         );
         let settings = settings.expect("settings");
         assert_eq!((settings.method, settings.format, settings.kinds.len()), (Method::Get, Format::Extended, 2));
-        assert!(settings.filter.missed_only && settings.headers.contains_key("x-make-apikey"));
+        assert!(settings.mask_numbers && settings.filter.missed_only && settings.headers.contains_key("x-make-apikey"));
         assert_eq!((settings.max_per_minute, settings.expires_at), (Some(6_000), Some(1_893_456_000)));
     }
 
@@ -365,7 +367,7 @@ mod tests {
     fn fields_that_a_platform_left_empty_filter_nothing() {
         let settings = read(
             r#"{"url":"https://example.com","kinds":[],"extensions":[],"statuses":null,"direction":null,"missedOnly":null,
-                "minimumDuration":0,"headers":[],"maxPerMinute":0,"expiresAt":null}"#,
+                "minimumDuration":0,"headers":[],"maxPerMinute":0,"maskNumbers":null,"expiresAt":null}"#,
         );
         assert_eq!(settings, Ok(Settings::new("https://example.com/".to_owned())));
         let empty: String = FIELDS[4..].iter().map(|name| format!(r#","{name}":"""#)).collect();

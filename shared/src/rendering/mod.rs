@@ -8,7 +8,7 @@ use url::Url;
 
 use self::query::Pair;
 use crate::delivery::{Delivery, Payload, Trial};
-use crate::event::{ConferenceEvent, ExtendedEvent, WebHookEvent};
+use crate::event::{CallEvent, ConferenceEvent, ExtendedEvent, WebHookEvent};
 use crate::notice::NoticeBody;
 use crate::time::{from_millis, iso_millis};
 use crate::webhook::{Format, Method, Settings};
@@ -36,7 +36,11 @@ impl Rendered {
     /// Renders what is sent at this moment.
     pub fn new(delivery: &Delivery, settings: &Settings, at: Timestamp) -> Result<Self, Unrenderable> {
         let mut url: Url = settings.url.parse().map_err(|_| Unrenderable::Url)?;
-        let told = Told::new(delivery, settings.format, at);
+        let masked = match &delivery.payload {
+            Payload::Call(event) if settings.mask_numbers => Some(event.masked()),
+            _ => None,
+        };
+        let told = Told::new(delivery, masked.as_ref(), settings.format, at);
         Ok(match settings.method {
             Method::Post => Self { url, body: Some(told.json()), appended: None },
             Method::Get => {
@@ -60,21 +64,23 @@ enum Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn new(delivery: &'a Delivery, format: Format, now: Timestamp) -> Self {
-        match (&delivery.payload, format) {
-            // An update has no other form: the published object has no place for what it says.
-            (Payload::Call(event), Format::Easyconnect) if event.update.is_none() => {
-                Self::Published(&event.web_hook_event)
-            }
-            (Payload::Call(event), _) => Self::Extended(Box::new(ExtendedEvent {
-                test: delivery.trial == Some(Trial::Test),
-                queued_at: delivery.queued_at.map(from_millis).map(iso_millis),
-                fanned_out_at: delivery.fanned_out_at.map(from_millis).map(iso_millis),
-                sent_at: Some(iso_millis(now)),
-                ..ExtendedEvent::from(&**event)
-            })),
-            (Payload::Notice(notice), _) => Self::Notice(notice.body()),
+    /// `masked` is told in place of the delivery's own event.
+    fn new(delivery: &'a Delivery, masked: Option<&'a CallEvent>, format: Format, now: Timestamp) -> Self {
+        let event = match &delivery.payload {
+            Payload::Call(event) => masked.unwrap_or(event),
+            Payload::Notice(notice) => return Self::Notice(notice.body()),
+        };
+        // An update has no other form: the published object has no place for what it says.
+        if format == Format::Easyconnect && event.update.is_none() {
+            return Self::Published(&event.web_hook_event);
         }
+        Self::Extended(Box::new(ExtendedEvent {
+            test: delivery.trial == Some(Trial::Test),
+            queued_at: delivery.queued_at.map(from_millis).map(iso_millis),
+            fanned_out_at: delivery.fanned_out_at.map(from_millis).map(iso_millis),
+            sent_at: Some(iso_millis(now)),
+            ..ExtendedEvent::from(event)
+        }))
     }
 
     fn json(&self) -> String {

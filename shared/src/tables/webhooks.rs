@@ -260,7 +260,8 @@ impl StateTable {
         // An attribute that is left out has to go.
         let expiry: &[&str] = if settings.expires_at.is_none() { &["endsAt", "expiresAt"] } else { &[] };
         let limit: &[&str] = if settings.max_per_minute.is_none() { &["maxPerMinute"] } else { &[] };
-        let gone = [expiry, limit].concat();
+        let mask: &[&str] = if settings.mask_numbers { &[] } else { &["maskNumbers"] };
+        let gone = [expiry, limit, mask].concat();
         if !gone.is_empty() {
             expression.push_str(&format!(" REMOVE {}", gone.join(", ")));
         }

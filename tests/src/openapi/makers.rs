@@ -101,7 +101,7 @@ fn components(openapi: &Node, paths: &Node) -> anyhow::Result<Node> {
         let mut kept = Vec::new();
         for (name, component) in all.entries() {
             let reference = format!("#/components/{kind}/{name}");
-            let component = without_extensions(component);
+            let component = without_extensions(&for_makers(component));
             if kind == "securitySchemes" {
                 kept.push((name.clone(), component));
             } else if asked.contains(&reference) {
@@ -147,6 +147,21 @@ fn resolve<'a>(openapi: &'a Node, node: &'a Node) -> &'a Node {
     let path = node.get("$ref").and_then(Node::text).and_then(|reference| reference.strip_prefix("#/"));
     let path = path.map(|path| path.split('/').collect::<Vec<_>>());
     path.and_then(|path| openapi.at(&path)).unwrap_or(node)
+}
+
+/// Without the properties of a schema that are for somebody else. The API takes them, and its answers may have more than is described.
+fn for_makers(node: &Node) -> Node {
+    match node {
+        Node::Object(entries) => {
+            let is_for_others = |property: &Node| {
+                property.get("x-audience").and_then(Node::text).is_some_and(|audience| audience != MAKERS)
+            };
+            let kept = entries.iter().filter(|(_, value)| !is_for_others(value));
+            Node::Object(kept.map(|(key, value)| (key.clone(), for_makers(value))).collect())
+        }
+        Node::List(items) => Node::List(items.iter().map(for_makers).collect()),
+        other => other.clone(),
+    }
 }
 
 /// Without what is Power Platform's and this repository's own.

@@ -394,6 +394,7 @@ fn webhooks_with_lanes() -> Named<Webhook> {
         (w.health.state, w.health.state_since, w.health.reason) = (WebhookState::Active, ms(170), None);
     });
     let limited = but(plain_webhook(16), |w| w.settings.max_per_minute = Some(60));
+    let masked = but(plain_webhook(17), |w| w.settings.mask_numbers = true);
     let [slow_taken, slow_noted, slow_rests, slow_settling] = slow;
     named([
         ("webhook-lane-taken", taken),
@@ -413,6 +414,7 @@ fn webhooks_with_lanes() -> Named<Webhook> {
         ("webhook-lane-off", off),
         ("webhook-lane-on-again", on),
         ("webhook-limited", limited),
+        ("webhook-masked", masked),
     ])
 }
 

@@ -8,7 +8,7 @@ use shared::event::message::{self, EventMessage, EventTag};
 use shared::feed::Writer;
 use shared::queue::Outgoing;
 use shared::tables::{Change, Claim, EndedCall, Finish, Look, SLOTS, SlotTaken, Window};
-use shared::webhook::{Kind, Lane, Lookout};
+use shared::webhook::{Kind, Lane, Lookout, Webhook};
 
 use super::expected::{self, REASON, RESULT, WANTS_NO_MORE, dials, expiry_notice};
 use super::recorder::Recorder;
@@ -225,9 +225,12 @@ async fn lanes(recorder: &mut Recorder) {
         assert!(state.change_state(id, &change, later(seconds)).await.expect("an answer").is_some(), "{name}");
         recorder.keep(name).await;
     }
-    let limited = expected::webhooks().into_iter().find(|(name, _)| name == "webhook-limited").expect("a webhook").1;
-    state.put_webhook(&limited).await.expect("a webhook");
-    recorder.keep("limited").await;
+    for name in ["limited", "masked"] {
+        let of_name = |(known, _): &(String, Webhook)| *known == format!("webhook-{name}");
+        let webhook = expected::webhooks().into_iter().find(of_name).expect("a webhook").1;
+        state.put_webhook(&webhook).await.expect("a webhook");
+        recorder.keep(name).await;
+    }
 }
 
 async fn ending_webhooks(recorder: &mut Recorder) {

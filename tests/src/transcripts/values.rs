@@ -432,6 +432,7 @@ pub(super) fn full_settings() -> Settings {
         basic_auth: Some(BasicAuth { username: "Aladdin".to_owned(), password: Secret::new("open sesame") }),
         description: "Missed calls to the \"CRM\"".to_owned(),
         max_per_minute: None,
+        mask_numbers: false,
         expires_at: Some(NOW / 1000 + 30 * 86_400),
     }
 }

@@ -16,6 +16,7 @@ mod judge;
 mod lanes;
 mod lives;
 mod machine;
+mod masking;
 mod names;
 mod nodes;
 mod once_only;
