@@ -12,7 +12,7 @@ use easyconnect_agent::events::outbox::{Outbox, OutboxStatus};
 use easyconnect_agent::host::health::Listeners;
 use easyconnect_agent::pbx::link::Network;
 use easyconnect_agent::pbx::tcp::Stream;
-use futures_util::future::{BoxFuture, pending};
+use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
 use pbx_sim::InMemory;
 use pbx_sim::world::DEFAULT_PASSWORD;
@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::lives::Lives;
 use crate::machine::{Chance, WallClock, agent_config, platform_with};
@@ -46,6 +47,8 @@ struct Shared {
     /// What becomes of its requests on their way.
     way: Mutex<Option<Decide>>,
     outbox: Mutex<Option<watch::Receiver<OutboxStatus>>>,
+    /// Ends its present life as a service manager does.
+    stop: Mutex<CancellationToken>,
 }
 
 impl WholeAgent {
@@ -78,6 +81,7 @@ impl WholeAgent {
             wall: WallClock::ahead_by(ahead),
             way: Mutex::default(),
             outbox: Mutex::default(),
+            stop: Mutex::default(),
         };
         Self { lives, shared: Arc::new(shared) }
     }
@@ -90,6 +94,11 @@ impl WholeAgent {
     /// From its next life on this decides by target and body what becomes of its requests.
     pub(crate) fn decide(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) {
         *self.shared.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(Decide::new(decide));
+    }
+
+    /// Its package is replaced: the service manager stops it, and starts the new program when it has ended.
+    pub(crate) fn replace(&self) {
+        self.shared.stop.lock().unwrap_or_else(PoisonError::into_inner).cancel();
     }
 
     /// Synced writes of its present life.
@@ -113,7 +122,9 @@ impl WholeAgent {
     }
 
     async fn work(&self, process: &Process) {
-        let Shared { pbx, config, ledger, chance, wall, way, outbox } = &*self.shared;
+        let Shared { pbx, config, ledger, chance, wall, way, outbox, stop } = &*self.shared;
+        let stopped = CancellationToken::new();
+        *stop.lock().unwrap_or_else(PoisonError::into_inner) = stopped.clone();
         // Whoever drops this drops what the outbox has not written.
         let mut disk = JoinSet::new();
         let run = |work| {
@@ -137,7 +148,10 @@ impl WholeAgent {
             reload: None,
         };
         let agent = Agent::build_on(host, config.clone()).expect("an agent");
-        let ended = agent.run(pending()).await;
+        let ended = agent.run(stopped.cancelled()).await;
+        if stopped.is_cancelled() && ended.is_ok() {
+            return;
+        }
         ledger.wrong(format!("agent {} ended by itself: {ended:?}", process.name()));
     }
 }

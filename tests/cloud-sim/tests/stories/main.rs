@@ -31,6 +31,7 @@ mod receivers;
 mod recording;
 mod release;
 mod reload;
+mod replacement;
 mod reporter;
 mod seeds;
 mod slow_line;
