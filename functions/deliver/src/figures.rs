@@ -1,4 +1,4 @@
-//! The figures of the minute: how agents, PBXs and webhooks are. What is as it should be is no figure, but for the agents: each costs by
+//! The figures of the minute, and of a worker's look: how agents, PBXs, webhooks and parks are. What is as it should be is no figure, but for the agents: each costs by
 //! the hour, and the alarms take no data for good news.
 
 use std::collections::BTreeMap;
@@ -35,6 +35,15 @@ pub(crate) fn of_webhooks(metrics: &mut Metrics, webhooks: &[Webhook], now: Time
     metrics.count("WebhooksFailing", watched().filter(|webhook| webhook.health.state == WebhookState::Failing).count());
     let own_lane = |webhook: &&Webhook| webhook.lane() != Lane::Shared && !webhook.keeps_its_lane();
     metrics.count("WebhooksInOwnLane", watched().filter(own_lane).count());
+}
+
+/// What waits for less is on its way. Milliseconds.
+const WAITS: i64 = 60_000;
+
+/// How long the oldest of what a worker found in the park has waited there: it has read that anyway.
+pub(crate) fn of_park(metrics: &mut Metrics, parked_at: impl IntoIterator<Item = i64>, now: Timestamp) {
+    let oldest = parked_at.into_iter().min().map(|at| now.as_millisecond() - at);
+    metrics.lasting("ParkedAge", oldest.filter(|age| *age >= WAITS).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -90,6 +99,15 @@ mod tests {
         (full.vitals.dropped_events, full.vitals.oldest_event_age_ms) = (3, Some(9));
         let told = line(|metrics| of_agents(metrics, &[full], &slots("one"), sample::now())).expect("a line");
         assert_eq!((told["EventsDropped"][0].as_f64(), told["OutboxAge"][0].as_f64()), (Some(3.0), Some(9.0)));
+    }
+
+    #[test]
+    fn what_has_waited_longest_counts_from_a_minute_on() {
+        let now = sample::now().as_millisecond();
+        let told = |ages: &[i64]| line(|metrics| of_park(metrics, ages.iter().map(|age| now - age), sample::now()));
+        assert_eq!((told(&[]), told(&[59_999, 0])), (None, None));
+        let line = told(&[100, 90_000, 60_000]).expect("a line");
+        assert_eq!(line["ParkedAge"][0].as_f64(), Some(90_000.0));
     }
 
     #[test]

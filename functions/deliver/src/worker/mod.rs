@@ -22,7 +22,7 @@ use crate::cloud_error::CloudError;
 use crate::context::Context;
 use crate::lane::{self, stays, way};
 use crate::lookout::{Reaction, learn};
-use crate::notices;
+use crate::{figures, notices};
 use crate::protocol::{Came, Park, Step, Way, Worker};
 use sending::{Due, send, sort_out};
 use tidying::Found;
@@ -164,6 +164,7 @@ impl<C: Fn() -> Timestamp + Copy> Visit<'_, C> {
         let whole = self.lookout.refusals > 0 || !webhook.is_alive(now);
         let found = tidying::look(self.context, self.id, Some(webhook), whole, now).await?;
         let is_empty = found.heads.is_empty() && !found.more;
+        figures::of_park(&mut self.context.metrics(), found.heads.iter().filter_map(|parked| parked.parked_at), now);
         self.found = found;
         Ok(match is_empty {
             false => Park::Occupied,
