@@ -39,6 +39,8 @@ pub(crate) struct WholeAgent {
 #[derive(Debug)]
 struct Shared {
     pbx: Arc<InMemory>,
+    /// Which of its PBXs, if not the first one.
+    at: Option<String>,
     config: Config,
     ledger: Ledger,
     chance: Chance,
@@ -72,10 +74,38 @@ impl WholeAgent {
         let config = configuration(name, lives.state_dir(), template, urls);
         let shared = Shared {
             pbx: pbx.clone(),
+            at: None,
             config,
             ledger: ledger.clone(),
             chance: chance.clone(),
             wall: WallClock::ahead_by(ahead),
+            way: Mutex::default(),
+            outbox: Mutex::default(),
+        };
+        Self { lives, shared: Arc::new(shared) }
+    }
+
+    /// The same at one of several PBXs. With the configuration of an agent of the only PBX, it knows the first commands queue alone.
+    pub(crate) fn at(
+        (cloud, template, ledger): (&Cloud, &Template, &Ledger),
+        name: &str,
+        (pbx, at): (&Arc<InMemory>, &str),
+        knows_all_queues: bool,
+        chance: &Chance,
+    ) -> Self {
+        let lives = Lives::new(cloud, name, chance);
+        let mut config = configuration(name, lives.state_dir(), template, &[PBX]);
+        config.pbx.id = Some(at.to_owned());
+        if !knows_all_queues {
+            config.aws.commands_queue_url = Some(std::mem::take(&mut config.aws.commands_queue_urls).swap_remove(0));
+        }
+        let shared = Shared {
+            pbx: pbx.clone(),
+            at: Some(at.to_owned()),
+            config,
+            ledger: ledger.clone(),
+            chance: chance.clone(),
+            wall: WallClock::ahead_by(SignedDuration::ZERO),
             way: Mutex::default(),
             outbox: Mutex::default(),
         };
@@ -113,7 +143,7 @@ impl WholeAgent {
     }
 
     async fn work(&self, process: &Process) {
-        let Shared { pbx, config, ledger, chance, wall, way, outbox } = &*self.shared;
+        let Shared { pbx, at, config, ledger, chance, wall, way, outbox } = &*self.shared;
         // Whoever drops this drops what the outbox has not written.
         let mut disk = JoinSet::new();
         let run = |work| {
@@ -131,7 +161,7 @@ impl WholeAgent {
             sdk: agent_config(&platform).await,
             machine: platform.machine,
             random: platform.random,
-            network: Arc::new(Pipes { pbx: pbx.clone(), chance: chance.clone() }),
+            network: Arc::new(Pipes { pbx: pbx.clone(), at: at.clone(), chance: chance.clone() }),
             outbox: opened,
             health: Listeners::none(config),
             reload: None,
@@ -160,6 +190,8 @@ pub(crate) fn configuration(name: &str, state_dir: &Path, template: &Template, u
 #[derive(Debug)]
 pub(crate) struct Pipes {
     pub(crate) pbx: Arc<InMemory>,
+    /// Which of its PBXs, if not the first one.
+    pub(crate) at: Option<String>,
     pub(crate) chance: Chance,
 }
 
@@ -168,7 +200,11 @@ impl Network for Pipes {
         Box::pin(async move {
             sleep(self.chance.between(std::time::Duration::from_millis(1), std::time::Duration::from_millis(5))).await;
             anyhow::ensure!(PBX.contains(host), "no route to {host}");
-            let stream = self.pbx.connect().context("connection refused")?;
+            let stream = match &self.at {
+                Some(pbx) => self.pbx.connect_to(pbx),
+                None => self.pbx.connect(),
+            };
+            let stream = stream.context("connection refused")?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     }
