@@ -71,8 +71,8 @@ def down(workspace: Workspace) -> int:
         print(f"Nothing to do: there is no stack in {workspace.root}.")
         return 0
     with workspace.locked():
-        # The agent says goodbye to the PBX and the cloud, so it goes before them.
-        for process in sorted(processes.all_recorded(workspace), key=lambda process: process.name != "agent"):
+        # The agents say goodbye to the PBX and the cloud, so they go before them.
+        for process in sorted(processes.all_recorded(workspace), key=lambda process: not process.name.startswith("agent")):
             processes.stop(workspace, process)
             print(f"  {process.name} ended")
         workspace.remove()

@@ -28,6 +28,7 @@ def main() -> int:
             command.add_argument("--template", type=Path, default=REPOSITORY / "template.yaml")
             command.add_argument("--stack-name", default="easyconnect")
             command.add_argument("--owner", type=int, metavar="PID", help="end the stack when this process has ended")
+            command.add_argument("--pbxs", type=int, choices=range(1, 9), default=1, metavar="N", help="simulated PBXs, each with an agent")
             command.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="template parameter")
     commands.add_parser("key", help="make an API key and its hash")
     arguments = parser.parse_args()
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             overrides=parameters,
             cloud_only=arguments.cloud_only,
             owner=arguments.owner,
+            pbxs=arguments.pbxs,
         )
     import operate
 

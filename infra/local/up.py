@@ -61,6 +61,7 @@ def up(
     overrides: Mapping[str, str],
     cloud_only: bool,
     owner: int | None,
+    pbxs: int,
 ) -> int:
     """All of it. The stack ends with the process `owner`, if there is one."""
     begun = time.monotonic()
@@ -70,7 +71,7 @@ def up(
         _forget_leftovers(workspace)
         if owner is not None:
             _guard(workspace, owner)
-        variables = _Up(workspace, template, bin_dir, stack_name).run(overrides, cloud_only)
+        variables = _Up(workspace, template, bin_dir, stack_name).run(overrides, 0 if cloud_only else pbxs)
         write_file(workspace.env_file, "".join(f"{name}={_quoted(value)}\n" for name, value in variables.items()))
     print(f"\nReady after {time.monotonic() - begun:.1f} s.")
     if not cloud_only:
@@ -87,9 +88,9 @@ class _Up:
         self._bin_dir = bin_dir
         self._stack_name = stack_name
 
-    def run(self, overrides: Mapping[str, str], cloud_only: bool) -> dict[str, str]:
-        """All steps in order; returns what goes to stack.env."""
-        programs = [] if cloud_only else ["easyconnect-agent", "pbx-sim", "seed"]
+    def run(self, overrides: Mapping[str, str], pbxs: int) -> dict[str, str]:
+        """All steps in order; returns what goes to stack.env. Without PBXs there is only the cloud."""
+        programs = ["easyconnect-agent", "pbx-sim", "seed"] if pbxs else []
         copies = self._workspace.root / "bin"
         binaries = {name: private_copy(find_binary(self._bin_dir, name), copies, name) for name in programs}
 
@@ -122,8 +123,8 @@ class _Up:
         }
         if agent_key:
             variables |= {"AGENT_AWS_ACCESS_KEY_ID": agent_key["id"], "AGENT_AWS_SECRET_ACCESS_KEY": agent_key["secret"]}
-        if not cloud_only:
-            variables |= self._start_demo(binaries, variables)
+        if pbxs:
+            variables |= self._start_demo(binaries, variables, pbxs)
         return variables
 
     def _start_cloud(self) -> str:
@@ -188,20 +189,28 @@ class _Up:
             write_file(path, new_key())
         return path.read_text(encoding="ascii")
 
-    def _start_demo(self, binaries: Mapping[str, Path], variables: Mapping[str, str]) -> dict[str, str]:
-        """Everything around the cloud: a PBX, the agent beside it, and a receiver of webhooks."""
+    def _start_demo(self, binaries: Mapping[str, Path], variables: Mapping[str, str], pbxs: int) -> dict[str, str]:
+        """Everything around the cloud: PBXs, an agent beside each, and a receiver of webhooks."""
         with step("inbox") as current:
             inbox = self._start_server("inbox", [])
             current.detail = inbox
         with step("pbx-sim") as current:
-            pbx = self._start_pbx(binaries["pbx-sim"])
-            current.detail = str(pbx["ws"])
-        with step("agent"):
-            self._start_agent(binaries["easyconnect-agent"], pbx, variables)
+            pbx = self._start_pbx(binaries["pbx-sim"], pbxs)
+            # The first one is called as the simulator calls its own.
+            addresses = {"master": pbx["ws"], **pbx["pbxs"]}
+            current.detail = ", ".join(str(address) for address in addresses.values())
+        agents = {"agent" if name == "master" else f"agent-{name}": name for name in addresses}
+        with step("agent" if pbxs == 1 else "agents"):
+            for process in processes.all_recorded(self._workspace):
+                if process.name.startswith("agent") and process.name not in agents:
+                    processes.stop(self._workspace, process)
+            for process_name, name in agents.items():
+                own = {"url": addresses[name], "app": pbx["app"], "password": PBX_PASSWORD, **({"id": name} if pbxs > 1 else {})}
+                self._start_agent(binaries["easyconnect-agent"], process_name, own, variables)
         with step("webhook") as current:
             current.detail = self._seed(binaries["seed"], inbox, variables)
         with step("ready") as current:
-            status = self._await_online(variables)
+            status = self._await_online(variables, pbxs)
             current.detail = f"the API reports {status['state']}"
         return {
             "WEBHOOK_INBOX": inbox,
@@ -213,19 +222,19 @@ class _Up:
             "PBX_SIM_PASSWORD": PBX_PASSWORD,
         }
 
-    def _start_pbx(self, binary: Path) -> dict[str, Any]:
+    def _start_pbx(self, binary: Path, pbxs: int) -> dict[str, Any]:
         ports = self._workspace.run / "pbx-sim.json"
-        command = [str(binary), "--ports-file", str(ports), "--password", PBX_PASSWORD]
+        command = [str(binary), "--ports-file", str(ports), "--password", PBX_PASSWORD, "--pbxs", str(pbxs)]
         processes.ensure(self._workspace, "pbx-sim", command, files=[binary], reports_in=ports)
         return self._await("the simulator is ready", "pbx-sim", lambda: _json(ports.read_bytes() if ports.exists() else None))
 
-    def _start_agent(self, binary: Path, pbx: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+    def _start_agent(self, binary: Path, name: str, pbx: Mapping[str, Any], variables: Mapping[str, str]) -> None:
         if "AGENT_AWS_ACCESS_KEY_ID" not in variables:
             raise StepFailed("The agent has no IAM user.", hint="leave the parameter CreateAgentUser at true, or use --cloud-only")
-        config = self._workspace.root / "agent.toml"
+        config = self._workspace.root / f"{name}.toml"
         sections = {
-            "agent": {"name": "local", "state_dir": str(self._workspace.root / "agent")},
-            "pbx": {"url": pbx["ws"], "app": pbx["app"], "password": PBX_PASSWORD},
+            "agent": {"name": name.replace("agent", "local", 1), "state_dir": str(self._workspace.root / name)},
+            "pbx": pbx,
             "aws": {
                 "region": REGION,
                 "endpoint_url": variables["AWS_ENDPOINT_URL"],
@@ -248,7 +257,7 @@ class _Up:
             "AWS_SECRET_ACCESS_KEY": variables["AGENT_AWS_SECRET_ACCESS_KEY"],
         }
         command = [str(binary), "run", "--config", str(config)]
-        processes.ensure(self._workspace, "agent", command, env=credentials, files=[binary, config])
+        processes.ensure(self._workspace, name, command, env=credentials, files=[binary, config])
 
     def _seed(self, binary: Path, inbox: str, variables: Mapping[str, str]) -> str:
         """The first webhook, unless it is there: the program looks, because a cloud that was started anew has forgotten it."""
@@ -259,14 +268,15 @@ class _Up:
             raise StepFailed("The first webhook could not be written.", log=log)
         return f"POST {hook}"
 
-    def _await_online(self, variables: Mapping[str, str]) -> dict[str, Any]:
+    def _await_online(self, variables: Mapping[str, str], pbxs: int) -> dict[str, Any]:
         url = f"{variables['EASYCONNECT_URL']}/status?apikey={variables['EASYCONNECT_APIKEY']}"
 
         def online() -> dict[str, Any] | None:
             status = _json(_get(url))
-            return status if status.get("state") == "online" else None
+            there = [pbx for pbx in status.get("pbxs", []) if pbx["state"] == "online"]
+            return status if len(there) >= pbxs else None
 
-        return self._await("the API reports the agent and the PBX as online", "agent", online)
+        return self._await("the API reports the agents and their PBXs as online", "agent", online)
 
     def _await(self, what: str, name: str, probe: Callable[[], Any]) -> Any:
         """Waits until the probe finds something, as long as the process behind it runs."""

@@ -33,6 +33,9 @@ struct Arguments {
     /// Name of the PBX, instead of the world's
     #[arg(long)]
     pbx_name: Option<String>,
+    /// How many PBXs the system has; the further ones are branches with an extension 42 each
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    pbxs: u32,
     /// JSON file that describes users, queues and app objects
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
@@ -90,7 +93,8 @@ fn world(arguments: &Arguments) -> Result<World> {
             serde_json::from_str(&text).with_context(|| format!("{} is no world", path.display()))?
         }
         None => World::default(),
-    };
+    }
+    .with_branches(arguments.pbxs - 1);
     if let Some(app) = world.apps.first_mut() {
         if let Some(name) = &arguments.app {
             // Users keep their access when the app object gets another name.

@@ -22,8 +22,8 @@ use crate::cloud_error::CloudError;
 use crate::context::Context;
 use crate::lane::{self, stays, way};
 use crate::lookout::{Reaction, learn};
-use crate::{figures, notices};
 use crate::protocol::{Came, Park, Step, Way, Worker};
+use crate::{figures, notices};
 use sending::{Due, send, sort_out};
 use tidying::Found;
 

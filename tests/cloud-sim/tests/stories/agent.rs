@@ -40,6 +40,8 @@ pub(crate) struct WholeAgent {
 #[derive(Debug)]
 struct Shared {
     pbx: Arc<InMemory>,
+    /// Which of its PBXs, if not the first one.
+    at: Option<String>,
     config: Config,
     ledger: Ledger,
     chance: Chance,
@@ -73,8 +75,37 @@ impl WholeAgent {
     ) -> Self {
         let lives = Lives::new(cloud, name, chance);
         let config = configuration(name, lives.state_dir(), template, urls);
+        Self::of(lives, config, (pbx, None), ledger, chance, ahead)
+    }
+
+    /// The same at one of several PBXs. With the configuration of an agent of the only PBX, it knows the first commands queue alone.
+    pub(crate) fn at(
+        (cloud, template, ledger): (&Cloud, &Template, &Ledger),
+        name: &str,
+        (pbx, at): (&Arc<InMemory>, &str),
+        knows_all_queues: bool,
+        chance: &Chance,
+    ) -> Self {
+        let lives = Lives::new(cloud, name, chance);
+        let mut config = configuration(name, lives.state_dir(), template, &[PBX]);
+        config.pbx.id = Some(at.to_owned());
+        if !knows_all_queues {
+            config.aws.commands_queue_url = Some(std::mem::take(&mut config.aws.commands_queue_urls).swap_remove(0));
+        }
+        Self::of(lives, config, (pbx, Some(at.to_owned())), ledger, chance, SignedDuration::ZERO)
+    }
+
+    fn of(
+        lives: Lives,
+        config: Config,
+        (pbx, at): (&Arc<InMemory>, Option<String>),
+        ledger: &Ledger,
+        chance: &Chance,
+        ahead: SignedDuration,
+    ) -> Self {
         let shared = Shared {
             pbx: pbx.clone(),
+            at,
             config,
             ledger: ledger.clone(),
             chance: chance.clone(),
@@ -122,7 +153,7 @@ impl WholeAgent {
     }
 
     async fn work(&self, process: &Process) {
-        let Shared { pbx, config, ledger, chance, wall, way, outbox, stop } = &*self.shared;
+        let Shared { pbx, at, config, ledger, chance, wall, way, outbox, stop } = &*self.shared;
         let stopped = CancellationToken::new();
         *stop.lock().unwrap_or_else(PoisonError::into_inner) = stopped.clone();
         // Whoever drops this drops what the outbox has not written.
@@ -142,7 +173,7 @@ impl WholeAgent {
             sdk: agent_config(&platform).await,
             machine: platform.machine,
             random: platform.random,
-            network: Arc::new(Pipes { pbx: pbx.clone(), chance: chance.clone() }),
+            network: Arc::new(Pipes { pbx: pbx.clone(), at: at.clone(), chance: chance.clone() }),
             outbox: opened,
             health: Listeners::none(config),
             reload: None,
@@ -174,6 +205,8 @@ pub(crate) fn configuration(name: &str, state_dir: &Path, template: &Template, u
 #[derive(Debug)]
 pub(crate) struct Pipes {
     pub(crate) pbx: Arc<InMemory>,
+    /// Which of its PBXs, if not the first one.
+    pub(crate) at: Option<String>,
     pub(crate) chance: Chance,
 }
 
@@ -182,7 +215,11 @@ impl Network for Pipes {
         Box::pin(async move {
             sleep(self.chance.between(std::time::Duration::from_millis(1), std::time::Duration::from_millis(5))).await;
             anyhow::ensure!(PBX.contains(host), "no route to {host}");
-            let stream = self.pbx.connect().context("connection refused")?;
+            let stream = match &self.at {
+                Some(pbx) => self.pbx.connect_to(pbx),
+                None => self.pbx.connect(),
+            };
+            let stream = stream.context("connection refused")?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     }

@@ -24,6 +24,7 @@ mod one_by_one;
 mod order;
 mod outages;
 mod output;
+mod pbxs;
 mod poller;
 mod polling;
 mod rate;

@@ -104,7 +104,7 @@ async fn story(cloud: Cloud, ledger: Ledger) {
         sdk,
         machine: platform.machine,
         random: platform.random,
-        network: Arc::new(Pipes { pbx: pbx.clone(), chance: stack.chance.clone() }),
+        network: Arc::new(Pipes { pbx: pbx.clone(), at: None, chance: stack.chance.clone() }),
         outbox,
         health: Listeners::none(&config),
         reload: Some((source, credentials)),

@@ -196,6 +196,26 @@ impl Stack {
         agent
     }
 
+    /// A whole agent at one of several PBXs.
+    pub(crate) fn whole_agent_at(&mut self, name: &str, pbx: &Arc<InMemory>, at: &str) -> WholeAgent {
+        self.whole_agent_with(name, pbx, at, true)
+    }
+
+    /// The same, which may know the first commands queue only.
+    pub(crate) fn whole_agent_with(
+        &mut self,
+        name: &str,
+        pbx: &Arc<InMemory>,
+        at: &str,
+        knows_all_queues: bool,
+    ) -> WholeAgent {
+        let around = (&self.cloud, &self.template, &self.ledger);
+        let agent = WholeAgent::at(around, name, (pbx, at), knows_all_queues, &self.chance);
+        self.others.spawn(agent.clone().live());
+        self.whole_agents.push(agent.clone());
+        agent
+    }
+
     pub(crate) fn poller(&mut self, name: &str) {
         let poller = Poller::new(name, &self.api, &self.ledger, &self.chance, &self.last_round);
         self.pollers.push(poller.name.clone());

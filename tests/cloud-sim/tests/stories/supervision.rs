@@ -73,7 +73,7 @@ async fn run(cloud: Cloud, ledger: cloud_sim::story::Ledger, broken: Broken) -> 
     platform.http_client = through(platform.http_client, Decide::new(decide));
     let network: Arc<dyn Network> = match broken {
         Broken::Network => Arc::new(BrokenNetwork),
-        _ => Arc::new(Pipes { pbx: pbx.clone(), chance: stack.chance.clone() }),
+        _ => Arc::new(Pipes { pbx: pbx.clone(), at: None, chance: stack.chance.clone() }),
     };
     let host = Host {
         sdk: agent_config(&platform).await,

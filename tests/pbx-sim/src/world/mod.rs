@@ -89,6 +89,25 @@ impl World {
         self
     }
 
+    /// The same system with further PBXs, `branch1` and up. Each has a node of the same name, and in it an extension 42.
+    #[must_use]
+    pub fn with_branches(mut self, count: u32) -> Self {
+        for name in (1..=count).map(|n| format!("branch{n}")) {
+            let user = UserSpec::new("42", &format!("User of {name}")).in_group(DEFAULT_GROUP).with_app("easyconnect");
+            self.users.push(user.in_node(&name).at_home_at(&name));
+            let node = NodeSpec {
+                name: name.clone(),
+                prefix: "0".to_owned(),
+                country: None,
+                area: None,
+                number: String::new(),
+            };
+            self.nodes.push(node);
+            self.pbxs.push(name);
+        }
+        self
+    }
+
     /// Refuses a world in which a number or a name would mean two things.
     pub fn check(&self) -> Result<(), String> {
         let mut seen = BTreeSet::new();
