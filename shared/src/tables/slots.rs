@@ -80,7 +80,7 @@ impl Exchange {
             .client
             .query()
             .table_name(&self.table)
-            .key_condition_expression("pk = :pbx AND sk = :pbx")
+            .key_condition_expression("pk = :pbx")
             .expression_attribute_values(":pbx", text(PBX))
             .consistent_read(true)
             .send()

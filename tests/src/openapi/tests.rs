@@ -28,6 +28,8 @@ const WITHOUT_BODY: [&str; 6] =
     ["TestWebhook", "PauseWebhook", "ResumeWebhook", "PurgeWebhook", "RotateWebhookSecret", "ReplayDelivery"];
 /// Routes for browsers, which are not part of the API.
 const FOR_BROWSERS: [&str; 3] = ["/", "/swagger", "/swagger/{file}"];
+/// `/rcc/users/{extension}` with a node, as the gateway hands it on: it decodes the slash.
+const DECODED: &str = "GET /rcc/users/{node}/{extension}";
 
 fn api() -> Node {
     source().expect("the description")
@@ -110,7 +112,7 @@ fn the_router_and_the_description_have_the_same_routes() {
             }
         }
     }
-    routed.retain(|route| !FOR_BROWSERS.iter().any(|path| route.ends_with(&format!(" {path}"))));
+    routed.retain(|route| !FOR_BROWSERS.iter().any(|path| route.ends_with(&format!(" {path}"))) && route != DECODED);
     let openapi = api();
     let described: BTreeSet<String> =
         operations(&openapi).map(|(path, method, _)| format!("{} {path}", method.to_ascii_uppercase())).collect();

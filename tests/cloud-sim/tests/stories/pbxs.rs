@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::agent::WholeAgent;
 use crate::judge::Summary;
 use crate::poller::whole_feed;
-use crate::seeds::{SEEDS, tell_all};
+use crate::seeds::{OFTEN, SEEDS, tell_all};
 use crate::stack::Stack;
 
 const CUSTOMER: &str = "+32472591687";
@@ -289,6 +289,48 @@ async fn calls_across(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
 #[test]
 fn calls_cross_pbxs_and_users_move() {
     tell_all(SEEDS, Faults::latency_only, calls_across).verdict("calls across PBXs");
+}
+
+/// Everything goes wrong at both PBXs, and agents die: what is told of a call is told once, in order and to its end, by its own PBX.
+async fn storm(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
+    let scene = Scene::start(cloud, ledger.clone(), seed).await;
+    let chance = &scene.stack.chance;
+    for agent in scene.agents.values().flatten() {
+        agent.lives.restart_within(Duration::from_secs(1), Duration::from_secs(20));
+    }
+    scene.stack.let_die(0.1, 0.3);
+    for user in ["root/42", "paris/42", "wien/42", "paris/42", "root/42"] {
+        scene.press("/call", json!({"from": CUSTOMER, "to": user})).await;
+        for agents in scene.agents.values() {
+            let one = chance.number(0, 1) as usize;
+            if chance.happens(0.5) {
+                agents[one].lives.kill();
+            }
+        }
+        scene.press("/answer", json!({"extension": user})).await;
+        sleep(chance.between(SOON, SOON * 5)).await;
+        scene.press("/hangup", json!({"extension": CUSTOMER})).await;
+    }
+    scene.stack.calm();
+    sleep(AWAY).await;
+    let calls = scene.end().await;
+    for (user, statuses) in &calls {
+        let order = ["ringing", "connected", "disconnected"];
+        let places: Vec<_> = statuses.iter().map(|status| order.iter().position(|known| known == status)).collect();
+        let is_home = ["root/42@master", "wien/42@master", "paris/42@branch"].contains(&user.as_str());
+        if !is_home || !places.is_sorted_by(|a, b| a < b) || places.last() != Some(&Some(2)) {
+            ledger.wrong(format!("a call of {user}: {statuses:?}"));
+        }
+    }
+    if calls.is_empty() {
+        ledger.wrong("nothing was told");
+    }
+    Summary::default()
+}
+
+#[test]
+fn agents_of_both_pbxs_die_in_a_storm() {
+    tell_all(SEEDS, || Faults::all(OFTEN), storm).verdict("a storm at two PBXs");
 }
 
 /// Ten PBXs ask for eight slots. One whose slot is freed makes room for another.
