@@ -50,9 +50,7 @@ impl Release for Before {
         let context = Arc::new(context);
         Box::new(move |call, deadline| {
             let context = context.clone();
-            Box::pin(
-                async move { Ok(before_deliver::handle(&context, serde_json::from_value(call)?, deadline).await) },
-            )
+            Box::pin(async move { Ok(before_deliver::handle(&context, serde_json::from_value(call)?, deadline).await) })
         })
     }
 
@@ -101,7 +99,7 @@ impl before_deliver::Transport for Its<Arc<dyn Transport>> {
     }
 }
 
-fn its(platform: shared::aws::Platform) -> Platform {
+pub(crate) fn its(platform: shared::aws::Platform) -> Platform {
     let shared::aws::Platform { machine, sleep, http_client, credentials, random } = platform;
     let random = Random::new(move |bytes| {
         // Sixteen at a time, as many as a UUID has.

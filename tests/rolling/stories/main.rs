@@ -18,6 +18,7 @@ mod lives;
 #[path = "../../cloud-sim/tests/stories/machine.rs"]
 mod machine;
 mod mixed;
+mod outbox;
 #[path = "../../cloud-sim/tests/stories/output.rs"]
 mod output;
 #[path = "../../cloud-sim/tests/stories/poller.rs"]

@@ -29,8 +29,8 @@ async fn deployments(stack: &Stack, later: Option<&str>) {
     for release in [&before, &both, &present, &both, &before, &both] {
         stack.deploy(release);
         if let (true, Some(host)) = (Arc::ptr_eq(release, &present), later) {
-            stack.account_for(host, "it was not there yet", |_| true);
             stack.webhook_with_updates(host, Manners::good()).await;
+            stack.account_for(host, "it was not there yet", |_| true);
         }
         sleep(PHASE).await;
     }
@@ -59,7 +59,8 @@ async fn apps(stack: &Stack, ledger: &Ledger, hosts: &[&str]) {
 }
 
 fn all_are_there(ledger: &Ledger, listed: &Json, hosts: &[&str]) {
-    let urls: Vec<&str> = listed["webhooks"].as_array().into_iter().flatten().filter_map(|w| w["url"].as_str()).collect();
+    let urls: Vec<&str> =
+        listed["webhooks"].as_array().into_iter().flatten().filter_map(|w| w["url"].as_str()).collect();
     for host in hosts {
         if !urls.iter().any(|url| url.contains(host)) {
             ledger.wrong(format!("a list of webhooks has no {host}: {urls:?}"));
