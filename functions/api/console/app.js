@@ -3,7 +3,7 @@
 import { Problem, get, key } from "./api.js";
 import { confirmed, field, fill, h, notice } from "./dom.js";
 import { poll } from "./poll.js";
-import { advice, showAt, shown } from "./problem.js";
+import { clear, showAt, showIn, shown, told as inWords } from "./problem.js";
 import { language, t } from "./texts.js";
 import apiPage from "./page-api.js";
 import audit from "./page-audit.js";
@@ -72,15 +72,15 @@ function connected(problem) {
 
 /** Does something that may fail; the problem is shown at `place`, with what to do about it. Returns whether it went well. */
 async function attempt(work, place) {
-  place?.replaceChildren();
+  clear(place);
   try {
     await work();
     return true;
   } catch (problem) {
     if (problem.name === "AbortError") return false;
     if (!(problem instanceof Problem)) console.error(problem);
-    if (place) place.replaceChildren(shown(problem));
-    else notice([problem.message, advice(problem)].filter(Boolean).join(" "));
+    if (place) showIn(place, problem);
+    else notice(inWords(problem));
     return false;
   }
 }
