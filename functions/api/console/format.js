@@ -36,6 +36,14 @@ export const tag = (state) => labelled(state, t(`state.${state}`));
 /** Of a delivery. One that is `parked` waits, which is another thing than a call that is parked. */
 export const deliveryTag = (state) => labelled(state, state === "parked" ? t("delivery.parked") : t(`state.${state}`));
 
+/** What a delivery tells, and whether it is only a test. */
+export const aboutOf = ({ about, trial }) => trial === "test" ? `${t(`about.${about}`)} (${t("delivery.test")})` : t(`about.${about}`);
+
+/** Whose call a delivery tells of, and which way it goes. Nobody's, if it is a notice; entries of earlier versions do not say it. */
+export function whose({ monitoredUser, monitoredExtension, direction }) {
+  return monitoredUser ? [h("bdi", { class: "clip" }, `${monitoredUser} (${monitoredExtension})`), h("div", { class: "hint" }, t(direction))] : "";
+}
+
 /** A party of a call: its name and number, as far as they are known. */
 export function party(name, number) {
   const known = [name, number].filter(Boolean);

@@ -79,7 +79,8 @@ function receiver(view, made) {
 function deliveries(rows, hook) {
   if (rows.length === 0) return h("p", { class: "empty" }, t("try.sending"));
   return [h("h3", {}, t("try.sent")), table(t("webhook.deliveries"), [
-    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, row.about.includes(".") ? row.about : t(`state.${row.about}`))],
+    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, aboutOf(row))],
+    [t("column.user"), whose],
     [t("column.state"), (row) => deliveryTag(row.state)],
     [t("delivery.outcome"), (row) => h("span", { class: "clip" }, said(row.attempts.at(-1)?.outcome))],
   ], rows), h("p", {}, h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show")))];

@@ -2,7 +2,7 @@
 
 import { ask, get, post, query } from "./api.js";
 import { facts, field, fill, h, notice, table } from "./dom.js";
-import { deliveryTag, tag, time } from "./format.js";
+import { aboutOf, deliveryTag, tag, time, whose } from "./format.js";
 import { OVER } from "./page-delivery.js";
 import { secret, settings } from "./page-webhooks.js";
 import { said } from "./problem.js";
@@ -109,7 +109,7 @@ export default async function webhook(view) {
     try {
       await post(`/deliveries/${delivery.id}/replay`);
     } catch (problem) {
-      // The log does not say which entries are tests.
+      // Entries of earlier versions do not say that they are tests.
       if (problem.code !== "delivery_not_found") throw problem;
       return notice(t("webhook.replay.gone"));
     }
@@ -182,7 +182,8 @@ function acceptsAgain({ state, parked, nextAttemptAt, stateSince }, lastAccepted
 function deliveries(rows, again) {
   return table(t("webhook.deliveries"), [
     [t("column.time"), (row) => time(row.occurredAt)],
-    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, row.about.includes(".") ? row.about : t(`state.${row.about}`))],
+    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, aboutOf(row))],
+    [t("column.user"), whose],
     [t("column.state"), (row) => deliveryTag(row.state)],
     [t("webhook.attempts"), (row) => String(row.attemptCount)],
     [t("delivery.outcome"), (row) => h("span", { class: "clip" }, said(row.attempts.at(-1)?.outcome))],

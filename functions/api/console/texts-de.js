@@ -63,6 +63,8 @@ export default {
   "delivery.state.retrying": "Wurde abgewiesen und wird von selbst wieder versucht.",
   "delivery.state.expired": "War zu alt, um noch zu nützen: „klingelt“ wird 30 Sekunden lang versucht, „verbunden“ 2 Minuten, „beendet“ bis zu 3 Tage, sofern nicht anders eingestellt.",
   "delivery.state.cancelled": "Wird nicht mehr gesendet: verworfen, oder der Webhook war abgeschaltet.",
+  "about.ringing": "klingelt", "about.connected": "verbunden", "about.disconnected": "beendet", "about.call.updated": "Anruf geändert", "about.agent.offline": "kein Agent online", "about.agent.online": "Agent wieder online", "about.subscription.failing": "anderer Webhook nimmt nichts an", "about.subscription.recovered": "anderer Webhook nimmt wieder an", "about.subscription.off": "anderer Webhook ist abgeschaltet", "about.subscription.expiring": "anderer Webhook läuft bald ab", "about.subscription.expired": "anderer Webhook ist abgelaufen",
+  "delivery.webhook": "Webhook", "delivery.test": "Test",
   "delivery.outcome": "Ergebnis", "delivery.hidden": "(nicht gezeigt)",
   "delivery.title": "Zustellung", "delivery.request": "Anfrage", "delivery.answer": "Antwort", "delivery.attempts": "Versuche", "delivery.none": "Es gab keine Anfrage.", "delivery.gone": "Die Anfrage eines Tests oder Hinweises wird nicht aufbewahrt.",
   "keys.title": "API-Schlüssel", "keys.new": "Neuer Schlüssel", "keys.name": "Name", "keys.scopes": "Rechte", "keys.scope.calls:read": "Benutzer und Anrufe sehen", "keys.scope.calls:write": "Anrufe machen und steuern", "keys.scope.webhooks": "Webhooks und Ereignisse", "keys.scope.admin": "alles, auch Schlüssel",

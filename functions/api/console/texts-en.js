@@ -61,6 +61,8 @@ export default {
   "delivery.state.retrying": "It was refused and is tried again by itself.",
   "delivery.state.expired": "It was too old to be of use: “ringing” is tried for 30 seconds, “connected” for 2 minutes, “disconnected” for up to 3 days, unless the operator set it otherwise.",
   "delivery.state.cancelled": "Not sent any more: it was dropped, or the webhook was off.",
+  "about.ringing": "ringing", "about.connected": "connected", "about.disconnected": "disconnected", "about.call.updated": "call changed", "about.agent.offline": "no agent online", "about.agent.online": "agent online again", "about.subscription.failing": "another webhook accepts nothing", "about.subscription.recovered": "another webhook accepts again", "about.subscription.off": "another webhook is off", "about.subscription.expiring": "another webhook expires soon", "about.subscription.expired": "another webhook has expired",
+  "delivery.webhook": "Webhook", "delivery.test": "test",
   "delivery.outcome": "Outcome", "delivery.hidden": "(not shown)",
   "delivery.title": "Delivery", "delivery.request": "Request", "delivery.answer": "Answer", "delivery.attempts": "Attempts", "delivery.none": "No request was made.", "delivery.gone": "The request of a test or of a notice is not kept.",
   "keys.title": "API keys", "keys.new": "New key", "keys.name": "Name", "keys.scopes": "Rights", "keys.scope.calls:read": "see users and calls", "keys.scope.calls:write": "make and control calls", "keys.scope.webhooks": "webhooks and events", "keys.scope.admin": "everything, also keys",
