@@ -51,7 +51,8 @@ function view(args, signal) {
     poll: (look, { every, place } = {}) => poll(look, signal, (problem) => told(problem, place), every),
     attempt: (work, place) => attempt(work, place),
     go: (address) => { location.hash = address; },
-    confirmed: (question, consequence) => confirmed(question, consequence, question.replace(/\?$/, ""), t("cancel")),
+    /** `style` is that of the button that does it: what cannot be undone is red. */
+    confirmed: (question, consequence, style = "danger") => confirmed(question, consequence, { yes: question.replace(/\?$/, ""), no: t("cancel"), style }),
   };
 }
 

@@ -31,6 +31,9 @@ function bars(hours, style, label) {
     rect(n, 0, calls - missed, "taken"), rect(n, calls - missed, missed, "missed"))));
 }
 
+/** When the hours below the bars began. */
+const axis = (hours) => h("div", { class: "row spread quiet axis", "aria-hidden": "true" }, hours.map(({ hour }) => h("span", {}, clock(hour))));
+
 /** Calls by the hour, the missed ones on top. */
 export function callsByHour(hours) {
   const [calls, missed] = [sum(hours, "calls"), sum(hours, "missed")];
@@ -41,7 +44,7 @@ export function callsByHour(hours) {
   return h("figure", {}, h("figcaption", { class: "row" }, h("span", {}, t("stats.calls", { n: calls })),
     h("span", { class: "key taken" }, t("stats.others", { n: calls - missed })), h("span", { class: "key missed" }, t("stats.missed", { n: missed })), h("span", { class: "quiet" }, t("stats.most", { n: most }))),
   h("p", { class: "hint" }, t("stats.each")), bars(hours, "tall", told),
-  h("div", { class: "row spread quiet axis", "aria-hidden": "true" }, marks.map(({ hour }) => h("span", {}, clock(hour)))),
+  axis(marks),
   h("details", {}, h("summary", {}, t("stats.numbers")), table(t("stats.hours"), [
     [t("stats.hour"), ({ hour }) => h("time", { datetime: hour }, new Date(hour).toLocaleString(navigator.language, { dateStyle: "short", timeStyle: "short" }))],
     [t("stats.column.calls"), (hour) => String(hour.calls)],
@@ -60,7 +63,7 @@ export function callsByPbx({ hours, pbxHours }) {
     ["PBX", ({ pbx }) => h("bdi", { class: "clip" }, pbx)],
     [t("stats.column.calls"), (row) => String(sum(row.hours, "calls"))],
     [t("stats.column.missed"), (row) => String(sum(row.hours, "missed"))],
-    [t("stats.course"), (row) => bars(row.hours, "line", "")],
+    [t("stats.course"), (row) => [bars(row.hours, "line", ""), axis([row.hours[0], row.hours.at(-1)]), h("div", { class: "hint" }, t("stats.most", { n: Math.max(...row.hours.map((hour) => hour.calls)) }))]],
   ], rows);
 }
 

@@ -56,14 +56,14 @@ export function notice(text) {
   setTimeout(() => note.remove(), 6000);
 }
 
-/** Asks before what cannot be undone. */
-export function confirmed(question, consequence, yes, no) {
+/** Asks before something is done that has consequences. */
+export function confirmed(question, consequence, { yes, no, style }) {
   return new Promise((resolve) => {
     const done = (answer) => { dialog.close(); dialog.remove(); resolve(answer); };
     const dialog = h("dialog", { "aria-label": question, oncancel: () => done(false) },
       h("h2", {}, question), h("p", {}, consequence),
       h("div", { class: "row" },
-        h("button", { type: "button", class: "danger", onclick: () => done(true) }, yes),
+        h("button", { type: "button", class: style, onclick: () => done(true) }, yes),
         h("button", { type: "button", onclick: () => done(false) }, no)));
     document.body.append(dialog);
     dialog.showModal();

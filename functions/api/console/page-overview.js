@@ -84,6 +84,6 @@ function charts(found) {
   const several = new Set(found.pbxHours.map(({ pbxId }) => pbxId)).size > 1;
   return [
     card(t("stats.hours"), callsByHour(found.hours), several && callsByPbx(found)),
-    found.deliveriesRead !== null && h("div", {}, card(t("stats.deliveries"), outcomes(found)), card(t("stats.latencies"), latencies(found))),
+    found.deliveriesRead !== null && h("div", {}, card(t("stats.deliveries"), outcomes(found)), card(t("stats.latencies"), h("p", { class: "hint" }, t("stats.latencies.of")), latencies(found))),
   ];
 }

@@ -69,7 +69,8 @@ function receiver(view, made) {
     view.attempt(async () => {
       const hook = await once("/webhooks", { url: url.input.value.trim(), description: t("try.title") });
       made(hook);
-      form.replaceWith(h("div", {}, h("p", { role: "status" }, t("webhooks.created"), " ", h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show"))),
+      const others = await twins(hook, view);
+      form.replaceWith(h("div", {}, others, h("p", { role: "status" }, t("webhooks.created"), " ", h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show"))),
         h("p", { class: "hint" }, t("webhooks.secret.hint")), h("div", { class: "row" }, h("code", {}, hook.secret), copyButton(hook.secret, t("copy"), t("copied")))));
     }, place);
   } }, url.parts, h("p", {}, h("button", {}, t("overview.webhooks.make"))), place);

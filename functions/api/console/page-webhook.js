@@ -116,7 +116,7 @@ export default async function webhook(view) {
     notice(t("webhook.replayed"));
   });
   const lost = async () => {
-    if (!(await view.confirmed(t("webhook.replay.ask"), t("webhook.replay.what", { period: period.input.selectedOptions[0].text })))) return;
+    if (!(await view.confirmed(t("webhook.replay.ask"), t("webhook.replay.what", { period: period.input.selectedOptions[0].text }), "first"))) return;
     await view.attempt(async () => {
       const wanted = { since: new Date(Date.now() - period.input.value * 3600e3).toISOString(), states: LOST };
       let replayed = 0;

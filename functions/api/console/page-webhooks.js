@@ -45,6 +45,15 @@ export function settings(hook = {}) {
   };
 }
 
+/** A notice of the other webhooks with the same address, because their receiver is told more than once. */
+export async function twins(made, view) {
+  const known = await get("/webhooks", view.signal).catch(() => ({ webhooks: [] }));
+  const others = known.webhooks.filter(({ id, url }) => id !== made.id && url === made.url);
+  if (others.length === 0) return "";
+  return h("div", { class: "notice", role: "status" }, h("strong", {}, t("webhooks.twins")), " ", t("webhooks.twins.hint"),
+    h("ul", {}, others.map((hook) => h("li", {}, h("a", { href: `#/webhook/${hook.id}` }, h("bdi", { class: "clip" }, hook.description || hook.url)), " ", tag(hook.state)))));
+}
+
 async function make(view) {
   const fields = settings();
   const place = h("div", {});
@@ -53,7 +62,7 @@ async function make(view) {
     view.attempt(async () => {
       const made = await once("/webhooks", fields.values());
       notice(t("webhooks.created"));
-      fill(view.main, view.title(t("webhooks.created")), secret(made.secret),
+      fill(view.main, view.title(t("webhooks.created")), await twins(made, view), secret(made.secret),
         h("p", {}, t("webhooks.created.next")), h("p", {}, h("a", { class: "button first", href: `#/webhook/${made.id}` }, t("webhook.show"))));
     }, place);
   } }, fields.parts, h("div", { class: "row" }, h("button", { class: "first" }, t("save")), h("a", { class: "button", href: "#/webhooks" }, t("cancel"))), place);
