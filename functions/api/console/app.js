@@ -2,6 +2,7 @@
 
 import { Problem, get, key } from "./api.js";
 import { confirmed, field, fill, h, notice } from "./dom.js";
+import { showChoices } from "./menu-choices.js";
 import { poll } from "./poll.js";
 import { clear, showAt, showIn, shown, told as inWords } from "./problem.js";
 import { language, t } from "./texts.js";
@@ -33,6 +34,7 @@ const PAGES = {
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
 const connection = document.getElementById("connection");
+const signedIn = document.getElementById("signed-in");
 const signOut = document.getElementById("sign-out");
 
 let me = null;
@@ -120,6 +122,7 @@ function leave(reason) {
   me = null;
   ending.abort();
   signOut.hidden = true;
+  signedIn.hidden = true;
   nav.replaceChildren();
   connection.textContent = "";
   connection.className = "";
@@ -146,6 +149,9 @@ async function enter(text) {
     key.forget();
     throw problem;
   }
+  signedIn.textContent = t("sign.as", { name: me.name });
+  signedIn.title = me.name;
+  signedIn.hidden = false;
   signOut.hidden = false;
   await show();
 }
@@ -158,6 +164,7 @@ function handedOver() {
 }
 
 document.documentElement.lang = language;
+showChoices(document.getElementById("choices"));
 signOut.textContent = t("sign.out");
 signOut.addEventListener("click", () => leave(""));
 addEventListener("hashchange", () => {

@@ -2,7 +2,7 @@
 
 import { h, table } from "./dom.js";
 import { deliveryTag, milliseconds } from "./format.js";
-import { t } from "./texts.js";
+import { locale, t } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -19,7 +19,7 @@ function picture(width, height, style, label, children) {
   return s("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: `chart ${style}`, ...told }, children);
 }
 
-const clock = (iso) => new Date(iso).toLocaleTimeString(navigator.language, { timeStyle: "short" });
+const clock = (iso) => new Date(iso).toLocaleTimeString(locale, { timeStyle: "short" });
 const sum = (hours, name) => hours.reduce((total, hour) => total + hour[name], 0);
 
 function bars(hours, style, label) {
@@ -46,7 +46,7 @@ export function callsByHour(hours) {
   h("p", { class: "hint" }, t("stats.each")), bars(hours, "tall", told),
   axis(marks),
   h("details", {}, h("summary", {}, t("stats.numbers")), table(t("stats.hours"), [
-    [t("stats.hour"), ({ hour }) => h("time", { datetime: hour }, new Date(hour).toLocaleString(navigator.language, { dateStyle: "short", timeStyle: "short" }))],
+    [t("stats.hour"), ({ hour }) => h("time", { datetime: hour }, new Date(hour).toLocaleString(locale, { dateStyle: "short", timeStyle: "short" }))],
     [t("stats.column.calls"), (hour) => String(hour.calls)],
     [t("stats.column.missed"), (hour) => String(hour.missed)],
   ], hours.filter((hour) => hour.calls > 0))));

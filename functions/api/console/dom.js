@@ -43,7 +43,7 @@ export function field(label, attributes = {}, hint = "") {
   return { parts, input };
 }
 
-export function checks(legend, entries, chosen = []) {
+export function checks(legend, entries, chosen = [], name = null) {
   const boxes = entries.map(([value, text]) => ({ value, box: h("input", { type: "checkbox", defaultChecked: chosen.includes(value) }), text }));
   const parts = h("fieldset", { name }, h("legend", {}, legend), boxes.map(({ box, text }) => h("label", { class: "check" }, box, text)));
   return { parts, values: () => boxes.filter(({ box }) => box.checked).map(({ value }) => value) };
