@@ -79,7 +79,7 @@ export const SAYINGS = [
   [/^answered 410: wants no more events$/, "antwortete 410: will keine Ereignisse mehr"],
   [/^no secure connection: (.*)$/, "keine sichere Verbindung: $1"],
   [/^the webhook's URL cannot be read$/, "die Adresse des Webhooks ist nicht lesbar"],
-  [/^the webhook's URL leaves no room .*$/, "die Adresse des Webhooks ist für GET zu lang; eine kürzere oder POST hilft"],
+  [/^the webhook's URL leaves no room for .*$/, "die Adresse des Webhooks ist für GET zu lang; eine kürzere oder POST hilft"],
   [/^the webhook's URL is not https$/, "die Adresse des Webhooks ist nicht https"],
   [/^the webhook's secret cannot be read$/, "das Geheimnis des Webhooks ist nicht lesbar"],
   [/^one of the webhook's own headers cannot be sent$/, "ein eigener Header des Webhooks lässt sich nicht senden"],

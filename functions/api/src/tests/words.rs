@@ -44,3 +44,25 @@ fn what_the_api_names_has_words_in_both_languages() {
         assert!(refusals.contains(&format!("\n  {}: [\"", code.as_str())), "{}", code.as_str());
     }
 }
+
+/// Texts in a source before its tests: those in quotes that are more than a word.
+fn sayings(file: &str) -> Vec<String> {
+    let code = file.split("#[cfg(test)]").next().unwrap_or_default();
+    let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let quoted = code.split('"').skip(1).step_by(2);
+    quoted.filter(|text| text.contains(' ') && text.starts_with(char::is_lowercase)).map(str::to_owned).collect()
+}
+
+/// Outcomes and reasons are written in English by the functions; the console knows all of them.
+#[test]
+fn what_receivers_did_is_said_in_german() {
+    let german = source("problems-de.js");
+    for name in ["../../deliver/src/failure.rs", "../src/webhook_view.rs"] {
+        let sayings = sayings(&source(name));
+        assert!(sayings.len() > 4, "{name}: {sayings:?}");
+        for text in sayings {
+            let begin: String = text.split(['{', ';']).next().unwrap_or_default().chars().take(34).collect();
+            assert!(german.contains(&format!("[/^{}", begin.trim_end())), "{text}");
+        }
+    }
+}
