@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope;
-use crate::event::{CallEvent, CallPosition};
+use crate::event::{CallEvent, CallPosition, Direction};
 use crate::ids::{CallId, DeliveryId, WebhookId};
 use crate::kind::Kind;
 use crate::notice::Notice;
@@ -20,6 +20,8 @@ use crate::time::iso_millis;
 const ATTEMPTS: usize = 10;
 /// What is kept of the answers before the latest one.
 const EARLIER_ANSWER: usize = 256;
+/// What is kept of a user's name, in bytes: a log item of one attempt stays below 1 KB, which is what one write unit pays for.
+const LONGEST_NAME: usize = 96;
 
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +183,8 @@ impl Delivery {
         DeliveryLog {
             delivery_id: self.id(),
             about: self.payload.word().to_owned(),
+            user: LoggedUser::of(&self.payload),
+            trial: self.trial,
             call_id,
             sequence,
             revision,
@@ -292,6 +296,25 @@ pub struct Attempt {
     pub answer: Option<String>,
 }
 
+/// Whose call a delivery tells of. The log has no number of the other party, so that it needs no masking of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedUser {
+    /// Its beginning, if it is long.
+    pub name: String,
+    pub extension: String,
+    pub direction: Direction,
+}
+
+impl LoggedUser {
+    fn of(payload: &Payload) -> Option<Self> {
+        let Payload::Call(event) = payload else { return None };
+        let (told, cut) =
+            (&event.web_hook_event, |text: &str| text[..text.floor_char_boundary(LONGEST_NAME)].to_owned());
+        let direction = if told.outgoing { Direction::Outgoing } else { Direction::Incoming };
+        Some(Self { name: cut(&told.monitored_user), extension: cut(&told.monitored_extension), direction })
+    }
+}
+
 /// The log item of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -299,6 +322,12 @@ pub struct DeliveryLog {
     pub delivery_id: DeliveryId,
     /// The status that was told, or the kind of the update or notice.
     pub about: String,
+    /// Absent of a notice, and in items of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<LoggedUser>,
+    /// Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
     #[serde(default)]
     pub call_id: Option<CallId>,
     #[serde(default)]
@@ -411,6 +440,20 @@ mod tests {
         let key = delivery().log_key();
         assert_eq!(LogKey::from_public_id(&key.public_id()), Some(key));
         assert_eq!(LogKey::from_public_id("nonsense"), None);
+    }
+
+    #[test]
+    fn the_log_says_whose_event_it_is_and_nothing_of_the_other_party() {
+        let mut event = crate::event::tests::sample();
+        let told = &mut event.web_hook_event;
+        told.monitored_user = "é".repeat(200);
+        (told.from, told.from_name) = ("+442079460123".to_owned(), "Some caller".to_owned());
+        let test = Delivery { trial: Some(Trial::Test), ..Delivery::of_call(event, delivery().webhook_id) };
+        let log = test.log(Timestamp::UNIX_EPOCH);
+        let user = log.user.as_ref().expect("a user");
+        assert_eq!((user.name.as_str(), log.trial), ("é".repeat(LONGEST_NAME / 2).as_str(), Some(Trial::Test)));
+        let text = serde_json::to_string(&log).expect("json");
+        assert!(!text.contains("2079460123") && !text.contains("Some caller"), "{text}");
     }
 
     #[test]

@@ -283,6 +283,13 @@ async fn browser_finds_its_way_through_the_console() {
     assert_eq!(seen["keys"]["may call"], 0);
     assert_eq!(seen["keys"]["menu"], json!(["Overview", "Live", "Users", "API", "Try it"]), "what it may not do");
     assert!(seen["keys"]["revoked"].as_str().is_some_and(|text| text.contains("not accepted any more")), "{seen}");
+    let choices = &seen["choices"];
+    assert_eq!((&choices["language"], &choices["outlasts"]), (&json!("de"), &json!(true)), "{seen}");
+    assert_eq!(choices["dark"], "rgb(18, 22, 29)", "the ground of the dark colours");
+    assert!(choices["key"].as_str().is_some_and(|text| text.starts_with("Schlüssel: ")), "{seen}");
+    let refused = &seen["refused"];
+    assert!(refused["told"].as_str().is_some_and(|text| text.starts_with("“Address” has a user name")), "{seen}");
+    assert_eq!((&refused["focus"], &refused["invalid"]), (&json!("url"), &json!(1)), "told at the field");
     assert_eq!(seen["key in storage"], "", "the key stays in the tab");
 }
 

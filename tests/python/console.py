@@ -13,6 +13,7 @@ from browser import PATIENCE_MS, launch, watch
 from console_walks import (
     PAGES,
     Pbx,
+    choices,
     failing_webhook,
     first_run,
     go,
@@ -20,6 +21,7 @@ from console_walks import (
     keys,
     live,
     menu,
+    refused,
     sign_in,
     users,
     webhook,
@@ -92,9 +94,13 @@ def main() -> None:
             seen["webhook"] = webhook(page, pbx, arguments.receiver)
             seen["failing webhook"] = failing_webhook(page, pbx)
             seen["keys"] = keys(page, tab, arguments.url)
+            seen["choices"] = choices(page)
+            # On a tab of its own, because a refusal is no complaint.
+            seen["refused"] = refused(tab(), arguments.url, arguments.key)
             seen["wrong"] = pictures(page, arguments.screenshots, axe)
             seen["hostile"] = hostile(page, arguments.url)
-            seen["key in storage"] = page.evaluate("Object.values(localStorage).join() + document.cookie")
+            # Besides what was chosen: the language and the colours.
+            seen["key in storage"] = page.evaluate("Object.values(localStorage).filter((one) => !['de', 'dark'].includes(one)).join() + document.cookie")
         finally:
             # Also of a page on which something is missing.
             page.screenshot(path=arguments.screenshots / "last.png", full_page=True)

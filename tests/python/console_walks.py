@@ -109,6 +109,45 @@ def users(page: Page) -> dict[str, Any]:
     return {"told": told.inner_text()}
 
 
+def choices(page: Page) -> dict[str, Any]:
+    """Language and colours are chosen with the keyboard on a phone, and outlast the page."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    colours = page.get_by_label("Colours")
+    colours.focus()
+    colours.press("End")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_label("Language").focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("End")
+    page.get_by_role("link", name="Übersicht").wait_for()
+    seen = {
+        "language": page.evaluate("document.documentElement.lang"),
+        "outlasts": page.evaluate("getComputedStyle(document.body).backgroundColor") == dark,
+        "dark": dark,
+        "key": page.locator("#signed-in").inner_text(),
+    }
+    for label in ("Farben", "Sprache"):
+        page.get_by_label(label).select_option("")
+    page.get_by_role("link", name="Overview").wait_for()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    return seen
+
+
+def refused(page: Page, url: str, key: str) -> dict[str, Any]:
+    """What the API refuses is told at the field, by the name that stands before it."""
+    sign_in(page, url, key)
+    menu(page)
+    go(page, "webhooks/new")
+    page.get_by_label("Address").fill("https://user:password@example.com")
+    page.get_by_role("button", name="Save").click()
+    problem = page.get_by_role("alert")
+    problem.wait_for()
+    seen = {"told": problem.inner_text(), "focus": page.evaluate("document.activeElement.name"), "invalid": page.locator("[aria-invalid]").count()}
+    page.close()
+    return seen
+
+
 @contextmanager
 def asked(page: Page, path: str) -> Iterator[list[str]]:
     """The requests to a path meanwhile."""

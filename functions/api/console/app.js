@@ -2,8 +2,9 @@
 
 import { Problem, get, key } from "./api.js";
 import { confirmed, field, fill, h, notice } from "./dom.js";
+import { showChoices } from "./menu-choices.js";
 import { poll } from "./poll.js";
-import { advice, showAt, shown } from "./problem.js";
+import { clear, showAt, showIn, shown, told as inWords } from "./problem.js";
 import { language, t } from "./texts.js";
 import apiPage from "./page-api.js";
 import audit from "./page-audit.js";
@@ -33,6 +34,7 @@ const PAGES = {
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
 const connection = document.getElementById("connection");
+const signedIn = document.getElementById("signed-in");
 const signOut = document.getElementById("sign-out");
 
 let me = null;
@@ -51,7 +53,8 @@ function view(args, signal) {
     poll: (look, { every, place } = {}) => poll(look, signal, (problem) => told(problem, place), every),
     attempt: (work, place) => attempt(work, place),
     go: (address) => { location.hash = address; },
-    confirmed: (question, consequence) => confirmed(question, consequence, question.replace(/\?$/, ""), t("cancel")),
+    /** `style` is that of the button that does it: what cannot be undone is red. */
+    confirmed: (question, consequence, style = "danger") => confirmed(question, consequence, { yes: question.replace(/\?$/, ""), no: t("cancel"), style }),
   };
 }
 
@@ -72,15 +75,15 @@ function connected(problem) {
 
 /** Does something that may fail; the problem is shown at `place`, with what to do about it. Returns whether it went well. */
 async function attempt(work, place) {
-  place?.replaceChildren();
+  clear(place);
   try {
     await work();
     return true;
   } catch (problem) {
     if (problem.name === "AbortError") return false;
     if (!(problem instanceof Problem)) console.error(problem);
-    if (place) place.replaceChildren(shown(problem));
-    else notice([problem.message, advice(problem)].filter(Boolean).join(" "));
+    if (place) showIn(place, problem);
+    else notice(inWords(problem));
     return false;
   }
 }
@@ -119,6 +122,7 @@ function leave(reason) {
   me = null;
   ending.abort();
   signOut.hidden = true;
+  signedIn.hidden = true;
   nav.replaceChildren();
   connection.textContent = "";
   connection.className = "";
@@ -145,6 +149,9 @@ async function enter(text) {
     key.forget();
     throw problem;
   }
+  signedIn.textContent = t("sign.as", { name: me.name });
+  signedIn.title = me.name;
+  signedIn.hidden = false;
   signOut.hidden = false;
   await show();
 }
@@ -157,6 +164,7 @@ function handedOver() {
 }
 
 document.documentElement.lang = language;
+showChoices(document.getElementById("choices"));
 signOut.textContent = t("sign.out");
 signOut.addEventListener("click", () => leave(""));
 addEventListener("hashchange", () => {

@@ -2,7 +2,7 @@
 
 import { h, table } from "./dom.js";
 import { deliveryTag, milliseconds } from "./format.js";
-import { t } from "./texts.js";
+import { locale, t } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -19,7 +19,7 @@ function picture(width, height, style, label, children) {
   return s("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: `chart ${style}`, ...told }, children);
 }
 
-const clock = (iso) => new Date(iso).toLocaleTimeString(navigator.language, { timeStyle: "short" });
+const clock = (iso) => new Date(iso).toLocaleTimeString(locale, { timeStyle: "short" });
 const sum = (hours, name) => hours.reduce((total, hour) => total + hour[name], 0);
 
 function bars(hours, style, label) {
@@ -31,6 +31,9 @@ function bars(hours, style, label) {
     rect(n, 0, calls - missed, "taken"), rect(n, calls - missed, missed, "missed"))));
 }
 
+/** When the hours below the bars began. */
+const axis = (hours) => h("div", { class: "row spread quiet axis", "aria-hidden": "true" }, hours.map(({ hour }) => h("span", {}, clock(hour))));
+
 /** Calls by the hour, the missed ones on top. */
 export function callsByHour(hours) {
   const [calls, missed] = [sum(hours, "calls"), sum(hours, "missed")];
@@ -41,9 +44,9 @@ export function callsByHour(hours) {
   return h("figure", {}, h("figcaption", { class: "row" }, h("span", {}, t("stats.calls", { n: calls })),
     h("span", { class: "key taken" }, t("stats.others", { n: calls - missed })), h("span", { class: "key missed" }, t("stats.missed", { n: missed })), h("span", { class: "quiet" }, t("stats.most", { n: most }))),
   h("p", { class: "hint" }, t("stats.each")), bars(hours, "tall", told),
-  h("div", { class: "row spread quiet axis", "aria-hidden": "true" }, marks.map(({ hour }) => h("span", {}, clock(hour)))),
+  axis(marks),
   h("details", {}, h("summary", {}, t("stats.numbers")), table(t("stats.hours"), [
-    [t("stats.hour"), ({ hour }) => h("time", { datetime: hour }, new Date(hour).toLocaleString(navigator.language, { dateStyle: "short", timeStyle: "short" }))],
+    [t("stats.hour"), ({ hour }) => h("time", { datetime: hour }, new Date(hour).toLocaleString(locale, { dateStyle: "short", timeStyle: "short" }))],
     [t("stats.column.calls"), (hour) => String(hour.calls)],
     [t("stats.column.missed"), (hour) => String(hour.missed)],
   ], hours.filter((hour) => hour.calls > 0))));
@@ -60,7 +63,7 @@ export function callsByPbx({ hours, pbxHours }) {
     ["PBX", ({ pbx }) => h("bdi", { class: "clip" }, pbx)],
     [t("stats.column.calls"), (row) => String(sum(row.hours, "calls"))],
     [t("stats.column.missed"), (row) => String(sum(row.hours, "missed"))],
-    [t("stats.course"), (row) => bars(row.hours, "line", "")],
+    [t("stats.course"), (row) => [bars(row.hours, "line", ""), axis([row.hours[0], row.hours.at(-1)]), h("div", { class: "hint" }, t("stats.most", { n: Math.max(...row.hours.map((hour) => hour.calls)) }))]],
   ], rows);
 }
 

@@ -43,9 +43,9 @@ export function field(label, attributes = {}, hint = "") {
   return { parts, input };
 }
 
-export function checks(legend, entries, chosen = []) {
+export function checks(legend, entries, chosen = [], name = null) {
   const boxes = entries.map(([value, text]) => ({ value, box: h("input", { type: "checkbox", defaultChecked: chosen.includes(value) }), text }));
-  const parts = h("fieldset", {}, h("legend", {}, legend), boxes.map(({ box, text }) => h("label", { class: "check" }, box, text)));
+  const parts = h("fieldset", { name }, h("legend", {}, legend), boxes.map(({ box, text }) => h("label", { class: "check" }, box, text)));
   return { parts, values: () => boxes.filter(({ box }) => box.checked).map(({ value }) => value) };
 }
 
@@ -56,14 +56,14 @@ export function notice(text) {
   setTimeout(() => note.remove(), 6000);
 }
 
-/** Asks before what cannot be undone. */
-export function confirmed(question, consequence, yes, no) {
+/** Asks before something is done that has consequences. */
+export function confirmed(question, consequence, { yes, no, style }) {
   return new Promise((resolve) => {
     const done = (answer) => { dialog.close(); dialog.remove(); resolve(answer); };
     const dialog = h("dialog", { "aria-label": question, oncancel: () => done(false) },
       h("h2", {}, question), h("p", {}, consequence),
       h("div", { class: "row" },
-        h("button", { type: "button", class: "danger", onclick: () => done(true) }, yes),
+        h("button", { type: "button", class: style, onclick: () => done(true) }, yes),
         h("button", { type: "button", onclick: () => done(false) }, no)));
     document.body.append(dialog);
     dialog.showModal();

@@ -1,14 +1,14 @@
 // Times, numbers and states for people.
 
 import { h } from "./dom.js";
-import { t } from "./texts.js";
+import { locale, t } from "./texts.js";
 
 export function time(iso) {
   if (!iso) return "–";
   const at = new Date(iso);
   const today = at.toDateString() === new Date().toDateString();
-  const text = at.toLocaleString(navigator.language, today ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" });
-  return h("time", { datetime: iso, title: at.toLocaleString(navigator.language) }, text);
+  const text = at.toLocaleString(locale, today ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" });
+  return h("time", { datetime: iso, title: at.toLocaleString(locale) }, text);
 }
 
 export function seconds(count) {
@@ -19,7 +19,7 @@ export function seconds(count) {
 
 export function milliseconds(count) {
   if (count < 1000) return `${count}\u00a0ms`;
-  return count < 60_000 ? `${(count / 1000).toLocaleString(navigator.language, { maximumFractionDigits: 1 })}\u00a0s` : seconds(Math.round(count / 1000));
+  return count < 60_000 ? `${(count / 1000).toLocaleString(locale, { maximumFractionDigits: 1 })}\u00a0s` : seconds(Math.round(count / 1000));
 }
 
 const TONES = {
@@ -35,6 +35,14 @@ export const tag = (state) => labelled(state, t(`state.${state}`));
 
 /** Of a delivery. One that is `parked` waits, which is another thing than a call that is parked. */
 export const deliveryTag = (state) => labelled(state, state === "parked" ? t("delivery.parked") : t(`state.${state}`));
+
+/** What a delivery tells, and whether it is only a test. */
+export const aboutOf = ({ about, trial }) => trial === "test" ? `${t(`about.${about}`)} (${t("delivery.test")})` : t(`about.${about}`);
+
+/** Whose call a delivery tells of, and which way it goes. Nobody's, if it is a notice; entries of earlier versions do not say it. */
+export function whose({ monitoredUser, monitoredExtension, direction }) {
+  return monitoredUser ? [h("bdi", { class: "clip" }, `${monitoredUser} (${monitoredExtension})`), h("div", { class: "hint" }, t(direction))] : "";
+}
 
 /** A party of a call: its name and number, as far as they are known. */
 export function party(name, number) {

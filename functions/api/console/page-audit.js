@@ -3,6 +3,7 @@
 import { get, query } from "./api.js";
 import { field, fill, h, table } from "./dom.js";
 import { time } from "./format.js";
+import { refusal } from "./problem.js";
 import { t } from "./texts.js";
 
 export default async function audit(view) {
@@ -26,8 +27,23 @@ function shown(entries) {
   return table(t("audit.title"), [
     [t("column.time"), (entry) => time(entry.time)],
     [t("audit.key"), (entry) => h("bdi", { class: "clip" }, entry.keyName)],
-    [t("audit.operation"), (entry) => entry.operation],
-    [t("audit.subject"), (entry) => [h("bdi", { class: "clip" }, entry.kind === "call" ? [entry.from, entry.to].filter(Boolean).join(" → ") : [entry.subjectName, ...entry.fields].filter(Boolean).join(" · ")),
-      entry.refusal && h("div", { class: "hint" }, t("audit.refused", { why: entry.refusal }))]],
+    [t("audit.operation"), (entry) => named("operation", entry.operation)],
+    [t("audit.subject"), (entry) => [h("bdi", { class: "clip" }, subject(entry)), h("div", { class: "hint" }, fieldsOf(entry)), entry.refusal && h("div", { class: "hint" }, t("audit.refused", { why: refusal(entry.refusal) }))]],
   ], entries);
+}
+
+/** What the page calls an operation or field; what is new to it stays as it is. */
+function named(what, name) {
+  const key = `${what}.${name}`;
+  const text = t(key);
+  return text === key ? name : text;
+}
+
+const subject = ({ kind, from, to, subjectName }) => kind === "call" ? [from, to].filter(Boolean).join(" → ") : subjectName ?? "";
+
+/** The fields that were given, or of a changed webhook those that differ. */
+function fieldsOf({ operation, fields }) {
+  if (operation === "ChangeWebhook" && fields.length === 0) return t("audit.nothing");
+  const told = fields.filter((name) => name !== "requestId").map((name) => named("field", name));
+  return [...new Set(told)].join(", ");
 }

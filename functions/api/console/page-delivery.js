@@ -1,8 +1,9 @@
 // One delivery: the request as it was sent, and what the receiver answered.
 
 import { get, post } from "./api.js";
-import { h, notice, table } from "./dom.js";
-import { deliveryTag, time } from "./format.js";
+import { facts, h, notice, table } from "./dom.js";
+import { aboutOf, deliveryTag, time, whose } from "./format.js";
+import { said } from "./problem.js";
 import { t } from "./texts.js";
 
 /** Nothing more comes of it by itself. */
@@ -11,6 +12,7 @@ export const OVER = ["delivered", "failed", "expired", "cancelled"];
 export default async function delivery(view) {
   const address = `/deliveries/${encodeURIComponent(view.args[0])}`;
   const found = await get(address, view.signal);
+  const hook = await get(`/webhooks/${found.webhookId}`, view.signal);
   const place = h("div", {});
   const again = found.requestMethod && OVER.includes(found.state) && h("button", { type: "button", onclick: () => view.attempt(async () => {
     await post(`${address}/replay`);
@@ -19,7 +21,10 @@ export default async function delivery(view) {
   const headers = found.requestHeaders.map(({ name, value }) => `${name}: ${value ?? t("delivery.hidden")}`).join("\n");
   view.main.replaceChildren(h("p", {}, h("a", { href: `#/webhook/${found.webhookId}` }, `‹ ${t("webhook.deliveries")}`)),
     view.title(t("delivery.title")),
-    h("section", { class: "card" }, h("div", { class: "row" }, deliveryTag(found.state), found.about.includes(".") ? found.about : t(`state.${found.about}`), time(found.occurredAt), again), place),
+    h("section", { class: "card" }, h("div", { class: "row" }, deliveryTag(found.state), aboutOf(found), time(found.occurredAt), again), place, facts([
+      [t("delivery.webhook"), h("a", { href: `#/webhook/${hook.id}` }, h("bdi", { class: "clip" }, hook.description || hook.url))],
+      [t("column.user"), whose(found)],
+    ])),
     h("section", { class: "card" }, h("h2", {}, t("delivery.request")), found.requestMethod
       ? [h("pre", { tabindex: "0" }, `${found.requestMethod} ${found.requestUrl}\n${headers}`), found.requestBody && h("pre", { tabindex: "0" }, pretty(found.requestBody))]
       : h("p", { class: "empty" }, t("delivery.gone"))),
@@ -28,7 +33,7 @@ export default async function delivery(view) {
       : table(t("delivery.attempts"), [
         [t("column.time"), (attempt) => time(attempt.at)],
         [t("column.duration"), (attempt) => `${attempt.durationMs} ms`],
-        [t("delivery.outcome"), (attempt) => attempt.outcome],
+        [t("delivery.outcome"), (attempt) => said(attempt.outcome)],
         [t("delivery.answer"), (attempt) => attempt.answer ? h("pre", { tabindex: "0" }, attempt.answer) : "–"],
       ], found.attempts.toReversed())));
 }

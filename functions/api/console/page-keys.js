@@ -37,11 +37,11 @@ function shown(keys, view, revoke) {
 }
 
 function maker(view, made, load) {
-  const name = field(t("keys.name"), { required: true, autocomplete: "off" });
-  const scopes = checks(t("keys.scopes"), SCOPES.map((scope) => [scope, `${scope}: ${t(`keys.scope.${scope}`)}`]), ["calls:read"]);
-  const extensions = field(t("keys.extensions"), {}, t("webhooks.extensions.hint"));
-  const allow = field(t("keys.allow"), {}, t("keys.allow.hint"));
-  const hour = field(t("keys.hour"), { type: "number", min: "0" }, t("keys.hour.hint"));
+  const name = field(t("keys.name"), { name: "name", required: true, autocomplete: "off" });
+  const scopes = checks(t("keys.scopes"), SCOPES.map((scope) => [scope, `${scope}: ${t(`keys.scope.${scope}`)}`]), ["calls:read"], "scopes");
+  const extensions = field(t("keys.extensions"), { name: "extensions" }, t("webhooks.extensions.hint"));
+  const allow = field(t("keys.allow"), { name: "allow" }, t("keys.allow.hint"));
+  const hour = field(t("keys.hour"), { name: "callsPerHour", type: "number", min: "0" }, t("keys.hour.hint"));
   const place = h("div", {});
   const entries = (input) => input.value.split(",").map((text) => text.trim()).filter(Boolean);
   const form = h("form", { onsubmit: (event) => {

@@ -5,6 +5,7 @@ import { callsByHour, callsByPbx, latencies, outcomes } from "./charts.js";
 import { facts, fill, h, table } from "./dom.js";
 import { columns, isMissed } from "./events.js";
 import { tag, time } from "./format.js";
+import { said } from "./problem.js";
 import { maySeeStats, statsInTurn } from "./stats.js";
 import { t } from "./texts.js";
 
@@ -67,7 +68,7 @@ function health(webhooks) {
   return [h("p", {}, t("overview.webhooks.look", { n: ill.length })), table(t("overview.webhooks"), [
     [t("webhooks.url"), (hook) => h("a", { href: `#/webhook/${hook.id}` }, h("bdi", {}, hook.description || hook.url))],
     [t("column.state"), (hook) => tag(hook.state)],
-    [t("webhooks.reason"), (hook) => hook.reason ?? ""],
+    [t("webhooks.reason"), (hook) => said(hook.reason)],
     [t("webhooks.parked"), (hook) => String(hook.parked)],
   ], ill)];
 }
@@ -83,6 +84,6 @@ function charts(found) {
   const several = new Set(found.pbxHours.map(({ pbxId }) => pbxId)).size > 1;
   return [
     card(t("stats.hours"), callsByHour(found.hours), several && callsByPbx(found)),
-    found.deliveriesRead !== null && h("div", {}, card(t("stats.deliveries"), outcomes(found)), card(t("stats.latencies"), latencies(found))),
+    found.deliveriesRead !== null && h("div", {}, card(t("stats.deliveries"), outcomes(found)), card(t("stats.latencies"), h("p", { class: "hint" }, t("stats.latencies.of")), latencies(found))),
   ];
 }

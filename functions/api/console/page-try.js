@@ -3,7 +3,9 @@
 import { get, once } from "./api.js";
 import { copyButton, field, fill, h, table } from "./dom.js";
 import { shownEvents } from "./events.js";
-import { deliveryTag, tag } from "./format.js";
+import { aboutOf, deliveryTag, tag, whose } from "./format.js";
+import { twins } from "./page-webhooks.js";
+import { said } from "./problem.js";
 import { t } from "./texts.js";
 
 export default async function tryIt(view) {
@@ -60,14 +62,15 @@ function agentStatus({ state, agents }) {
 
 /** Makes a webhook without leaving the page, for who has a receiver. */
 function receiver(view, made) {
-  const url = field(t("webhooks.url"), { type: "url", required: true, placeholder: "https://" }, t("webhooks.url.hint"));
+  const url = field(t("webhooks.url"), { name: "url", type: "url", required: true, placeholder: "https://" }, t("webhooks.url.hint"));
   const place = h("div", {});
   const form = h("form", { onsubmit: (event) => {
     event.preventDefault();
     view.attempt(async () => {
       const hook = await once("/webhooks", { url: url.input.value.trim(), description: t("try.title") });
       made(hook);
-      form.replaceWith(h("div", {}, h("p", { role: "status" }, t("webhooks.created"), " ", h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show"))),
+      const others = await twins(hook, view);
+      form.replaceWith(h("div", {}, others, h("p", { role: "status" }, t("webhooks.created"), " ", h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show"))),
         h("p", { class: "hint" }, t("webhooks.secret.hint")), h("div", { class: "row" }, h("code", {}, hook.secret), copyButton(hook.secret, t("copy"), t("copied")))));
     }, place);
   } }, url.parts, h("p", {}, h("button", {}, t("overview.webhooks.make"))), place);
@@ -77,15 +80,16 @@ function receiver(view, made) {
 function deliveries(rows, hook) {
   if (rows.length === 0) return h("p", { class: "empty" }, t("try.sending"));
   return [h("h3", {}, t("try.sent")), table(t("webhook.deliveries"), [
-    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, row.about.includes(".") ? row.about : t(`state.${row.about}`))],
+    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, aboutOf(row))],
+    [t("column.user"), whose],
     [t("column.state"), (row) => deliveryTag(row.state)],
-    [t("delivery.outcome"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
+    [t("delivery.outcome"), (row) => h("span", { class: "clip" }, said(row.attempts.at(-1)?.outcome))],
   ], rows), h("p", {}, h("a", { href: `#/webhook/${hook.id}` }, t("webhook.show")))];
 }
 
 function caller(view) {
-  const from = field(t("try.from"), { required: true, inputmode: "tel", autocomplete: "off" });
-  const to = field(t("try.to"), { required: true, type: "tel", autocomplete: "off" });
+  const from = field(t("try.from"), { name: "from", required: true, inputmode: "tel", autocomplete: "off" });
+  const to = field(t("try.to"), { name: "to", required: true, type: "tel", autocomplete: "off" });
   const place = h("div", {});
   const suggestions = h("datalist", { id: "extensions" });
   const told = h("p", { class: "hint", role: "status" });

@@ -51,7 +51,7 @@ function shown(users, view, choose) {
 }
 
 function dialler(user, view, close) {
-  const { parts, input } = field(t("users.number"), { type: "tel", required: true, autocomplete: "off" }, t("users.hint"));
+  const { parts, input } = field(t("users.number"), { name: "to", type: "tel", required: true, autocomplete: "off" }, t("users.hint"));
   const place = h("div", {});
   const button = h("button", { class: "first" }, t("users.call"));
   const hangUp = h("button", { type: "button", class: "danger", hidden: true, onclick: () => view.attempt(async () => {

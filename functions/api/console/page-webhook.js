@@ -2,9 +2,10 @@
 
 import { ask, get, post, query } from "./api.js";
 import { facts, field, fill, h, notice, table } from "./dom.js";
-import { deliveryTag, tag, time } from "./format.js";
+import { aboutOf, deliveryTag, tag, time, whose } from "./format.js";
 import { OVER } from "./page-delivery.js";
 import { secret, settings } from "./page-webhooks.js";
+import { said } from "./problem.js";
 import { t } from "./texts.js";
 
 const VERIFY = {
@@ -62,8 +63,8 @@ export default async function webhook(view) {
     draw();
     await view.attempt(async () => {
       const { attempts, state } = await post(`${address}/test?wait=15`);
-      const said = state === "delivered" ? "webhook.tested" : state === "failed" ? "webhook.tested.vain" : "webhook.tested.open";
-      notice(t(said, { outcome: attempts.at(-1)?.outcome ?? t(`state.${state}`) }));
+      const result = state === "delivered" ? "webhook.tested" : state === "failed" ? "webhook.tested.vain" : "webhook.tested.open";
+      notice(t(result, { outcome: said(attempts.at(-1)?.outcome) || t(`state.${state}`) }));
     }, place);
     testing = false;
     draw();
@@ -108,14 +109,14 @@ export default async function webhook(view) {
     try {
       await post(`/deliveries/${delivery.id}/replay`);
     } catch (problem) {
-      // The log does not say which entries are tests.
+      // Entries of earlier versions do not say that they are tests.
       if (problem.code !== "delivery_not_found") throw problem;
       return notice(t("webhook.replay.gone"));
     }
     notice(t("webhook.replayed"));
   });
   const lost = async () => {
-    if (!(await view.confirmed(t("webhook.replay.ask"), t("webhook.replay.what", { period: period.input.selectedOptions[0].text })))) return;
+    if (!(await view.confirmed(t("webhook.replay.ask"), t("webhook.replay.what", { period: period.input.selectedOptions[0].text }), "first"))) return;
     await view.attempt(async () => {
       const wanted = { since: new Date(Date.now() - period.input.value * 3600e3).toISOString(), states: LOST };
       let replayed = 0;
@@ -162,8 +163,8 @@ export default async function webhook(view) {
 }
 
 function summary(hook, lastAccepted) {
-  return [h("div", { class: "row" }, tag(hook.state), hook.stateSince && h("span", { class: "quiet" }, t("webhook.since"), " ", time(hook.stateSince)), hook.reason && h("span", {}, hook.reason)),
-    hook.state !== "active" && h("p", { class: "hint" }, t(`webhook.state.${hook.state}`)),
+  return [h("div", { class: "row" }, tag(hook.state), hook.stateSince && h("span", { class: "quiet" }, t("webhook.since"), " ", time(hook.stateSince)), hook.reason && h("span", {}, said(hook.reason))),
+    hook.state !== "active" && h("p", { class: "hint" }, t(acceptsAgain(hook, lastAccepted) ? "webhook.state.slow.again" : `webhook.state.${hook.state}`)),
     facts([
       [t("webhooks.url"), h("bdi", {}, hook.url)], [t("webhooks.method"), `${hook.method} · ${hook.format}`],
       [t("webhooks.statuses"), hook.missedOnly ? t("webhooks.missed") : hook.statuses.map((name) => t(`state.${name}`)).join(", ") || t("all")],
@@ -174,14 +175,21 @@ function summary(hook, lastAccepted) {
     ])];
 }
 
+/** It stays `slow` for a while after the trouble is over. */
+function acceptsAgain({ state, parked, nextAttemptAt, stateSince }, lastAccepted) {
+  return state === "slow" && parked === 0 && !nextAttemptAt && Date.parse(lastAccepted) > Date.parse(stateSince);
+}
+
 function deliveries(rows, again) {
   return table(t("webhook.deliveries"), [
     [t("column.time"), (row) => time(row.occurredAt)],
-    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, row.about.includes(".") ? row.about : t(`state.${row.about}`))],
+    [t("column.event"), (row) => h("a", { href: `#/delivery/${row.id}` }, aboutOf(row))],
+    [t("column.user"), whose],
     [t("column.state"), (row) => deliveryTag(row.state)],
     [t("webhook.attempts"), (row) => String(row.attemptCount)],
-    [t("delivery.outcome"), (row) => h("span", { class: "clip" }, row.attempts.at(-1)?.outcome ?? "")],
-    ["", (row) => OVER.includes(row.state)
+    [t("delivery.outcome"), (row) => h("span", { class: "clip" }, said(row.attempts.at(-1)?.outcome))],
+    // Tests and notices are not kept.
+    ["", (row) => OVER.includes(row.state) && row.trial !== "test" && row.CallId
       ? h("button", { type: "button", onclick: () => again(row) }, t("webhook.replay")) : ""],
   ], rows);
 }

@@ -3,6 +3,7 @@
 import { get, once } from "./api.js";
 import { checks, copyButton, field, fill, h, notice, table } from "./dom.js";
 import { tag, time } from "./format.js";
+import { said } from "./problem.js";
 import { t } from "./texts.js";
 
 export default async function webhooks(view) {
@@ -16,7 +17,7 @@ export default async function webhooks(view) {
       [t("webhooks.url"), (hook) => [h("a", { href: `#/webhook/${hook.id}` }, h("bdi", { class: "clip" }, hook.description || hook.url)),
         hook.description && h("div", { class: "hint" }, h("bdi", { class: "clip" }, hook.url))]],
       [t("column.state"), (hook) => tag(hook.state)],
-      [t("webhooks.reason"), (hook) => h("span", { class: "clip" }, hook.reason ?? "")],
+      [t("webhooks.reason"), (hook) => h("span", { class: "clip" }, said(hook.reason))],
       [t("webhooks.parked"), (hook) => String(hook.parked)],
       [t("webhooks.success"), (hook) => time(hook.lastSuccessAt)],
     ], found));
@@ -25,15 +26,15 @@ export default async function webhooks(view) {
 
 /** The fields of a webhook's settings, and what they say. */
 export function settings(hook = {}) {
-  const url = field(t("webhooks.url"), { type: "url", required: true, value: hook.url ?? "", placeholder: "https://" }, t("webhooks.url.hint"));
-  const description = field(t("webhooks.description"), { value: hook.description ?? "" });
-  const statuses = checks(t("webhooks.statuses"), ["ringing", "connected", "disconnected"].map((name) => [name, t(`state.${name}`)]), hook.statuses ?? []);
-  const missed = h("input", { type: "checkbox", checked: hook.missedOnly ?? false });
-  const mask = h("input", { type: "checkbox", checked: hook.maskNumbers ?? false });
-  const extensions = field(t("webhooks.extensions"), { value: (hook.extensions ?? []).join(", ") }, t("webhooks.extensions.hint"));
-  const format = field(t("webhooks.format"), { tag: "select", options: ["easyconnect", "extended"].map((name) => [name, t(`webhooks.format.${name}`)]) });
+  const url = field(t("webhooks.url"), { name: "url", type: "url", required: true, value: hook.url ?? "", placeholder: "https://" }, t("webhooks.url.hint"));
+  const description = field(t("webhooks.description"), { name: "description", value: hook.description ?? "" });
+  const statuses = checks(t("webhooks.statuses"), ["ringing", "connected", "disconnected"].map((name) => [name, t(`state.${name}`)]), hook.statuses ?? [], "statuses");
+  const missed = h("input", { name: "missedOnly", type: "checkbox", checked: hook.missedOnly ?? false });
+  const mask = h("input", { name: "maskNumbers", type: "checkbox", checked: hook.maskNumbers ?? false });
+  const extensions = field(t("webhooks.extensions"), { name: "extensions", value: (hook.extensions ?? []).join(", ") }, t("webhooks.extensions.hint"));
+  const format = field(t("webhooks.format"), { name: "format", tag: "select", options: ["easyconnect", "extended"].map((name) => [name, t(`webhooks.format.${name}`)]) });
   format.input.value = hook.format ?? "easyconnect";
-  const method = field(t("webhooks.method"), { tag: "select", options: [["POST", "POST"], ["GET", "GET"]] });
+  const method = field(t("webhooks.method"), { name: "method", tag: "select", options: [["POST", "POST"], ["GET", "GET"]] });
   method.input.value = hook.method ?? "POST";
   return {
     parts: [url.parts, description.parts, statuses.parts, h("p", { class: "hint" }, t("webhooks.statuses.hint")),
@@ -47,6 +48,15 @@ export function settings(hook = {}) {
   };
 }
 
+/** A notice of the other webhooks with the same address, because their receiver is told more than once. */
+export async function twins(made, view) {
+  const known = await get("/webhooks", view.signal).catch(() => ({ webhooks: [] }));
+  const others = known.webhooks.filter(({ id, url }) => id !== made.id && url === made.url);
+  if (others.length === 0) return "";
+  return h("div", { class: "notice", role: "status" }, h("strong", {}, t("webhooks.twins")), " ", t("webhooks.twins.hint"),
+    h("ul", {}, others.map((hook) => h("li", {}, h("a", { href: `#/webhook/${hook.id}` }, h("bdi", { class: "clip" }, hook.description || hook.url)), " ", tag(hook.state)))));
+}
+
 async function make(view) {
   const fields = settings();
   const place = h("div", {});
@@ -55,7 +65,7 @@ async function make(view) {
     view.attempt(async () => {
       const made = await once("/webhooks", fields.values());
       notice(t("webhooks.created"));
-      fill(view.main, view.title(t("webhooks.created")), secret(made.secret),
+      fill(view.main, view.title(t("webhooks.created")), await twins(made, view), secret(made.secret),
         h("p", {}, t("webhooks.created.next")), h("p", {}, h("a", { class: "button first", href: `#/webhook/${made.id}` }, t("webhook.show"))));
     }, place);
   } }, fields.parts, h("div", { class: "row" }, h("button", { class: "first" }, t("save")), h("a", { class: "button", href: "#/webhooks" }, t("cancel"))), place);

@@ -1,18 +1,93 @@
-// What went wrong, for people: what happened, and what to do about it.
+// What went wrong, for people: what happened, and what to do about it. The API speaks English and of its fields; a page speaks the
+// language of its reader and of what stands before the input.
 
 import { h } from "./dom.js";
-import { t } from "./texts.js";
+import { CODES, FAULTS, SAYINGS } from "./problems-de.js";
+import { isGerman, t } from "./texts.js";
 
-export function shown(problem) {
-  const [message, hint] = problem.code === "unreachable" ? [t("problem.unreachable"), t("problem.unreachable.hint")] : [problem.message, advice(problem)];
-  return h("div", { class: "problem", role: "alert" }, h("strong", {}, quoted(message)), hint && h("div", {}, quoted(hint)));
+/** Codes whose message says more than the code. */
+const DETAILED = ["invalid_request", "missing_scope", "pbx_refused"];
+
+/** The problem as an element. `form` is where the refused field may be. */
+export function shown(problem, form) {
+  const { message, detail, hint } = inWords(problem, labelOf(refused(problem, form)));
+  return h("div", { class: "problem", role: "alert" }, h("strong", {}, quoted(message)), detail && h("div", { lang: "en" }, quoted(detail)), hint && h("div", {}, quoted(hint)));
 }
 
+/** The same as text. */
+export function told(problem) {
+  const { message, detail, hint } = inWords(problem, null);
+  return [message, detail, hint].filter(Boolean).join(" ");
+}
+
+/** `detail` is English where the rest is not. */
+function inWords(problem, label) {
+  if (problem.code === "unreachable") return { message: t("problem.unreachable"), hint: t("problem.unreachable.hint") };
+  const found = FIELD.exec(problem.message);
+  const name = found && (label ?? labelOfName(found[1]));
+  const known = isGerman && CODES[problem.code];
+  if (!known) return { message: labelled(name ? `“${name}” ${found[2]}` : problem.message, problem), hint: advice(problem) };
+  if (!name) return { message: known[0], detail: DETAILED.includes(problem.code) && problem.message, hint: known[1] };
+  const fault = translated(FAULTS, found[2]);
+  return fault ? { message: `„${name}“ ${fault}`, hint: known[1] } : { message: `„${name}“: ${known[0]}`, detail: problem.message, hint: known[1] };
+}
+
+/** With the names of other fields as they are called here. */
+const labelled = (text, { code }) => code === "invalid_request" ? text.replace(/`(\w+)`/g, (all, name) => labelOfName(name) ? `“${labelOfName(name)}”` : all) : text;
+
+/** How the API names a field: by itself, or with the entry of it that is wrong. */
+const FIELD = /^Field `(\w+)` (.*)$/s;
+
 /** What the API advises, unless it speaks of requests, which a person does not make. */
-export function advice({ code, hint }) {
+function advice({ code, hint }) {
   const name = `problem.hint.${code}`;
   const own = t(name);
   return own === name ? hint ?? "" : own;
+}
+
+/** What a field of the API is called here, if it has a name. */
+export function labelOfName(name) {
+  const text = t(`field.${name}`);
+  return text === `field.${name}` ? null : text;
+}
+
+/** The input that a refusal names, if it is in this form. */
+function refused({ code, message }, form) {
+  const name = code === "invalid_request" && FIELD.exec(message)?.[1];
+  return name ? form?.elements.namedItem(name) ?? null : null;
+}
+
+const labelOf = (input) => input?.labels?.[0]?.textContent ?? input?.querySelector?.("legend")?.textContent ?? null;
+
+/** Shows a problem at its field, if the form around `place` has it, and else at `place`. */
+export function showIn(place, problem) {
+  const form = place.closest("form");
+  const field = refused(problem, form);
+  const element = shown(problem, form);
+  if (!field) return place.replaceChildren(element);
+  // A group of boxes cannot be invalid itself.
+  const input = field.matches("fieldset") ? field.querySelector("input") : field;
+  const before = input.getAttribute("aria-describedby");
+  element.id = "refused";
+  field.after(element);
+  input.setAttribute("aria-invalid", "true");
+  input.setAttribute("aria-describedby", ["refused", before].filter(Boolean).join(" "));
+  input.focus();
+  forget = () => {
+    forget = () => {};
+    element.remove();
+    input.removeAttribute("aria-invalid");
+    if (before) input.setAttribute("aria-describedby", before);
+    else input.removeAttribute("aria-describedby");
+  };
+}
+
+let forget = () => {};
+
+/** Nothing is wrong any more, as far as is known. */
+export function clear(place) {
+  forget();
+  place?.replaceChildren();
 }
 
 /** The API writes names of fields and values between backticks. */
@@ -25,3 +100,14 @@ export function showAt(place, problem) {
   place.dataset.problem = text;
   place.replaceChildren(...(problem ? [shown(problem)] : []));
 }
+
+function translated(known, text) {
+  const found = known.find(([pattern]) => pattern.test(text));
+  return found ? text.replace(...found) : null;
+}
+
+/** What a receiver did, or why a webhook is not active, in the language of the page. */
+export const said = (text) => text && isGerman ? translated(SAYINGS, text) ?? text : text ?? "";
+
+/** A code in words, where the page has words of its own for it. */
+export const refusal = (code) => isGerman && CODES[code] ? CODES[code][0].replace(/\.$/, "") : code;

@@ -1,7 +1,8 @@
 //! Deliveries as answers show them.
 
 use serde::Serialize;
-use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, LogKey};
+use shared::delivery::{Attempt, Delivery, DeliveryLog, DeliveryState, LogKey, Trial};
+use shared::event::Direction;
 use shared::ids::{CallId, DeliveryId, WebhookId};
 use shared::rendering::Rendered;
 use shared::time::iso_millis;
@@ -41,6 +42,11 @@ pub(crate) struct DeliveryView<'a> {
     #[serde(rename = "CallId")]
     call_id: Option<CallId>,
     sequence: Option<u8>,
+    monitored_user: Option<&'a str>,
+    monitored_extension: Option<&'a str>,
+    direction: Option<Direction>,
+    /// Whether its owner had it sent as a test. Earlier versions did not write that.
+    trial: Option<Trial>,
     occurred_at: &'a str,
     state: DeliveryState,
     round: u32,
@@ -52,6 +58,7 @@ pub(crate) struct DeliveryView<'a> {
 
 impl<'a> DeliveryView<'a> {
     pub(crate) fn of(at: &'a LogKey, log: &'a DeliveryLog) -> Self {
+        let user = log.user.as_ref();
         Self {
             id: at.public_id(),
             delivery_id: log.delivery_id,
@@ -59,6 +66,10 @@ impl<'a> DeliveryView<'a> {
             about: &log.about,
             call_id: log.call_id,
             sequence: log.sequence,
+            monitored_user: user.map(|user| user.name.as_str()),
+            monitored_extension: user.map(|user| user.extension.as_str()),
+            direction: user.map(|user| user.direction),
+            trial: log.trial.filter(|trial| *trial == Trial::Test),
             occurred_at: at.sort.split('#').next().unwrap_or_default(),
             state: log.state,
             round: log.round,

@@ -6,6 +6,7 @@ mod forms;
 mod owners;
 mod stats;
 mod users;
+mod words;
 
 use std::collections::HashMap;
 

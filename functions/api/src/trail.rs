@@ -18,7 +18,8 @@ pub(crate) enum Subject<'a> {
     Webhook { id: &'a str, settings: &'a Settings },
 }
 
-/// Writes down what somebody is about to do. `fields` are the names of what the request gives.
+/// Writes down what somebody is about to do. `fields` are the names of what the request gives or, of a webhook,
+/// changes: who changes one has to give all of it.
 pub(crate) async fn record(
     context: &Context,
     by: &ApiKey,

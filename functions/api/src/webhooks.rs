@@ -106,6 +106,33 @@ pub(crate) fn settings(fields: &Fields, known: Option<&Settings>, allow_http: bo
     })
 }
 
+/// The fields in which settings differ. Of headers and passwords it is said that they differ, and nothing else.
+pub(crate) fn differences(before: &Settings, after: &Settings) -> Vec<String> {
+    let (old, new) = (&before.filter, &after.filter);
+    let auth = |settings: &Settings| settings.basic_auth.clone().map(|auth| (auth.username, auth.password));
+    let (old_auth, new_auth) = (auth(before).unzip(), auth(after).unzip());
+    let differ = [
+        ("url", before.url != after.url),
+        ("method", before.method != after.method),
+        ("format", before.format != after.format),
+        ("kinds", before.kinds != after.kinds),
+        ("extensions", old.extensions != new.extensions),
+        ("statuses", old.statuses != new.statuses),
+        ("direction", old.direction != new.direction),
+        ("missedOnly", old.missed_only != new.missed_only),
+        ("party", old.party != new.party),
+        ("numberPrefix", old.number_prefix != new.number_prefix),
+        ("minimumDuration", old.minimum_duration != new.minimum_duration),
+        ("headers", before.headers != after.headers),
+        ("basicAuthUser", old_auth.0 != new_auth.0),
+        ("basicAuthPassword", old_auth.1 != new_auth.1),
+        ("maxPerMinute", before.max_per_minute != after.max_per_minute),
+        ("description", before.description != after.description),
+        ("expiresAt", before.expires_at != after.expires_at),
+    ];
+    differ.into_iter().filter(|(_, differ)| *differ).map(|(name, _)| name.to_owned()).collect()
+}
+
 /// A number for which 0 is as good as none: low-code tools send it for a field that was left empty.
 fn above_zero(fields: &Fields, name: &str, most: i64) -> Result<Option<u32>, ApiError> {
     let number = fields.optional(name, |fields, name| fields.integer(name, 0, most))?;
@@ -343,6 +370,26 @@ mod tests {
         assert_eq!((settings.method, settings.format, settings.kinds.len()), (Method::Get, Format::Extended, 2));
         assert!(settings.mask_numbers && settings.filter.missed_only && settings.headers.contains_key("x-make-apikey"));
         assert_eq!((settings.max_per_minute, settings.expires_at), (Some(6_000), Some(1_893_456_000)));
+    }
+
+    #[test]
+    fn what_differs_is_named_field_by_field() {
+        let minimal = read(r#"{"url":"https://example.com"}"#).expect("settings");
+        let full = read(
+            r#"{"url":"https://example.com/b","method":"GET","format":"extended","kinds":["agent.offline"],"extensions":["42"],
+                "statuses":["ringing"],"direction":"incoming","missedOnly":true,"party":"external","numberPrefix":"+32",
+                "minimumDuration":5,"headers":{"x":"1"},"basicAuthUser":"u","basicAuthPassword":"p","maxPerMinute":60,
+                "description":"CRM","expiresAt":"2030-01-01T00:00:00Z"}"#,
+        );
+        let full = full.expect("settings");
+        // All but the other names of the address.
+        let all: Vec<&str> = FIELDS.into_iter().filter(|name| *name == "url" || !URL_NAMES.contains(name)).collect();
+        assert_eq!(differences(&minimal, &full), all);
+        let renamed = Settings { description: "ERP".to_owned(), ..full.clone() };
+        assert_eq!(differences(&full, &renamed), ["description"]);
+        let password = BasicAuth { username: "u".to_owned(), password: Secret::new("q") };
+        assert_eq!(differences(&full, &Settings { basic_auth: Some(password), ..full.clone() }), ["basicAuthPassword"]);
+        assert!(differences(&full, &full).is_empty());
     }
 
     #[test]

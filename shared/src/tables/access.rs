@@ -97,7 +97,7 @@ pub struct AuditEntry {
     /// Its name: a key's own, of a webhook scheme and host of its URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject_name: Option<String>,
-    /// The fields that were given for it; never their values.
+    /// The fields that were given for it, or of a changed webhook those that differ; never their values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -516,6 +516,19 @@ fn recorded_by_transactions() -> Named<(u64, CallEvent, i64)> {
 }
 
 pub(super) fn logs() -> Named<(Delivery, DeliveryLog)> {
+    let mut all = logs_without_users();
+    all.iter_mut().for_each(|(_, (_, log))| log.user = None);
+    let of = |n: u128, trial| Delivery { trial, ..call_delivery(full(n, Status::Connected), 1) };
+    let delivered = |delivery: Delivery| (delivery.clone(), tried(&delivery, DeliveryState::Delivered, Some(200)));
+    all.extend(named([
+        ("delivery-of-user", delivered(of(38, None))),
+        ("delivery-of-user-test", delivered(of(39, Some(Trial::Test)))),
+    ]));
+    all
+}
+
+/// Logs that do not say whose event it is.
+fn logs_without_users() -> Named<(Delivery, DeliveryLog)> {
     use DeliveryState::{Cancelled, Delivered, Expired, Failed, Parked, Retrying};
     let of = |n: u128| call_delivery(full(n, Status::Connected), 1);
     let closed = |n: u128, state| (of(n), of(n).closed(None, state, later(1)));
@@ -568,6 +581,8 @@ pub(super) fn waiting_in_lane() -> Delivery {
 pub(super) fn refused_in_lane() -> DeliveryLog {
     let mut log = tried(&waiting_in_lane(), DeliveryState::Parked, Some(503));
     (log.tried_since, log.tried_for) = (Some(later(90).as_millisecond()), 35_000);
+    // It was written before logs said whose event it is.
+    log.user = None;
     log
 }
 

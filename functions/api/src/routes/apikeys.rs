@@ -28,7 +28,7 @@ const MOST_PATTERNS: usize = 50;
 const LONGEST_PATTERN: usize = 64;
 const MOST_CALLS_PER_HOUR: i64 = 100_000;
 const MOST_REQUESTS_PER_MINUTE: i64 = 6_000;
-const FIELDS: [&str; 10] = [
+pub(crate) const FIELDS: [&str; 10] = [
     "name",
     "scopes",
     "extensions",

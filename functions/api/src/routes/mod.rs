@@ -1,6 +1,6 @@
 //! The routes. Handlers only name what they need; validation, commands and answers have their own modules.
 
-mod apikeys;
+pub(crate) mod apikeys;
 mod audit;
 mod deliveries;
 mod events;

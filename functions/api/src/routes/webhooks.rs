@@ -169,7 +169,7 @@ pub(crate) async fn change(State(context): Ctx, request: Incoming) -> Result<Res
     let now = context.now();
     not_over(&settings, now)?;
     let about = Webhook { settings: settings.clone(), ..known.clone() };
-    record(&context, &key, "ChangeWebhook", &about, fields.names()).await?;
+    record(&context, &key, "ChangeWebhook", &about, webhooks::differences(&known.settings, &settings)).await?;
     let changed = in_time(context.state.change_settings(known.id, &settings, now)).await?;
     let changed = changed.ok_or_else(|| ApiError::new(Code::WebhookNotFound))?;
     shown(&context, &changed).await

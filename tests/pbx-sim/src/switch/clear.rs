@@ -63,9 +63,8 @@ impl Switch {
             (found.held, found.holds) = (false, false);
             let object = found.object;
             self.emit(leg, "r-disc");
-            if self.is_queue(object) {
-                self.after(self.tone, Timer::ToneEnds(leg));
-            }
+            let heard_enough = if self.is_queue(object) { self.tone } else { self.phone_tone };
+            self.after(heard_enough, Timer::ToneEnds(leg));
         }
         self.release_all_at_once(over, cause)
     }

@@ -68,7 +68,7 @@ enum Timer {
     Offer(LegId, u32),
     /// The operators did not answer.
     OfferEnds(LegId, u32),
-    /// A queue has heard enough of a tone.
+    /// A queue or a person has heard enough of a tone.
     ToneEnds(LegId),
 }
 
@@ -86,6 +86,7 @@ pub struct Switch {
     trunk: ObjectId,
     own_ring: Duration,
     tone: Duration,
+    phone_tone: Duration,
     /// In what this PBX differs from others.
     pub variants: Variants,
     now: Duration,
@@ -118,6 +119,7 @@ impl Switch {
             trunk: ObjectId(0),
             own_ring: Duration::from_millis(world.own_ring_ms),
             tone: Duration::from_millis(world.tone_ms),
+            phone_tone: Duration::from_millis(world.phone_tone_ms),
             variants: Variants::default(),
             now: Duration::ZERO,
             objects: BTreeMap::new(),

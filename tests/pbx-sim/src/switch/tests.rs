@@ -73,14 +73,21 @@ fn the_losing_phone_of_a_user_ends_with_cause_26() {
 }
 
 #[test]
-fn a_failed_call_lingers_for_a_phone_and_ends_by_itself_for_a_queue() {
+fn a_failed_call_lingers_and_ends_by_itself_sooner_for_a_queue_than_for_a_phone() {
     let mut bench = Bench::new();
     let phone = bench.dial("42", "99");
     assert_eq!(bench.events(), "42 x-setup(1), 42 r-disc(6)");
-    bench.switch.advance(Duration::from_secs(3600));
+    bench.switch.advance(Duration::from_secs(15));
     assert_eq!(bench.events(), "");
     bench.switch.clear(phone, 16).expect("the tone is heard");
     assert_eq!(bench.events(), "42 x-rel(7), 42 del(7)");
+
+    // Nobody stays on a phone with a busy tone for ever.
+    bench.dial("42", "42");
+    assert_eq!(bench.switch.load(bench.user("42")), (1, 0));
+    bench.events();
+    bench.switch.advance(Duration::from_secs(40));
+    assert_eq!((bench.events().as_str(), bench.switch.load(bench.user("42"))), ("42 x-rel(7), 42 del(7)", (0, 0)));
 
     bench.dial("77", "99");
     assert_eq!(bench.events(), "77 x-setup(1), 77 r-disc(6)");

@@ -51,6 +51,8 @@ pub struct World {
     pub own_ring_ms: u64,
     /// How long a queue listens to the tone of a failed call before it clears by itself.
     pub tone_ms: u64,
+    /// How long a person listens to a tone before the phone is hung up. Until then the call counts in the user's `channel`.
+    pub phone_tone_ms: u64,
 }
 
 impl World {
@@ -75,6 +77,7 @@ impl World {
             externals: Vec::new(),
             own_ring_ms: 30_000,
             tone_ms: 3_000,
+            phone_tone_ms: 20_000,
         }
     }
 
