@@ -17,7 +17,7 @@ fn source(name: &str) -> String {
 /// The names in a file of texts: `"name": "text"`, or `name: "text"`.
 fn names(file: &str) -> BTreeSet<String> {
     let before_colon = |(at, _): (usize, &str)| {
-        let name = file[..at].rsplit(|c: char| c == ',' || c == '{' || c == '\n').next().unwrap_or_default().trim();
+        let name = file[..at].rsplit([',', '{', '\n']).next().unwrap_or_default().trim();
         name.trim_matches('"').to_owned()
     };
     file.match_indices(": \"").map(before_colon).filter(|name| !name.is_empty() && !name.contains(' ')).collect()
