@@ -87,7 +87,7 @@ export default {
   "field.url": "Adresse", "field.targetUrl": "Adresse", "field.hookUrl": "Adresse", "field.callbackUrl": "Adresse", "field.method": "Methode", "field.format": "Format",
   "field.kinds": "Arten von Ereignissen", "field.extensions": "Nebenstellen", "field.statuses": "Zustände", "field.direction": "Richtung",
   "field.missedOnly": "Nur verpasste Anrufe", "field.party": "Gegenstelle", "field.numberPrefix": "Anfang der Nummer", "field.minimumDuration": "Mindestdauer",
-  "field.headers": "Header", "field.basicAuthUser": "Benutzername", "field.basicAuthPassword": "Passwort", "field.maxPerMinute": "Höchstens pro Minute",
+  "field.headers": "Header", "field.basicAuthUser": "Benutzername", "field.basicAuthPassword": "Passwort", "field.maskNumbers": "Nummern verdecken", "field.maxPerMinute": "Höchstens pro Minute",
   "field.description": "Beschreibung", "field.expiresAt": "Läuft ab", "field.name": "Name", "field.scopes": "Rechte", "field.allow": "Nur diese Ziele",
   "field.deny": "Nicht diese Ziele", "field.callerNumbers": "Gezeigte Nummern", "field.callsPerHour": "Anrufe pro Stunde", "field.requestsPerMinute": "Anfragen pro Minute",
   "field.disabled": "Gesperrt", "field.from": "Von", "field.to": "An",

@@ -84,7 +84,7 @@ export default {
   "field.url": "Address", "field.targetUrl": "Address", "field.hookUrl": "Address", "field.callbackUrl": "Address", "field.method": "Method", "field.format": "Format",
   "field.kinds": "Kinds of events", "field.extensions": "Extensions", "field.statuses": "Statuses", "field.direction": "Direction", "field.missedOnly": "Only missed calls",
   "field.party": "Other party", "field.numberPrefix": "Beginning of the number", "field.minimumDuration": "Least duration", "field.headers": "Headers",
-  "field.basicAuthUser": "User name", "field.basicAuthPassword": "Password", "field.maxPerMinute": "Most per minute", "field.description": "Description",
+  "field.basicAuthUser": "User name", "field.basicAuthPassword": "Password", "field.maskNumbers": "Mask numbers", "field.maxPerMinute": "Most per minute", "field.description": "Description",
   "field.expiresAt": "Expires", "field.name": "Name", "field.scopes": "Rights", "field.allow": "Only these destinations", "field.deny": "Not these destinations",
   "field.callerNumbers": "Caller numbers", "field.callsPerHour": "Calls per hour", "field.requestsPerMinute": "Requests per minute", "field.disabled": "Disabled",
   "field.from": "From", "field.to": "To",

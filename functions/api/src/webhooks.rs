@@ -127,6 +127,7 @@ pub(crate) fn differences(before: &Settings, after: &Settings) -> Vec<String> {
         ("basicAuthUser", old_auth.0 != new_auth.0),
         ("basicAuthPassword", old_auth.1 != new_auth.1),
         ("maxPerMinute", before.max_per_minute != after.max_per_minute),
+        ("maskNumbers", before.mask_numbers != after.mask_numbers),
         ("description", before.description != after.description),
         ("expiresAt", before.expires_at != after.expires_at),
     ];
@@ -379,7 +380,7 @@ mod tests {
             r#"{"url":"https://example.com/b","method":"GET","format":"extended","kinds":["agent.offline"],"extensions":["42"],
                 "statuses":["ringing"],"direction":"incoming","missedOnly":true,"party":"external","numberPrefix":"+32",
                 "minimumDuration":5,"headers":{"x":"1"},"basicAuthUser":"u","basicAuthPassword":"p","maxPerMinute":60,
-                "description":"CRM","expiresAt":"2030-01-01T00:00:00Z"}"#,
+                "maskNumbers":true,"description":"CRM","expiresAt":"2030-01-01T00:00:00Z"}"#,
         );
         let full = full.expect("settings");
         // All but the other names of the address.

@@ -256,7 +256,7 @@ async fn events(recorder: &mut Recorder) {
         recorder.keep(&name).await;
     }
     let ended = EndedCall { at: now(), pbx: PBX, missed: true };
-    assert_eq!(recorder.state.reserve(1, &[ended]).await.expect("a number"), 7);
+    assert_eq!(recorder.state.reserve(1, &[ended]).await.expect("a number"), 8);
     recorder.keep("counting").await;
     assert_eq!(recorder.state_later(3 * 3_600).move_closed_hours().await.expect("an answer"), 1);
     recorder.keep("counting-moved").await;
