@@ -94,20 +94,24 @@ impl Exchange {
         let mut slots = self.pbx_slots().await?;
         // Each attempt that fails shows that another PBX was quicker.
         for _ in 0..=SLOTS {
-            match slots.of(pbx_id) {
-                Some(1) if !slots.is_first_kept => slots = self.put_slot(1, pbx_id).await?,
+            let wanted = match slots.of(pbx_id) {
+                Some(1) if !slots.is_first_kept => 1,
                 Some(own) => return Ok(SlotTaken::Slot(own)),
-                None => {
-                    let Some(free) = slots.free().find(|slot| *slot <= among) else { break };
-                    slots = self.put_slot(free, pbx_id).await?;
-                }
+                None => match slots.free().find(|slot| *slot <= among) {
+                    Some(free) => free,
+                    None => break,
+                },
+            };
+            match self.put_slot(wanted, pbx_id).await? {
+                None => return Ok(SlotTaken::Slot(wanted)),
+                Some(as_they_are) => slots = as_they_are,
             }
         }
         Ok(slots.of(pbx_id).map_or(SlotTaken::NoneLeft(slots), SlotTaken::Slot))
     }
 
-    /// Gives a PBX a slot unless the slot is another one's or the PBX has another one. Returns the slots as they are then.
-    async fn put_slot(&self, slot: usize, pbx_id: &str) -> Result<PbxSlots, TableError> {
+    /// Gives a PBX a slot unless the slot is another one's or the PBX has another one; then returns the slots as they are.
+    async fn put_slot(&self, slot: usize, pbx_id: &str) -> Result<Option<PbxSlots>, TableError> {
         let others = (1..=SLOTS).filter(|other| *other != slot);
         let has_none = others.map(|other| format!(" AND #slot{other} <> :pbx")).collect::<String>();
         let condition = format!("(attribute_not_exists(#slot{slot}) OR #slot{slot} = :pbx){has_none}");
@@ -128,7 +132,7 @@ impl Exchange {
         } else {
             update.update_expression(format!("SET #slot{slot} = :pbx"))
         };
-        let (_, item) = conditional_item(update, "give a slot").await?;
-        PbxSlots::of_item(item)
+        let (is_given, item) = conditional_item(update, "give a slot").await?;
+        if is_given { Ok(None) } else { PbxSlots::of_item(item).map(Some) }
     }
 }
