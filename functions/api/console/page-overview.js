@@ -12,17 +12,20 @@ import { t } from "./texts.js";
 export default async function overview(view) {
   const place = h("div", {});
   const first = h("div", {});
+  const pbxs = h("div", {});
   const agents = h("div", { class: "block" });
   const webhooks = view.may("webhooks") && h("section", { class: "card" }, h("h2", {}, t("overview.webhooks")));
   const hooks = h("div", {});
   const calls = h("div", {});
   if (webhooks) webhooks.append(hooks);
   const numbers = h("div", { class: "cards wide" });
-  view.main.replaceChildren(view.title(t("overview.title")), place, first, agents, webhooks || "", numbers,
+  view.main.replaceChildren(view.title(t("overview.title")), place, first, pbxs, agents, webhooks || "", numbers,
     h("section", { class: "card" }, h("h2", {}, t("overview.recent")), calls));
   const stats = maySeeStats(view) && statsInTurn((found) => fill(numbers, charts(found)));
   await view.poll(async (signal) => {
-    fill(agents, status(await get("/status", signal)));
+    const found = await get("/status", signal);
+    fill(pbxs, found.pbxs.length > 1 && ofPbxs(found.pbxs));
+    fill(agents, status(found));
     const known = webhooks ? (await get("/webhooks", signal)).webhooks : null;
     if (known) fill(hooks, health(known));
     if (!view.may("calls:read", "webhooks")) return;
@@ -36,6 +39,16 @@ export default async function overview(view) {
 function firstSteps() {
   return h("section", { class: "card row spread" }, h("div", {}, h("h2", {}, t("overview.first")), h("p", {}, t("overview.first.what"))),
     h("a", { class: "button first", href: "#/try" }, t("overview.first.go")));
+}
+
+/** A PBX that is away takes only its own users with it, so each has its state. */
+function ofPbxs(pbxs) {
+  return h("section", { class: "card" }, h("h2", {}, t("overview.pbxs")), h("p", { class: "hint" }, t("overview.pbxs.hint")), table(t("overview.pbxs"), [
+    ["PBX", ({ pbxId }) => h("bdi", {}, pbxId)],
+    [t("column.state"), ({ state }) => tag(state)],
+    [t("overview.pbxs.agents"), ({ agents }) => String(agents)],
+    [t("overview.pbxs.slot"), ({ slot }) => String(slot ?? "–")],
+  ], pbxs));
 }
 
 function status({ state, agents }) {

@@ -22,6 +22,8 @@ export default {
   "overview.pbx.hint": "Der Agent läuft, hat aber keine Sitzung mit der Anlage. „easyconnect-agent check“ auf seinem Rechner nennt die Ursache.",
   "overview.problem": "Problem", "overview.users": "Benutzer", "overview.calls": "laufende Anrufe", "overview.waiting": "Ereignisse warten auf seiner Platte",
   "overview.session": "Sitzung seit", "overview.seen": "zuletzt gesehen", "overview.version": "Version", "overview.dropped": "Ereignisse gingen verloren",
+  "overview.pbxs": "Anlagen", "overview.pbxs.agents": "Agenten online", "overview.pbxs.slot": "Platz",
+  "overview.pbxs.hint": "Eine Anlage, die nicht online ist, betrifft nur ihre eigenen Benutzer und Anrufe. Ihr Platz ist einer der acht dieser Installation.",
   "overview.webhooks": "Webhooks", "overview.webhooks.fine": "Alle nehmen an, was sie bekommen.", "overview.webhooks.none": "Es gibt noch keinen Webhook.",
   "overview.webhooks.make": "Webhook anlegen", "overview.webhooks.look": "Brauchen einen Blick: {n}",
   "overview.recent": "Die letzten Anrufe", "overview.recent.none": "Noch kein Anruf aufgezeichnet.",

@@ -20,6 +20,8 @@ export default {
   "overview.pbx.hint": "The agent runs, but has no session with the PBX. “easyconnect-agent check” on its machine names the cause.",
   "overview.problem": "Problem", "overview.users": "users", "overview.calls": "live calls", "overview.waiting": "events wait on its disk",
   "overview.session": "session since", "overview.seen": "last seen", "overview.version": "version", "overview.dropped": "events were dropped",
+  "overview.pbxs": "PBXs", "overview.pbxs.agents": "Agents online", "overview.pbxs.slot": "Slot",
+  "overview.pbxs.hint": "A PBX that is not online takes only its own users and calls with it. Its slot is its place among the eight of this installation.",
   "overview.webhooks": "Webhooks", "overview.webhooks.fine": "All accept what they are sent.", "overview.webhooks.none": "There is no webhook yet.",
   "overview.webhooks.make": "Make a webhook", "overview.webhooks.look": "Need a look: {n}",
   "overview.recent": "The last calls", "overview.recent.none": "No call was recorded yet.",
