@@ -41,6 +41,12 @@ impl Notice {
         Self { id, kind, occurred_at: at, message, webhook_id }
     }
 
+    /// The same of one of several PBXs.
+    pub fn of_pbx(kind: Kind, at: Timestamp, message: String, pbx: &str) -> Self {
+        let id = EventId::of_notice(kind.as_str(), pbx, &iso_millis(at));
+        Self { id, kind, occurred_at: at, message, webhook_id: None }
+    }
+
     pub fn body(&self) -> NoticeBody<'_> {
         NoticeBody {
             kind: self.kind,

@@ -4,10 +4,10 @@
 //! has it. Whoever dies in between, or comes second, makes no difference: the next minute's look tells what is left, and a
 //! notice's identity follows from what was noted, so the queue and the delivery log know what was told before.
 
+use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use shared::delivery::{Delivery, Payload};
 use shared::envelope;
-use shared::ids::WebhookId;
 use shared::notice::Notice;
 use shared::queue::{Outgoing, Taken, chunks};
 use shared::time::from_millis;
@@ -30,7 +30,8 @@ pub(crate) async fn tell_pending(context: &Context, webhook: &Webhook) -> Result
             "" => format!("The webhook {}", notice.message),
             description => format!("The webhook \"{description}\" {}", notice.message),
         };
-        tell(context, notice.kind, from_millis(notice.at), &message, Some(webhook.id)).await?;
+        let notice = Notice::new(notice.kind, from_millis(notice.at), message, Some(webhook.id));
+        tell(context, &notice).await?;
         info!(webhook.id = %webhook.id, kind = notice.kind.as_str(), "Others are told of a webhook");
     }
     if !pending.is_empty() {
@@ -57,18 +58,12 @@ pub(crate) async fn look_at(context: &Context, webhook: &Webhook, now: Timestamp
 }
 
 /// Queues a notice for every webhook that wants its kind, except the one that it is about.
-async fn tell(
-    context: &Context,
-    kind: Kind,
-    at: Timestamp,
-    message: &str,
-    about: Option<WebhookId>,
-) -> Result<(), CloudError> {
+async fn tell(context: &Context, notice: &Notice) -> Result<(), CloudError> {
     let webhooks = context.state.webhooks().await?;
-    let wants = webhooks
-        .iter()
-        .filter(|webhook| webhook.is_alive(at) && webhook.settings.kinds.contains(&kind) && Some(webhook.id) != about);
-    let notice = Notice::new(kind, at, message.to_owned(), about);
+    let wants = webhooks.iter().filter(|webhook| {
+        let is_asked = webhook.settings.kinds.contains(&notice.kind);
+        is_asked && webhook.is_alive(notice.occurred_at) && Some(webhook.id) != notice.webhook_id
+    });
     let messages: Vec<Outgoing> = wants
         .map(|webhook| {
             let delivery = Delivery::new(Payload::Notice(notice.clone()), webhook.id);
@@ -85,24 +80,51 @@ async fn tell(
     Ok(())
 }
 
-/// Tells when the last agent that could act is gone, and when one is back. Both come once, also when several environments look
-/// at the same time: a notice's identity follows from the change that was written down.
+/// Tells when the last agent that could act is gone, and when one is back; where there are several PBXs, the same of each of them. All
+/// come once, also when several environments look at the same time: a notice's identity follows from the change that was written down.
 pub(crate) async fn watch_agents(context: &Context, now: Timestamp) -> Result<(), CloudError> {
     let (agents, slots) = tokio::try_join!(context.exchange.agents(now), context.exchange.pbx_slots())?;
     figures::of_agents(&mut context.metrics(), &agents, &slots, now);
     let online = agents.iter().any(|agent| agent.can_act(now));
-    let since = context.state.agents_are(online, now).await?;
+    watch(context, None, online, now).await?;
+    // That there is no agent at all has been told by then.
+    if !online || slots.iter().count() < 2 {
+        return Ok(());
+    }
+    let of_pbxs = slots.iter().map(|(_, pbx)| {
+        let online = agents.iter().any(|agent| agent.pbx_id.as_deref() == Some(pbx) && agent.can_act(now));
+        watch(context, Some(pbx), online, now)
+    });
+    try_join_all(of_pbxs).await.map(drop)
+}
+
+async fn watch(context: &Context, pbx: Option<&str>, online: bool, now: Timestamp) -> Result<(), CloudError> {
+    let since = context.state.agents_are(pbx, online, now).await?;
     if now.duration_since(since) >= TELL_AGAIN {
         return Ok(());
     }
-    let (kind, message) = if online {
-        (Kind::AgentOnline, "An EasyConnect agent has its connection to the PBX again.")
-    } else {
-        (
-            Kind::AgentOffline,
-            "No EasyConnect agent has a connection to the PBX: nothing is reported and nothing can be done.",
-        )
+    info!(pbx, online, %since, "The agents' state has changed");
+    let kind = if online { Kind::AgentOnline } else { Kind::AgentOffline };
+    let notice = match (pbx, online) {
+        (None, true) => {
+            let message = "An EasyConnect agent has its connection to the PBX again.";
+            Notice::new(kind, since, message.to_owned(), None)
+        }
+        (None, false) => {
+            let message =
+                "No EasyConnect agent has a connection to the PBX: nothing is reported and nothing can be done.";
+            Notice::new(kind, since, message.to_owned(), None)
+        }
+        (Some(pbx), true) => {
+            let message = format!("An EasyConnect agent has its connection to the PBX \"{pbx}\" again.");
+            Notice::of_pbx(kind, since, message, pbx)
+        }
+        (Some(pbx), false) => {
+            let message = format!(
+                "No EasyConnect agent has a connection to the PBX \"{pbx}\": nothing of its users is reported, and nothing can be done for them."
+            );
+            Notice::of_pbx(kind, since, message, pbx)
+        }
     };
-    info!(online, %since, "The agents' state has changed");
-    tell(context, kind, since, message, None).await
+    tell(context, &notice).await
 }

@@ -365,10 +365,11 @@ impl StateTable {
         Ok((Readable::of(answer.items.unwrap_or_default(), read).logged("entry of the audit trail"), next))
     }
 
-    /// Writes down whether any agent can act, and returns since when it is so. The first look ever finds nothing out: then it
-    /// is so since ever.
-    pub async fn agents_are(&self, online: bool, now: Timestamp) -> Result<Timestamp, TableError> {
-        let agents = || key(AGENTS, AGENTS);
+    /// Writes down whether any agent can act, or any of one PBX, and returns since when it is so. The first look ever finds nothing
+    /// out: then it is so since ever.
+    pub async fn agents_are(&self, pbx: Option<&str>, online: bool, now: Timestamp) -> Result<Timestamp, TableError> {
+        let of_pbx = pbx.map_or_else(|| AGENTS.to_owned(), |pbx| format!("{AGENTS}#{pbx}"));
+        let agents = || key(AGENTS, &of_pbx);
         let known = self.get_all(vec![agents()], Some("isOnline, since"), "read the agents' state").await?;
         if let Some(item) = known.first().filter(|item| item.get("isOnline") == Some(&AttributeValue::Bool(online))) {
             return Ok(since_of(item)); // As a minute ago, and nearly always.

@@ -191,7 +191,7 @@ async fn keys_and_what_was_done_with_them() {
     let agents =
         [("agents-first", (true, 0)), ("agents-offline", (false, NOW + 60_000)), ("agents-earlier", (true, 0))];
     for (name, (online, since)) in files.take("agents-", agents.map(|(name, told)| (name.to_owned(), told)).into()) {
-        let told = shelf::state(&[&name]).agents_are(online, later(90)).await.expect("noted");
+        let told = shelf::state(&[&name]).agents_are(None, online, later(90)).await.expect("noted");
         assert_eq!(told.as_millisecond(), since, "{name}");
     }
     files.left.clear(); // The others are read below.

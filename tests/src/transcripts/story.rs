@@ -146,9 +146,9 @@ async fn access(recorder: &mut Recorder) {
     recorder.keep("pair").await;
     state.count_recent("pair#+32472591687#42", 10, 2, later(120)).await.expect("counted");
     recorder.keep("pair-later").await;
-    state.agents_are(true, now()).await.expect("noted");
+    state.agents_are(None, true, now()).await.expect("noted");
     recorder.keep("first").await;
-    state.agents_are(false, later(60)).await.expect("noted");
+    state.agents_are(None, false, later(60)).await.expect("noted");
     recorder.keep("offline").await;
 }
 

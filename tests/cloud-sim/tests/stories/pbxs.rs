@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use crate::agent::WholeAgent;
 use crate::judge::Summary;
 use crate::poller::whole_feed;
+use crate::receivers::Manners;
 use crate::seeds::{OFTEN, SEEDS, tell_all};
 use crate::stack::Stack;
 
@@ -197,6 +198,9 @@ async fn one_pbx_is_offline(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary 
     } else {
         (("branch", "paris/42", "paris%2F42"), ("master", "wien"))
     };
+    scene.stack.webhook_of_kinds("operator.example", &["agent.offline", "agent.online"], Manners::good()).await;
+    // The minute's first look finds out how it is, and the next ones what changes.
+    sleep(AWAY).await;
     for agent in &scene.agents[dead.0] {
         agent.lives.restart_within(AWAY, AWAY);
         agent.lives.kill();
@@ -225,7 +229,14 @@ async fn one_pbx_is_offline(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary 
 
     sleep(AWAY).await;
     scene.calls_out(dead.1, dead.1.trim_end_matches("/42")).await;
+    let receivers = scene.stack.receivers.clone();
     let calls = scene.end().await;
+    let told = receivers.told("operator.example");
+    let kinds: Vec<&str> = told.iter().filter_map(|notice| notice["type"].as_str()).collect();
+    let names_it = |notice: &Json| notice["message"].as_str().is_some_and(|text| text.contains(dead.0));
+    if kinds != ["agent.offline", "agent.online"] || !told.iter().all(names_it) {
+        ledger.wrong(format!("told of {}: {told:?}", dead.0));
+    }
     let of_user = statuses(&calls, &format!("{alive_user}@{}", alive.0));
     if of_user.len() != 2 || of_user[0] != MISSED {
         ledger.wrong(format!("calls of {alive_user}: {of_user:?}"));

@@ -164,8 +164,13 @@ impl Stack {
 
     /// The same of a webhook that asks for updates, too.
     pub(crate) async fn webhook_with_updates(&self, host: &str, manners: Manners) {
+        self.webhook_of_kinds(host, &["call", "call.updated"], manners).await;
+    }
+
+    /// The same of a webhook that asks for these kinds, in the form `extended`.
+    pub(crate) async fn webhook_of_kinds(&self, host: &str, kinds: &[&str], manners: Manners) {
         let url = format!("https://{host}/hook");
-        let wanted = json!({"url": url, "requestId": host, "kinds": ["call", "call.updated"], "format": "extended"});
+        let wanted = json!({"url": url, "requestId": host, "kinds": kinds, "format": "extended"});
         let (status, made) = self.api.insist(Method::POST, "/webhooks", Some(&wanted)).await;
         assert_eq!(status, 201, "{made}");
         self.receivers.add(host, made["id"].as_str().expect("an id"), manners);
