@@ -57,7 +57,8 @@ pub(crate) struct DeliveryView<'a> {
 }
 
 impl<'a> DeliveryView<'a> {
-    pub(crate) fn of(at: &'a LogKey, log: &'a DeliveryLog) -> Self {
+    /// By the settings that the webhook has now, as what is sent again.
+    pub(crate) fn of(at: &'a LogKey, log: &'a DeliveryLog, settings: &Settings) -> Self {
         let user = log.user.as_ref();
         Self {
             id: at.public_id(),
@@ -66,7 +67,7 @@ impl<'a> DeliveryView<'a> {
             about: &log.about,
             call_id: log.call_id,
             sequence: log.sequence,
-            monitored_user: user.map(|user| user.name.as_str()),
+            monitored_user: user.filter(|_| !settings.mask_numbers).map(|user| user.name.as_str()),
             monitored_extension: user.map(|user| user.extension.as_str()),
             direction: user.map(|user| user.direction),
             trial: log.trial.filter(|trial| *trial == Trial::Test),
@@ -105,7 +106,7 @@ impl<'a> WholeDeliveryView<'a> {
         let sent_at = log.attempts.last().map_or(log.updated_at, |attempt| attempt.at);
         let rendered = sent.and_then(|delivery| Rendered::new(delivery, settings, sent_at).ok());
         let mut shown = Self {
-            delivery: DeliveryView::of(at, log),
+            delivery: DeliveryView::of(at, log, settings),
             request_method: None,
             request_url: None,
             request_headers: Vec::new(),

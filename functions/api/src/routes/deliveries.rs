@@ -45,16 +45,18 @@ async fn listed(context: &Context, request: &Incoming) -> Result<Response, ApiEr
     let since = request.time("since")?;
     let limit = usize::from(request.limit(PAGE)?);
     let behind = request.cursor()?.map(|cursor| sort_key("Query parameter", cursor)).transpose()?;
-    let id = find(context, request, &key).await?.id;
+    let webhook = find(context, request, &key).await?;
 
     let mut search = Search::new(limit, behind, state.is_none());
     while let Some((behind, amount)) = search.next() {
-        let (page, next) = in_time(context.state.delivery_logs(id, since, Order::NewestFirst, behind, amount)).await?;
+        let (page, next) =
+            in_time(context.state.delivery_logs(webhook.id, since, Order::NewestFirst, behind, amount)).await?;
         let page = page.into_iter().map(|(at, log)| (at.sort.clone(), (at, log))).collect();
         search.add(page, next, |(_, log)| state.is_none_or(|state| log.state == state));
     }
     let (found, behind) = search.end();
-    let deliveries: Vec<DeliveryView<'_>> = found.iter().map(|(at, log)| DeliveryView::of(at, log)).collect();
+    let deliveries: Vec<DeliveryView<'_>> =
+        found.iter().map(|(at, log)| DeliveryView::of(at, log, &webhook.settings)).collect();
     let next_cursor = behind.map(|behind| URL_SAFE_NO_PAD.encode(behind));
     Ok(json(StatusCode::OK, &json!({"deliveries": deliveries, "nextCursor": next_cursor})))
 }
@@ -87,7 +89,7 @@ async fn named(context: &Context, request: &Incoming) -> Result<(LogKey, Webhook
 
 /// Sends one delivery again, whatever became of it, unless it is still on its way.
 pub(crate) async fn replay(State(context): Ctx, request: Incoming) -> Result<Response, ApiError> {
-    let (at, _, log) = named(&context, &request).await?;
+    let (at, webhook, log) = named(&context, &request).await?;
     // What is on its way is not sent beside itself.
     if !log.state.is_final() {
         return Err(ApiError::new(Code::DeliveryUnderWay));
@@ -95,7 +97,7 @@ pub(crate) async fn replay(State(context): Ctx, request: Incoming) -> Result<Res
     let delivery = again(&context, &at, &log).await?.ok_or_else(|| ApiError::new(Code::DeliveryNotFound))?;
     queue(&context, delivery.group(), delivery.dedup(), envelope::seal(&delivery)).await?;
     let log = DeliveryLog { round: delivery.round, state: DeliveryState::Retrying, next_attempt_at: None, ..log };
-    Ok(json(StatusCode::ACCEPTED, &DeliveryView::of(&at, &log)))
+    Ok(json(StatusCode::ACCEPTED, &DeliveryView::of(&at, &log, &webhook.settings)))
 }
 
 /// Which deliveries are to be sent again.

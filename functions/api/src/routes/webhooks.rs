@@ -290,7 +290,7 @@ pub(crate) async fn test(State(context): Ctx, request: Incoming) -> Result<Respo
     }
     let status = if log.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let log = log.unwrap_or_else(|| delivery.log(context.now()));
-    Ok(json(status, &DeliveryView::of(&at, &log)))
+    Ok(json(status, &DeliveryView::of(&at, &log, &known.settings)))
 }
 
 /// Something that this webhook would be told.
