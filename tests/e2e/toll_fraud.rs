@@ -332,7 +332,7 @@ async fn key_cannot_shed_its_limits() {
         audit("webhook").await,
         [
             json!(["CreateWebhook", host, ["url"]]),
-            json!(["ChangeWebhook", host, ["missedOnly", "url"]]),
+            json!(["ChangeWebhook", host, ["missedOnly"]]),
             json!(["RotateWebhookSecret", host, []]),
             // The second one has changed nothing.
             json!(["PauseWebhook", host, []]),

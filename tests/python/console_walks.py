@@ -100,6 +100,7 @@ def first_run(page: Page) -> dict[str, Any]:
 
 def users(page: Page) -> dict[str, Any]:
     page.get_by_role("link", name="Users").click()
+    page.get_by_role("heading", name="Users", exact=True).wait_for()
     row = page.get_by_role("row").filter(has_text="Thomas De Wilde")
     row.get_by_role("button", name="Call").click()
     page.get_by_label("Number to call").fill("50")
@@ -254,6 +255,8 @@ def keys(page: Page, other: Callable[[], Page], url: str) -> dict[str, Any]:
     sign_in(second, url, code.inner_text())
     seen: dict[str, Any] = {"menu": menu(second)}
     second.get_by_role("link", name="Users").click()
+    # Rows of the page before may still be there.
+    second.get_by_role("heading", name="Users", exact=True).wait_for()
     row = second.get_by_role("row").filter(has_text="Thomas De Wilde")
     row.wait_for()
     seen["may call"] = row.get_by_role("button", name="Call").count()

@@ -5,18 +5,25 @@ use lambda_http::http::uri::PathAndQuery;
 use lambda_http::http::{Request, Uri};
 use url::form_urlencoded;
 
-/// The gateway hands the path over decoded. A `#` or `?` in it, such as in the extension `*21#`, would be taken for the end of
-/// the path, and the query string behind it for lost.
+/// The gateway hands the path over decoded. The runtime reads it as a URL: a `#` or `?` in it, such as in the extension `*21#`, would be
+/// taken for the end of the path, and the query string behind it for lost; `\` would be another `/`, dots would lead to another path, and
+/// spaces and control characters would be dropped.
 pub fn whole<B>(request: Request<B>) -> Request<B> {
     let path = request.raw_http_path();
-    if !path.contains(['#', '?']) {
+    let has_dots = path.split('/').any(|part| matches!(part, "." | ".."));
+    if !has_dots && !path.contains(is_lost) {
         return request;
     }
-    let path = path.replace('#', "%23").replace('?', "%3F");
+    let encoded = |c: char| if is_lost(c) { format!("%{:02X}", u32::from(c)) } else { c.to_string() };
+    let path: String = path.chars().map(encoded).collect();
     let params = request.query_string_parameters_ref().into_iter().flat_map(|params| params.iter());
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
     let whole = if query.is_empty() { path } else { format!("{path}?{query}") };
     with_target(request, &whole)
+}
+
+fn is_lost(c: char) -> bool {
+    c.is_ascii_control() || matches!(c, ' ' | '#' | '?' | '\\')
 }
 
 /// The request with another path and query.

@@ -326,6 +326,12 @@ async fn events_of_the_gateway_are_understood() {
             "{cut}"
         );
     }
+    // These would be dropped, and the request be one for all of them, or for something else.
+    for dropped in ["\u{18}", " ", "\t", "..", ".", "x\\y", "\u{7f}"] {
+        let message =
+            send(event("GET", &format!("/rcc/calls/{dropped}"), &format!("apikey={encoded_key}"), Value::Null)).await;
+        assert_eq!(message, "`callId` in the path must be a UUID, as an answer gave it.", "{dropped:?}");
+    }
     let message = send(event("GET", "/rcc/calls/4%32", &format!("apikey={encoded_key}"), Value::Null)).await;
     assert_eq!(message, "`callId` in the path must be a UUID, as an answer gave it.");
 }
