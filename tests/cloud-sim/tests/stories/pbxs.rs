@@ -16,7 +16,7 @@ use crate::agent::WholeAgent;
 use crate::judge::Summary;
 use crate::poller::whole_feed;
 use crate::receivers::Manners;
-use crate::seeds::{OFTEN, SEEDS, tell_all};
+use crate::seeds::{HALF_THE_SEEDS, OFTEN, tell_all};
 use crate::stack::Stack;
 
 const CUSTOMER: &str = "+32472591687";
@@ -187,7 +187,7 @@ async fn three_nodes(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
 
 #[test]
 fn two_pbxs_with_three_nodes() {
-    tell_all(SEEDS, Faults::latency_only, three_nodes).verdict("two PBXs with three nodes");
+    tell_all(HALF_THE_SEEDS, Faults::latency_only, three_nodes).verdict("two PBXs with three nodes");
 }
 
 /// The agents of one PBX are dead: its own users are offline, and nobody else.
@@ -246,7 +246,7 @@ async fn one_pbx_is_offline(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary 
 
 #[test]
 fn agents_of_one_pbx_are_dead() {
-    tell_all(SEEDS, Faults::latency_only, one_pbx_is_offline).verdict("agents of one PBX are dead");
+    tell_all(HALF_THE_SEEDS, Faults::latency_only, one_pbx_is_offline).verdict("agents of one PBX are dead");
 }
 
 /// A customer is transferred from a user of one PBX to a user of the other one, and then a user moves to another PBX in the middle of a call.
@@ -299,7 +299,7 @@ async fn calls_across(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
 
 #[test]
 fn calls_cross_pbxs_and_users_move() {
-    tell_all(SEEDS, Faults::latency_only, calls_across).verdict("calls across PBXs");
+    tell_all(HALF_THE_SEEDS, Faults::latency_only, calls_across).verdict("calls across PBXs");
 }
 
 /// Everything goes wrong at both PBXs, and agents die: what is told of a call is told once, in order and to its end, by its own PBX.
@@ -341,7 +341,7 @@ async fn storm(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
 
 #[test]
 fn agents_of_both_pbxs_die_in_a_storm() {
-    tell_all(SEEDS, || Faults::all(OFTEN), storm).verdict("a storm at two PBXs");
+    tell_all(HALF_THE_SEEDS, || Faults::all(OFTEN), storm).verdict("a storm at two PBXs");
 }
 
 /// Ten PBXs ask for eight slots. One whose slot is freed makes room for another.
@@ -400,7 +400,7 @@ async fn too_many(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
 
 #[test]
 fn ten_pbxs_for_eight_slots() {
-    tell_all(SEEDS, Faults::latency_only, too_many).verdict("ten PBXs for eight slots");
+    tell_all(HALF_THE_SEEDS, Faults::latency_only, too_many).verdict("ten PBXs for eight slots");
 }
 
 /// Agents that know the first commands queue only: the first PBX goes on as before, another one is refused until it has the list.
@@ -433,5 +433,5 @@ async fn first_queue_only(cloud: Cloud, ledger: Ledger, seed: u64) -> Summary {
 
 #[test]
 fn agents_that_know_the_first_queue_only() {
-    tell_all(SEEDS, Faults::latency_only, first_queue_only).verdict("agents that know the first queue only");
+    tell_all(HALF_THE_SEEDS, Faults::latency_only, first_queue_only).verdict("agents that know the first queue only");
 }
