@@ -49,3 +49,8 @@ export function party(name, number) {
   const known = [name, number].filter(Boolean);
   return h("bdi", { class: "clip" }, known.length ? known.join(" · ") : t("unknown"));
 }
+
+/** What names a user and nobody else. An agent of an earlier version tells none. */
+export function addressOf(user) {
+  return user.address ?? user.extension;
+}

@@ -3,7 +3,7 @@
 import { get, once } from "./api.js";
 import { copyButton, field, fill, h, table } from "./dom.js";
 import { shownEvents } from "./events.js";
-import { aboutOf, deliveryTag, tag, whose } from "./format.js";
+import { aboutOf, addressOf, deliveryTag, tag, whose } from "./format.js";
 import { twins } from "./page-webhooks.js";
 import { said } from "./problem.js";
 import { t } from "./texts.js";
@@ -106,10 +106,11 @@ function caller(view) {
   }
   const load = async () => {
     const { users } = await get("/rcc/users?wait=5", view.signal);
-    for (const user of users ?? []) names.set(user.extension, user.longName || user.extension);
-    fill(suggestions, (users ?? []).map((user) => h("option", { value: user.extension }, user.longName)));
-    const [first, second] = (users ?? []).filter((user) => user.registered);
-    if (first && !from.input.value) from.input.value = first.extension;
+    for (const user of users ?? []) names.set(addressOf(user), user.longName || user.extension);
+    fill(suggestions, (users ?? []).map((user) => h("option", { value: addressOf(user) }, user.longName)));
+    const [first, ...others] = (users ?? []).filter((user) => user.registered);
+    const second = others.find((user) => addressOf(user) === user.extension);
+    if (first && !from.input.value) from.input.value = addressOf(first);
     if (second && !to.input.value) to.input.value = second.extension;
     say();
   };

@@ -3,6 +3,7 @@
 import { get, once, query } from "./api.js";
 import { callsByPbx } from "./charts.js";
 import { field, fill, h, notice, table } from "./dom.js";
+import { addressOf } from "./format.js";
 import { SELDOM, lookNow } from "./poll.js";
 import { maySeeStats, statsInTurn } from "./stats.js";
 import { t } from "./texts.js";
@@ -65,7 +66,7 @@ function dialler(user, view, close) {
     button.disabled = true;
     const number = input.value;
     const ok = await view.attempt(async () => {
-      const call = await once("/rcc/makecall", { from: user.extension, to: number });
+      const call = await once("/rcc/makecall", { from: addressOf(user), to: number });
       hangUp.value = call.CallId ?? "";
       hangUp.hidden = !call.CallId;
     }, place);
