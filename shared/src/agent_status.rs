@@ -93,6 +93,11 @@ impl AgentStatus {
         now.as_millisecond() - self.updated_at <= STALE_AFTER.as_millis() as i64
     }
 
+    /// Whether it is an agent of this PBX, as far as it knows its PBX.
+    pub fn is_at(&self, pbx_id: &str) -> bool {
+        self.pbx_id.as_deref() == Some(pbx_id)
+    }
+
     pub fn can_act(&self, now: Timestamp) -> bool {
         self.is_fresh(now) && self.pbx == PbxLink::Up
     }

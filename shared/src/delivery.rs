@@ -296,7 +296,7 @@ pub struct Attempt {
     pub answer: Option<String>,
 }
 
-/// Whose call a delivery tells of. The log has no number of the other party, so that it needs no masking of its own.
+/// Whose call a delivery tells of; of the other party the log has nothing. Where a webhook masks numbers, the name is not shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoggedUser {
     /// Its beginning, if it is long.

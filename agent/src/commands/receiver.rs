@@ -278,9 +278,8 @@ impl CommandReceiver {
         }
         let now = self.clock.now();
         let agents = self.exchange.agents(now).await?;
-        let hears = |agent: &&AgentStatus| {
-            agent.can_act(now) && command.pbx.as_deref().is_none_or(|pbx| agent.pbx_id.as_deref() == Some(pbx))
-        };
+        let hears =
+            |agent: &&AgentStatus| agent.can_act(now) && command.pbx.as_deref().is_none_or(|pbx| agent.is_at(pbx));
         Ok(agents.iter().filter(hears).all(|agent| command.declined.contains(&agent.agent_id)))
     }
 

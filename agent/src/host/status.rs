@@ -51,6 +51,7 @@ impl ControllerStatus {
     pub fn is_up(&self) -> bool {
         self.link == PbxLink::Up
     }
+
     /// The slot by whose queue commands are heard, while there is a session to carry them out in.
     pub fn listens_at(&self) -> Option<usize> {
         self.slot.filter(|_| self.is_up())

@@ -232,7 +232,7 @@ async fn follow_up(context: &Context, in_table: InTable, key: &ApiKey, until: In
 
 /// Whether an agent has its PBX: one of the PBX at which the actor is at home, if that is known.
 fn somebody_can_act(agents: &[AgentStatus], pbx: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
-    let is_asked = |agent: &&AgentStatus| pbx.is_none() || agent.pbx_id.as_deref() == pbx;
+    let is_asked = |agent: &&AgentStatus| pbx.is_none_or(|pbx| agent.is_at(pbx));
     let mut agents = agents.iter().filter(is_asked);
     if agents.clone().any(|agent| agent.can_act(now)) {
         return Ok(());

@@ -124,7 +124,7 @@ pub(crate) fn resolve(
 
 /// Whether one of these agents is at a PBX.
 fn has_one_of(agents: &[AgentStatus]) -> impl Fn(&str) -> bool {
-    |pbx| agents.iter().any(|agent| agent.pbx_id.as_deref() == Some(pbx))
+    |pbx| agents.iter().any(|agent| agent.is_at(pbx))
 }
 
 /// The one of these that is meant; none if the directory knows nobody and the key has no list, or has it as it is written.

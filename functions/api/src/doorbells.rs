@@ -30,7 +30,7 @@ pub(crate) fn are_at_several_pbxs(agents: &[AgentStatus]) -> bool {
 pub(crate) fn slots_for(command: &Command, agents: &[AgentStatus], now: Timestamp) -> BTreeSet<usize> {
     let able = || agents.iter().filter(|agent| agent.can_act(now));
     let mut slots: BTreeSet<usize> = match command.pbx.as_deref() {
-        Some(pbx) => able().filter(|agent| agent.pbx_id.as_deref() == Some(pbx)).map(slot_of).collect(),
+        Some(pbx) => able().filter(|agent| agent.is_at(pbx)).map(slot_of).collect(),
         None if command.operation.call_ids().is_empty() => able().map(slot_of).min().into_iter().collect(),
         None => able().map(slot_of).collect(),
     };

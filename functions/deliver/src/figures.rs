@@ -1,5 +1,5 @@
-//! The figures of the minute, and of a worker's look: how agents, PBXs, webhooks and parks are. What is as it should be is no figure, but for the agents: each costs by
-//! the hour, and the alarms take no data for good news.
+//! The figures of the minute, and of a worker's look: how agents, PBXs, webhooks and parks are. What is as it should be is no figure, but
+//! for the agents: each costs by the hour, and the alarms take no data for good news.
 
 use std::collections::BTreeMap;
 

@@ -92,7 +92,7 @@ pub(crate) async fn watch_agents(context: &Context, now: Timestamp) -> Result<()
         return Ok(());
     }
     let of_pbxs = slots.iter().map(|(_, pbx)| {
-        let online = agents.iter().any(|agent| agent.pbx_id.as_deref() == Some(pbx) && agent.can_act(now));
+        let online = agents.iter().any(|agent| agent.is_at(pbx) && agent.can_act(now));
         watch(context, Some(pbx), online, now)
     });
     try_join_all(of_pbxs).await.map(drop)
@@ -105,26 +105,20 @@ async fn watch(context: &Context, pbx: Option<&str>, online: bool, now: Timestam
     }
     info!(pbx, online, %since, "The agents' state has changed");
     let kind = if online { Kind::AgentOnline } else { Kind::AgentOffline };
-    let notice = match (pbx, online) {
-        (None, true) => {
-            let message = "An EasyConnect agent has its connection to the PBX again.";
-            Notice::new(kind, since, message.to_owned(), None)
-        }
+    let message = match (pbx, online) {
+        (None, true) => "An EasyConnect agent has its connection to the PBX again.".to_owned(),
         (None, false) => {
-            let message =
-                "No EasyConnect agent has a connection to the PBX: nothing is reported and nothing can be done.";
-            Notice::new(kind, since, message.to_owned(), None)
+            "No EasyConnect agent has a connection to the PBX: nothing is reported and nothing can be done.".to_owned()
         }
-        (Some(pbx), true) => {
-            let message = format!("An EasyConnect agent has its connection to the PBX \"{pbx}\" again.");
-            Notice::of_pbx(kind, since, message, pbx)
-        }
-        (Some(pbx), false) => {
-            let message = format!(
-                "No EasyConnect agent has a connection to the PBX \"{pbx}\": nothing of its users is reported, and nothing can be done for them."
-            );
-            Notice::of_pbx(kind, since, message, pbx)
-        }
+        (Some(pbx), true) => format!("An EasyConnect agent has its connection to the PBX \"{pbx}\" again."),
+        (Some(pbx), false) => format!(
+            "No EasyConnect agent has a connection to the PBX \"{pbx}\": nothing of its users is reported, and nothing can be done for \
+             them."
+        ),
+    };
+    let notice = match pbx {
+        None => Notice::new(kind, since, message, None),
+        Some(pbx) => Notice::of_pbx(kind, since, message, pbx),
     };
     tell(context, &notice).await
 }

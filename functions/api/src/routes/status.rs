@@ -113,7 +113,7 @@ impl<'a> Pbx<'a> {
         let without = without.into_iter().filter(|pbx| slots.of(pbx).is_none()).map(|pbx| (None, pbx));
         let pbxs = slots.iter().map(|(slot, pbx)| (Some(slot), pbx)).chain(without);
         pbxs.map(|(slot, pbx_id)| {
-            let own = agents.iter().filter(|agent| agent.pbx_id.as_deref() == Some(pbx_id));
+            let own = agents.iter().filter(|agent| agent.is_at(pbx_id));
             Self { pbx_id, slot, state: StackState::of(own.clone(), now), agents: own.count() }
         })
         .collect()
