@@ -1,6 +1,7 @@
 // The first minutes: agent, who is told, a test call, and what came of it. Somebody who knows only the address and the key gets through.
 
 import { get, once } from "./api.js";
+import { dialling } from "./dialling.js";
 import { copyButton, field, fill, h, table } from "./dom.js";
 import { shownEvents } from "./events.js";
 import { aboutOf, addressOf, deliveryTag, tag, whose } from "./format.js";
@@ -93,8 +94,7 @@ function caller(view) {
   const place = h("div", {});
   const suggestions = h("datalist", { id: "extensions" });
   const told = h("p", { class: "hint", role: "status" });
-  const button = h("button", { class: "first" }, t("try.go"));
-  const hangUp = h("button", { type: "button", class: "danger", hidden: true }, t("live.end"));
+  const { button, hangUp, dial } = dialling(view, place, t("try.go"));
   const names = new Map();
   const say = () => {
     const [first, second] = [from, to].map(({ input }) => names.get(input.value.trim()) ?? input.value.trim());
@@ -118,21 +118,9 @@ function caller(view) {
   const suggest = () => {
     if (view.may("calls:read") && view.may("calls:write")) load().catch((problem) => { if (problem.name !== "AbortError") console.info(problem.message); });
   };
-  hangUp.addEventListener("click", () => view.attempt(async () => {
-    await once("/rcc/disconnect", { CallId: hangUp.value });
-    hangUp.hidden = true;
-    button.focus();
-  }, place));
   const form = h("form", { onsubmit: async (event) => {
     event.preventDefault();
-    button.disabled = true;
-    await view.attempt(async () => {
-      const call = await once("/rcc/makecall", { from: from.input.value.trim(), to: to.input.value.trim() });
-      hangUp.value = call.CallId ?? "";
-      hangUp.hidden = !call.CallId;
-    }, place);
-    button.disabled = false;
-    if (document.activeElement === document.body) button.focus();
+    await dial(from.input.value.trim(), to.input.value.trim());
   } }, h("p", {}, t("try.call.hint")), suggestions, from.parts, to.parts, told, h("div", { class: "row" }, button, hangUp), place);
   return { form, suggest };
 }

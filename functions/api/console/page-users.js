@@ -1,7 +1,8 @@
 // Who is monitored, and click to call.
 
-import { get, once, query } from "./api.js";
+import { get, query } from "./api.js";
 import { callsByPbx } from "./charts.js";
+import { dialling } from "./dialling.js";
 import { field, fill, h, notice, table } from "./dom.js";
 import { addressOf } from "./format.js";
 import { SELDOM, lookNow } from "./poll.js";
@@ -54,24 +55,11 @@ function shown(users, view, choose) {
 function dialler(user, view, close) {
   const { parts, input } = field(t("users.number"), { name: "to", type: "tel", required: true, autocomplete: "off" }, t("users.hint"));
   const place = h("div", {});
-  const button = h("button", { class: "first" }, t("users.call"));
-  const hangUp = h("button", { type: "button", class: "danger", hidden: true, onclick: () => view.attempt(async () => {
-    await once("/rcc/disconnect", { CallId: hangUp.value });
-    hangUp.hidden = true;
-    button.focus();
-    lookNow();
-  }, place) }, t("live.end"));
+  const { button, hangUp, dial } = dialling(view, place, t("users.call"), lookNow);
   const form = h("form", { class: "card", onsubmit: async (event) => {
     event.preventDefault();
-    button.disabled = true;
     const number = input.value;
-    const ok = await view.attempt(async () => {
-      const call = await once("/rcc/makecall", { from: addressOf(user), to: number });
-      hangUp.value = call.CallId ?? "";
-      hangUp.hidden = !call.CallId;
-    }, place);
-    button.disabled = false;
-    if (document.activeElement === document.body) button.focus();
+    const ok = await dial(addressOf(user), number);
     if (ok) {
       notice(t("users.dialled", { extension: user.extension, number }));
       lookNow();
