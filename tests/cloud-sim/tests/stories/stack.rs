@@ -156,10 +156,7 @@ impl Stack {
 
     /// Registers a webhook, for every event, whose receiver behaves like this.
     pub(crate) async fn webhook(&self, host: &str, manners: Manners) {
-        let wanted = json!({"url": format!("https://{host}/hook"), "requestId": host});
-        let (status, made) = self.api.insist(Method::POST, "/webhooks", Some(&wanted)).await;
-        assert_eq!(status, 201, "{made}");
-        self.receivers.add(host, made["id"].as_str().expect("an id"), manners);
+        self.register(host, json!({}), manners).await;
     }
 
     /// The same of a webhook that asks for updates, too.
@@ -169,8 +166,12 @@ impl Stack {
 
     /// The same of a webhook that asks for these kinds, in the form `extended`.
     pub(crate) async fn webhook_of_kinds(&self, host: &str, kinds: &[&str], manners: Manners) {
-        let url = format!("https://{host}/hook");
-        let wanted = json!({"url": url, "requestId": host, "kinds": kinds, "format": "extended"});
+        self.register(host, json!({"kinds": kinds, "format": "extended"}), manners).await;
+    }
+
+    async fn register(&self, host: &str, mut wanted: Json, manners: Manners) {
+        wanted["url"] = json!(format!("https://{host}/hook"));
+        wanted["requestId"] = json!(host);
         let (status, made) = self.api.insist(Method::POST, "/webhooks", Some(&wanted)).await;
         assert_eq!(status, 201, "{made}");
         self.receivers.add(host, made["id"].as_str().expect("an id"), manners);
@@ -196,9 +197,7 @@ impl Stack {
     pub(crate) fn whole_agent(&mut self, name: &str, pbx: &Arc<InMemory>, ahead: SignedDuration) -> WholeAgent {
         let around = (&self.cloud, &self.template, &self.ledger);
         let agent = WholeAgent::new(around, name, pbx, ahead, &self.chance);
-        self.others.spawn(agent.clone().live());
-        self.whole_agents.push(agent.clone());
-        agent
+        self.begin(agent)
     }
 
     /// A whole agent at one of several PBXs.
@@ -216,6 +215,10 @@ impl Stack {
     ) -> WholeAgent {
         let around = (&self.cloud, &self.template, &self.ledger);
         let agent = WholeAgent::at(around, name, (pbx, at), knows_all_queues, &self.chance);
+        self.begin(agent)
+    }
+
+    fn begin(&mut self, agent: WholeAgent) -> WholeAgent {
         self.others.spawn(agent.clone().live());
         self.whole_agents.push(agent.clone());
         agent
