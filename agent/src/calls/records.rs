@@ -14,14 +14,14 @@ use uuid::Uuid;
 
 use super::call::{Call, Origin, UserIdentity};
 use super::call_core::Calls;
-use super::leg::Spot;
+use super::leg::{Spot, SpotId};
 use super::names::Knowledge;
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RecordKey {
     Call(CallId),
-    /// A user, conference and direction; or the PBX itself.
+    /// The digest of a user, conference and direction; or the PBX itself.
     Spot(String),
 }
 
@@ -42,14 +42,16 @@ struct CallRecord<C, I> {
 #[derive(Debug, Default)]
 pub struct Records {
     calls: Vec<CallRecord<Call, UserIdentity>>,
-    spots: Vec<(Spot, Knowledge)>,
+    spots: Vec<(SpotId, Knowledge)>,
+    /// Spots whose records have the keys of an earlier version.
+    renamed: Vec<(SpotId, String)>,
     /// What is known of the PBX itself.
     pbx: Option<PbxRecord>,
     /// When the agent that kept it was last known to be there.
     seen: Option<Timestamp>,
 }
 
-/// The key of what is known of the PBX itself, among those of spots, which are JSON.
+/// The key of what is known of the PBX itself, among those of spots.
 const PBX: &str = "pbx";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +81,17 @@ impl Records {
             self.pbx = Some(serde_json::from_str(text)?);
             return Ok(());
         }
-        self.spots.push((serde_json::from_str(key)?, serde_json::from_str(text)?));
+        let known = serde_json::from_str(text)?;
+        let id = match key.parse() {
+            Ok(id) => id,
+            // Earlier versions wrote down the spot itself.
+            Err(_) => {
+                let id = serde_json::from_str::<Spot>(key)?.id();
+                self.renamed.push((id, key.to_owned()));
+                id
+            }
+        };
+        self.spots.push((id, known));
         Ok(())
     }
 }
@@ -95,12 +107,17 @@ impl Calls {
     }
 
     /// Takes in what an earlier core knew. What this one has found out itself since is newer.
-    pub fn recall(&mut self, records: Records) {
+    pub fn recall(&mut self, mut records: Records) {
         if records.pbx.is_some_and(|pbx| pbx.reports_running && *pbx.pbx_id == *self.origin.pbx_id) {
             self.evidence.reports_running = true;
         }
-        for (spot, known) in records.spots {
-            self.names.put_back(&spot, known);
+        records.spots.sort_by_key(|(_, known)| known.touched());
+        for (id, known) in records.spots {
+            self.names.put_back(id, known);
+        }
+        for (id, earlier) in records.renamed {
+            self.names.rewrite(id);
+            self.obsolete.push(earlier);
         }
         for CallRecord { mut call, identity, channels } in records.calls {
             self.evidence.channels_were(&call.user, channels);
@@ -131,7 +148,8 @@ impl Calls {
                 PbxRecord { pbx_id: self.origin.pbx_id.to_string(), reports_running: self.evidence.reports_running };
             changes.insert(RecordKey::Spot(PBX.to_owned()), Some(text(&record)));
         }
-        changes.extend(self.names.changes().map(|(spot, known)| (RecordKey::Spot(text(&spot)), known.map(text))));
+        changes.extend(std::mem::take(&mut self.obsolete).into_iter().map(|key| (RecordKey::Spot(key), None)));
+        changes.extend(self.names.changes().map(|(id, known)| (RecordKey::Spot(id.to_string()), known.map(text))));
         changes
     }
 }

@@ -137,3 +137,30 @@ fn count_that_can_be_read_only_later_still_counts() {
     let next = play(&mut calls, 70.0, offer(5));
     assert_eq!(events(&next)[0].call_id(), CallId::of_conference("master", PHONE, "c1", Direction::Incoming, 3));
 }
+
+#[test]
+fn records_of_an_earlier_version_are_taken_over_under_their_new_keys() {
+    let (mut calls, mut disk) = (core(), Disk::default());
+    let first = play(&mut calls, 0.0, vec![leg(1, 129).conf("c1").peer("50"), leg(1, 134).del()]);
+    disk.keep(&mut calls, at(1.0));
+    let spot = Spot { user: guid(PHONE), conference: Arc::from("c1"), direction: Direction::Incoming };
+    let key = RecordKey::Spot(spot.id().to_string());
+    let earlier = RecordKey::Spot(serde_json::to_string(&spot).expect("JSON"));
+    let text = disk.texts.remove(&key).expect("what is known of the spot");
+    disk.texts.insert(earlier.clone(), text);
+
+    let mut calls = started(disk.restore(1, at(60.0)), at(60.0));
+    disk.keep(&mut calls, at(61.0));
+    assert_eq!((disk.texts.contains_key(&key), disk.texts.contains_key(&earlier)), (true, false));
+    // The queue offers the same call again: it is another one for its user.
+    let second =
+        play(&mut calls, 62.0, vec![leg(1, 129).session(2).conf("c1").peer("50"), leg(1, 134).session(2).del()]);
+    assert_ne!(events(&first)[0].call_id(), events(&second)[0].call_id());
+}
+
+/// Agents of later versions find by it what this one has written.
+#[test]
+fn digest_of_a_spot_stays_as_it_is() {
+    let spot = |direction| Spot { user: guid(PHONE), conference: Arc::from("c1"), direction };
+    insta::assert_snapshot!(format!("{} {}", spot(Direction::Incoming).id(), spot(Direction::Outgoing).id()));
+}
