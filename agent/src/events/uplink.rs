@@ -5,6 +5,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt::{Debug, Display};
+use std::time::Duration;
 
 use anyhow::Context;
 use shared::event::message::EventTag;
@@ -57,7 +58,8 @@ pub struct Uplink<Q = Queue> {
     resume_at: Option<Instant>,
 }
 
-type Sent<E> = (Vec<OutboxEvent>, Result<Vec<Taken>, E>);
+/// A batch, what became of it, and how long that took.
+type Sent<E> = (Vec<OutboxEvent>, Result<Vec<Taken>, E>, Duration);
 
 impl<Q: EventQueue> Uplink<Q> {
     pub fn new(
@@ -92,15 +94,16 @@ impl<Q: EventQueue> Uplink<Q> {
                 }
                 let queue = self.queue.clone();
                 batches.spawn(async move {
+                    let begun = Instant::now();
                     let sent = queue.send(batch.iter().map(message).collect()).await;
-                    (batch, sent)
+                    (batch, sent, begun.elapsed())
                 });
             }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(sent) = batches.join_next() => match sent {
-                    Ok((batch, result)) => self.settle(batch, result),
+                    Ok((batch, result, took)) => self.settle(batch, result, took),
                     Err(error) => return Err(error).context("a batch was lost"),
                 },
                 () = async { sleep_until(self.resume_at.unwrap_or_else(Instant::now)).await }, if self.resume_at.is_some() => {
@@ -135,7 +138,7 @@ impl<Q: EventQueue> Uplink<Q> {
         batch
     }
 
-    fn settle(&mut self, batch: Vec<OutboxEvent>, result: Result<Vec<Taken>, Q::Error>) {
+    fn settle(&mut self, batch: Vec<OutboxEvent>, result: Result<Vec<Taken>, Q::Error>, took: Duration) {
         // A queue that answers and takes none of them does not work either.
         let is_taken_in_part = result.as_ref().is_ok_and(|taken| taken.iter().any(Taken::is_yes));
         self.statistics.events_queue(is_taken_in_part);
@@ -171,7 +174,7 @@ impl<Q: EventQueue> Uplink<Q> {
         if again.is_empty() {
             self.backoff.reset();
             // Batches fill up before there are more of them.
-            self.batches.succeeded(self.backlog.len() >= BATCH);
+            self.batches.succeeded(took, self.backlog.len() / BATCH);
             return;
         }
         self.batches.failed();

@@ -70,10 +70,10 @@ where
         while open || !self.waiting.is_empty() || !writing.is_empty() {
             tokio::select! {
                 biased;
-                Some((update, written)) = writing.next(), if !writing.is_empty() => match written {
+                Some((update, written, took)) = writing.next(), if !writing.is_empty() => match written {
                     Ok(()) => {
                         self.backoff.reset();
-                        self.at_once.succeeded(!self.waiting.is_empty());
+                        self.at_once.succeeded(took, self.waiting.len());
                         self.report();
                     }
                     Err(error) => {
@@ -87,8 +87,8 @@ where
                 },
                 () = sleep_until(again_at), if !self.waiting.is_empty() && writing.len() < self.at_once.limit() => {
                     if let Some(update) = self.next() {
-                        let written = (self.write)(update.clone());
-                        writing.push(async move { (update, written.await) });
+                        let (written, begun) = ((self.write)(update.clone()), Instant::now());
+                        writing.push(async move { (update, written.await, begun.elapsed()) });
                     }
                 }
                 update = updates.recv(), if open => match update {
