@@ -156,6 +156,7 @@ impl Agent {
                 .env("AWS_SECRET_ACCESS_KEY", &cloud.secret_access_key),
         };
         let child = command
+            .env("MALLOC_ARENA_MAX", "1") // As its units do.
             .env("RUST_LOG", options.log_level.as_deref().unwrap_or("easyconnect_agent=debug,info"))
             .envs(options.vars.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

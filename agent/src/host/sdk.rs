@@ -9,7 +9,7 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use shared::aws::{TLS, http_client};
+use shared::aws::TLS;
 
 use crate::config::{AwsLocation, AwsProxy};
 
@@ -19,13 +19,15 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(3);
 const IS_ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// What the agent cannot write now it writes later by itself.
 const ATTEMPTS: u32 = 3;
+/// Connections to one service that may stay open without a request. Each takes some 40 kB.
+const IDLE_CONNECTIONS: usize = 8;
 
 /// Takes credentials and region from wherever an administrator keeps them (variables, profile files, a credential process), and
 /// checks them on first use only.
 pub async fn config(location: AwsLocation) -> SdkConfig {
     let limits = TimeoutConfig::builder().connect_timeout(CONNECTS_WITHIN).read_timeout(IS_ANSWERED_WITHIN).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(location.proxy.map_or_else(http_client, http_client_through))
+        .http_client(http_client(location.proxy))
         .timeout_config(limits)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
     if let Some(file) = location.credentials_file {
@@ -46,10 +48,11 @@ pub fn without_retries(config: &SdkConfig) -> SdkConfig {
     config.to_builder().retry_config(RetryConfig::disabled()).build()
 }
 
-/// The same as [`http_client`], whose builder knows no proxy.
-fn http_client_through(proxy: AwsProxy) -> SharedHttpClient {
+/// Keeps few connections: the others of a burst are closed behind it.
+fn http_client(proxy: Option<AwsProxy>) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = Connector::builder().proxy_config(proxy.tunnels());
+        let mut connector = Connector::builder().pool_max_idle_per_host(IDLE_CONNECTIONS);
+        connector.set_proxy_config(proxy.as_ref().map(AwsProxy::tunnels));
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.tls_provider(TLS).build()
