@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use easyconnect_tests::{Agent, AgentOptions, Pbx, Sink, eventually, paths};
 use pbx_sim::world::World;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 use crate::report::{Report, mebibytes, millis};
 
@@ -18,25 +18,22 @@ const MEMORY_GOAL: u64 = 20_000_000;
 const SINGLE_CALLS: usize = 300;
 const LATENCY_GOAL: Duration = Duration::from_millis(5);
 const BURSTS: usize = 40;
-/// Calls that end before memory is measured again.
+/// Calls that end before memory is measured again, at the rate that an agent has to keep up with on a slow line.
 const ENDED: usize = 20_000;
+const ENDED_PER_SECOND: u32 = 200;
 const RATE_GOAL: f64 = 2_000.0;
 
 pub(crate) async fn measure(report: &mut Report) {
     // On a real disk; the system's folder for temporary files may be in memory.
     let folder = Cleanup(paths::repository().join(format!("target/bench-agent-{}", std::process::id())));
-    let (sink, pbx) = tokio::join!(Sink::start(), Pbx::start_with(World::default().with_users(USERS)));
-    let options = AgentOptions { log_level: Some("info".to_owned()), ..AgentOptions::default() };
-    let agent = Agent::spawn_in(&folder.0, &sink.cloud(), &pbx, "bench", &options);
-    pbx.until_monitored(false).await;
-    let bench = Bench { pbx, sink, agent };
+    let bench = Bench::start(&folder.0, "memory").await;
     bench.memory(report, "fresh").await;
+    bench.end_many().await;
+    bench.memory(report, &format!("after {ENDED} ended calls, {ENDED_PER_SECOND} a second")).await;
+    drop(bench);
+    let bench = Bench::start(&folder.0, "speed").await;
     bench.latency(report, &folder.0).await;
     bench.cost(report).await;
-    for _ in 0..(ENDED - SINGLE_CALLS).div_ceil(LIVE).saturating_sub(BURSTS) {
-        bench.burst().await;
-    }
-    bench.memory(report, &format!("after {ENDED} ended calls")).await;
 }
 
 struct Cleanup(PathBuf);
@@ -62,6 +59,14 @@ fn desk(n: usize) -> String {
 }
 
 impl Bench {
+    async fn start(folder: &Path, name: &str) -> Self {
+        let (sink, pbx) = tokio::join!(Sink::start(), Pbx::start_with(World::default().with_users(USERS)));
+        let options = AgentOptions { log_level: Some("info".to_owned()), ..AgentOptions::default() };
+        let agent = Agent::spawn_in(folder, &sink.cloud(), &pbx, name, &options);
+        pbx.until_monitored(false).await;
+        Self { pbx, sink, agent }
+    }
+
     fn call(&self, n: usize) -> Value {
         self.pbx.control("/call", &json!({"from": number(n), "to": desk(n)}))["id"].clone()
     }
@@ -94,6 +99,18 @@ impl Bench {
         ));
         (0..LIVE).for_each(|n| self.pbx.hang_up(&number(n)));
         self.until_taken(3 * LIVE).await;
+        self.sink.take();
+    }
+
+    /// Calls that nobody answers, one after the other.
+    async fn end_many(&self) {
+        let mut tick = interval(Duration::from_secs(1) / ENDED_PER_SECOND);
+        for n in 0..ENDED {
+            tick.tick().await;
+            self.call(n);
+            self.pbx.hang_up(&number(n));
+        }
+        self.until_taken(2 * ENDED).await;
         self.sink.take();
     }
 
