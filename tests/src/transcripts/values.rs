@@ -255,6 +255,7 @@ pub(super) fn agent() -> AgentStatus {
             commands_failed: 2,
             commands_expired: 1,
             clock_ahead_ms: Some(-40),
+            access_key_since: None,
         },
         problem: None,
         monitored_users: None,
