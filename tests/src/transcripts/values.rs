@@ -280,6 +280,11 @@ pub(super) fn agent_without_pbx() -> AgentStatus {
     }
 }
 
+pub(super) fn agent_with_access_key() -> AgentStatus {
+    let vitals = Vitals { access_key_since: Some(NOW - 7_948_800_000), ..agent().vitals };
+    AgentStatus { vitals, ..agent() }
+}
+
 pub(super) fn leg_alive() -> LegItem {
     LegItem {
         conference: CONFERENCE.to_owned(),

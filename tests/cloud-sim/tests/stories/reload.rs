@@ -58,6 +58,12 @@ impl Desk {
         connections.iter().find(|connection| connection["app"].is_string())?["index"].as_u64()
     }
 
+    /// Since when the agent says that it has used its access key.
+    fn access_key_since(&self) -> Option<i64> {
+        let [item] = &self.cloud.items("exchange", "AGENT")[..] else { panic!("one agent") };
+        item["vitals"]["M"]["accessKeySince"]["N"].as_str().map(|since| since.parse().expect("a number"))
+    }
+
     fn problem(&self) -> Option<String> {
         fn find(value: &Value) -> Option<&Value> {
             match value {
@@ -118,8 +124,12 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     let first = desk.session();
     assert!(first.is_some(), "a session");
 
-    // What the session does not depend on leaves it alone.
+    // What the session does not depend on leaves it alone. The reading finds another access key.
+    let key_before = desk.access_key_since();
+    assert!(key_before.is_some(), "its key has an age");
     assert_eq!(desk.change("app = ", "dtmf_recv = \"peer\"\napp = ").await, (first, None));
+    let key_a = desk.access_key_since();
+    assert!(key_a > key_before, "{key_a:?} {key_before:?}");
 
     // What cannot be read changes nothing, and the next reading counts again.
     let (session, problem) = desk.change("app = ", "ap = ").await;
@@ -133,6 +143,7 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     let (session, problem) = desk.save().await;
     assert_eq!(session, first);
     assert!(problem.is_some_and(|problem| problem.contains("AWS credentials")));
+    assert_eq!(desk.access_key_since(), key_a);
     std::fs::write(folder.join("aws-credentials"), "[default]\naws_access_key_id = B\naws_secret_access_key = S\n")
         .expect("a file");
 
@@ -141,6 +152,7 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     assert_eq!(session, first);
     assert_eq!(problem.as_deref(), Some("a restart is needed for the changed `aws.exchange_table`"));
     assert_eq!(desk.change("exchange_table = \"other\"", "exchange_table = \"exchange\"").await, (first, None));
+    assert!(desk.access_key_since() > key_a, "another access key begins anew");
 
     // A new session is made by itself, also while there is none.
     let (second, problem) = desk.change("app = ", "monitor = \"app\"\napp = ").await;
