@@ -124,7 +124,7 @@ mod tests {
             });
             let agents: Vec<AgentStatus> = agents.collect();
             let told = line(|metrics| of_agents(metrics, &agents, &slots("pbx"), sample::now())).expect("a line");
-            told["AccessKeyAge"].as_array().map(|days| days.iter().map(|days| days.as_f64()).collect::<Vec<_>>())
+            told["AccessKeyAge"].as_array().map(|days| days.iter().map(serde_json::Value::as_f64).collect::<Vec<_>>())
         };
         assert_eq!((told(&[]), told(&[None]), told(&[Some(0), Some(59)])), (None, None, None));
         assert_eq!(told(&[Some(60)]), Some(vec![Some(60.0)]));
