@@ -29,7 +29,7 @@ pub struct FeedPart {
     pub cursor: u64,
     /// The number behind the cursor was reserved just now, and nobody knows yet what it is for.
     pub waits: bool,
-    /// How many gaps this reading has closed with tombstones: numbers whose writers died or were slow.
+    /// How many gaps of the last hour this reading has closed with tombstones: numbers whose writers died or were slow.
     pub closed_gaps: usize,
 }
 
@@ -169,7 +169,7 @@ impl StateTable {
                 Next::Settle(n) => {
                     let slot = match self.put_tombstone(n).await? {
                         Put::Done => {
-                            part.closed_gaps += 1;
+                            part.closed_gaps += usize::from(n > ages.past);
                             Slot::Tombstone
                         }
                         Put::Refused(found) => StoredSlot::read(&found, self.keep, now(&self.client))
