@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::controller::Controller;
 use crate::events::outbox::{Opened, Outbox};
 use crate::events::uplink::Uplink;
-use crate::host::access_key::AccessKeyUse;
+use crate::host::access_key::AccessKeyAge;
 use crate::host::credentials;
 use crate::host::health::Listeners;
 use crate::host::reloadable::ReloadableCredentials;
@@ -118,7 +118,7 @@ impl Agent {
     pub fn build_on(host: Host, config: Config) -> anyhow::Result<Self> {
         let Host { machine, random, sdk, network, outbox, health, reload } = host;
         let key_in_use = reload.as_ref().map(|(_, credentials)| credentials.key_in_use()).unwrap_or_default();
-        let access_key = AccessKeyUse::new(key_in_use, &config.agent.state_dir);
+        let access_key = AccessKeyAge::new(key_in_use, &config.agent.state_dir);
         let (tell_configuration, configuration) = watch::channel(None);
         let (requests, requested) = mpsc::channel(64);
         let reloading = |(source, credentials)| {

@@ -57,13 +57,13 @@ impl Remembered {
 
 /// Since when the agent has used its access key. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct AccessKeyUse {
+pub struct AccessKeyAge {
     in_use: KeyInUse,
     remembered: Arc<Mutex<Option<Remembered>>>,
     file: Arc<PathBuf>,
 }
 
-impl AccessKeyUse {
+impl AccessKeyAge {
     /// Reads what an earlier run of the agent has kept in this folder.
     pub fn new(in_use: KeyInUse, folder: &Path) -> Self {
         let file = folder.join(FILE);
@@ -162,8 +162,8 @@ mod tests {
         }
 
         /// A run of the agent that uses these credentials.
-        fn run(&self, credentials: &Credentials) -> AccessKeyUse {
-            let key = AccessKeyUse::new(KeyInUse::default(), &self.0);
+        fn run(&self, credentials: &Credentials) -> AccessKeyAge {
+            let key = AccessKeyAge::new(KeyInUse::default(), &self.0);
             key.in_use.set(credentials);
             key
         }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     /// The day since which the key is used. AWS's answers are cut to whole seconds.
-    fn days(key: &AccessKeyUse) -> Option<i64> {
+    fn days(key: &AccessKeyAge) -> Option<i64> {
         key.since().map(|since| (since.as_second() - day(0).as_second()) / 86_400)
     }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::events::outbox::OutboxStatus;
-use crate::host::access_key::AccessKeyUse;
+use crate::host::access_key::AccessKeyAge;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 use crate::host::workers::Workers;
@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub workers: Workers,
     /// What is wrong with the configuration that was read last while the agent ran.
     pub configuration: watch::Receiver<Option<String>>,
-    pub access_key: AccessKeyUse,
+    pub access_key: AccessKeyAge,
 }
 
 impl Snapshot {

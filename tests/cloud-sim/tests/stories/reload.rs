@@ -14,6 +14,7 @@ use easyconnect_agent::host::reloadable::ReloadableCredentials;
 use easyconnect_agent::host::telemetry::LogLevel;
 use easyconnect_agent::reload::ReloadSource;
 use futures_util::{StreamExt, stream};
+use jiff::SignedDuration;
 use pbx_sim::InMemory;
 use pbx_sim::world::DEFAULT_PASSWORD;
 use serde_json::Value;
@@ -25,6 +26,7 @@ use crate::agent::{PBX, Pipes};
 use crate::commands::pbx;
 use crate::lives::Lives;
 use crate::machine::{agent_config, platform};
+use crate::output::Listener;
 use crate::stack::Stack;
 
 /// The administrator's desk.
@@ -77,7 +79,7 @@ impl Desk {
 }
 
 async fn story(cloud: Cloud, ledger: Ledger) {
-    let mut stack = Stack::start(cloud.clone(), ledger, 1).await;
+    let (figures, mut stack) = (Listener::new(&cloud), Stack::start(cloud.clone(), ledger, 1).await);
     let pbx = pbx(&cloud, 1);
     let (lives, process) = (Lives::new(&cloud, "rack", &stack.chance), cloud.process("rack-1"));
     let folder = lives.state_dir();
@@ -102,6 +104,9 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     };
     let outbox = Outbox::open_on(folder, 1 << 30, work).expect("a new outbox");
     let platform = platform(&process, &stack.chance);
+    // An earlier run has noted since when it used the key with which this one begins.
+    let key_is_used_since = platform.machine.wall() - SignedDuration::from_hours(91 * 24);
+    std::fs::write(folder.join("access-key-since"), format!("story {key_is_used_since}")).expect("a file");
     let (sdk, credentials) = ReloadableCredentials::new(&agent_config(&platform).await);
     let (reload, requests) = mpsc::channel(1);
     let requests = stream::unfold(requests, async |mut requests| Some((requests.recv().await?, requests))).boxed();
@@ -119,14 +124,15 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     let (stop, stopped) = oneshot::channel::<()>();
     let agent = tokio::spawn(agent.run(async move { drop(stopped.await) }));
 
-    sleep(Duration::from_secs(10)).await;
+    sleep(Duration::from_secs(70)).await;
     let mut desk = Desk { cloud, pbx: pbx.clone(), file, text, reload };
     let first = desk.session();
     assert!(first.is_some(), "a session");
 
     // What the session does not depend on leaves it alone. The reading finds another access key.
     let key_before = desk.access_key_since();
-    assert!(key_before.is_some(), "its key has an age");
+    assert_eq!(key_before, Some(key_is_used_since.as_millisecond()));
+    assert!(figures.figures().iter().any(|figure| figure == "AccessKeyAge"), "{:?}", figures.figures());
     assert_eq!(desk.change("app = ", "dtmf_recv = \"peer\"\napp = ").await, (first, None));
     let key_a = desk.access_key_since();
     assert!(key_a > key_before, "{key_a:?} {key_before:?}");
