@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     verb("preflight", look.preflight, "what the account and region have, before a deployment")
     verb("key", key, "make an API key and its hash, for AdminKeyHashes")
     verb("status", look.status, "the stack, its agents, queues and webhooks at a glance")
-    verb("agents", look.agents, "agents with their PBX, version, problem and what waits on their disks")
+    verb("agents", look.agents, "agents with their PBX, version, access key's age, problem and what waits on their disks")
     verb(
         "slots",
         slots.slots,

@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::controller::Controller;
 use crate::events::outbox::{Opened, Outbox};
 use crate::events::uplink::Uplink;
+use crate::host::access_key::AccessKeyAge;
 use crate::host::credentials;
 use crate::host::health::Listeners;
 use crate::host::reloadable::ReloadableCredentials;
@@ -116,6 +117,8 @@ impl Agent {
     /// The same on another host than this machine.
     pub fn build_on(host: Host, config: Config) -> anyhow::Result<Self> {
         let Host { machine, random, sdk, network, outbox, health, reload } = host;
+        let key_in_use = reload.as_ref().map(|(_, credentials)| credentials.key_in_use()).unwrap_or_default();
+        let access_key = AccessKeyAge::new(key_in_use, &config.agent.state_dir);
         let (tell_configuration, configuration) = watch::channel(None);
         let (requests, requested) = mpsc::channel(64);
         let reloading = |(source, credentials)| {
@@ -212,6 +215,7 @@ impl Agent {
             statistics,
             workers: Workers::default(),
             configuration,
+            access_key,
         };
         let shown = snapshot.clone();
         let systemd = SystemdNotifier {

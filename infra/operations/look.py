@@ -105,11 +105,16 @@ def agents(stack: Stack, _arguments: argparse.Namespace) -> int:
                 item.get("liveCalls"),
                 item.get("waitingEvents"),
                 vitals.get("droppedEvents", 0),
+                days_since(vitals.get("accessKeySince")),
                 item.get("problem") or "",
             )
         )
-    table(rows, ("agent", "is", "PBX", "slot", "version", "heard", "users", "calls", "waiting", "dropped", "problem"))
+    table(rows, ("agent", "is", "PBX", "slot", "version", "heard", "users", "calls", "waiting", "dropped", "key", "problem"))
     return 0 if able else 1
+
+
+def days_since(milliseconds: float | None) -> str:
+    return "" if milliseconds is None else f"{max(0, int(time.time() - milliseconds / 1000)) // 86_400} d"
 
 
 def webhooks(stack: Stack, _arguments: argparse.Namespace) -> int:

@@ -86,6 +86,9 @@ pub struct Vitals {
     pub commands_expired: u64,
     /// How far its machine's clock is ahead of the cloud's, in milliseconds; none before the cloud has answered.
     pub clock_ahead_ms: Option<i64>,
+    /// Since when it has used its access key, in milliseconds on the cloud's clock; absent where its credentials are temporary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_since: Option<i64>,
 }
 
 impl AgentStatus {

@@ -1,6 +1,17 @@
-//! What the errors of a disk mean.
+//! Small files that outlive the process, and what the errors of a disk mean.
 
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::Path;
+
+/// Writes a small file anew. It has the old content or the new one, also after a power cut.
+pub fn replace(file: &Path, content: &str) -> io::Result<()> {
+    let new = file.with_extension("new");
+    let mut written = File::create(&new)?;
+    written.write_all(content.as_bytes())?;
+    written.sync_all()?;
+    fs::rename(&new, file)
+}
 
 /// Whether the disk is full or read-only, so that the same write may succeed later.
 pub fn refuses(error: &io::Error) -> bool {

@@ -1,5 +1,6 @@
 //! This machine and what runs on it: systemd, monitoring, the disk, the log, and how AWS is reached from here.
 
+pub mod access_key;
 pub mod backoff;
 pub mod concurrency;
 pub mod credentials;

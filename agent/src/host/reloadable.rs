@@ -13,9 +13,14 @@ use aws_smithy_runtime_api::client::identity::{
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
+use crate::host::access_key::KeyInUse;
+
 /// Where clients get their credentials, and the cache of what they got. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct ReloadableCredentials(Arc<RwLock<Source>>);
+pub struct ReloadableCredentials {
+    source: Arc<RwLock<Source>>,
+    key: KeyInUse,
+}
 
 #[derive(Clone, Debug)]
 struct Source {
@@ -33,18 +38,23 @@ impl Source {
 impl ReloadableCredentials {
     /// Begins with the credentials of this configuration. The clients have to be made from the one that is returned.
     pub fn new(sdk: &SdkConfig) -> (SdkConfig, Self) {
-        let credentials = Self(Arc::new(RwLock::new(Source::of(sdk))));
+        let credentials = Self { source: Arc::new(RwLock::new(Source::of(sdk))), key: KeyInUse::default() };
         let builder = sdk.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials.clone()));
         (builder.identity_cache(credentials.clone()).build(), credentials)
     }
 
     /// From the next request on, clients take those of another configuration.
     pub fn use_those_of(&self, sdk: &SdkConfig) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Source::of(sdk);
+        *self.source.write().unwrap_or_else(PoisonError::into_inner) = Source::of(sdk);
+    }
+
+    /// The access key that signs requests.
+    pub fn key_in_use(&self) -> KeyInUse {
+        self.key.clone()
     }
 
     fn source(&self) -> Source {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.source.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -56,7 +66,9 @@ impl ProvideCredentials for ReloadableCredentials {
         let provider = self.source().provider;
         CredentialsFuture::new(async move {
             let none = || CredentialsError::not_loaded("no provider of credentials is configured");
-            provider.ok_or_else(none)?.provide_credentials().await
+            let credentials = provider.ok_or_else(none)?.provide_credentials().await?;
+            self.key.set(&credentials);
+            Ok(credentials)
         })
     }
 }

@@ -3,12 +3,14 @@
 //! Ids of calls are made from it, so it must stay what it is for as long as the agent is at this PBX. Taking the one that most users
 //! name was rejected: at a branch that sees more users of the master than of its own it would be wrong, and nobody would notice.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::warn;
+
+use crate::host::disk;
 
 /// Beside the outbox.
 const FILE: &str = "pbx-id";
@@ -94,19 +96,10 @@ impl PbxIdentity {
         }
         self.stored = Some(id.clone());
         let Some(file) = &self.file else { return };
-        if let Err(error) = write(file, id) {
+        if let Err(error) = disk::replace(file, id) {
             warn!("The id of the PBX cannot be kept in {}: {error}", file.display());
         }
     }
-}
-
-/// The file has the old content or the new one, also after a power cut.
-fn write(file: &Path, id: &str) -> io::Result<()> {
-    let new = file.with_extension("new");
-    let mut written = File::create(&new)?;
-    written.write_all(id.as_bytes())?;
-    written.sync_all()?;
-    fs::rename(&new, file)
 }
 
 #[cfg(test)]

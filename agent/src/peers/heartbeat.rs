@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::events::outbox::OutboxStatus;
+use crate::host::access_key::AccessKeyAge;
 use crate::host::statistics::Statistics;
 use crate::host::status::ControllerStatus;
 use crate::host::workers::Workers;
@@ -40,6 +41,7 @@ pub struct Snapshot {
     pub workers: Workers,
     /// What is wrong with the configuration that was read last while the agent ran.
     pub configuration: watch::Receiver<Option<String>>,
+    pub access_key: AccessKeyAge,
 }
 
 impl Snapshot {
@@ -76,6 +78,7 @@ impl Snapshot {
                 commands_failed: self.statistics.commands_ended("failed"),
                 commands_expired: self.statistics.commands_ended("expired"),
                 clock_ahead_ms: self.clock.machine_is_ahead_by().map(|ahead| ahead.as_millis() as i64),
+                access_key_since: self.access_key.since().map(Timestamp::as_millisecond),
             },
             problem: joined(
                 self.workers
@@ -168,7 +171,10 @@ impl<M> Heartbeat<M> {
         let beaten = self.exchange.beat(&item).await;
         self.snapshot.statistics.exchange_table(beaten.is_ok());
         match beaten {
-            Ok(()) => drop(self.listed.send_replace(item.running.into_iter().collect())),
+            Ok(()) => {
+                drop(self.listed.send_replace(item.running.into_iter().collect()));
+                self.snapshot.access_key.accepted(&self.snapshot.clock);
+            }
             Err(error) => warn!("The heartbeat was not heard: {error}"),
         }
         let Some(pbx_id) = &status.pbx_id else { return };

@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shared::agent_status::AgentStatus;
 use shared::metrics::Metrics;
 use shared::tables::PbxSlots;
 use shared::webhook::{Lane, Webhook, WebhookState};
+
+/// In days. A month before the alarm, a new access key can be planned.
+const KEY_IS_OLD: i64 = 60;
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// `agents` are those that were heard of in time.
 pub(crate) fn of_agents(metrics: &mut Metrics, agents: &[AgentStatus], slots: &PbxSlots, now: Timestamp) {
@@ -27,6 +31,14 @@ pub(crate) fn of_agents(metrics: &mut Metrics, agents: &[AgentStatus], slots: &P
         pbxs.remove(&None);
     }
     metrics.count("PbxsDown", pbxs.values().filter(|up| !**up).count());
+    metrics.count("AccessKeyAge", oldest_key(agents, now));
+}
+
+/// For how many days the agents' oldest access key has been used, if that is long.
+fn oldest_key(agents: &[AgentStatus], now: Timestamp) -> usize {
+    let Some(since) = agents.iter().filter_map(|agent| agent.vitals.access_key_since).min() else { return 0 };
+    let days = (now.as_millisecond() - since) / DAY.as_millis() as i64;
+    usize::try_from(days).ok().filter(|_| days >= KEY_IS_OLD).unwrap_or_default()
 }
 
 pub(crate) fn of_webhooks(metrics: &mut Metrics, webhooks: &[Webhook], now: Timestamp) {
@@ -99,6 +111,25 @@ mod tests {
         (full.vitals.dropped_events, full.vitals.oldest_event_age_ms) = (3, Some(9));
         let told = line(|metrics| of_agents(metrics, &[full], &slots("one"), sample::now())).expect("a line");
         assert_eq!((told["EventsDropped"][0].as_f64(), told["OutboxAge"][0].as_f64()), (Some(3.0), Some(9.0)));
+    }
+
+    #[test]
+    fn oldest_access_key_counts_from_two_months_on() {
+        let told = |ages: &[Option<i64>]| {
+            let agents = ages.iter().map(|days| {
+                let mut agent = agent(Some("pbx"), PbxLink::Up);
+                agent.vitals.access_key_since =
+                    days.map(|days| sample::now().as_millisecond() - days * 86_400_000 - 3_600_000);
+                agent
+            });
+            let agents: Vec<AgentStatus> = agents.collect();
+            let told = line(|metrics| of_agents(metrics, &agents, &slots("pbx"), sample::now())).expect("a line");
+            told["AccessKeyAge"].as_array().map(|days| days.iter().map(serde_json::Value::as_f64).collect::<Vec<_>>())
+        };
+        assert_eq!((told(&[]), told(&[None]), told(&[Some(0), Some(59)])), (None, None, None));
+        assert_eq!(told(&[Some(60)]), Some(vec![Some(60.0)]));
+        assert_eq!(told(&[Some(3), Some(91), None, Some(70)]), Some(vec![Some(91.0)]));
+        assert_eq!(told(&[Some(-2)]), None, "a time to come is no age");
     }
 
     #[test]

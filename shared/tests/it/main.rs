@@ -1,6 +1,7 @@
 //! The tables and queues in a cloud that is not kind, on paused time.
 
 mod directory;
+mod gaps;
 mod lanes;
 mod limits;
 mod lost_answers;

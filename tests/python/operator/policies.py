@@ -1,6 +1,7 @@
 """AWS's evaluation of identity policies, for what the template uses: allow, deny, wildcards in actions and resources, no conditions."""
 
 import fnmatch
+from collections.abc import Iterator
 from typing import Any
 
 ACCOUNT, REGION = "123456789012", "eu-central-1"
@@ -38,6 +39,14 @@ def statements(template: dict[str, Any], identity: str) -> list[dict[str, Any]]:
     for attached in properties.get("ManagedPolicyArns", []):
         found += statements(template, attached["Ref"])
     return found
+
+
+def without_one(statement: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The statement without one of its actions, and without one of its resources, where it has several."""
+    for part in ("Action", "Resource"):
+        each = _listed(statement[part])
+        for at in range(len(each) if len(each) > 1 else 0):
+            yield statement | {part: each[:at] + each[at + 1 :]}
 
 
 def allowed(template: dict[str, Any], granted: list[dict[str, Any]], action: str, resource: str) -> bool:

@@ -41,6 +41,11 @@ SERIES = {
     "LanesThrottles": ([QUIET, [4.0], QUIET, QUIET, [1.0], QUIET], [QUIET, [2.0], [2.0], [2.0], QUIET]),
     "Concurrency": ([[3.0], [7.0], [8.0], [5.0], [9.0], [2.0], [7.0]], [[8.0], [7.0], [9.0], [10.0], [6.0]]),
     "EventsDropped": ([QUIET] * 5, [QUIET, [12.0]]),
+    "AccessKeyAge": (
+        [*[[90.0]] * 170, *[QUIET] * 190],
+        # Also when the agent was away for more than an hour.
+        [*[[91.0]] * 60, *[QUIET] * 120],
+    ),
     "WebhooksFailing": ([QUIET, [1.0], [1.0], QUIET, QUIET], [[1.0], [1.0], [2.0]]),
     "OwnLanes": ([[1.0]] * 24 + [QUIET] * 12, [[1.0]] * 30),
     "ParkedAge": ([[70_000.0], [3_500_000.0], QUIET] * 7 + [[3_700_000.0]] * 9, [[3_700_000.0], *[QUIET] * 4] * 6),
@@ -48,6 +53,7 @@ SERIES = {
     "Failed": ([[2.0]] * 15 + [[30.0]] * 5 + [QUIET] * 10, [[3.0]] * 15),
     "Commands": ([[1.0]] + [QUIET] * 4 + [[2.0]] + [QUIET] * 9, [[4.0]] + [QUIET] * 4 + [[2.0], [3.0]] + [QUIET] * 8),
     "CommandTime": ([[200.0] * 30 + [6_000.0]] * 20, [[200.0] * 10 + [5_000.0] * 3] * 15),
+    "FeedGaps": ([[10.0], *[QUIET] * 30, [10.0], [10.0], *[QUIET] * 27, *[QUIET] * 60], [[10.0], *[QUIET] * 14] * 4),
     "ExchangeReadThrottles": ([QUIET, [4.0], QUIET, QUIET, [1.0], QUIET], [QUIET, [2.0], [2.0], [2.0], QUIET]),
     "ExchangeWriteThrottles": ([QUIET, [4.0], QUIET, QUIET, [1.0], QUIET], [QUIET, [2.0], [2.0], [2.0], QUIET]),
     "StateReadThrottles": ([QUIET, [4.0], QUIET, QUIET, [1.0], QUIET], [QUIET, [2.0], [2.0], [2.0], QUIET]),

@@ -48,12 +48,12 @@ class Operate(unittest.TestCase):
     def test_agents_are_listed_and_decide_the_exit_code(self):
         self.stack.operate("agents", code=1)
         now = int(time.time() * 1000)
-        vitals = {"M": {"droppedEvents": {"N": "3"}}}
+        vitals = {"M": {"droppedEvents": {"N": "3"}, "accessKeySince": {"N": str(now - 92 * 86_400_000)}}}
         beat = {"name": {"S": "one"}, "pbx": {"S": "up"}, "pbxId": {"S": "main"}, "slot": {"N": "2"}, "version": {"S": "1.2.3"}, "vitals": vitals}
         self.put(self.exchange, "AGENT", "one#1", updatedAt={"N": str(now)}, **beat)
         self.addCleanup(self.tables.delete_item, TableName=self.exchange, Key={"pk": {"S": "AGENT"}, "sk": {"S": "one#1"}})
         shown = self.stack.operate("agents")
-        self.assertRegex(shown, r"one +online +main up +2 +1\.2\.3 +\d+ s ago .* 3")
+        self.assertRegex(shown, r"one +online +main up +2 +1\.2\.3 +\d+ s ago .* 3 +92 d")
         self.assertIn("EventsDlq", self.stack.operate("status"))
         self.put(self.exchange, "AGENT", "one#1", updatedAt={"N": str(now - 31_000)}, **beat)
         self.assertIn("away", self.stack.operate("agents", code=1))

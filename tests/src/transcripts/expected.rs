@@ -86,6 +86,7 @@ pub(super) fn agents() -> Named<AgentStatus> {
         ("agent-up", agent()),
         ("agent-without-pbx", agent_without_pbx()),
         ("agent-gone", agent().gone()),
+        ("agent-with-access-key", agent_with_access_key()),
         ("agent-earlier", earlier),
     ])
 }

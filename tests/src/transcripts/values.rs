@@ -255,6 +255,7 @@ pub(super) fn agent() -> AgentStatus {
             commands_failed: 2,
             commands_expired: 1,
             clock_ahead_ms: Some(-40),
+            access_key_since: None,
         },
         problem: None,
         monitored_users: None,
@@ -277,6 +278,11 @@ pub(super) fn agent_without_pbx() -> AgentStatus {
         problem: Some("The PBX cannot be reached: connection refused.".to_owned()),
         ..agent()
     }
+}
+
+pub(super) fn agent_with_access_key() -> AgentStatus {
+    let vitals = Vitals { access_key_since: Some(NOW - 7_948_800_000), ..agent().vitals };
+    AgentStatus { vitals, ..agent() }
 }
 
 pub(super) fn leg_alive() -> LegItem {

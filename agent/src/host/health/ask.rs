@@ -129,6 +129,7 @@ fn describe(report: &StatusReport) -> String {
         ("exchange table", works(readiness.cloud.exchange_table).to_owned()),
     ]);
     rows.extend(vitals.clock_ahead_ms.map(|ahead| ("clock", format!("{ahead} ms ahead of the cloud's"))));
+    rows.extend(vitals.access_key_since.map(|since| ("access key", format!("used since {}", when(since)))));
     rows.extend(health.map(|address| ("health", format!("http://{address}/ready"))));
     let mut text = String::new();
     for (name, value) in rows {

@@ -11,8 +11,9 @@ use serde_json::json;
 use shared::apikey::{ApiKey, Scope};
 use shared::event::{CallEvent, ExtendedEvent, Status};
 use shared::ids::CallId;
+use shared::metrics::Metrics;
 use shared::operation::Reach;
-use shared::tables::{FeedEntry, FeedHead};
+use shared::tables::{FeedEntry, FeedHead, FeedPart};
 use shared::webhook::{Filter, Kind};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
@@ -110,6 +111,7 @@ impl Query {
         let head = in_time(context.state.feed_head()).await?;
         let after = self.begin(context, head).await?;
         let (tail, mut before) = in_time(context.state.feed_tail(after, usize::from(PAGE), head)).await?;
+        figures(&tail).emit(&context.stack, context.now());
         let mut looked_at = tail.entries.len();
         let mut found: Vec<FeedEntry> = tail.entries.into_iter().rev().filter(|entry| self.wants(entry)).collect();
         while before > after + 1 && found.len() < self.limit && looked_at < MOST_LOOKED_AT {
@@ -156,6 +158,7 @@ impl Query {
         let (mut wanted, mut after, mut looked_at) = (Vec::new(), after, 0);
         while after < head.n && wanted.len() < self.limit && looked_at < MOST_LOOKED_AT {
             let part = in_time(context.state.feed(after, usize::from(PAGE), head)).await?;
+            figures(&part).emit(&context.stack, context.now());
             looked_at += usize::from(PAGE).min((part.cursor - after) as usize);
             after = part.cursor;
             wanted.extend(part.entries.into_iter().filter(|entry| self.wants(entry)));
@@ -196,6 +199,13 @@ impl Look {
     }
 }
 
+/// Numbers of the feed that nobody has used, each counted by who closes it. Readers have waited for them.
+fn figures(part: &FeedPart) -> Metrics {
+    let mut metrics = Metrics::default();
+    metrics.count("FeedGaps", part.closed_gaps);
+    metrics
+}
+
 fn after(request: &Incoming) -> Result<u64, ApiError> {
     match request.param("after")? {
         Some("latest") => Ok(u64::MAX),
@@ -225,4 +235,21 @@ pub(crate) async fn sample(State(context): Ctx, request: Incoming) -> Result<Res
     let events = [Status::Ringing, Status::Connected, Status::Disconnected]
         .map(|status| CallEvent::full_example(call, status, context.now()).web_hook_event);
     Ok(json(StatusCode::OK, &events))
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::time::from_millis;
+
+    use super::*;
+
+    #[test]
+    fn closed_gaps_are_a_figure() {
+        let told = |closed_gaps| {
+            let part = FeedPart { closed_gaps, ..FeedPart::default() };
+            let line = figures(&part).line("stack", from_millis(1))?;
+            serde_json::from_str::<serde_json::Value>(&line).expect("JSON")["FeedGaps"][0].as_f64()
+        };
+        assert_eq!((told(0), told(3)), (None, Some(3.0)));
+    }
 }

@@ -9,6 +9,9 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 /// Nobody fills a slot that was reserved so long ago: no queue keeps an event for longer than 14 days.
 const NEVER_FILLED_AFTER: SignedDuration = SignedDuration::from_hours(15 * 24);
 
+/// What was reserved before that says nothing of the present: the first reader after a week would count the gaps of a week.
+const PRESENT: SignedDuration = SignedDuration::from_hours(1);
+
 /// How far the feed is reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FeedHead {
@@ -46,6 +49,7 @@ impl FeedHead {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ages {
     pub(super) old: u64,
+    pub(super) past: u64,
     pub(super) forgotten: u64,
 }
 
@@ -58,6 +62,7 @@ impl Ages {
         };
         Self {
             old: reserved_before(PATIENCE).max(head.forgotten),
+            past: reserved_before(PRESENT).max(head.forgotten),
             forgotten: reserved_before(NEVER_FILLED_AFTER).max(head.forgotten),
         }
     }
@@ -78,15 +83,17 @@ mod tests {
         let ago = |seconds: i64| now.as_millisecond() - seconds * 1000;
         let head = |seconds: Option<i64>| FeedHead { n: 9, reserved_at: seconds.map(ago), forgotten: 0 };
         let days = |days: i64| days * 24 * 3600;
-        let check = |times: &[(u64, i64)], head: FeedHead, old: u64, forgotten: u64| {
-            assert_eq!(Ages::of(times, head, now), Ages { old, forgotten }, "{times:?} {head:?}");
+        let check = |times: &[(u64, i64)], head: FeedHead, [old, past, forgotten]: [u64; 3]| {
+            assert_eq!(Ages::of(times, head, now), Ages { old, past, forgotten }, "{times:?} {head:?}");
         };
-        check(&[], head(None), 0, 0);
-        check(&[], head(Some(2)), 0, 0);
-        check(&[], head(Some(3)), 9, 0);
-        check(&[(4, ago(5)), (6, ago(4)), (7, ago(1))], head(Some(1)), 6, 0);
-        check(&[(4, ago(days(16))), (6, ago(days(14)))], head(Some(1)), 6, 4);
-        check(&[], head(Some(days(16))), 9, 9);
-        check(&[], FeedHead { forgotten: 7, ..head(Some(1)) }, 7, 7);
+        check(&[], head(None), [0, 0, 0]);
+        check(&[], head(Some(2)), [0, 0, 0]);
+        check(&[], head(Some(3)), [9, 0, 0]);
+        check(&[], head(Some(3_600)), [9, 9, 0]);
+        check(&[(4, ago(5)), (6, ago(4)), (7, ago(1))], head(Some(1)), [6, 0, 0]);
+        check(&[(4, ago(3_601)), (6, ago(3_599))], head(Some(1)), [6, 4, 0]);
+        check(&[(4, ago(days(16))), (6, ago(days(14)))], head(Some(1)), [6, 6, 4]);
+        check(&[], head(Some(days(16))), [9, 9, 9]);
+        check(&[], FeedHead { forgotten: 7, ..head(Some(1)) }, [7, 7, 7]);
     }
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::head::{Ages, FeedHead};
 use super::items::{FeedEntry, StoredSlot};
 use super::keys::{PARTITION, first_of_partition, head_key, last_of_partition, partition, sort_key};
+use super::writing::Put;
 use crate::event::{CallEvent, CallPosition};
 use crate::feed::{Next, Page, Reader, Slot};
 use crate::ids::CallId;
@@ -28,6 +29,8 @@ pub struct FeedPart {
     pub cursor: u64,
     /// The number behind the cursor was reserved just now, and nobody knows yet what it is for.
     pub waits: bool,
+    /// How many gaps of the last hour this reading has closed with tombstones: numbers whose writers died or were slow.
+    pub closed_gaps: usize,
 }
 
 /// Slots as they were read.
@@ -164,7 +167,14 @@ impl StateTable {
             match reader.next(&mut page) {
                 Next::Entry(_, entry) => part.entries.push(entry),
                 Next::Settle(n) => {
-                    let slot = self.settle_slot(n).await?;
+                    let slot = match self.put_tombstone(n).await? {
+                        Put::Done => {
+                            part.closed_gaps += usize::from(n > ages.past);
+                            Slot::Tombstone
+                        }
+                        Put::Refused(found) => StoredSlot::read(&found, self.keep, now(&self.client))
+                            .map_or(Slot::Tombstone, |stored| stored.slot),
+                    };
                     reader.settled(&mut page, n, slot);
                 }
                 Next::Wait => {

@@ -7,11 +7,11 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::head::FeedHead;
 use super::hours::{EndedCall, with_counters};
-use super::items::{FeedEntry, StoredSlot, entry_item, is_entry_of, tombstone_item};
+use super::items::{entry_item, is_entry_of, tombstone_item};
 use super::keys::head_key;
 use crate::event::CallEvent;
 use crate::event::message::EventMessage;
-use crate::feed::{Answer, Request, Slot, Writer};
+use crate::feed::{Answer, Request, Writer};
 use crate::tables::calls::{LiveCall, call_item, call_key, recorded_number};
 use crate::tables::item::{Item, TableError, now, number};
 use crate::tables::state::StateTable;
@@ -19,7 +19,7 @@ use crate::tables::state::StateTable;
 const RECORD: &str = "record the event";
 
 /// What became of something that was to be put where nothing is.
-enum Put {
+pub(super) enum Put {
     Done,
     /// What is there.
     Refused(Item),
@@ -91,14 +91,9 @@ impl StateTable {
         })
     }
 
-    /// Puts a tombstone into an empty slot, and returns what is there now.
-    pub(super) async fn settle_slot(&self, n: u64) -> Result<Slot<FeedEntry>, TableError> {
-        match self.put_new(tombstone_item(n, self.keep, now(&self.client))).await? {
-            Put::Done => Ok(Slot::Tombstone),
-            Put::Refused(found) => {
-                Ok(StoredSlot::read(&found, self.keep, now(&self.client)).map_or(Slot::Tombstone, |stored| stored.slot))
-            }
-        }
+    /// Puts a tombstone into an empty slot.
+    pub(super) async fn put_tombstone(&self, n: u64) -> Result<Put, TableError> {
+        self.put_new(tombstone_item(n, self.keep, now(&self.client))).await
     }
 
     async fn put_new(&self, new: Item) -> Result<Put, TableError> {

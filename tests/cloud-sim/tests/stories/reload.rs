@@ -14,6 +14,7 @@ use easyconnect_agent::host::reloadable::ReloadableCredentials;
 use easyconnect_agent::host::telemetry::LogLevel;
 use easyconnect_agent::reload::ReloadSource;
 use futures_util::{StreamExt, stream};
+use jiff::SignedDuration;
 use pbx_sim::InMemory;
 use pbx_sim::world::DEFAULT_PASSWORD;
 use serde_json::Value;
@@ -25,6 +26,7 @@ use crate::agent::{PBX, Pipes};
 use crate::commands::pbx;
 use crate::lives::Lives;
 use crate::machine::{agent_config, platform};
+use crate::output::Listener;
 use crate::stack::Stack;
 
 /// The administrator's desk.
@@ -58,6 +60,12 @@ impl Desk {
         connections.iter().find(|connection| connection["app"].is_string())?["index"].as_u64()
     }
 
+    /// Since when the agent says that it has used its access key.
+    fn access_key_since(&self) -> Option<i64> {
+        let [item] = &self.cloud.items("exchange", "AGENT")[..] else { panic!("one agent") };
+        item["vitals"]["M"]["accessKeySince"]["N"].as_str().map(|since| since.parse().expect("a number"))
+    }
+
     fn problem(&self) -> Option<String> {
         fn find(value: &Value) -> Option<&Value> {
             match value {
@@ -71,7 +79,7 @@ impl Desk {
 }
 
 async fn story(cloud: Cloud, ledger: Ledger) {
-    let mut stack = Stack::start(cloud.clone(), ledger, 1).await;
+    let (figures, mut stack) = (Listener::new(&cloud), Stack::start(cloud.clone(), ledger, 1).await);
     let pbx = pbx(&cloud, 1);
     let (lives, process) = (Lives::new(&cloud, "rack", &stack.chance), cloud.process("rack-1"));
     let folder = lives.state_dir();
@@ -96,6 +104,9 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     };
     let outbox = Outbox::open_on(folder, 1 << 30, work).expect("a new outbox");
     let platform = platform(&process, &stack.chance);
+    // An earlier run has noted since when it used the key with which this one begins.
+    let key_is_used_since = platform.machine.wall() - SignedDuration::from_hours(91 * 24);
+    std::fs::write(folder.join("access-key-since"), format!("story {key_is_used_since}")).expect("a file");
     let (sdk, credentials) = ReloadableCredentials::new(&agent_config(&platform).await);
     let (reload, requests) = mpsc::channel(1);
     let requests = stream::unfold(requests, async |mut requests| Some((requests.recv().await?, requests))).boxed();
@@ -113,13 +124,18 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     let (stop, stopped) = oneshot::channel::<()>();
     let agent = tokio::spawn(agent.run(async move { drop(stopped.await) }));
 
-    sleep(Duration::from_secs(10)).await;
+    sleep(Duration::from_secs(70)).await;
     let mut desk = Desk { cloud, pbx: pbx.clone(), file, text, reload };
     let first = desk.session();
     assert!(first.is_some(), "a session");
 
-    // What the session does not depend on leaves it alone.
+    // What the session does not depend on leaves it alone. The reading finds another access key.
+    let key_before = desk.access_key_since();
+    assert_eq!(key_before, Some(key_is_used_since.as_millisecond()));
+    assert!(figures.figures().iter().any(|figure| figure == "AccessKeyAge"), "{:?}", figures.figures());
     assert_eq!(desk.change("app = ", "dtmf_recv = \"peer\"\napp = ").await, (first, None));
+    let key_a = desk.access_key_since();
+    assert!(key_a > key_before, "{key_a:?} {key_before:?}");
 
     // What cannot be read changes nothing, and the next reading counts again.
     let (session, problem) = desk.change("app = ", "ap = ").await;
@@ -133,6 +149,7 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     let (session, problem) = desk.save().await;
     assert_eq!(session, first);
     assert!(problem.is_some_and(|problem| problem.contains("AWS credentials")));
+    assert_eq!(desk.access_key_since(), key_a);
     std::fs::write(folder.join("aws-credentials"), "[default]\naws_access_key_id = B\naws_secret_access_key = S\n")
         .expect("a file");
 
@@ -141,6 +158,7 @@ async fn story(cloud: Cloud, ledger: Ledger) {
     assert_eq!(session, first);
     assert_eq!(problem.as_deref(), Some("a restart is needed for the changed `aws.exchange_table`"));
     assert_eq!(desk.change("exchange_table = \"other\"", "exchange_table = \"exchange\"").await, (first, None));
+    assert!(desk.access_key_since() > key_a, "another access key begins anew");
 
     // A new session is made by itself, also while there is none.
     let (second, problem) = desk.change("app = ", "monitor = \"app\"\napp = ").await;
