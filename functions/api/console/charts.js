@@ -85,7 +85,7 @@ export function outcomes({ deliveries, deliveriesRead, deliveriesComplete }) {
 /** How long each stage took: the half and 95 percent. */
 export function latencies({ latencies: stages }) {
   const some = stages.filter(({ count }) => count > 0);
-  if (some.length === 0) return h("p", { class: "empty" }, t("stats.deliveries.none"));
+  if (some.length === 0) return h("p", { class: "empty" }, t("stats.latencies.none"));
   const most = Math.max(1, ...some.map(({ p95Ms }) => p95Ms));
   return table(t("stats.latencies"), [
     [t("stats.stage"), ({ stage }) => t(`stats.stage.${stage}`)],
