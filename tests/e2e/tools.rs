@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use easyconnect_tests::{Agent, Inbox, Pbx, Request, Stack, paths};
+use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use shared::delivery::Delivery;
+use shared::event::{CallEvent, Status};
+use shared::ids::{CallId, WebhookId};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use uuid::Uuid;
 
 /// Never made by anybody, but in the form of a key.
 const UNKNOWN_KEY: &str = "ec_000000000000000000000000000000000000000000000000000000000000000000000000";
@@ -277,13 +282,27 @@ async fn browser_finds_its_way_through_the_console() {
     assert_eq!(seen["key in storage"], "", "the key stays in the tab");
 }
 
+/// Delivers the end of a call at this PBX as if `fanout` had just decided on it.
+async fn deliver_of_pbx(stack: &Stack, to: WebhookId, pbx: &str) {
+    let now = Timestamp::now();
+    let example = CallEvent::example(CallId::from_uuid(Uuid::new_v4()), Status::Disconnected, now);
+    let event = CallEvent { pbx_id: pbx.to_owned(), ..example };
+    let fanned_out = Some(now.as_millisecond());
+    let delivery = Delivery { queued_at: fanned_out, fanned_out_at: fanned_out, ..Delivery::of_call(event, to) };
+    assert_eq!(stack.deliver(&delivery).await, json!({"batchItemFailures": []}));
+}
+
 /// A webhook whose receiver fails and is mended, and one that masks numbers, on every page that shows them.
 #[tokio::test(flavor = "multi_thread")]
 async fn console_shows_webhooks_that_fail_or_mask_numbers() {
     let Some(browser) = browser() else { return };
     let stack = Stack::start_with(&["FastLaneSeconds=2", "FailingAfterSeconds=5", "RingingFreshSeconds=15"]);
-    let (stack, pbx) = tokio::join!(stack, Pbx::start());
+    let (stack, pbx, inbox) = tokio::join!(stack, Pbx::start(), Inbox::start());
     let _agent = Agent::start(&stack, &pbx, "one").await;
+    let told = stack.subscribe(&inbox).await.id;
+    for pbx in ["master", "branch"] {
+        deliver_of_pbx(&stack, told, pbx).await;
+    }
     let seen = walk(&stack, "console_webhooks.py", &browser, &["--pbx", &pbx.0.control_url(), "--stale", "15"]).await;
 
     assert_eq!(seen["complaints"], json!([]));
@@ -303,6 +322,8 @@ async fn console_shows_webhooks_that_fail_or_mask_numbers() {
     for page in ["overview", "webhooks"] {
         says("failing", page, &["failing", "nothing was accepted for "]);
     }
+    assert_eq!(seen["failing"]["focus"], "Pause", "what stays as it is keeps the focus");
+    says("failing", "pbxs", &["master", "branch", "until it is sent"]);
     // The end of the call comes by itself; the ringing is too old, until somebody wants it.
     assert_eq!((&seen["failing"]["at first"], &seen["failing"]["at last"]), (&json!(1), &json!(2)));
     says("failing", "told", &["sent again: 1"]);

@@ -70,6 +70,10 @@ def fails(page: Page, pbx: Pbx, looks: Looks, notices: str, stale_s: float) -> t
     state.get_by_text("failing", exact=True).first.wait_for()
     seen: dict[str, Any] = {"failing": summary(page), "since": page.locator("main section.card time").first.get_attribute("datetime")}
     looks.everywhere(page, "webhook-failing")
+    # Whoever uses the keyboard is not thrown out when the page looks again.
+    page.get_by_role("button", name="Pause").focus()
+    page.wait_for_timeout(5_000)
+    seen["focus"] = page.evaluate("document.activeElement.innerText")
     with in_german(page):
         page.locator("main section.card .tag").first.wait_for()
         seen["german"] = summary(page)
@@ -122,6 +126,16 @@ def is_well(page: Page, own: str, notices: str) -> dict[str, Any]:
     go(page, "overview")
     page.get_by_text("All accept what they are sent.").wait_for()
     return seen
+
+
+def several_pbxs(page: Page, looks: Looks) -> str:
+    """The deliveries of this stack are of two PBXs."""
+    go(page, "overview")
+    table = page.get_by_role("table", name="The same for each PBX")
+    table.wait_for()
+    page.get_by_text("Stages of each PBX").click()
+    looks.everywhere(page, "overview-pbxs")
+    return table.inner_text() + page.get_by_role("table", name="Stages of each PBX").inner_text()
 
 
 def masked(page: Page, pbx: Pbx, looks: Looks) -> dict[str, Any]:
@@ -214,7 +228,7 @@ def main() -> None:
             page.locator("article .tag").get_by_text("connected").wait_for()
             pbx = Pbx(arguments.pbx)
             failing, receiver, own = fails(page, pbx, looks, notices, arguments.stale)
-            failing |= recovers(page, receiver, own)
+            failing |= recovers(page, receiver, own) | {"pbxs": several_pbxs(page, looks)}
             seen = {"masked": masked(page, pbx, looks), "failing": failing | is_well(page, own, notices)}
         finally:
             page.screenshot(path=arguments.screenshots / "last-webhooks.png", full_page=True)
