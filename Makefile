@@ -69,7 +69,7 @@ bench: $(if $(filter-out $(TOLD),$(or $(FIGURES),all)),build) $(if $(filter inst
 	@$(if $(filter rate,$(or $(FIGURES),rate)),$(STORIES) rate:: --nocapture --ignored)
 
 screenshots: build .venv/test-tools.stamp ## pictures of every page of the console, in target/console
-	@cargo nextest run -p easyconnect-tests -E 'test(browser_finds_its_way)' && ls target/console
+	@cargo nextest run -p easyconnect-tests -E 'test(/browser_finds_its_way|console_shows/)' && ls target/console
 
 package: build ## Lambda zips, the agent's .deb, .rpm and tarball, in dist/
 	@.venv/bin/python infra/package.py --arch $(shell uname -m) --cross

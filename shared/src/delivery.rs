@@ -22,6 +22,8 @@ const ATTEMPTS: usize = 10;
 const EARLIER_ANSWER: usize = 256;
 /// What is kept of a user's name, in bytes: a log item of one attempt stays below 1 KB, which is what one write unit pays for.
 const LONGEST_NAME: usize = 96;
+/// Of the name of a PBX, too.
+const LONGEST_PBX: usize = 64;
 
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,17 +175,19 @@ impl Delivery {
 
     /// The log item of a delivery that nothing has happened to yet.
     pub fn log(&self, now: Timestamp) -> DeliveryLog {
-        let (call_id, sequence, revision) = match &self.payload {
+        let (call_id, sequence, revision, pbx) = match &self.payload {
             Payload::Call(event) => {
                 let revision = event.update.map(|update| update.revision);
-                (Some(event.call_id()), Some(event.sequence()), revision)
+                let pbx = beginning(&event.pbx_id, LONGEST_PBX);
+                (Some(event.call_id()), Some(event.sequence()), revision, Some(pbx))
             }
-            Payload::Notice(_) => (None, None, None),
+            Payload::Notice(_) => (None, None, None, None),
         };
         DeliveryLog {
             delivery_id: self.id(),
             about: self.payload.word().to_owned(),
             user: LoggedUser::of(&self.payload),
+            pbx,
             trial: self.trial,
             call_id,
             sequence,
@@ -305,11 +309,15 @@ pub struct LoggedUser {
     pub direction: Direction,
 }
 
+fn beginning(text: &str, bytes: usize) -> String {
+    text[..text.floor_char_boundary(bytes)].to_owned()
+}
+
 impl LoggedUser {
     fn of(payload: &Payload) -> Option<Self> {
         let Payload::Call(event) = payload else { return None };
-        let (told, cut) =
-            (&event.web_hook_event, |text: &str| text[..text.floor_char_boundary(LONGEST_NAME)].to_owned());
+        let told = &event.web_hook_event;
+        let cut = |text: &str| beginning(text, LONGEST_NAME);
         let direction = if told.outgoing { Direction::Outgoing } else { Direction::Incoming };
         Some(Self { name: cut(&told.monitored_user), extension: cut(&told.monitored_extension), direction })
     }
@@ -325,6 +333,9 @@ pub struct DeliveryLog {
     /// Absent of a notice, and in items of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<LoggedUser>,
+    /// Where the call is; the beginning of its name, if that is long. Absent of a notice, and in items of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pbx: Option<String>,
     /// Earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,

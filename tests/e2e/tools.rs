@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use easyconnect_tests::{Agent, Inbox, Pbx, Request, Stack, paths};
+use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use shared::delivery::Delivery;
+use shared::event::{CallEvent, Status};
+use shared::ids::{CallId, WebhookId};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use uuid::Uuid;
 
 /// Never made by anybody, but in the form of a key.
 const UNKNOWN_KEY: &str = "ec_000000000000000000000000000000000000000000000000000000000000000000000000";
@@ -219,18 +224,13 @@ async fn typescript_client_lists_users_and_makes_a_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
 async fn browser_makes_a_call_from_the_swagger_page() {
-    let Some(browser) = browser() else {
-        println!("skipped: there is no Chromium on this machine (Debian: apt install chromium)");
-        return;
-    };
+    let Some(browser) = browser() else { return };
     let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
     let _agent = Agent::start(&stack, &pbx, "one").await;
     // It outlives the test, because it is the only thing that shows what a person would have seen.
     let screenshot = paths::repository().join("target/swagger.png");
-    let (browser, picture) = (browser.to_str().expect("UTF-8"), screenshot.to_str().expect("UTF-8"));
-    let seen = script(&stack, "swagger_ui.py", &["--browser", browser, "--screenshot", picture]).await;
+    let seen = script(&stack, "swagger_ui.py", &["--browser", &browser, "--screenshot", &text(&screenshot)]).await;
 
     assert_eq!(seen["complaints"], json!([]));
     assert_eq!(seen["address"], format!("{}/swagger/", stack.api.base));
@@ -245,23 +245,12 @@ async fn browser_makes_a_call_from_the_swagger_page() {
 
 /// Everything that an administrator does in the console, on every page in two sizes and both colour schemes.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
 async fn browser_finds_its_way_through_the_console() {
-    let Some(browser) = browser() else {
-        println!("skipped: there is no Chromium on this machine (Debian: apt install chromium)");
-        return;
-    };
+    let Some(browser) = browser() else { return };
     let (stack, pbx, inbox) = tokio::join!(Stack::start(), Pbx::start(), Inbox::start());
     let _agent = Agent::start(&stack, &pbx, "one").await;
-    let pictures = paths::repository().join("target/console");
-    let axe = node_package("axe-core").map(|package| package.join("axe.min.js"));
     let (control, receiver) = (pbx.0.control_url(), inbox.url("/hook"));
-    let mut arguments = vec!["--browser", browser.to_str().expect("UTF-8"), "--pbx", &control];
-    arguments.extend(["--receiver", &receiver, "--screenshots", pictures.to_str().expect("UTF-8")]);
-    if let Some(axe) = &axe {
-        arguments.extend(["--axe", axe.to_str().expect("UTF-8")]);
-    }
-    let seen = script(&stack, "console.py", &arguments).await;
+    let seen = walk(&stack, "console.py", &browser, &["--pbx", &control, "--receiver", &receiver]).await;
 
     assert_eq!(seen["complaints"], json!([]));
     assert_eq!(seen["wrong"], json!({}), "accessibility, and pages that are wider than the screen");
@@ -293,25 +282,84 @@ async fn browser_finds_its_way_through_the_console() {
     assert_eq!(seen["key in storage"], "", "the key stays in the tab");
 }
 
+/// Delivers the end of a call at this PBX as if `fanout` had just decided on it.
+async fn deliver_of_pbx(stack: &Stack, to: WebhookId, pbx: &str) {
+    let now = Timestamp::now();
+    let example = CallEvent::example(CallId::from_uuid(Uuid::new_v4()), Status::Disconnected, now);
+    let event = CallEvent { pbx_id: pbx.to_owned(), ..example };
+    let fanned_out = Some(now.as_millisecond());
+    let delivery = Delivery { queued_at: fanned_out, fanned_out_at: fanned_out, ..Delivery::of_call(event, to) };
+    assert_eq!(stack.deliver(&delivery).await, json!({"batchItemFailures": []}));
+}
+
+/// A webhook whose receiver fails and is mended, and one that masks numbers, on every page that shows them.
+#[tokio::test(flavor = "multi_thread")]
+async fn console_shows_webhooks_that_fail_or_mask_numbers() {
+    let Some(browser) = browser() else { return };
+    let stack = Stack::start_with(&["FastLaneSeconds=2", "FailingAfterSeconds=5", "RingingFreshSeconds=15"]);
+    let (stack, pbx, inbox) = tokio::join!(stack, Pbx::start(), Inbox::start());
+    let _agent = Agent::start(&stack, &pbx, "one").await;
+    let told = stack.subscribe(&inbox).await.id;
+    for pbx in ["master", "branch"] {
+        deliver_of_pbx(&stack, told, pbx).await;
+    }
+    let seen = walk(&stack, "console_webhooks.py", &browser, &["--pbx", &pbx.0.control_url(), "--stale", "15"]).await;
+
+    assert_eq!(seen["complaints"], json!([]));
+    assert_eq!(seen["wrong"], json!({}), "accessibility, and pages that are wider than the screen");
+    let says = |part: &str, page: &str, texts: &[&str]| {
+        let told = seen[part][page].as_str().unwrap_or_default();
+        assert!(texts.iter().all(|text| told.contains(text)), "{part}, {page}: {told}");
+    };
+    says(
+        "failing",
+        "failing",
+        &["nothing was accepted for ", "the last attempt: answered 500", "“Resume” tries at once"],
+    );
+    assert!(seen["failing"]["since"].is_string(), "{seen}");
+    says("failing", "german", &["wurde nichts angenommen; zuletzt: antwortete 500", "Der Empfänger hat eine Weile"]);
+    says("failing", "attempts", &["answered 500"]);
+    for page in ["overview", "webhooks"] {
+        says("failing", page, &["failing", "nothing was accepted for "]);
+    }
+    assert_eq!(seen["failing"]["focus"], "Pause", "what stays as it is keeps the focus");
+    says("failing", "pbxs", &["master", "branch", "until it is sent"]);
+    // The end of the call comes by itself; the ringing is too old, until somebody wants it.
+    assert_eq!((&seen["failing"]["at first"], &seen["failing"]["at last"]), (&json!(1), &json!(2)));
+    says("failing", "told", &["sent again: 1"]);
+    let active = seen["failing"]["active"].as_str().unwrap_or_default();
+    assert!(!active.contains("nothing was accepted"), "{active}");
+
+    let masked = &seen["masked"];
+    assert_eq!(masked["leaks"], json!({}), "numbers and names");
+    says("masked", "summary", &["Numbers", "masked"]);
+    let requests: Vec<&str> = masked["requests"].as_array().expect("pages").iter().filter_map(Value::as_str).collect();
+    assert_eq!(requests.len(), 6);
+    assert!(
+        requests.iter().any(|page| page.matches("***687").count() >= 2),
+        "in the request and in the answer: {seen}"
+    );
+    let users = masked["users"].as_array().expect("cells");
+    assert!(users.iter().all(|user| user.as_str().is_some_and(|user| !user.is_empty())), "whose call it is: {users:?}");
+    assert_eq!(masked["checked"], true);
+    says("masked", "address", &["GET ", "***"]);
+    says("masked", "offered", &["Nummern bis auf die letzten drei Ziffern verdecken"]);
+}
+
 /// What the console says while the PBX is away, and then the agent.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
 async fn console_says_who_is_away() {
-    let Some(browser) = browser() else {
-        println!("skipped: there is no Chromium on this machine (Debian: apt install chromium)");
-        return;
-    };
+    let Some(browser) = browser() else { return };
     let (stack, pbx) = tokio::join!(Stack::start(), Pbx::start());
     let mut agent = Agent::start(&stack, &pbx, "one").await;
-    let pictures = paths::repository().join("target/console");
-    let (browser, control) = (browser.to_str().expect("UTF-8"), pbx.0.control_url());
-    let arguments = ["--browser", browser, "--screenshots", pictures.to_str().expect("UTF-8")];
+    let pictures = text(&paths::repository().join("target/console"));
+    let arguments = ["--browser", &browser, "--screenshots", &pictures];
     let look = async |more: &[&str]| script(&stack, "console_offline.py", &[&arguments[..], more].concat()).await;
     let says = |seen: &Value, page: &str, text: &str| {
         assert!(seen[page].as_str().is_some_and(|told| told.contains(text)), "{page}: {seen}");
     };
 
-    let seen = look(&["--pbx", &control]).await;
+    let seen = look(&["--pbx", &pbx.0.control_url()]).await;
     says(&seen, "overview", "has no session with the PBX");
     for page in ["users", "live", "try"] {
         says(&seen, page, "PBX");
@@ -328,13 +376,32 @@ async fn console_says_who_is_away() {
     assert_eq!(seen["connection"], "");
 }
 
-fn browser() -> Option<PathBuf> {
+/// Chromium, if there is one on this machine.
+#[expect(clippy::print_stdout, reason = "a test that was skipped has to say so")]
+fn browser() -> Option<String> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&folders).collect();
-    ["chromium", "chromium-browser", "google-chrome"]
+    let mut programs = ["chromium", "chromium-browser", "google-chrome"]
         .iter()
-        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
-        .find(|program| program.is_file())
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let Some(program) = programs.find(|program| program.is_file()) else {
+        println!("skipped: there is no Chromium on this machine (Debian: apt install chromium)");
+        return None;
+    };
+    Some(text(&program))
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// Walks through the console in a browser. Pictures outlast the test, because they are what a person would have seen.
+async fn walk(stack: &Stack, script_name: &str, browser: &str, arguments: &[&str]) -> Value {
+    let pictures = text(&paths::repository().join("target/console"));
+    let axe = node_package("axe-core").map(|package| text(&package.join("axe.min.js")));
+    let mut all = vec!["--browser", browser, "--screenshots", &pictures];
+    all.extend(axe.iter().flat_map(|axe| ["--axe", axe]));
+    script(stack, script_name, &[&all, arguments].concat()).await
 }
 
 /// A webhook as a library that verifies signatures wants to see it.

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from browser import PATIENCE_MS, launch, watch
+from console_looks import Looks
 from console_walks import (
     PAGES,
     Pbx,
@@ -29,29 +30,12 @@ from console_walks import (
 from playwright.sync_api import Page, sync_playwright
 
 
-def violations(page: Page, axe: str) -> list[str]:
-    """What axe-core finds, by rule and element. It runs beside the page's own policy."""
-    page.evaluate(axe)
-    found: dict[str, Any] = page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']})")
-    return [f"{one['id']}: {node['html'][:120]}" for one in found["violations"] for node in one["nodes"]]
-
-
-def pictures(page: Page, folder: Path, axe: str) -> dict[str, Any]:
-    """Every page in two sizes and both colour schemes, with what is wrong on it."""
-    wrong: dict[str, Any] = {}
-    for width, scheme in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]:
-        page.set_viewport_size({"width": width, "height": 844})
-        page.emulate_media(color_scheme=scheme)
+def pictures(page: Page, looks: Looks) -> None:
+    """Every page in all views."""
+    for _ in looks.views(page):
         for name in PAGES:
             go(page, name)
-            found = violations(page, axe) if axe else []
-            if page.evaluate("document.documentElement.scrollWidth") > width:
-                found.append("it is wider than the screen")
-            if found:
-                wrong[f"{name} at {width}"] = found
-            page.screenshot(path=folder / f"{name.replace('/', '-')}-{width}-{scheme}.png", full_page=True)
-    page.set_viewport_size({"width": 1280, "height": 900})
-    return wrong
+            looks.at(page, name)
 
 
 def main() -> None:
@@ -64,8 +48,7 @@ def main() -> None:
     parser.add_argument("--screenshots", type=Path, required=True, help="folder for PNG files")
     parser.add_argument("--axe", type=Path, help="axe-core's script; without it accessibility is not looked at")
     arguments = parser.parse_args()
-    arguments.screenshots.mkdir(parents=True, exist_ok=True)
-    axe = arguments.axe.read_text() if arguments.axe else ""
+    looks = Looks(arguments.screenshots, arguments.axe)
 
     with sync_playwright() as playwright:
         browser = launch(playwright, arguments.browser)
@@ -97,7 +80,8 @@ def main() -> None:
             seen["choices"] = choices(page)
             # On a tab of its own, because a refusal is no complaint.
             seen["refused"] = refused(tab(), arguments.url, arguments.key)
-            seen["wrong"] = pictures(page, arguments.screenshots, axe)
+            pictures(page, looks)
+            seen["wrong"] = looks.wrong
             seen["hostile"] = hostile(page, arguments.url)
             # Besides what was chosen: the language and the colours.
             seen["key in storage"] = page.evaluate("Object.values(localStorage).filter((one) => !['de', 'dark'].includes(one)).join() + document.cookie")

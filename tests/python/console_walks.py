@@ -37,20 +37,27 @@ class Pbx:
 
 
 class Receiver:
-    """A webhook's receiver that answers as it is told."""
+    """A webhook's receiver that answers with this status and what it was sent."""
 
-    def __init__(self) -> None:
-        self.status = 204
+    def __init__(self, status: int = 204) -> None:
+        self.status = status
         self.accepted = 0
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length", 0)))
+                self.answer(self.rfile.read(int(self.headers.get("content-length", 0))))
+
+            def do_GET(self) -> None:
+                self.answer(self.path.encode())
+
+            def answer(self, told: bytes) -> None:
                 receiver.accepted += receiver.status < 300
+                told = b"" if receiver.status == 204 else told
                 self.send_response(receiver.status)
-                self.send_header("content-length", "0")
+                self.send_header("content-length", str(len(told)))
                 self.end_headers()
+                self.wfile.write(told)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -179,13 +186,14 @@ def live(page: Page, pbx: Pbx) -> dict[str, Any]:
     return {"missed": missed.inner_text(), "asked in vain": len(commands)}
 
 
-def new_webhook(page: Page, receiver: str, description: str) -> str:
-    page.get_by_role("link", name="Webhooks").click()
+def new_webhook(page: Page, receiver: str, description: str, *, masked: bool = False) -> str:
+    page.get_by_role("link", name="Webhooks", exact=True).click()
     page.get_by_role("link", name="New webhook").click()
     page.get_by_label("Address").fill("http://")
     page.get_by_role("button", name="Save").click()
     page.get_by_label("Address").fill(receiver)
     page.get_by_label("Description").fill(description)
+    page.get_by_label("Mask numbers").set_checked(masked)
     page.get_by_role("button", name="Save").click()
     secret = page.locator("main code").first
     secret.wait_for()

@@ -85,13 +85,28 @@ export function outcomes({ deliveries, deliveriesRead, deliveriesComplete }) {
 /** How long each stage took: the half and 95 percent. */
 export function latencies({ latencies: stages }) {
   const some = stages.filter(({ count }) => count > 0);
-  if (some.length === 0) return h("p", { class: "empty" }, t("stats.deliveries.none"));
-  const most = Math.max(1, ...some.map(({ p95Ms }) => p95Ms));
-  return table(t("stats.latencies"), [
-    [t("stats.stage"), ({ stage }) => t(`stats.stage.${stage}`)],
+  if (some.length === 0) return h("p", { class: "empty" }, t("stats.latencies.none"));
+  return latencyTable(t("stats.latencies"), [ofStage], some);
+}
+
+/** The same for each PBX: all of the way, and its stages for whoever wants them. */
+export function latenciesByPbx({ pbxLatencies }) {
+  const some = pbxLatencies.filter(({ count }) => count > 0);
+  const ofPbx = ["PBX", ({ pbxId }) => h("bdi", { class: "clip" }, pbxId)];
+  const caption = t("stats.pbx.latencies");
+  return [h("h3", {}, caption), latencyTable(caption, [ofPbx], some.filter(({ stage }) => stage === "total")),
+    h("details", {}, h("summary", {}, t("stats.pbx.stages")), latencyTable(t("stats.pbx.stages"), [ofPbx, ofStage], some))];
+}
+
+const ofStage = [t("stats.stage"), ({ stage }) => t(`stats.stage.${stage}`)];
+
+function latencyTable(caption, columns, rows) {
+  const most = Math.max(1, ...rows.map(({ p95Ms }) => p95Ms));
+  return table(caption, [
+    ...columns,
     [t("stats.half"), ({ p50Ms }) => milliseconds(p50Ms)],
     [t("stats.nearly"), ({ p95Ms }) => milliseconds(p95Ms)],
     [t("stats.course"), ({ p50Ms, p95Ms }) => picture(most, 10, "line", "", [
       s("rect", { x: 0, width: Math.max(p95Ms, most / 100), y: 2, height: 6, class: "p95" }), s("rect", { x: 0, width: Math.max(p50Ms, most / 100), y: 2, height: 6, class: "p50" })])],
-  ], some);
+  ], rows);
 }

@@ -9,13 +9,31 @@ export function h(name, attributes, ...children) {
     else if (key in element && typeof value !== "string") element[key] = value;
     else element.setAttribute(key, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...present(children));
   return element;
 }
 
+const present = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+
+/** Puts these children in place of those that are there. What is equal stays, and with it the focus: pages do this every two seconds. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  const wanted = present(children).map((child) => child instanceof Node ? child : document.createTextNode(child));
+  wanted.forEach((child, n) => {
+    const before = element.childNodes[n];
+    if (!before) return element.append(child);
+    if (child === before) return;
+    stayOpen(before, child);
+    if (!before.isEqualNode(child)) before.replaceWith(child);
+  });
+  while (element.childNodes.length > wanted.length) element.lastChild.remove();
   return element;
+}
+
+/** What somebody has opened stays open. */
+function stayOpen(before, after) {
+  const folds = (node) => node instanceof Element ? [...node.querySelectorAll("details")] : [];
+  const next = folds(after);
+  folds(before).forEach(({ open }, n) => { if (open && next[n]) next[n].open = true; });
 }
 
 /** A table whose cells stand below each other on a phone. `columns`: [title, cell(row)]. */

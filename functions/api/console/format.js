@@ -39,9 +39,11 @@ export const deliveryTag = (state) => labelled(state, state === "parked" ? t("de
 /** What a delivery tells, and whether it is only a test. */
 export const aboutOf = ({ about, trial }) => trial === "test" ? `${t(`about.${about}`)} (${t("delivery.test")})` : t(`about.${about}`);
 
-/** Whose call a delivery tells of, and which way it goes. Nobody's, if it is a notice; entries of earlier versions do not say it. */
+/** Whose call a delivery tells of, and which way it goes. Nobody's, if it is a notice; entries of earlier versions do not say it. The name
+ * is missing where a webhook masks numbers. */
 export function whose({ monitoredUser, monitoredExtension, direction }) {
-  return monitoredUser ? [h("bdi", { class: "clip" }, `${monitoredUser} (${monitoredExtension})`), h("div", { class: "hint" }, t(direction))] : "";
+  const user = monitoredUser ? `${monitoredUser} (${monitoredExtension})` : monitoredExtension;
+  return direction ? [h("bdi", { class: "clip" }, user), h("div", { class: "hint" }, t(direction))] : "";
 }
 
 /** A party of a call: its name and number, as far as they are known. */

@@ -24,9 +24,10 @@ export default async function delivery(view) {
     h("section", { class: "card" }, h("div", { class: "row" }, deliveryTag(found.state), aboutOf(found), time(found.occurredAt), again), place, facts([
       [t("delivery.webhook"), h("a", { href: `#/webhook/${hook.id}` }, h("bdi", { class: "clip" }, hook.description || hook.url))],
       [t("column.user"), whose(found)],
+      hook.maskNumbers && [t("webhooks.numbers"), t("webhooks.masked")],
     ])),
     h("section", { class: "card" }, h("h2", {}, t("delivery.request")), found.requestMethod
-      ? [h("pre", { tabindex: "0" }, `${found.requestMethod} ${found.requestUrl}\n${headers}`), found.requestBody && h("pre", { tabindex: "0" }, pretty(found.requestBody))]
+      ? [h("p", { class: "hint" }, t("delivery.request.hint")), h("pre", { tabindex: "0" }, `${found.requestMethod} ${found.requestUrl}\n${headers}`), found.requestBody && h("pre", { tabindex: "0" }, pretty(found.requestBody))]
       : h("p", { class: "empty" }, t("delivery.gone"))),
     h("section", { class: "card" }, h("h2", {}, t("delivery.attempts")), found.attempts.length === 0
       ? h("p", { class: "empty" }, t("delivery.none"))

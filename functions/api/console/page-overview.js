@@ -1,7 +1,7 @@
 // What is there, what stands in the way, and how to mend it.
 
 import { get } from "./api.js";
-import { callsByHour, callsByPbx, latencies, outcomes } from "./charts.js";
+import { callsByHour, callsByPbx, latencies, latenciesByPbx, outcomes } from "./charts.js";
 import { facts, fill, h, table } from "./dom.js";
 import { columns, isMissed } from "./events.js";
 import { tag, time } from "./format.js";
@@ -97,6 +97,6 @@ function charts(found) {
   const several = new Set(found.pbxHours.map(({ pbxId }) => pbxId)).size > 1;
   return [
     card(t("stats.hours"), callsByHour(found.hours), several && callsByPbx(found)),
-    found.deliveriesRead !== null && h("div", {}, card(t("stats.deliveries"), outcomes(found)), card(t("stats.latencies"), h("p", { class: "hint" }, t("stats.latencies.of")), latencies(found))),
+    found.deliveriesRead !== null && h("div", {}, card(t("stats.deliveries"), outcomes(found)), card(t("stats.latencies"), h("p", { class: "hint" }, t("stats.latencies.of")), latencies(found), found.pbxLatencies.length > 0 && latenciesByPbx(found))),
   ];
 }

@@ -51,7 +51,7 @@ export default async function webhook(view) {
   const button = (text, work, style = null) => h("button", { type: "button", class: style, onclick: work }, text);
   const draw = () => fill(head, summary(hook, lastAccepted()), h("div", { class: "row" },
     h("button", { type: "button", class: "first", onclick: test, disabled: testing }, t(testing ? "webhook.testing" : "webhook.test")),
-    hook.state === "paused" || hook.state === "off" || hook.parked > 0 ? button(t("webhook.resume"), () => act("/resume")) : null,
+    hook.parked > 0 || (hook.state !== "active" && !acceptsAgain(hook, lastAccepted())) ? button(t("webhook.resume"), () => act("/resume")) : null,
     hook.state !== "paused" && hook.state !== "off" ? button(t("webhook.pause"), () => act("/pause")) : null,
     hook.parked > 0 ? button(t("webhook.purge"), purge) : null,
     button(t("webhook.settings"), edit),
@@ -163,12 +163,15 @@ export default async function webhook(view) {
 }
 
 function summary(hook, lastAccepted) {
+  // Others are told of agents or webhooks only.
+  const ofCalls = hook.kinds.some((kind) => kind.startsWith("call"));
   return [h("div", { class: "row" }, tag(hook.state), hook.stateSince && h("span", { class: "quiet" }, t("webhook.since"), " ", time(hook.stateSince)), hook.reason && h("span", {}, said(hook.reason))),
     hook.state !== "active" && h("p", { class: "hint" }, t(acceptsAgain(hook, lastAccepted) ? "webhook.state.slow.again" : `webhook.state.${hook.state}`)),
     facts([
       [t("webhooks.url"), h("bdi", {}, hook.url)], [t("webhooks.method"), `${hook.method} · ${hook.format}`],
-      [t("webhooks.statuses"), hook.missedOnly ? t("webhooks.missed") : hook.statuses.map((name) => t(`state.${name}`)).join(", ") || t("all")],
-      [t("webhooks.extensions"), hook.extensions.join(", ") || t("all")],
+      (!ofCalls || hook.kinds.length > 1) && [t("field.kinds"), hook.kinds.map((kind) => t(`about.${kind}`)).join(", ")],
+      ofCalls && [t("webhooks.statuses"), hook.missedOnly ? t("webhooks.missed") : hook.statuses.map((name) => t(`state.${name}`)).join(", ") || t("all")],
+      ofCalls && [t("webhooks.extensions"), hook.extensions.join(", ") || t("all")],
       hook.maskNumbers && [t("webhooks.numbers"), t("webhooks.masked")],
       hook.parked > 0 && [t("webhooks.parked"), String(hook.parked)],
       hook.nextAttemptAt && [t("webhooks.next"), time(hook.nextAttemptAt)], [t("webhooks.success"), time(lastAccepted)],

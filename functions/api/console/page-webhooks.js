@@ -30,7 +30,7 @@ export function settings(hook = {}) {
   const description = field(t("webhooks.description"), { name: "description", value: hook.description ?? "" });
   const statuses = checks(t("webhooks.statuses"), ["ringing", "connected", "disconnected"].map((name) => [name, t(`state.${name}`)]), hook.statuses ?? [], "statuses");
   const missed = h("input", { name: "missedOnly", type: "checkbox", checked: hook.missedOnly ?? false });
-  const mask = h("input", { name: "maskNumbers", type: "checkbox", checked: hook.maskNumbers ?? false });
+  const mask = h("input", { name: "maskNumbers", type: "checkbox", checked: hook.maskNumbers ?? false, "aria-describedby": "mask-hint" });
   const extensions = field(t("webhooks.extensions"), { name: "extensions", value: (hook.extensions ?? []).join(", ") }, t("webhooks.extensions.hint"));
   const format = field(t("webhooks.format"), { name: "format", tag: "select", options: ["easyconnect", "extended"].map((name) => [name, t(`webhooks.format.${name}`)]) });
   format.input.value = hook.format ?? "easyconnect";
@@ -39,7 +39,7 @@ export function settings(hook = {}) {
   return {
     parts: [url.parts, description.parts, statuses.parts, h("p", { class: "hint" }, t("webhooks.statuses.hint")),
       h("label", { class: "check" }, missed, t("webhooks.missed")), extensions.parts, format.parts, method.parts,
-      h("label", { class: "check" }, mask, t("webhooks.mask"))],
+      h("label", { class: "check" }, mask, t("webhooks.mask")), h("p", { class: "hint", id: "mask-hint" }, t("webhooks.mask.hint"))],
     values: () => ({
       url: url.input.value.trim(), description: description.input.value, statuses: statuses.values(), missedOnly: missed.checked,
       extensions: extensions.input.value.split(",").map((text) => text.trim()).filter(Boolean), format: format.input.value, method: method.input.value,

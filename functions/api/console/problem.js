@@ -106,8 +106,16 @@ function translated(known, text) {
   return found ? text.replace(...found) : null;
 }
 
+/** What stands between the reason of a webhook that is failing and what its receiver did last. Earlier versions wrote no colon. */
+const LAST = /; the last attempt:? /;
+
 /** What a receiver did, or why a webhook is not active, in the language of the page. */
-export const said = (text) => text && isGerman ? translated(SAYINGS, text) ?? text : text ?? "";
+export function said(text) {
+  if (!text || !isGerman) return text ?? "";
+  const [why, last] = text.split(LAST);
+  const known = translated(SAYINGS, why) ?? why;
+  return last ? `${known}; zuletzt: ${said(last)}` : known;
+}
 
 /** A code in words, where the page has words of its own for it. */
 export const refusal = (code) => isGerman && CODES[code] ? CODES[code][0].replace(/\.$/, "") : code;

@@ -92,6 +92,7 @@ export const SAYINGS = [
   [/^the connection broke before an answer came$/, "die Verbindung brach vor der Antwort ab"],
   [/^answers slowly$/, "antwortet langsam"],
   [/^answers slowly, or refused something a moment ago$/, "antwortet langsam, oder hat eben etwas abgewiesen"],
+  [/^nothing was accepted for (\d+) s$/, "$1 s lang wurde nichts angenommen"],
   [/^accepts nothing at the moment$/, "nimmt gerade nichts an"],
   [/^has accepted nothing yet since it was resumed$/, "hat seit dem Fortsetzen noch nichts angenommen"],
   [/^is sent what has waited$/, "bekommt, was gewartet hat"],

@@ -44,6 +44,15 @@ pub(crate) struct LatencyView {
     p95_ms: Option<i64>,
 }
 
+/// How long a stage took for the calls of one PBX.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PbxLatencyView {
+    pbx_id: String,
+    #[serde(flatten)]
+    latency: LatencyView,
+}
+
 /// Every hour that begins before `to` and ends behind `from`, also those without a call.
 pub(crate) fn hours(calls: &[HourOfCalls], from: Timestamp, to: Timestamp) -> Vec<HourView> {
     let mut hours: BTreeMap<Timestamp, (u64, u64)> = BTreeMap::new();
@@ -80,34 +89,67 @@ pub(crate) fn outcomes(logs: &[(LogKey, DeliveryLog)]) -> Vec<OutcomeView> {
 }
 
 /// Milliseconds that each stage took, of deliveries that have arrived: all stages are of the same deliveries, so that none can take longer
-/// than the whole. Left out are replays, which nobody waited for, and tests, which were never fanned out. Of a delivery whose first attempt
-/// is not in its log any more, nobody knows how long it waited for that.
+/// than the whole.
 pub(crate) fn latencies(logs: &[(LogKey, DeliveryLog)]) -> Vec<LatencyView> {
-    let mut stages: [(&str, Vec<i64>); 5] =
-        ["agent", "fanout", "deliver", "receiver", "total"].map(|name| (name, vec![]));
-    let counts = |log: &DeliveryLog| {
-        log.round == 0 && log.call_id.is_some() && log.fanned_out_at.is_some() && log.state == DeliveryState::Delivered
-    };
-    for (at, log) in logs.iter().filter(|(_, log)| counts(log)) {
-        let occurred = at.sort.split('#').next().and_then(|text| text.parse().ok()).map(Timestamp::as_millisecond);
-        let first = log.attempts.first().filter(|_| log.attempt_count as usize == log.attempts.len());
-        let begun = first.map(|attempt| attempt.at.as_millisecond());
-        let last = log.attempts.last();
-        let took = |attempt: &shared::delivery::Attempt| i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX);
-        let ended = last.map(|attempt| attempt.at.as_millisecond().saturating_add(took(attempt)));
-        let between = |from: Option<i64>, to: Option<i64>| Some((to? - from?).max(0));
-        let found = [
-            between(occurred, log.queued_at),
-            between(log.queued_at, log.fanned_out_at),
-            between(log.fanned_out_at, begun),
-            last.map(took),
-            between(occurred, ended),
-        ];
-        for ((_, values), found) in stages.iter_mut().zip(found) {
+    by_stage(logs.iter().filter_map(|(at, log)| stages(at, log)))
+}
+
+/// The same for each PBX, if there are several. Logs of earlier versions do not say where their call was.
+pub(crate) fn pbx_latencies(logs: &[(LogKey, DeliveryLog)]) -> Vec<PbxLatencyView> {
+    let mut pbxs: BTreeMap<&str, Vec<Stages>> = BTreeMap::new();
+    for (at, log) in logs {
+        if let (Some(pbx), Some(stages)) = (&log.pbx, stages(at, log)) {
+            pbxs.entry(pbx).or_default().push(stages);
+        }
+    }
+    if pbxs.len() < 2 {
+        return Vec::new();
+    }
+    let mut views = Vec::new();
+    for (pbx, stages) in pbxs {
+        let view = |latency| PbxLatencyView { pbx_id: pbx.to_owned(), latency };
+        views.extend(by_stage(stages).into_iter().map(view));
+    }
+    views
+}
+
+const STAGES: [&str; 5] = ["agent", "fanout", "deliver", "receiver", "total"];
+
+/// What each stage of a delivery took, as far as it is known.
+type Stages = [Option<i64>; STAGES.len()];
+
+/// None of replays, which nobody waited for, and of tests, which were never fanned out. Of a delivery whose first attempt is not in its log
+/// any more, nobody knows how long it waited for that.
+fn stages(at: &LogKey, log: &DeliveryLog) -> Option<Stages> {
+    let counts =
+        log.round == 0 && log.call_id.is_some() && log.fanned_out_at.is_some() && log.state == DeliveryState::Delivered;
+    if !counts {
+        return None;
+    }
+    let occurred = at.sort.split('#').next().and_then(|text| text.parse().ok()).map(Timestamp::as_millisecond);
+    let first = log.attempts.first().filter(|_| log.attempt_count as usize == log.attempts.len());
+    let begun = first.map(|attempt| attempt.at.as_millisecond());
+    let last = log.attempts.last();
+    let took = |attempt: &shared::delivery::Attempt| i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX);
+    let ended = last.map(|attempt| attempt.at.as_millisecond().saturating_add(took(attempt)));
+    let between = |from: Option<i64>, to: Option<i64>| Some((to? - from?).max(0));
+    Some([
+        between(occurred, log.queued_at),
+        between(log.queued_at, log.fanned_out_at),
+        between(log.fanned_out_at, begun),
+        last.map(took),
+        between(occurred, ended),
+    ])
+}
+
+fn by_stage(all: impl IntoIterator<Item = Stages>) -> Vec<LatencyView> {
+    let mut values = STAGES.map(|stage| (stage, vec![]));
+    for stages in all {
+        for ((_, values), found) in values.iter_mut().zip(stages) {
             values.extend(found);
         }
     }
-    stages.map(|(stage, values)| latency(stage, values)).into()
+    values.map(|(stage, values)| latency(stage, values)).into()
 }
 
 fn latency(stage: &'static str, mut values: Vec<i64>) -> LatencyView {
@@ -172,6 +214,7 @@ mod tests {
                 delivery_id: DeliveryId::from_uuid(nil),
                 about: "ringing".to_owned(),
                 user: None,
+                pbx: None,
                 trial: None,
                 call_id: Some(CallId::from_uuid(nil)),
                 sequence: Some(1),
@@ -190,7 +233,7 @@ mod tests {
             (LogKey { webhook_id, sort: format!("{}#x", iso_millis(from_millis(1_000))) }, log)
         };
         let (at, test) = log(0, DeliveryState::Delivered, vec![attempt(1_001, 1)]);
-        let logs = [
+        let mut logs = [
             log(0, DeliveryState::Delivered, vec![attempt(1_080, 5), attempt(2_000, 20)]),
             // Not arrived after long: it must not make a stage longer than the whole.
             log(0, DeliveryState::Retrying, vec![attempt(22_000, 9)]),
@@ -209,7 +252,19 @@ mod tests {
                 both("total", 1, 1_020, 1_020)
             ]
         );
+        assert_eq!(pbx_latencies(&logs), [], "nobody knows where the calls were");
         let counts: Vec<_> = outcomes(&logs).into_iter().map(|o| (o.state.as_str(), o.count)).collect();
         assert_eq!(counts[..3], [("retrying", 1), ("parked", 0), ("delivered", 3)]);
+
+        logs[0].1.pbx = Some("branch".to_owned());
+        assert_eq!(pbx_latencies(&logs), [], "there is one PBX");
+        let (at, mut other) = log(0, DeliveryState::Delivered, vec![attempt(1_090, 7)]);
+        other.pbx = Some("master".to_owned());
+        let logs = [&logs[..], &[(at, other)]].concat();
+        let found = pbx_latencies(&logs);
+        let receivers = found.iter().filter(|of| of.latency.stage == "receiver");
+        let receivers: Vec<_> = receivers.map(|of| (of.pbx_id.as_str(), of.latency.p50_ms)).collect();
+        assert_eq!(receivers, [("branch", Some(20)), ("master", Some(7))]);
+        assert_eq!(found.len(), 10);
     }
 }

@@ -226,6 +226,7 @@ mod tests {
     fn a_log_pays_one_unit_at_first_and_reads_back_however_long_it_grows() {
         let mut event = sample();
         event.web_hook_event.monitored_user = "a long name ".repeat(50);
+        event.pbx_id = "a-long-name.".repeat(50);
         let delivery = crate::delivery::Delivery::of_call(event, WebhookId::from_uuid(uuid::Uuid::nil()));
         let (at, mut log) = (delivery.log_key(), delivery.log(Timestamp::UNIX_EPOCH));
         log.add(attempt(&"a".repeat(256)));

@@ -517,7 +517,7 @@ fn recorded_by_transactions() -> Named<(u64, CallEvent, i64)> {
 }
 
 pub(super) fn logs() -> Named<(Delivery, DeliveryLog)> {
-    let mut all = logs_without_users();
+    let mut all = earlier_logs();
     all.iter_mut().for_each(|(_, (_, log))| log.user = None);
     let of = |n: u128, trial| Delivery { trial, ..call_delivery(full(n, Status::Connected), 1) };
     let delivered = |delivery: Delivery| (delivery.clone(), tried(&delivery, DeliveryState::Delivered, Some(200)));
@@ -525,11 +525,14 @@ pub(super) fn logs() -> Named<(Delivery, DeliveryLog)> {
         ("delivery-of-user", delivered(of(38, None))),
         ("delivery-of-user-test", delivered(of(39, Some(Trial::Test)))),
     ]));
+    // None of these says at which PBX the call was.
+    all.iter_mut().for_each(|(_, (_, log))| log.pbx = None);
+    all.extend(named([("delivery-of-pbx", delivered(of(40, None)))]));
     all
 }
 
-/// Logs that do not say whose event it is.
-fn logs_without_users() -> Named<(Delivery, DeliveryLog)> {
+/// Logs that were written before any said whose event it is.
+fn earlier_logs() -> Named<(Delivery, DeliveryLog)> {
     use DeliveryState::{Cancelled, Delivered, Expired, Failed, Parked, Retrying};
     let of = |n: u128| call_delivery(full(n, Status::Connected), 1);
     let closed = |n: u128, state| (of(n), of(n).closed(None, state, later(1)));
@@ -582,8 +585,8 @@ pub(super) fn waiting_in_lane() -> Delivery {
 pub(super) fn refused_in_lane() -> DeliveryLog {
     let mut log = tried(&waiting_in_lane(), DeliveryState::Parked, Some(503));
     (log.tried_since, log.tried_for) = (Some(later(90).as_millisecond()), 35_000);
-    // It was written before logs said whose event it is.
-    log.user = None;
+    // It was written before logs said whose event it is, and where the call was.
+    (log.user, log.pbx) = (None, None);
     log
 }
 

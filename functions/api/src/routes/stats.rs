@@ -57,6 +57,7 @@ async fn told(context: &Context, request: &Incoming) -> Result<Response, ApiErro
         "deliveriesComplete": complete,
         "deliveries": logs.as_deref().map(stats::outcomes).unwrap_or_default(),
         "latencies": logs.as_deref().map(stats::latencies).unwrap_or_default(),
+        "pbxLatencies": logs.as_deref().map(stats::pbx_latencies).unwrap_or_default(),
     });
     Ok(json(StatusCode::OK, &answer))
 }

@@ -236,7 +236,7 @@ impl<C: Fn() -> Timestamp + Copy> Visit<'_, C> {
         if webhook.health.state == WebhookState::Failing || tried < self.context.failing_after {
             return Ok(());
         }
-        let reason = format!("nothing was accepted for {} s; the last attempt {in_words}", tried.as_secs());
+        let reason = format!("nothing was accepted for {} s; the last attempt: {in_words}", tried.as_secs());
         let change = Change::Fail { reason: &reason };
         if let Some(failing) = self.context.state.change_state(self.id, &change, now).await? {
             warn!(webhook.id = %self.id, "A webhook is failing: {reason}");
