@@ -27,7 +27,7 @@ impl ControllerState {
                 kind: if info.pseudo.is_empty() { "user".to_owned() } else { info.pseudo.clone() },
                 prefixes: user.prefixes.clone(),
             };
-            (info.guid.clone(), entry)
+            (info.guid.clone(), Arc::new(entry))
         };
         let users = self.session.at_home().map(entry).collect();
         self.home_list.send_replace(Some(Arc::new(HomeList { pbx_id: pbx_id.clone(), users })));

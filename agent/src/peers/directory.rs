@@ -25,7 +25,7 @@ const STRIKE_OUT_AFTER: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HomeList {
     pub pbx_id: Arc<str>,
-    pub users: BTreeMap<String, DirectoryEntry>,
+    pub users: BTreeMap<String, Arc<DirectoryEntry>>,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,8 @@ pub struct DirectoryWriter {
 #[derive(Debug)]
 struct Written {
     pbx_id: Arc<str>,
-    users: HashMap<String, DirectoryEntry>,
+    /// Each is the one of the list of those at home where it is the same.
+    users: HashMap<String, Arc<DirectoryEntry>>,
     /// Who is written and not listed, and since when.
     missing: HashMap<String, Instant>,
 }
@@ -47,8 +48,8 @@ struct Written {
 /// One user to be written or struck out.
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
-    Enter(DirectoryEntry),
-    StrikeOut(DirectoryEntry),
+    Enter(Arc<DirectoryEntry>),
+    StrikeOut(Arc<DirectoryEntry>),
 }
 
 impl DirectoryWriter {
@@ -99,7 +100,7 @@ impl DirectoryWriter {
                 let users = self.exchange.directory_of(&wanted.pbx_id).await?;
                 written.insert(Written {
                     pbx_id: wanted.pbx_id.clone(),
-                    users: users.into_iter().map(|user| (user.guid.clone(), user)).collect(),
+                    users: users.into_iter().map(|user| (user.guid.clone(), Arc::new(user))).collect(),
                     missing: HashMap::new(),
                 })
             }
@@ -109,7 +110,7 @@ impl DirectoryWriter {
         for change in changes {
             match change {
                 Change::Enter(user) => {
-                    self.exchange.enter(&user, written.users.get(&user.guid)).await?;
+                    self.exchange.enter(&user, written.users.get(&user.guid).map(AsRef::as_ref)).await?;
                     written.users.insert(user.guid.clone(), user);
                 }
                 Change::StrikeOut(user) => {
@@ -132,15 +133,20 @@ impl Written {
         self.missing.retain(|guid, _| !wanted.users.contains_key(guid));
         let mut changes = Vec::new();
         for (guid, user) in &wanted.users {
-            let known = self.users.get(guid);
-            // An agent whose monitor was refused knows no prefixes; another agent may have told them.
-            let prefixes = match known {
-                Some(known) if user.prefixes == DialPrefixes::default() => known.prefixes.clone(),
-                _ => user.prefixes.clone(),
+            let Some(known) = self.users.get_mut(guid) else {
+                changes.push(Change::Enter(user.clone()));
+                continue;
             };
-            let user = DirectoryEntry { prefixes, ..user.clone() };
-            if known != Some(&user) {
-                changes.push(Change::Enter(user));
+            if user.prefixes == DialPrefixes::default() && known.prefixes != user.prefixes {
+                // An agent whose monitor was refused knows no prefixes; another agent may have told them.
+                let user = DirectoryEntry { prefixes: known.prefixes.clone(), ..DirectoryEntry::clone(user) };
+                if **known != user {
+                    changes.push(Change::Enter(Arc::new(user)));
+                }
+            } else if known == user {
+                known.clone_from(user);
+            } else {
+                changes.push(Change::Enter(user.clone()));
             }
         }
         for (guid, user) in self.users.iter().filter(|(guid, _)| !wanted.users.contains_key(*guid)) {
@@ -170,7 +176,7 @@ mod tests {
     fn list(users: &[DirectoryEntry]) -> HomeList {
         HomeList {
             pbx_id: "master".into(),
-            users: users.iter().map(|user| (user.guid.clone(), user.clone())).collect(),
+            users: users.iter().map(|user| (user.guid.clone(), Arc::new(user.clone()))).collect(),
         }
     }
 
@@ -178,17 +184,17 @@ mod tests {
     fn only_differences_are_written_and_nobody_is_struck_out_at_once() {
         let told = DialPrefixes { international: "000".to_owned(), ..DialPrefixes::default() };
         let known = DirectoryEntry { prefixes: told, ..user("g1", "42") };
-        let users = [known, user("g2", "43"), user("g3", "44")].map(|user| (user.guid.clone(), user)).into();
+        let users = [known, user("g2", "43"), user("g3", "44")].map(|user| (user.guid.clone(), Arc::new(user))).into();
         let mut written = Written { pbx_id: "master".into(), users, missing: HashMap::new() };
         let start = Instant::now();
         let moved = user("g2", "50");
         let wanted = list(&[user("g1", "42"), moved.clone()]);
-        assert_eq!(written.changes(&wanted, start), [Change::Enter(moved.clone())], "prefixes that are known stay");
-        written.users.insert("g2".to_owned(), moved);
+        assert_eq!(written.changes(&wanted, start), [Change::Enter(Arc::new(moved.clone()))], "prefixes that are known stay");
+        written.users.insert("g2".to_owned(), Arc::new(moved));
         assert_eq!(written.changes(&wanted, start + STRIKE_OUT_AFTER / 2), []);
         // Listed again, it is not missing any more.
         written.changes(&list(&[user("g3", "44")]), start + STRIKE_OUT_AFTER / 2);
         assert_eq!(written.changes(&wanted, start + STRIKE_OUT_AFTER), []);
-        assert_eq!(written.changes(&wanted, start + STRIKE_OUT_AFTER * 2), [Change::StrikeOut(user("g3", "44"))]);
+        assert_eq!(written.changes(&wanted, start + STRIKE_OUT_AFTER * 2), [Change::StrikeOut(Arc::new(user("g3", "44")))]);
     }
 }
