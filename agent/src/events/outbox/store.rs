@@ -27,7 +27,7 @@ use crate::calls::{Changes, RecordKey, Records};
 use crate::host::disk;
 
 /// The library's cache is large by default, and nothing here is read twice.
-const CACHE: usize = 1 << 20;
+const CACHE: usize = 512 << 10;
 /// A file that has been larger than this returns its space once next to nothing is left in it.
 const LARGE: u64 = 64 << 20;
 /// Events that are copied out of a damaged file in one transaction.
