@@ -16,7 +16,7 @@ const DESKS: u32 = 100;
 /// How long a call waits and lasts, which makes a hundred open calls at any moment.
 const STEP: Duration = Duration::from_secs(1);
 /// An agent remembers this many ended calls, so that what it uses grows until there were so many.
-const REMEMBERED: u64 = 10_500;
+const REMEMBERED: u64 = 8_704;
 const FILLED_PER_SECOND: u64 = 200;
 /// What memory may have gained between the first and the last third of the time.
 const GROWTH: u64 = 3 << 20;
