@@ -1,5 +1,7 @@
 """What the scripts that use pages as a person does have in common: the browser, and what goes wrong in it."""
 
+import argparse
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, Playwright
@@ -15,6 +17,24 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE_MS = 30_000
+
+
+def arguments_of(description: str | None) -> argparse.ArgumentParser:
+    """What each of them is told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--browser", required=True, help="Chromium's program")
+    parser.add_argument("--url", required=True, help="base URL of the API")
+    parser.add_argument("--key", required=True, help="API key")
+    parser.add_argument("--screenshots", type=Path, required=True, help="folder for PNG files")
+    return parser
+
+
+def arguments_of_walk(description: str | None) -> argparse.ArgumentParser:
+    """The same with what a walk through the console needs."""
+    parser = arguments_of(description)
+    parser.add_argument("--pbx", required=True, help="URL of the simulated PBX's control API")
+    parser.add_argument("--axe", type=Path, help="axe-core's script; without it accessibility is not looked at")
+    return parser
 
 
 def launch(playwright: Playwright, program: str) -> Browser:

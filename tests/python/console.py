@@ -3,13 +3,11 @@
 Prints as JSON what stood on the pages, what axe-core found, and whatever the browser complained about. `tests/e2e/tools.rs` judges it.
 """
 
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from browser import PATIENCE_MS, launch, watch
+from browser import PATIENCE_MS, arguments_of_walk, launch, watch
 from console_looks import Looks
 from console_walks import (
     PAGES,
@@ -39,14 +37,8 @@ def pictures(page: Page, looks: Looks) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--browser", required=True, help="Chromium's program")
-    parser.add_argument("--url", required=True, help="base URL of the API")
-    parser.add_argument("--key", required=True, help="API key")
-    parser.add_argument("--pbx", required=True, help="URL of the simulated PBX's control API")
+    parser = arguments_of_walk(__doc__)
     parser.add_argument("--receiver", required=True, help="URL of a webhook's receiver")
-    parser.add_argument("--screenshots", type=Path, required=True, help="folder for PNG files")
-    parser.add_argument("--axe", type=Path, help="axe-core's script; without it accessibility is not looked at")
     arguments = parser.parse_args()
     looks = Looks(arguments.screenshots, arguments.axe)
 

@@ -3,12 +3,11 @@
 Prints as JSON what stood on the pages. `tests/e2e/tools.rs` judges it.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from browser import PATIENCE_MS, launch
+from browser import PATIENCE_MS, arguments_of, launch
 from console_walks import Pbx, go, sign_in
 from playwright.sync_api import Page, sync_playwright
 
@@ -34,12 +33,8 @@ def away(page: Page, folder: Path, name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--browser", required=True, help="Chromium's program")
-    parser.add_argument("--url", required=True, help="base URL of the API")
-    parser.add_argument("--key", required=True, help="API key")
+    parser = arguments_of(__doc__)
     parser.add_argument("--pbx", help="URL of the simulated PBX's control API, which is sent away; without it the agent is away")
-    parser.add_argument("--screenshots", type=Path, required=True, help="folder for PNG files")
     arguments = parser.parse_args()
     arguments.screenshots.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:

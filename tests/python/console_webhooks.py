@@ -4,17 +4,15 @@ The stack has to call a webhook failing after some seconds. Prints as JSON what 
 `tests/e2e/tools.rs` judges it.
 """
 
-import argparse
 import json
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from browser import PATIENCE_MS, launch, watch
+from browser import PATIENCE_MS, arguments_of_walk, launch, watch
 from console_looks import Looks
 from console_walks import Pbx, Receiver, go, new_webhook, sign_in
 from playwright.sync_api import Page, expect, sync_playwright
@@ -206,14 +204,8 @@ def masked(page: Page, pbx: Pbx, looks: Looks) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--browser", required=True, help="Chromium's program")
-    parser.add_argument("--url", required=True, help="base URL of the API")
-    parser.add_argument("--key", required=True, help="API key")
-    parser.add_argument("--pbx", required=True, help="URL of the simulated PBX's control API")
+    parser = arguments_of_walk(__doc__)
     parser.add_argument("--stale", type=float, required=True, help="seconds after which a ringing is not sent any more")
-    parser.add_argument("--screenshots", type=Path, required=True, help="folder for PNG files")
-    parser.add_argument("--axe", type=Path, help="axe-core's script; without it accessibility is not looked at")
     arguments = parser.parse_args()
     looks = Looks(arguments.screenshots, arguments.axe)
 
