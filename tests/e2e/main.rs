@@ -6,6 +6,7 @@ mod apikeys;
 mod check;
 mod connect;
 mod crashes;
+mod deployment;
 mod faults;
 mod feed;
 mod forms;

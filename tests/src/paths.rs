@@ -6,9 +6,14 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository exists")
 }
 
+/// The folder into which `make build` puts the programs.
+pub fn programs() -> PathBuf {
+    repository().join("target/lambda")
+}
+
 /// A program as `make build` makes it.
 pub fn binary(name: &str) -> PathBuf {
-    let path = repository().join("target/lambda").join(name).join("bootstrap");
+    let path = programs().join(name).join("bootstrap");
     assert!(path.is_file(), "{} is missing: run `make build` first", path.display());
     path
 }

@@ -32,6 +32,19 @@ pub struct Stack {
     pub clock: CloudClock,
 }
 
+/// Brings up a cloud in this folder, or up to date.
+async fn up(folder: &Path, arguments: &[String]) {
+    let mut up = Command::new(paths::python());
+    up.arg(paths::repository().join("infra/local/stack.py")).args(["up", "--cloud-only", "--dir"]).arg(folder);
+    let output = up.args(arguments).stdin(Stdio::null()).output().await.expect("the stack's script runs");
+    assert!(
+        output.status.success(),
+        "the stack does not come up\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 impl Stack {
     pub async fn start() -> Self {
         Self::start_with(&[]).await
@@ -41,21 +54,11 @@ impl Stack {
     pub async fn start_with(parameters: &[&str]) -> Self {
         let number: u64 = rand::rng().random();
         let folder = std::env::temp_dir().join(format!("easyconnect-test-{number:016x}"));
-        let mut up = Command::new(paths::python());
-        up.arg(paths::repository().join("infra/local/stack.py"))
-            .args(["up", "--cloud-only", "--dir"])
-            .arg(&folder)
-            .args(["--owner", &std::process::id().to_string()]);
+        let mut arguments = vec!["--owner".to_owned(), std::process::id().to_string()];
         for parameter in parameters {
-            up.args(["--param", parameter]);
+            arguments.extend(["--param".to_owned(), (*parameter).to_owned()]);
         }
-        let output = up.stdin(Stdio::null()).output().await.expect("the stack's script runs");
-        assert!(
-            output.status.success(),
-            "the stack does not start\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        up(&folder, &arguments).await;
         let env = std::fs::read_to_string(folder.join("stack.env")).expect("stack.env");
         let vars: HashMap<String, String> = env
             .lines()
@@ -88,6 +91,11 @@ impl Stack {
             folder,
             vars,
         }
+    }
+
+    /// Brings a stack that was started without parameters up to date with the functions of this folder.
+    pub async fn deploy(&self, programs: &Path) {
+        up(&self.folder, &["--bin-dir".to_owned(), programs.display().to_string()]).await;
     }
 
     pub fn folder(&self) -> &Path {
