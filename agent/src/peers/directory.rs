@@ -189,12 +189,19 @@ mod tests {
         let start = Instant::now();
         let moved = user("g2", "50");
         let wanted = list(&[user("g1", "42"), moved.clone()]);
-        assert_eq!(written.changes(&wanted, start), [Change::Enter(Arc::new(moved.clone()))], "prefixes that are known stay");
+        assert_eq!(
+            written.changes(&wanted, start),
+            [Change::Enter(Arc::new(moved.clone()))],
+            "prefixes that are known stay"
+        );
         written.users.insert("g2".to_owned(), Arc::new(moved));
         assert_eq!(written.changes(&wanted, start + STRIKE_OUT_AFTER / 2), []);
         // Listed again, it is not missing any more.
         written.changes(&list(&[user("g3", "44")]), start + STRIKE_OUT_AFTER / 2);
         assert_eq!(written.changes(&wanted, start + STRIKE_OUT_AFTER), []);
-        assert_eq!(written.changes(&wanted, start + STRIKE_OUT_AFTER * 2), [Change::StrikeOut(Arc::new(user("g3", "44")))]);
+        assert_eq!(
+            written.changes(&wanted, start + STRIKE_OUT_AFTER * 2),
+            [Change::StrikeOut(Arc::new(user("g3", "44")))]
+        );
     }
 }
