@@ -78,7 +78,7 @@ enum Key {
 async fn schemathesis(stack: &Stack, agent: &str, key: Key) {
     let seed = std::env::var("EASYCONNECT_SEED").unwrap_or_else(|_| rand::random::<u32>().to_string());
     let times = std::env::var("EASYCONNECT_EXAMPLES").map_or(1, |times| times.parse().expect("a number"));
-    let (name, value, examples) = match key {
+    let (name, value, examples) = match &key {
         Key::Valid { examples } => ("valid", Some(stack.api.key.as_str()), examples * times),
         Key::Missing => ("missing", None, 1),
         Key::Invalid => ("invalid", Some(UNKNOWN_KEY), 1),
@@ -96,6 +96,10 @@ async fn schemathesis(stack: &Stack, agent: &str, key: Key) {
         .args(["run", &format!("{}/swagger/api.yaml", stack.api.base)])
         .args(["--seed", &seed, "--max-examples", &examples.to_string(), "--report-json-path"])
         .arg(&report);
+    // A key that is not valid is refused at the same place as none, with which every shape of a request is sent.
+    if matches!(key, Key::Invalid) {
+        command.args(["--phases", "fuzzing"]);
+    }
     if let Some(value) = value {
         command.args(["--header", &format!("X-API-Key: {value}")]);
     }
@@ -143,7 +147,6 @@ async fn schemathesis_finds_nothing_while_the_agent_is_away() {
     agent.signal(Signal::TERM);
     agent.ended().await;
     stack.until_state("agent_offline").await;
-    schemathesis(&stack, "away", Key::Missing).await;
     schemathesis(&stack, "away", Key::Valid { examples: 10 }).await;
 
     // Nothing was kept for later.
