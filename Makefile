@@ -13,10 +13,10 @@ STACK := python3 infra/local/stack.py
 # oldest system the agent is made for; the functions run on a newer one. Optimisations are those of Cargo.toml: cargo-lambda's own would
 # also ask for a processor that small machines beside a PBX may not have.
 CRATES := api fanout deliver easyconnect-agent pbx-sim easyconnect-tests
-# What `make up` and the tests run; `make bench` builds its own beside them.
+# What `make up` and the tests run; `make bench` needs two more.
 PROGRAMS := api fanout deliver easyconnect-agent pbx-sim seed
 TARGET := $(shell uname -m)-unknown-linux-gnu.2.31
-BUILD := cargo lambda build --release --disable-optimizations --skip-target-check --target $(TARGET) --lambda-dir target/lambda \
+BUILD = cargo lambda build --release --disable-optimizations --skip-target-check --target $(TARGET) --lambda-dir target/lambda \
 	$(if $(CI),--locked) $(addprefix -p ,$(CRATES)) $(addprefix --bin ,$(PROGRAMS))
 
 # What stands behind `bench` names figures, and is nothing to make.
@@ -65,8 +65,9 @@ rolling: ## an update and the way back under traffic, with an earlier version be
 STORIES := cargo test --quiet -p cloud-sim --test stories --
 TOLD := cost rate
 
+bench: PROGRAMS += bench hello
 bench: $(if $(filter-out $(TOLD),$(or $(FIGURES),all)),build) $(if $(filter instructions,$(or $(FIGURES),instructions)),symbols) ## measure speed, each figure beside its floor; `make bench sizes agent` measures some
-	@$(if $(filter-out $(TOLD),$(or $(FIGURES),all)),$(BUILD) --bin bench --bin hello && target/lambda/bench/bootstrap $(filter-out $(TOLD),$(FIGURES)))
+	@$(if $(filter-out $(TOLD),$(or $(FIGURES),all)),target/lambda/bench/bootstrap $(filter-out $(TOLD),$(FIGURES)))
 	@$(if $(filter cost,$(or $(FIGURES),cost)),$(STORIES) cost:: --nocapture)
 	@$(if $(filter rate,$(or $(FIGURES),rate)),$(STORIES) rate:: --nocapture --ignored)
 
