@@ -3,8 +3,6 @@
 //! Only IAM knows when a key was made, and the right to ask it would belong to whoever steals the key, too. So the agent remembers since
 //! when it has used the key. That is never longer than the age of the key.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -67,20 +65,14 @@ impl AccessKeyAge {
     /// Reads what an earlier run of the agent has kept in this folder.
     pub fn new(in_use: KeyInUse, folder: &Path) -> Self {
         let file = folder.join(FILE);
-        let remembered = match fs::read_to_string(&file) {
-            Ok(text) => {
-                let remembered = Remembered::parse(&text);
-                if remembered.is_none() {
-                    warn!("The age of the access key counts from now on: {} is damaged", file.display());
-                }
-                remembered
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => {
-                warn!("The age of the access key counts from now on: {} cannot be read: {error}", file.display());
-                None
-            }
-        };
+        let text = disk::read(&file).unwrap_or_else(|error| {
+            warn!("The age of the access key counts from now on: {} cannot be read: {error}", file.display());
+            None
+        });
+        let remembered = text.as_deref().and_then(Remembered::parse);
+        if text.is_some() && remembered.is_none() {
+            warn!("The age of the access key counts from now on: {} is damaged", file.display());
+        }
         Self { in_use, remembered: Arc::new(Mutex::new(remembered)), file: Arc::new(file) }
     }
 
@@ -117,6 +109,7 @@ impl AccessKeyAge {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::{Duration, UNIX_EPOCH};
 
     use shared::clock::{BootTime, Machine};

@@ -4,6 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 
+/// Reads a small file, if there is one.
+pub fn read(file: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(file) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes a small file anew. It has the old content or the new one, also after a power cut.
 pub fn replace(file: &Path, content: &str) -> io::Result<()> {
     let new = file.with_extension("new");

@@ -3,8 +3,6 @@
 //! Ids of calls are made from it, so it must stay what it is for as long as the agent is at this PBX. Taking the one that most users
 //! name was rejected: at a branch that sees more users of the master than of its own it would be wrong, and nobody would notice.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,14 +41,11 @@ impl PbxIdentity {
     /// Reads what an earlier run of the agent has kept in this folder.
     pub fn new(configured: Option<&str>, folder: &Path) -> Self {
         let file = folder.join(FILE);
-        let stored = match fs::read_to_string(&file) {
-            Ok(text) => Some(text.trim()).filter(|id| !id.is_empty()).map(Arc::from),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                warn!("The id of the PBX cannot be read from {}: {error}", file.display());
-                None
-            }
-        };
+        let text = disk::read(&file).unwrap_or_else(|error| {
+            warn!("The id of the PBX cannot be read from {}: {error}", file.display());
+            None
+        });
+        let stored = text.as_deref().map(str::trim).filter(|id| !id.is_empty()).map(Arc::from);
         Self { configured: configured.map(Arc::from), stored, file: Some(file) }
     }
 
@@ -104,6 +99,8 @@ impl PbxIdentity {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn identity(configured: Option<&str>, stored: Option<&str>) -> PbxIdentity {
