@@ -52,8 +52,6 @@ pub struct Calls {
     /// Calls that have changed, begun or ended since they were last written to disk.
     pub(super) changed: HashSet<CallId>,
     pub(super) names: CallNames,
-    /// Keys of records that an earlier version wrote, and this one writes under others.
-    pub(super) obsolete: Vec<String>,
     pub(super) has_session: bool,
     pub(super) session_since: Timestamp,
     /// Since when each user is monitored in this session.
@@ -81,7 +79,6 @@ impl Calls {
             calls: HashMap::new(),
             changed: HashSet::new(),
             names: CallNames::default(),
-            obsolete: Vec::new(),
             has_session: false,
             session_since: Timestamp::MIN,
             watched: HashMap::new(),

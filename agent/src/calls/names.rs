@@ -121,6 +121,8 @@ pub(super) struct CallNames {
     ended: IndexMap<SpotId, Knowledge>,
     /// What has changed since it was last written to disk.
     changed: HashSet<SpotId>,
+    /// Keys of records that an earlier version wrote, and this one writes under others.
+    obsolete: Vec<String>,
 }
 
 impl CallNames {
@@ -138,14 +140,17 @@ impl CallNames {
         }
     }
 
-    /// It is to be written to disk, although nothing of it has changed.
-    pub(super) fn rewrite(&mut self, id: SpotId) {
+    /// A record on disk has a key of an earlier version, and is to be written under the present one.
+    pub(super) fn rename(&mut self, id: SpotId, earlier: String) {
         self.changed.insert(id);
+        self.obsolete.push(earlier);
     }
 
-    /// The spots about which something changed since the last time, each with what is known now.
-    pub(super) fn changes(&mut self) -> impl Iterator<Item = (SpotId, Option<&Knowledge>)> {
-        std::mem::take(&mut self.changed).into_iter().map(|id| (id, self.known(id)))
+    /// The keys of records about which something changed since the last time, each with what is known now.
+    pub(super) fn changes(&mut self) -> impl Iterator<Item = (String, Option<&Knowledge>)> {
+        let obsolete = std::mem::take(&mut self.obsolete).into_iter().map(|key| (key, None));
+        let changed = std::mem::take(&mut self.changed).into_iter().map(|id| (id.to_string(), self.known(id)));
+        obsolete.chain(changed)
     }
 
     fn known(&self, id: SpotId) -> Option<&Knowledge> {

@@ -116,8 +116,7 @@ impl Calls {
             self.names.put_back(id, known);
         }
         for (id, earlier) in records.renamed {
-            self.names.rewrite(id);
-            self.obsolete.push(earlier);
+            self.names.rename(id, earlier);
         }
         for CallRecord { mut call, identity, channels } in records.calls {
             self.evidence.channels_were(&call.user, channels);
@@ -148,8 +147,7 @@ impl Calls {
                 PbxRecord { pbx_id: self.origin.pbx_id.to_string(), reports_running: self.evidence.reports_running };
             changes.insert(RecordKey::Spot(PBX.to_owned()), Some(text(&record)));
         }
-        changes.extend(std::mem::take(&mut self.obsolete).into_iter().map(|key| (RecordKey::Spot(key), None)));
-        changes.extend(self.names.changes().map(|(id, known)| (RecordKey::Spot(id.to_string()), known.map(text))));
+        changes.extend(self.names.changes().map(|(key, known)| (RecordKey::Spot(key), known.map(text))));
         changes
     }
 }
