@@ -133,20 +133,17 @@ impl Written {
         self.missing.retain(|guid, _| !wanted.users.contains_key(guid));
         let mut changes = Vec::new();
         for (guid, user) in &wanted.users {
-            let Some(known) = self.users.get_mut(guid) else {
-                changes.push(Change::Enter(user.clone()));
-                continue;
-            };
-            if user.prefixes == DialPrefixes::default() && known.prefixes != user.prefixes {
-                // An agent whose monitor was refused knows no prefixes; another agent may have told them.
-                let user = DirectoryEntry { prefixes: known.prefixes.clone(), ..DirectoryEntry::clone(user) };
-                if **known != user {
-                    changes.push(Change::Enter(Arc::new(user)));
-                }
-            } else if known == user {
-                known.clone_from(user);
-            } else {
-                changes.push(Change::Enter(user.clone()));
+            let (mut user, known) = (user.clone(), self.users.get_mut(guid));
+            // An agent whose monitor was refused knows no prefixes; another agent may have told them.
+            if let Some(known) = &known
+                && user.prefixes == DialPrefixes::default()
+                && known.prefixes != user.prefixes
+            {
+                Arc::make_mut(&mut user).prefixes.clone_from(&known.prefixes);
+            }
+            match known {
+                Some(known) if *known == user => *known = user,
+                _ => changes.push(Change::Enter(user)),
             }
         }
         for (guid, user) in self.users.iter().filter(|(guid, _)| !wanted.users.contains_key(*guid)) {
