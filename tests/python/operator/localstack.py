@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import unittest
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,6 +31,14 @@ class LocalStack:
             program.parent.mkdir(exist_ok=True)
             shutil.copy(Path(__file__).with_name("nothing.py"), program)
         self.environment: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, tests: type[unittest.TestCase], *parameters: str) -> "LocalStack":
+        """A stack for the tests of a class. It ends behind them."""
+        stack = cls()
+        tests.addClassCleanup(stack.down)
+        stack.up(*parameters)
+        return stack
 
     def up(self, *parameters: str) -> str:
         """Deploys; a second time with other parameters it is an update."""

@@ -47,9 +47,7 @@ def commands():
 class Commands(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = LocalStack()
-        cls.addClassCleanup(cls.stack.down)
-        cls.stack.up()
+        cls.stack = LocalStack.of(cls)
 
     def test_every_command_runs(self):
         folder = Path(tempfile.mkdtemp(prefix="easyconnect-pages-", dir=self.stack.folder))

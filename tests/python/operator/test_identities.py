@@ -82,9 +82,7 @@ def refused(ask: Any, *details: Any) -> bool:
 class Identities(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = LocalStack()
-        cls.addClassCleanup(cls.stack.down)
-        cls.stack.up()
+        cls.stack = LocalStack.of(cls)
         cls.iam = cls.stack.client("iam")
         cls.template = deployed()
         resources = cls.stack.client("cloudformation").describe_stack_resources(StackName=cls.stack.environment["STACK_NAME"])

@@ -19,10 +19,8 @@ def packed(text):
 class Operate(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = LocalStack()
-        cls.addClassCleanup(cls.stack.down)
         topics = [f"{name}=arn:aws:sns:us-east-1:000000000000:{name}" for name in ("AlarmTopicArn", "TicketTopicArn")]
-        cls.stack.up(*topics)
+        cls.stack = LocalStack.of(cls, *topics)
         cls.tables = cls.stack.client("dynamodb")
 
     def setUp(self):
